@@ -1,0 +1,225 @@
+"""The MQTT broker, through paho: callbacks become items in one inbox, and that is all they do.
+
+paho keeps its own queue in memory and resends it all at once on reconnect; here it never holds
+more than what is in flight, and nothing across connections: what must not be lost is resent from
+the outbox, what is a state is published anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from paho.mqtt.reasoncodes import ReasonCode
+
+log = logging.getLogger(__name__)
+
+MAX_QUEUED_COMMANDS = 256
+"""Commands waiting to be taken; a burst beyond it is dropped and counted, never kept in memory."""
+
+RECONNECT_MIN_S, RECONNECT_MAX_S = 1, 60
+FAILED = 0x80
+"""First reason code that means failure (MQTT 5, 2.4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSettings:
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerSettings:
+    """Where the broker is and how it is spoken to."""
+
+    host: str
+    port: int
+    client_id: str
+    protocol: str = "5"
+    keepalive_s: int = 30
+    username: str | None = None
+    password: str | None = None
+    tls: TlsSettings | None = None
+
+    def __repr__(self) -> str:
+        return f"BrokerSettings({self.host}:{self.port}, {self.client_id}, MQTT {self.protocol})"
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A connection stands. `max_packet` is the largest message the broker takes, in bytes."""
+
+    max_packet: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The connection is gone, or could not be made."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Something came in on a subscribed topic."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+    response_topic: str | None = None
+    correlation: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """The broker has answered a QoS 1 publish; `refused` is its reason where it took it not."""
+
+    mid: int
+    refused: str | None = None
+
+
+BrokerItem = Connected | Disconnected | Message | Acknowledged
+
+
+class Broker:
+    """One connection, kept up by paho's network thread. All methods are for the main thread.
+
+    Args:
+        settings: where and how to connect.
+        will_topic: gets a retained `offline` from the broker when the node vanishes.
+        deliver: takes every item; called in paho's thread, must not block or raise.
+    """
+
+    def __init__(
+        self, settings: BrokerSettings, will_topic: str, deliver: Callable[[BrokerItem], None]
+    ) -> None:
+        self._settings = settings
+        self._deliver = deliver
+        self._will_topic = will_topic
+        self._five = settings.protocol == "5"
+        self._client: Client | None = None
+
+    def start(self) -> None:
+        """Connect, and go on connecting for ever; where there is no broker yet, later.
+
+        Raises:
+            OSError: a TLS file cannot be read, ssl.SSLError: it is no certificate or key.
+        """
+        settings = self._settings
+        client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=settings.client_id,
+            protocol=MQTTProtocolVersion.MQTTv5 if self._five else MQTTProtocolVersion.MQTTv311,
+            clean_session=None if self._five else True,
+        )
+        client.suppress_exceptions = True  # an error in a callback must not end the thread
+        client.will_set(self._will_topic, b"offline", qos=1, retain=True)
+        if settings.username is not None:
+            client.username_pw_set(settings.username, settings.password)
+        if settings.tls is not None:
+            client.tls_set_context(_tls_context(settings.tls))
+        client.reconnect_delay_set(RECONNECT_MIN_S, RECONNECT_MAX_S)
+        client.on_connect = self._on_connect
+        client.on_connect_fail = self._on_connect_fail
+        client.on_disconnect = self._on_disconnect
+        client.on_message = self._on_message
+        client.on_publish = self._on_publish
+        options: dict[str, Any] = {"clean_start": True} if self._five else {}
+        client.connect_async(settings.host, settings.port, settings.keepalive_s, **options)
+        client.loop_start()
+        self._client = client
+
+    def stop(self) -> None:
+        """Close the connection; the broker sends no will after this."""
+        if self._client is not None:
+            self._client.disconnect()
+            self._client.loop_stop()
+            self._client = None
+
+    def subscribe(self, filters: tuple[str, ...]) -> None:
+        assert self._client is not None
+        self._client.subscribe([(topic, 1) for topic in filters])
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int = 1,
+        retain: bool = False,
+        expiry_s: int | None = None,
+        correlation: bytes | None = None,
+    ) -> int | None:
+        """Send a message; its mid comes back in `Acknowledged`, or None where it could not go."""
+        assert self._client is not None
+        properties = None
+        if self._five and (expiry_s is not None or correlation is not None):
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            if expiry_s is not None:
+                properties.MessageExpiryInterval = expiry_s
+            if correlation is not None:
+                properties.CorrelationData = correlation
+        info = self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
+        return info.mid if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
+
+    def alive(self) -> bool:
+        """Whether paho's network thread runs; it must until `stop`."""
+        thread = getattr(self._client, "_thread", None)
+        return thread is not None and thread.is_alive()
+
+    # paho's thread runs everything below.
+
+    def _on_connect(
+        self, client: Client, _data: object, _flags: object, reason: ReasonCode, properties: object
+    ) -> None:
+        client.drop_out_messages()
+        if reason.is_failure:
+            self._deliver(Disconnected(f"the broker refuses the connection: {reason}"))
+            return
+        self._deliver(Connected(getattr(properties, "MaximumPacketSize", None)))
+
+    def _on_connect_fail(self, _client: Client, _data: object) -> None:
+        where = f"{self._settings.host}:{self._settings.port}"
+        self._deliver(Disconnected(f"no connection to {where}; is the broker running there?"))
+
+    def _on_disconnect(
+        self, _client: Client, _data: object, _flags: object, reason: ReasonCode, _props: object
+    ) -> None:
+        self._deliver(Disconnected(f"connection lost: {reason}"))
+
+    def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
+        properties = message.properties
+        self._deliver(
+            Message(
+                topic=message.topic,
+                payload=bytes(message.payload),
+                retained=message.retain,
+                response_topic=getattr(properties, "ResponseTopic", None),
+                correlation=getattr(properties, "CorrelationData", None),
+            )
+        )
+
+    def _on_publish(
+        self, _client: Client, _data: object, mid: int, reason: ReasonCode, _props: object
+    ) -> None:
+        self._deliver(Acknowledged(mid, str(reason) if reason.value >= FAILED else None))
+
+
+def _tls_context(tls: TlsSettings) -> ssl.SSLContext:
+    """Certificates and host names are always checked."""
+    context = ssl.create_default_context(cafile=str(tls.ca_file) if tls.ca_file else None)
+    if tls.cert_file is not None:
+        context.load_cert_chain(tls.cert_file, tls.key_file)
+    return context

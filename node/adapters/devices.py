@@ -1,0 +1,123 @@
+"""USB microphones, found in /proc/asound and /sys.
+
+PortAudio is not asked: its list is frozen when it starts, leaves out devices in use, and bears
+card numbers, which change when a microphone is plugged in again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Written by snd_card_info_read() of Linux as "%2i [%-15s]: %s - %s": number, id, driver, name.
+CARD_LINE = re.compile(r"^ *(?P<card>\d+) \[.*?\]: \S+ - (?P<name>.*)$", re.MULTILINE)
+CAPTURE_PCM = re.compile(r"pcm(\d+)c")
+NOT_IN_ID = re.compile(r"[^a-z0-9_.-]+")
+MAX_SERIAL_CHARS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class UsbMic:
+    """A USB sound card that records.
+
+    `mic` is its stable id, matching `[a-z0-9_.-]+`: made of vendor, product and serial number
+    where no other connected card has the same three, else of the USB port. `card` and `device` are
+    ALSA's numbers of the moment; `usb_id` is `vendor:product` in hexadecimal.
+    """
+
+    mic: str
+    name: str
+    card: int
+    device: int
+    usb_port: str
+    usb_id: str
+    serial: str | None
+
+
+def find_usb_mics(proc_root: Path, sys_root: Path) -> list[UsbMic]:
+    """Return the microphones plugged in now, in natural order of USB port (1-1.2 before 1-1.10).
+
+    Reads `proc_root`/asound and `sys_root`/class/sound, normally under /proc and /sys. A card that
+    vanishes meanwhile is passed over; so is one that is not fully there yet.
+    """
+    try:
+        cards = (proc_root / "asound/cards").read_text(errors="replace")
+    except OSError:  # a kernel without sound has no such file
+        return []
+    found = []
+    for line in CARD_LINE.finditer(cards):
+        try:
+            mic = _usb_mic(int(line["card"]), line["name"].strip(), proc_root, sys_root)
+        except OSError:  # unplugged between two reads; the next look shows it consistently
+            continue
+        if mic is not None:
+            found.append(mic)
+    found.sort(key=lambda mic: [int(number) for number in re.findall(r"\d+", mic.usb_port)])
+    return _with_unique_ids(found)
+
+
+def _usb_mic(card: int, name: str, proc_root: Path, sys_root: Path) -> UsbMic | None:
+    """Read one card; `mic` is its id by serial, or empty where it has none.
+
+    Raises:
+        OSError: the card has vanished.
+    """
+    devices = [
+        int(pcm[1])
+        for entry in (proc_root / f"asound/card{card}").iterdir()
+        if (pcm := CAPTURE_PCM.fullmatch(entry.name))
+    ]
+    card_folder = (sys_root / f"class/sound/card{card}").resolve(strict=True)
+    # …/usb1/1-1/1-1.3/1-1.3:1.0/sound/card2: interface folders have no idVendor, devices have.
+    usb_device = next((up for up in card_folder.parents if (up / "idVendor").exists()), None)
+    if not devices or usb_device is None:
+        return None
+    serial = _serial(usb_device)
+    vendor = _text(usb_device / "idVendor")
+    product = _text(usb_device / "idProduct")
+    slug = _slug(serial or "")[:MAX_SERIAL_CHARS].strip("-.")
+    return UsbMic(
+        mic=_slug(f"usb-{vendor}-{product}-{slug}") if slug else "",
+        name=name,
+        card=card,
+        device=min(devices),
+        usb_port=usb_device.name,
+        usb_id=f"{vendor}:{product}",
+        serial=serial,
+    )
+
+
+def _serial(usb_device: Path) -> str | None:
+    """Return the serial number, None for a device without one.
+
+    Read before idVendor: where this file is missing and that one is not, the device is still there
+    and has no serial number.
+    """
+    try:
+        return _text(usb_device / "serial") or None
+    except FileNotFoundError:
+        return None
+
+
+def _text(path: Path) -> str:
+    return path.read_text(errors="replace").strip()
+
+
+def _slug(text: str) -> str:
+    return NOT_IN_ID.sub("-", text.lower()).strip("-.")
+
+
+def _with_unique_ids(mics: list[UsbMic]) -> list[UsbMic]:
+    """Replace an id by serial that is empty, or that several bear, by one of the USB port."""
+    by_serial = Counter(mic.mic for mic in mics)
+    return [
+        mic
+        if mic.mic and by_serial[mic.mic] == 1
+        else replace(mic, mic=_slug(f"usb-{mic.usb_port}"))
+        for mic in mics
+    ]

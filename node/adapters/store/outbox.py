@@ -1,0 +1,47 @@
+"""Messages that must reach the broker: kept on the disk until it has acknowledged them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from node.adapters.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxMessage:
+    id: int
+    topic: str
+    payload: str
+
+
+class Outbox:
+    """The unsent messages, in order. Read and emptied by the main thread."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def after(self, last: int, limit: int) -> list[OutboxMessage]:
+        """The next messages behind message `last`."""
+        with self._database.reading() as db:
+            rows = db.execute(
+                "SELECT id, topic, payload FROM outbox WHERE id > ? ORDER BY id LIMIT ?",
+                (last, limit),
+            ).fetchall()
+        return [OutboxMessage(*row) for row in rows]
+
+    def done(self, message: int) -> None:
+        """The broker has it."""
+        with self._database.transaction() as db:
+            db.execute("DELETE FROM outbox WHERE id=?", (message,))
+
+    def newest(self) -> int:
+        """Id of the youngest message ever put in; 0 where there was none."""
+        with self._database.reading() as db:
+            row = db.execute("SELECT seq FROM sqlite_sequence WHERE name='outbox'").fetchone()
+        return int(row[0]) if row else 0
+
+    def __len__(self) -> int:
+        with self._database.reading() as db:
+            return int(db.execute("SELECT count(*) FROM outbox").fetchone()[0])

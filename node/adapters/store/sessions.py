@@ -1,0 +1,177 @@
+"""Sessions with their segments, and the microphones' assignments."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from node.core.model import Assignment, MicInfo, Segment, Session, Word, iso, parse_iso
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable
+
+    from node.adapters.store.database import Database
+
+
+class Sessions:
+    """What is known of every session, past and running."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def begin(self, session: Session, zero: float) -> None:
+        """Record that a session is running; `zero` is sample 0 on the monotonic clock."""
+        with self._database.transaction() as db:
+            db.execute(
+                "INSERT INTO session (id, started_at, zero, title, language, speakers, files,"
+                " state) VALUES (?, ?, ?, ?, ?, ?, '{}', 'recording')",
+                (
+                    session.id,
+                    iso(session.started_at),
+                    zero,
+                    session.title,
+                    session.language,
+                    json.dumps(session.speakers, ensure_ascii=False),
+                ),
+            )
+
+    def set_speakers(self, session: Session) -> None:
+        with self._database.transaction() as db:
+            db.execute(
+                "UPDATE session SET speakers=? WHERE id=?",
+                (json.dumps(session.speakers, ensure_ascii=False), session.id),
+            )
+
+    def stopping(self, session: Session) -> None:
+        """The recording is over; what was heard is still being transcribed."""
+        assert session.ended_at is not None
+        with self._database.transaction() as db:
+            db.execute(
+                "UPDATE session SET state='stopping', ended_at=? WHERE id=?",
+                (iso(session.ended_at), session.id),
+            )
+
+    def finish(self, session: Session, messages: Iterable[tuple[str, str]]) -> None:
+        """The files are written: note them, and put the last messages into the outbox with that."""
+        with self._database.transaction() as db:
+            db.execute(
+                "UPDATE session SET state='done', files=? WHERE id=?",
+                (json.dumps(session.files, ensure_ascii=False), session.id),
+            )
+            db.executemany(
+                "INSERT INTO outbox (session_id, topic, payload) VALUES (?, ?, ?)",
+                [(session.id, topic, payload) for topic, payload in messages],
+            )
+
+    def delete(self, session_id: str) -> None:
+        """Forget a session: its row, its segments, its utterances, its unsent messages."""
+        with self._database.transaction() as db:
+            for table in ("segment", "utterance", "outbox"):
+                db.execute(f"DELETE FROM {table} WHERE session_id=?", (session_id,))  # noqa: S608
+            db.execute("DELETE FROM session WHERE id=?", (session_id,))
+
+    def get(self, session_id: str) -> Session | None:
+        with self._database.reading() as db:
+            row = db.execute("SELECT * FROM session WHERE id=?", (session_id,)).fetchone()
+        return _session(row) if row else None
+
+    def zero(self, session_id: str) -> float | None:
+        """Monotonic time of the session's sample 0; None where another process began it."""
+        with self._database.reading() as db:
+            row = db.execute("SELECT zero FROM session WHERE id=?", (session_id,)).fetchone()
+        return row["zero"] if row else None
+
+    def set_zero(self, session_id: str, zero: float) -> None:
+        """This process records the session now; `zero` is its sample 0 on the monotonic clock."""
+        with self._database.transaction() as db:
+            db.execute("UPDATE session SET zero=? WHERE id=?", (zero, session_id))
+
+    def unfinished(self) -> list[Session]:
+        """Sessions that a crash has cut off, oldest first."""
+        with self._database.reading() as db:
+            rows = db.execute(
+                "SELECT * FROM session WHERE state != 'done' ORDER BY started_at"
+            ).fetchall()
+        return [_session(row) for row in rows]
+
+    def last_done(self) -> Session | None:
+        with self._database.reading() as db:
+            row = db.execute(
+                "SELECT * FROM session WHERE state='done' ORDER BY started_at DESC LIMIT 1"
+            ).fetchone()
+        return _session(row) if row else None
+
+    def page(self, limit: int, offset: int) -> tuple[list[dict[str, Any]], int]:
+        """Sessions, newest first, as `session/list` answers them, and how many there are."""
+        with self._database.reading() as db:
+            total = db.execute("SELECT count(*) FROM session").fetchone()[0]
+            rows = db.execute(
+                "SELECT * FROM session ORDER BY started_at DESC LIMIT ? OFFSET ?", (limit, offset)
+            ).fetchall()
+        return [_listed(row) for row in rows], total
+
+    def segments(self, session_id: str) -> list[Segment]:
+        with self._database.reading() as db:
+            rows = db.execute(
+                "SELECT body FROM segment WHERE session_id=? ORDER BY seq", (session_id,)
+            ).fetchall()
+        return [segment_from_json(row["body"]) for row in rows]
+
+    def remember_mics(self, mics: Iterable[tuple[MicInfo, Assignment]]) -> None:
+        """Keep these mics with their speakers over restarts."""
+        with self._database.transaction() as db:
+            db.executemany(
+                "INSERT OR REPLACE INTO mic (mic, info, speaker, language, enabled)"
+                " VALUES (?, ?, ?, ?, ?)",
+                [(i.mic, json.dumps(asdict(i)), a.speaker, a.language, a.enabled) for i, a in mics],
+            )
+
+    def remembered_mics(self) -> list[tuple[MicInfo, Assignment]]:
+        with self._database.reading() as db:
+            rows = db.execute("SELECT * FROM mic ORDER BY rowid").fetchall()
+        return [
+            (
+                MicInfo(**json.loads(row["info"])),
+                Assignment(row["speaker"], row["language"], bool(row["enabled"])),
+            )
+            for row in rows
+        ]
+
+
+def segment_to_json(segment: Segment) -> str:
+    return json.dumps(asdict(segment), ensure_ascii=False)
+
+
+def segment_from_json(text: str) -> Segment:
+    body = json.loads(text)
+    if body["words"] is not None:
+        body["words"] = tuple(Word(**word) for word in body["words"])
+    return Segment(**body)
+
+
+def _session(row: sqlite3.Row) -> Session:
+    return Session(
+        id=row["id"],
+        started_at=parse_iso(row["started_at"]),
+        title=row["title"],
+        language=row["language"],
+        speakers=json.loads(row["speakers"]),
+        ended_at=parse_iso(row["ended_at"]) if row["ended_at"] else None,
+        files=json.loads(row["files"]),
+    )
+
+
+def _listed(row: sqlite3.Row) -> dict[str, Any]:
+    session = _session(row)
+    return {
+        "session_id": session.id,
+        "title": session.title,
+        "state": row["state"],
+        "started_at": iso(session.started_at),
+        "ended_at": iso(session.ended_at) if session.ended_at else None,
+        "speakers": session.speakers,
+        "segments_total": row["segments"],
+        "file_path": session.files.get("txt"),
+    }

@@ -1,0 +1,63 @@
+"""The transcript files people read: written whole or not at all, and never over one another."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from node.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+
+class TranscriptFolder:
+    """`<storage>/transcripts`."""
+
+    def __init__(self, storage: Path) -> None:
+        self._folder = storage / "transcripts"
+
+    def write(self, moment: datetime, texts: Mapping[str, str]) -> dict[str, str]:
+        """Write one file for each format, all under one name made of the local time `moment`.
+
+        Returns:
+            The path of each file, by its suffix.
+
+        Raises:
+            StoreError: the disk is full or read-only.
+        """
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            stem = self._free_stem(moment)
+            return {suffix: self._write(f"{stem}.{suffix}", text) for suffix, text in texts.items()}
+        except OSError as error:
+            raise StoreError(f"storage.path: no transcript can be written: {error}") from error
+
+    def delete(self, paths: Mapping[str, str]) -> None:
+        """Remove files that `write` made; others are left alone."""
+        for path in paths.values():
+            name = path.rpartition("/")[2]
+            (self._folder / name).unlink(missing_ok=True)
+
+    def _free_stem(self, moment: datetime) -> str:
+        stem = f"full_transcription_{moment:%Y%m%d_%H%M%S}"
+        taken = {path.stem for path in self._folder.iterdir()}
+        names = (stem if n == 1 else f"{stem}_{n}" for n in range(1, len(taken) + 2))
+        return next(name for name in names if name not in taken)
+
+    def _write(self, name: str, text: str) -> str:
+        """Beside first, then renamed: a crash leaves no half of a transcript."""
+        final, beside = self._folder / name, self._folder / f".{name}.part"
+        with beside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(final)
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        return str(final)

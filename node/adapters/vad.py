@@ -1,0 +1,84 @@
+"""Silero voice activity detection, streamed frame by frame through onnxruntime.
+
+The network file is the one faster-whisper ships; no torch is needed to run it.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnxruntime
+
+from node.core.model import TICK
+from node.errors import ModelError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+CONTEXT = 64
+"""Samples of the frame before that Silero wants in front of each frame at 16 kHz."""
+
+STATE = (1, 1, 128)
+"""Shape of the two recurrent states."""
+
+
+class Silero:
+    """The network, loaded once and shared by all tracks. Its runs keep no state."""
+
+    def __init__(self) -> None:
+        options = onnxruntime.SessionOptions()
+        # A frame is far too small to be worth a second thread, which would spin in between.
+        options.inter_op_num_threads = 1
+        options.intra_op_num_threads = 1
+        options.enable_cpu_mem_arena = False
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(
+            str(_network_file()), providers=["CPUExecutionProvider"], sess_options=options
+        )
+
+    def run(self, inputs: dict[str, npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
+        outputs: list[npt.NDArray[np.float32]] = self._session.run(None, inputs)
+        return outputs
+
+    def detector(self) -> SileroDetector:
+        return SileroDetector(self)
+
+
+class SileroDetector:
+    """Speech probability of the consecutive frames of one track. Owned by the track's thread."""
+
+    def __init__(self, network: Silero) -> None:
+        self._network = network
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was heard: the next frame does not follow the last one."""
+        self._input = np.zeros((1, CONTEXT + TICK), np.float32)
+        self._h = np.zeros(STATE, np.float32)
+        self._c = np.zeros(STATE, np.float32)
+
+    def __call__(self, samples: npt.NDArray[np.int16]) -> float:
+        """Probability (0-1) that a frame of 512 int16 samples at 16 kHz is speech."""
+        self._input[0, :CONTEXT] = self._input[0, -CONTEXT:]
+        np.multiply(samples, np.float32(1 / 32768), out=self._input[0, CONTEXT:])
+        probability, self._h, self._c = self._network.run(
+            {"input": self._input, "h": self._h, "c": self._c}
+        )
+        return float(probability.ravel()[0])
+
+
+def _network_file() -> Path:
+    """Path of Silero's network, found without importing the package that ships it.
+
+    Raises:
+        ModelError: the installed faster-whisper does not ship it.
+    """
+    spec = find_spec("faster_whisper")
+    folder = Path(spec.origin).parent / "assets" if spec and spec.origin else Path()
+    files = sorted(folder.glob("silero_vad*.onnx"))
+    if not files:
+        raise ModelError(f"no silero_vad*.onnx in {folder}; reinstall faster-whisper")
+    return files[-1]

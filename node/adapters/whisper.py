@@ -1,0 +1,315 @@
+"""Whisper through faster-whisper and CTranslate2: one utterance in, its words out.
+
+The encoder runs once an utterance, over a window fitted to it; language, text and word times
+all come from that one encoding. `WhisperModel.transcribe` would encode a whole 30 s window, and
+a second time for the language.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from node.core.model import SAMPLE_RATE, Heard, Word
+from node.errors import ModelError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+log = logging.getLogger(__name__)
+
+NOTICE_FILE = "notice.txt"
+"""A model folder may say in this file what it cannot do; the node repeats it wherever it can."""
+
+HOP = 160
+"""Samples in one mel frame (10 ms)."""
+
+FULL_WINDOW = 3000
+FLOOR_WINDOW = 1000
+WINDOW_MARGIN = 200
+"""Mel frames: Whisper's window, the shortest we use, and what is left free behind the sound.
+
+10 s and 2 s: no loss on 26 clips in handy-computer/transcribe.cpp #149. It also keeps clear of
+windows of 159 and 160 frames, whose encoding CTranslate2 would take for mel.
+"""
+
+TRAILING_SILENCE = SAMPLE_RATE // 2
+"""Zeros appended to every utterance: without them Whisper drops last words (pipecat #5621)."""
+
+TOKENS_PER_S = 6.5
+TOKENS_PER_S_OTHER_SCRIPTS = 13.0
+SPARE_TOKENS = 16
+"""Cap on tokens for a duration (from Moonshine's); what runs into it is a loop, not speech."""
+
+OTHER_SCRIPTS = frozenset(
+    [
+        "am",
+        "ar",
+        "as",
+        "be",
+        "bg",
+        "bn",
+        "bo",
+        "el",
+        "fa",
+        "gu",
+        "he",
+        "hi",
+        "hy",
+        "ja",
+        "ka",
+        "kk",
+        "km",
+        "kn",
+        "ko",
+        "lo",
+        "mk",
+        "ml",
+        "mn",
+        "mr",
+        "my",
+        "ne",
+        "pa",
+        "ps",
+        "ru",
+        "sa",
+        "sd",
+        "si",
+        "sr",
+        "ta",
+        "te",
+        "tg",
+        "th",
+        "uk",
+        "ur",
+        "yi",
+        "yue",
+        "zh",
+    ]
+)
+
+MAX_COMPRESSION = 2.4
+MIN_LOG_PROBABILITY = -1.0
+MAX_NO_SPEECH = 0.6
+"""Whisper's own thresholds (openai/whisper, transcribe.py)."""
+
+MAX_AUTO_THREADS = 4
+"""More threads gain little on one encode and cost the rest of the machine (faster-whisper #33)."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """The `transcription` section, with the model found out to be a name or a folder."""
+
+    model: str
+    folder: Path | None
+    download_root: Path
+    compute_type: str = "int8"
+    languages: tuple[str, ...] = ()
+    threads: int = 0
+    beam_size: int = 5
+    word_timestamps: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    tokens: list[int]
+    text: str
+    log_probability: float
+    no_speech: float
+    compression: float
+    capped: bool
+
+    @property
+    def looks_wrong(self) -> bool:
+        return (
+            self.capped
+            or self.compression > MAX_COMPRESSION
+            or self.log_probability < MIN_LOG_PROBABILITY
+        )
+
+    @property
+    def is_silence(self) -> bool:
+        return self.no_speech > MAX_NO_SPEECH and self.log_probability < MIN_LOG_PROBABILITY
+
+
+class Engine:
+    """One Whisper model. Owned by the transcriber thread; `load` first."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self._settings = settings
+        self._whisper: Any = None
+        self._tokenizers: dict[str, Any] = {}
+        self.notice: str | None = None
+
+    def load(self) -> None:
+        """Load the model and run it once, so that the first utterance pays for nothing.
+
+        Raises:
+            ModelError: it is neither in its folder nor cached, nor can it be downloaded.
+        """
+        # Imported here: it takes a second and 90 MB that `check` and `--help` need not pay.
+        from faster_whisper import WhisperModel  # noqa: PLC0415
+
+        settings = self._settings
+        threads = settings.threads or min(MAX_AUTO_THREADS, os.cpu_count() or 1)
+        source = str(settings.folder) if settings.folder else settings.model
+        if settings.folder and not (settings.folder / "model.bin").is_file():
+            raise ModelError(
+                f"transcription.model: {settings.folder} holds no model.bin; give the folder of a"
+                " CTranslate2 Whisper model, or a name such as base"
+            )
+        try:
+            self._whisper = _open(WhisperModel, source, settings, threads)
+        except Exception as error:  # the loaders of three libraries raise whatever they like
+            raise ModelError(_advice(settings, error)) from error
+        self.notice = _notice(settings.folder)
+        self.transcribe(np.zeros(SAMPLE_RATE, np.int16), None)
+
+    def transcribe(self, samples: npt.NDArray[np.int16], language: str | None) -> Heard:
+        """Recognise one utterance of at most 28 s.
+
+        Args:
+            samples: int16 at 16 kHz, one dimension.
+            language: Whisper's code, or None to find it among the configured languages.
+
+        Returns:
+            What was said; an empty text where it was silence or noise.
+        """
+        padded = np.pad(samples.astype(np.float32) / 32768, (0, TRAILING_SILENCE))
+        features = self._whisper.feature_extractor(padded)[:, : -(-len(padded) // HOP)]
+        window = min(FULL_WINDOW, max(FLOOR_WINDOW, features.shape[1] + WINDOW_MARGIN))
+        encoding = self._encode(features, window)
+        code, probability = self._language(encoding, language)
+        decoded = self._decode(encoding, code, features.shape[1])
+        if decoded.looks_wrong and window < FULL_WINDOW and not decoded.is_silence:
+            full = self._encode(features, FULL_WINDOW)
+            again = self._decode(full, code, features.shape[1])
+            if again.log_probability > decoded.log_probability:
+                encoding, decoded = full, again
+        if decoded.is_silence or not decoded.text or decoded.compression > MAX_COMPRESSION:
+            return Heard("", code, probability, 0.0)
+        return Heard(
+            text=decoded.text,
+            language=code,
+            language_probability=probability,
+            confidence=math.exp(decoded.log_probability),
+            words=self._words(encoding, code, decoded, features.shape[1]),
+        )
+
+    def _encode(self, features: npt.NDArray[np.float32], window: int) -> Any:
+        from faster_whisper.transcribe import pad_or_trim  # noqa: PLC0415
+
+        return self._whisper.encode(pad_or_trim(features, window))
+
+    def _language(self, encoding: Any, language: str | None) -> tuple[str, float]:
+        """The language given, or the likeliest of those configured, with its share among them."""
+        if language is not None or not self._whisper.model.is_multilingual:
+            return language or "en", 1.0
+        found = [(t[2:-2], p) for t, p in self._whisper.model.detect_language(encoding)[0]]
+        allowed = [(c, p) for c, p in found if c in self._settings.languages] or found
+        code, probability = max(allowed, key=lambda pair: pair[1])
+        return code, probability / max(sum(p for _, p in allowed), 1e-9)
+
+    def _decode(self, encoding: Any, language: str, frames: int) -> _Decoded:
+        from faster_whisper.transcribe import get_compression_ratio  # noqa: PLC0415
+
+        tokenizer = self._tokenizer(language)
+        prompt = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
+        rate = TOKENS_PER_S_OTHER_SCRIPTS if language in OTHER_SCRIPTS else TOKENS_PER_S
+        cap = math.ceil(frames / 100 * rate) + SPARE_TOKENS
+        result = self._whisper.model.generate(
+            encoding,
+            [prompt],
+            beam_size=self._settings.beam_size,
+            max_length=min(self._whisper.max_length, len(prompt) + cap),
+            return_scores=True,
+            return_no_speech_prob=True,
+        )[0]
+        tokens = [token for token in result.sequences_ids[0] if token < tokenizer.eot]
+        text = tokenizer.decode(tokens).strip()
+        length = len(result.sequences_ids[0])
+        return _Decoded(
+            tokens=tokens,
+            text=text,
+            log_probability=result.scores[0] * length / (length + 1),
+            no_speech=result.no_speech_prob,
+            compression=get_compression_ratio(text) if text else 0.0,
+            capped=len(tokens) >= cap,
+        )
+
+    def _words(
+        self, encoding: Any, language: str, decoded: _Decoded, frames: int
+    ) -> tuple[Word, ...] | None:
+        if not self._settings.word_timestamps:
+            return None
+        aligned = self._whisper.find_alignment(
+            self._tokenizer(language), [decoded.tokens], encoding, frames
+        )[0]
+        return tuple(_joined(aligned))
+
+    def _tokenizer(self, language: str) -> Any:
+        from faster_whisper.tokenizer import Tokenizer  # noqa: PLC0415
+
+        if language not in self._tokenizers:
+            self._tokenizers[language] = Tokenizer(
+                self._whisper.hf_tokenizer,
+                self._whisper.model.is_multilingual,
+                task="transcribe",
+                language=language,
+            )
+        return self._tokenizers[language]
+
+
+def _joined(aligned: list[dict[str, Any]]) -> list[Word]:
+    """Aligned words, with signs that stand alone put to the word before them."""
+    words: list[Word] = []
+    for entry in aligned:
+        text = entry["word"].strip()
+        start, end = round(float(entry["start"]), 2), round(float(entry["end"]), 2)
+        if words and not any(char.isalnum() for char in text):
+            last = words[-1]
+            words[-1] = Word(last.word + text, last.start, end, last.probability)
+        elif text:
+            words.append(Word(text, start, end, round(float(entry["probability"]), 3)))
+    return words
+
+
+def _open(model_class: Any, source: str, settings: EngineSettings, threads: int) -> Any:
+    """Load what is on the disk; ask the network only where nothing is."""
+    options = {
+        "device": "cpu",
+        "compute_type": settings.compute_type,
+        "cpu_threads": threads,
+        "num_workers": 1,
+        "download_root": str(settings.download_root),
+    }
+    if settings.folder:
+        return model_class(source, **options, local_files_only=True)
+    try:
+        return model_class(source, **options, local_files_only=True)
+    except Exception as error:  # noqa: BLE001  # not cached: which error says so varies by version
+        log.info("model %s is not on this machine yet, downloading it (%s)", source, type(error))
+        return model_class(source, **options)
+
+
+def _advice(settings: EngineSettings, error: Exception) -> str:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if settings.folder:
+        return f"transcription.model: {settings.folder} cannot be loaded: {reason}"
+    return (
+        f"transcription.model: {settings.model} is not on this machine and cannot be downloaded"
+        f" ({reason}); run `python -m node fetch-model` where there is a network, or give a folder"
+    )
+
+
+def _notice(folder: Path | None) -> str | None:
+    file = folder / NOTICE_FILE if folder else None
+    return file.read_text(encoding="utf-8").strip() if file and file.is_file() else None

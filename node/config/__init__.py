@@ -1,0 +1,138 @@
+"""The configuration and how its file is read.
+
+`config/node.yaml` shows every key with its default. Models are frozen and refuse unknown keys;
+a key left empty keeps its default; relative paths are taken from the folder of the file.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from node.config.sections import (
+    AudioConfig,
+    CrosstalkConfig,
+    DeviceConfig,
+    FileConfig,
+    HomeAssistantConfig,
+    MqttConfig,
+    NodeConfig,
+    Section,
+    SessionConfig,
+    StorageConfig,
+    TlsConfig,
+    TranscriptionConfig,
+    VadConfig,
+    section,
+)
+from node.config.values import TimeZone, default_node_id
+from node.config.wording import validation_problems
+from node.config.yaml_lines import format_path, parse
+from node.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from node.config.yaml_lines import Problem
+
+__all__ = [
+    "AudioConfig",
+    "Config",
+    "CrosstalkConfig",
+    "DeviceConfig",
+    "FileConfig",
+    "HomeAssistantConfig",
+    "MqttConfig",
+    "NodeConfig",
+    "SessionConfig",
+    "StorageConfig",
+    "TlsConfig",
+    "TranscriptionConfig",
+    "VadConfig",
+    "default_node_id",
+    "load_config",
+]
+
+MAX_FILE_BYTES = 64 * 1024  # several times the commented default; bounds PyYAML's slow reading
+
+
+class Config(Section):
+    """Everything that can be configured; see each section."""
+
+    node: NodeConfig = section()
+    """Who this node is."""
+    mqtt: MqttConfig = section()
+    """The broker and how to reach it."""
+    audio: AudioConfig = section()
+    """Where sound comes from."""
+    vad: VadConfig = section()
+    """Voice activity detection: where utterances start and end."""
+    crosstalk: CrosstalkConfig = section()
+    """Speech that a microphone hears from its neighbours."""
+    transcription: TranscriptionConfig = section()
+    """The speech model."""
+    session: SessionConfig = section()
+    """Recording sessions."""
+    storage: StorageConfig = section()
+    """What is kept on disk."""
+    homeassistant: HomeAssistantConfig = section()
+    """Discovery by Home Assistant."""
+    time_zone: TimeZone | None = None
+    """IANA name of the zone for times of day in transcripts; None: the system's."""
+
+    def with_changes(
+        self,
+        *,
+        mqtt_host: str | None = None,
+        mqtt_port: int | None = None,
+        storage_path: Path | None = None,
+    ) -> Config:
+        """A copy with what is given here in place of what the file says; not validated."""
+        mqtt = {"host": mqtt_host, "port": mqtt_port}
+        storage = {"path": storage_path}
+        return self.model_copy(
+            update={"mqtt": _changed(self.mqtt, mqtt), "storage": _changed(self.storage, storage)}
+        )
+
+
+def _changed(section: BaseModel, changes: dict[str, Any]) -> BaseModel:
+    return section.model_copy(update={k: v for k, v in changes.items() if v is not None})
+
+
+def load_config(path: Path) -> Config:
+    """Read the configuration from the YAML file `path`.
+
+    Raises:
+        ConfigError: With every problem found, as `FILE:LINE: key.path: what to do`.
+    """
+    document = parse(_read_text(path))
+    problems = list(document.problems)
+    try:
+        config = Config.model_validate(document.data, context={"folder": path.absolute().parent})
+    except ValidationError as error:
+        problems += validation_problems(error, Config, document)
+    if problems:
+        raise ConfigError([_line(path, p) for p in sorted(problems, key=lambda p: p.line)])
+    return config
+
+
+def _read_text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        text = f"{path}: cannot be read: {error.strerror}; give another file with --config"
+        raise ConfigError([text]) from error
+    if len(content) > MAX_FILE_BYTES:
+        raise ConfigError([f"{path}: is larger than {MAX_FILE_BYTES // 1024} KiB; shorten it"])
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError([f"{path}:{line}: is not UTF-8; save the file as UTF-8"]) from error
+
+
+def _line(path: Path, problem: Problem) -> str:
+    key = f"{format_path(problem.path)}: " if problem.path else ""
+    return f"{path}:{problem.line}: {key}{problem.text}"

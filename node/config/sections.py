@@ -1,0 +1,286 @@
+"""The sections of the configuration: their keys, defaults and checks."""
+
+from __future__ import annotations
+
+import socket
+import stat
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from node.config.values import (
+    ExistingFile,
+    Host,
+    Language,
+    LanguageOrAuto,
+    MicId,
+    NodeId,
+    Port,
+    ResolvedPath,
+    SampleRate,
+    Text,
+    Topic,
+    default_node_id,
+    resolve_path,
+)
+from node.config.wording import misplaced
+from node.errors import ConfigError
+
+
+def section() -> Any:
+    # Validated from nothing, so that a default that cannot hold is reported under its section.
+    return Field(default_factory=dict)
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        validate_default=True,
+        use_attribute_docstrings=True,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_keeps_default(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        known = cls.model_fields
+        return {key: value for key, value in data.items() if value is not None or key not in known}
+
+
+class NodeConfig(Section):
+    id: NodeId = Field(default_factory=lambda: default_node_id(socket.gethostname()))
+    """Name of this node in topics; must differ between nodes of one broker."""
+
+
+class TlsConfig(Section):
+    enabled: bool = False
+    """Whether the connection to the broker is encrypted."""
+    ca_file: ExistingFile | None = None
+    """PEM file of the authority that signed the broker's certificate; None: the system's."""
+    cert_file: ExistingFile | None = None
+    """PEM file of this node's certificate, where the broker asks for one."""
+    key_file: ExistingFile | None = None
+    """PEM file of the key of `cert_file`."""
+
+    @field_validator("ca_file", "cert_file", "key_file")
+    @classmethod
+    def _check_enabled(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is not None and info.data.get("enabled") is False:
+            raise ValueError("is set but TLS is off; set mqtt.tls.enabled: true or remove it")
+        return value
+
+    @field_validator("key_file")
+    @classmethod
+    def _check_pair(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if "cert_file" in info.data and (value is None) != (info.data["cert_file"] is None):
+            raise ValueError("cert_file and key_file go together; give both or neither")
+        return value
+
+
+class MqttConfig(Section):
+    host: Host = "localhost"
+    """Host name or address of the broker."""
+    tls: TlsConfig = section()
+    """Encryption of the connection."""
+    port: Port = Field(default_factory=lambda data: 8883 if data["tls"].enabled else 1883)
+    """TCP port of the broker; by default 1883, or 8883 with TLS."""
+    base_topic: Topic = "scribe"
+    """First level or levels of every topic."""
+    protocol: Literal["5", "3.1.1"] = "5"
+    """Version of MQTT."""
+    keepalive_s: int = Field(default=30, ge=5, le=600)
+    """Seconds of silence after which the connection is probed."""
+    username: Text | None = None
+    """User at the broker; None: anonymous."""
+    password_file: ResolvedPath | None = None
+    """File whose content is the password; read at each connection."""
+
+    @field_validator("password_file")
+    @classmethod
+    def _check_username(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        anonymous = "username" in info.data and info.data["username"] is None
+        if value is not None and anonymous and info.data.get("protocol") == "3.1.1":
+            raise ValueError("MQTT 3.1.1 has no password without a user; set mqtt.username")
+        return value
+
+    def read_password(self) -> str | None:
+        """The password, without one trailing line break; None where no file is configured.
+
+        Raises:
+            ConfigError: The file cannot be read, is not UTF-8 or is empty.
+        """
+        if self.password_file is None:
+            return None
+        try:
+            content = self.password_file.read_bytes().decode()
+        except OSError as error:
+            raise self._password_error(f"cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise self._password_error("is not UTF-8 text") from error
+        password = content.removesuffix("\n").removesuffix("\r")
+        if not password:
+            raise self._password_error("is empty; write the password into it")
+        return password
+
+    def password_file_is_private(self) -> bool:
+        """Whether only owner and group have access; True where there is no such file."""
+        try:
+            return not (self.password_file and self.password_file.stat().st_mode & stat.S_IRWXO)
+        except OSError:
+            return True  # read_password says what is wrong
+
+    def _password_error(self, text: str) -> ConfigError:
+        return ConfigError([f"mqtt.password_file: {self.password_file} {text}"])
+
+
+class DeviceConfig(Section):
+    mic: MicId
+    """Id of the microphone in topics."""
+    device: Text
+    """Name of the input in PortAudio or ALSA."""
+    rate: SampleRate | None = None
+    """Sample rate in Hz; None: the first of `audio.rates` that works."""
+
+
+class FileConfig(Section):
+    mic: MicId
+    """Id of the microphone in topics."""
+    file: ExistingFile
+    """Audio file that is played in real time as if it were heard by the microphone."""
+    loop: bool = False
+    """Whether it starts again when it ends."""
+
+
+class AudioConfig(Section):
+    source: Literal["portaudio", "files"] = "portaudio"
+    """Where sound comes from: microphones, or `files` instead of any microphone."""
+    devices: tuple[DeviceConfig, ...] = ()
+    """Inputs opened by name, beside the USB microphones found."""
+    files: tuple[FileConfig, ...] = ()
+    """What `source: files` plays."""
+    proc_root: ResolvedPath = Path("/proc")
+    """Where the kernel's process file system is mounted."""
+    sys_root: ResolvedPath = Path("/sys")
+    """Where the kernel's device file system is mounted."""
+    rates: Annotated[tuple[SampleRate, ...], Field(min_length=1)] = (16000, 48000, 44100, 32000)
+    """Sample rates in Hz in the order tried; 16000 needs no resampling for the model."""
+
+    @field_validator("files")
+    @classmethod
+    def _check_source(
+        cls, value: tuple[FileConfig, ...], info: ValidationInfo
+    ) -> tuple[FileConfig, ...]:
+        source = info.data.get("source")
+        if source == "files" and not value:
+            raise ValueError("is empty; list {mic, file} or set audio.source: portaudio")
+        if source == "portaudio" and value:
+            raise ValueError("would not be played; set audio.source: files or remove them")
+        return value
+
+    @field_validator("devices", "files")
+    @classmethod
+    def _check_mics_differ(
+        cls, value: tuple[DeviceConfig | FileConfig, ...], info: ValidationInfo
+    ) -> tuple[DeviceConfig | FileConfig, ...]:
+        seen = {item.mic for item in info.data.get("devices", ())}
+        for index, item in enumerate(value):
+            if item.mic in seen:
+                text = f'"{item.mic}" names another microphone already; choose another id'
+                raise misplaced(text, index, "mic")
+            seen.add(item.mic)
+        return value
+
+
+class VadConfig(Section):
+    start_threshold: float = Field(default=0.5, ge=0.05, le=0.95)
+    """Speech probability at which an utterance starts."""
+    stop_threshold: float = Field(default=0.35, ge=0.01, le=0.95)
+    """Speech probability below which it may end; at most `start_threshold`."""
+    min_speech_ms: int = Field(default=250, ge=30, le=2000)
+    """Milliseconds of speech below which an utterance is dropped as noise."""
+    hangover_ms: int = Field(default=600, ge=100, le=5000)
+    """Milliseconds without speech that end an utterance."""
+    pre_roll_ms: int = Field(default=300, ge=0, le=2000)
+    """Milliseconds of sound kept from before the start."""
+    soft_cap_s: float = Field(default=20, ge=1, le=28)
+    """Seconds after which an utterance is cut at its longest pause; below `hard_cap_s`."""
+    hard_cap_s: float = Field(default=28, ge=1, le=28)
+    """Seconds after which it is cut in any case; Whisper hears at most 30 s at a time."""
+
+    @field_validator("stop_threshold")
+    @classmethod
+    def _check_thresholds(cls, value: float, info: ValidationInfo) -> float:
+        start = info.data.get("start_threshold", value)
+        if value > start:
+            raise ValueError(f"must be at most vad.start_threshold ({start:g}), not {value:g}")
+        return value
+
+    @field_validator("hard_cap_s")
+    @classmethod
+    def _check_caps(cls, value: float, info: ValidationInfo) -> float:
+        soft = info.data.get("soft_cap_s", 0)
+        if value <= soft:
+            raise ValueError(f"must be above vad.soft_cap_s ({soft:g}), not {value:g}")
+        return value
+
+
+class CrosstalkConfig(Section):
+    mode: Literal["drop", "tag", "off"] = "drop"
+    """What becomes of speech that belongs to another microphone: left out, marked, or kept."""
+
+
+class TranscriptionConfig(Section):
+    model: Text = "base"
+    """Name of a Whisper model, or its folder: a value with a "/" (see `model_folder`)."""
+    compute_type: Literal[
+        "int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16",
+        "float16", "bfloat16", "float32", "auto", "default",
+    ] = "int8"  # fmt: skip
+    """Number format CTranslate2 computes in."""
+    language: LanguageOrAuto = "auto"
+    """Language spoken, as a Whisper code, or `auto`: told for each utterance."""
+    languages: tuple[Language, ...] = ("en", "fr")
+    """What `auto` chooses from; empty: everything Whisper knows."""
+    threads: int = Field(default=0, ge=0, le=64)
+    """Processor threads for the model; 0: one a core, at most 4."""
+    beam_size: int = Field(default=5, ge=1, le=10)
+    """Hypotheses followed while decoding; 1 is fastest."""
+    word_timestamps: bool = False
+    """Whether segments carry the time of each word."""
+
+    @field_validator("model")
+    @classmethod
+    def _resolve_folder(cls, value: str, info: ValidationInfo) -> str:
+        return str(resolve_path(Path(value), info)) if "/" in value else value
+
+    @property
+    def model_folder(self) -> Path | None:
+        """The folder that holds the model, which may be missing; None where it has a name."""
+        return Path(self.model) if "/" in self.model else None
+
+
+class SessionConfig(Section):
+    resume: bool = False
+    """Whether a session that a crash or power cut broke off goes on at the next start."""
+
+
+class StorageConfig(Section):
+    path: ResolvedPath = Path("~/.local/share/scribe-node")
+    """Folder for transcripts, the database and sound that waits to be transcribed."""
+    keep_audio: bool = False
+    """Whether sound is kept once it is transcribed."""
+    max_spool_mb: int = Field(default=2048, ge=10)
+    """Megabytes of sound on disk at most."""
+
+
+class HomeAssistantConfig(Section):
+    enabled: bool = False
+    """Whether the node announces itself to Home Assistant."""
+    discovery_prefix: Topic = "homeassistant"
+    """Topic Home Assistant looks for devices under."""
+    language: Literal["en", "fr"] = "en"
+    """Language of the names of entities."""

@@ -1,0 +1,129 @@
+"""Kinds of values in the configuration, each with its check.
+
+A check raises ValueError with what is wrong and what to do; the key and line are added by the
+loader. Relative paths are taken from the folder given as `folder` in the validation context.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+import zoneinfo
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, ValidationInfo
+
+from node.core.languages import WHISPER_LANGUAGES
+
+_NODE_ID = re.compile(r"[a-z0-9_-]{1,32}")
+_MIC_ID = re.compile(r"[a-z0-9_.-]{1,64}")
+_MAX_TOPIC = 64  # characters; leaves room for mic ids and verbs in any broker's limit
+_RESERVED_NODE_ID = "all"  # the group topic that every node listens on
+
+
+def default_node_id(hostname: str) -> str:
+    """`hostname` as a node id: lower case, no accents, `-` for the rest; `node` if empty."""
+    decomposed = unicodedata.normalize("NFKD", hostname.lower())
+    bare = "".join(char for char in decomposed if not unicodedata.combining(char))
+    slug = re.sub(r"[^a-z0-9_]+", "-", bare).strip("-")[:32].rstrip("-")
+    return "node" if slug in ("", _RESERVED_NODE_ID) else slug
+
+
+def resolve_path(path: Path, info: ValidationInfo) -> Path:
+    """`path` with `~` expanded, taken from the configuration file's folder if relative."""
+    try:
+        expanded = path.expanduser()
+    except RuntimeError as error:  # no such user, or a user without a home
+        raise ValueError(f'"{path}": there is no such home folder; give the full path') from error
+    folder: Path | None = (info.context or {}).get("folder")
+    return folder / expanded if folder else expanded
+
+
+def _check_node_id(value: str) -> str:
+    if value == _RESERVED_NODE_ID:
+        raise ValueError('"all" is reserved for the group of all nodes; choose another id')
+    if not _NODE_ID.fullmatch(value):
+        raise ValueError(
+            'must be 1 to 32 characters of a-z, 0-9, "_" and "-", '
+            f'such as "{default_node_id(value)}", not "{value[:64]}"'
+        )
+    return value
+
+
+def _check_mic_id(value: str) -> str:
+    if not _MIC_ID.fullmatch(value):
+        raise ValueError(
+            f'must be 1 to 64 characters of a-z, 0-9, "_", "." and "-", not "{value[:64]}"'
+        )
+    return value
+
+
+def _check_topic(value: str) -> str:
+    if not value or len(value) > _MAX_TOPIC:
+        raise ValueError(f"must have 1 to {_MAX_TOPIC} characters")
+    if "+" in value or "#" in value:
+        raise ValueError('must not hold the MQTT wildcards "+" and "#"')
+    if value.startswith("$"):
+        raise ValueError('must not start with "$": such topics belong to the broker')
+    if "" in value.split("/"):
+        raise ValueError('must not start or end with "/" nor hold "//"')
+    return value
+
+
+def _check_host(value: str) -> str:
+    if "/" in value or " " in value:
+        raise ValueError('must be a host name or address alone, such as "broker.lan"')
+    if value.count(":") == 1:  # an IPv6 address has at least two
+        raise ValueError("must not hold the port; set mqtt.port")
+    return value
+
+
+def _check_file(path: Path) -> Path:
+    try:
+        is_file = path.is_file()
+    except OSError as error:
+        raise ValueError(f'"{path}" cannot be read: {error.strerror}') from error
+    if not is_file:
+        raise ValueError(f'there is no file "{path}"; correct the path (relative to this file)')
+    if not os.access(path, os.R_OK):
+        raise ValueError(f'"{path}" is not readable by this user; change its permissions')
+    return path
+
+
+def _check_language(value: str) -> str:
+    if value in WHISPER_LANGUAGES:
+        return value
+    short = value[:2].lower()
+    known = short in WHISPER_LANGUAGES
+    hint = f'did you mean "{short}"?' if known else 'use one such as "en" or "fr"'
+    raise ValueError(f'"{value[:64]}" is not a language code of Whisper; {hint}')
+
+
+def _check_language_or_auto(value: str) -> str:
+    return value if value == "auto" else _check_language(value)
+
+
+def _check_time_zone(value: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(value)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(
+            f'"{value[:64]}" is not a time zone of this system; use a name such as "Europe/Paris"'
+        ) from error
+    return value
+
+
+Text = Annotated[str, Field(min_length=1)]
+NodeId = Annotated[str, AfterValidator(_check_node_id)]
+MicId = Annotated[str, AfterValidator(_check_mic_id)]
+Topic = Annotated[str, AfterValidator(_check_topic)]
+Host = Annotated[Text, AfterValidator(_check_host)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+SampleRate = Annotated[int, Field(ge=8000, le=192_000)]
+Language = Annotated[str, AfterValidator(_check_language)]
+LanguageOrAuto = Annotated[str, AfterValidator(_check_language_or_auto)]
+TimeZone = Annotated[str, AfterValidator(_check_time_zone)]
+ResolvedPath = Annotated[Path, AfterValidator(resolve_path)]
+ExistingFile = Annotated[ResolvedPath, AfterValidator(_check_file)]

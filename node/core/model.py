@@ -1,0 +1,146 @@
+"""The values that travel through the node: times, words, segments, microphones."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from node.core.payloads import SegmentPayload
+
+SCHEMA = 1
+
+SAMPLE_RATE = 16_000
+"""Hz of every track after capture: what Whisper and Silero hear."""
+
+TICK = 512
+"""Samples in one analysis frame (32 ms): the only frame length Silero VAD takes at 16 kHz."""
+
+MIC_ID = re.compile(r"[a-z0-9_.-]{1,64}")
+
+
+def iso(moment: datetime) -> str:
+    """ISO 8601 in UTC with milliseconds and `Z`, the one form of time on every topic."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse_iso(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def at_sample(zero: datetime, sample: int) -> datetime:
+    """Wall time of a sample of a session whose timeline began at `zero`."""
+    return zero + timedelta(microseconds=round(sample * 1_000_000 / SAMPLE_RATE))
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One spoken word; `start` and `end` are seconds from its segment's start."""
+
+    word: str
+    start: float
+    end: float
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the engine made of one utterance. An empty text means: nothing was said."""
+
+    text: str
+    language: str
+    language_probability: float
+    confidence: float
+    words: tuple[Word, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One utterance of one speaker, as published; `start` and `end` are samples of the session."""
+
+    id: str
+    session_id: str
+    seq: int
+    mic: str
+    speaker: str
+    start: int
+    end: int
+    text: str
+    language: str
+    language_probability: float
+    confidence: float
+    words: tuple[Word, ...] | None = None
+    crosstalk_of: str | None = None
+    replayed: bool = False
+    latency_s: float = 0.0
+
+    def payload(self, zero: datetime) -> SegmentPayload:
+        """The segment as it stands on `T/mic/<mic>/segment` and in the session's JSON file."""
+        body: SegmentPayload = {
+            "schema": 1,
+            "event_type": "segment",
+            "id": self.id,
+            "session_id": self.session_id,
+            "seq": self.seq,
+            "mic": self.mic,
+            "speaker": self.speaker,
+            "start": iso(at_sample(zero, self.start)),
+            "end": iso(at_sample(zero, self.end)),
+            "text": self.text,
+            "language": self.language,
+            "language_probability": round(self.language_probability, 3),
+            "confidence": round(self.confidence, 3),
+            "crosstalk_of": self.crosstalk_of,
+            "replayed": self.replayed,
+            "latency_s": round(self.latency_s, 2),
+        }
+        if self.words is not None:
+            body["words"] = [
+                {
+                    "word": word.word,
+                    "start": word.start,
+                    "end": word.end,
+                    "probability": word.probability,
+                }
+                for word in self.words
+            ]
+        return body
+
+
+@dataclass(frozen=True, slots=True)
+class MicInfo:
+    """A microphone as found: who it is and how it is opened; nothing of people or sessions."""
+
+    mic: str
+    name: str
+    card: int | None = None
+    device: str | None = None
+    usb_port: str | None = None
+    usb_id: str | None = None
+    serial: str | None = None
+    connected: bool = True
+
+
+@dataclass(slots=True)
+class Assignment:
+    """Whose microphone it is; kept over restarts."""
+
+    speaker: str | None = None
+    language: str | None = None
+    enabled: bool = True
+
+
+@dataclass(slots=True)
+class Session:
+    """One recording, from start to its transcript."""
+
+    id: str
+    started_at: datetime
+    title: str | None = None
+    language: str | None = None
+    speakers: dict[str, str] = field(default_factory=dict)
+    max_duration_s: float | None = None
+    ended_at: datetime | None = None
+    files: dict[str, str] = field(default_factory=dict)

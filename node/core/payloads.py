@@ -1,0 +1,184 @@
+"""The shape of every JSON payload the node publishes; `config/schemas` is generated from here."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired
+
+from typing_extensions import TypedDict
+
+StateName = Literal["idle", "starting", "recording", "stopping", "error"]
+
+
+class WordPayload(TypedDict):
+    word: str
+    start: float
+    end: float
+    probability: float
+
+
+class SegmentPayload(TypedDict):
+    """`T/mic/<mic>/segment`, and one entry of `segments` in a session's JSON file."""
+
+    schema: Literal[1]
+    event_type: Literal["segment"]
+    id: str
+    session_id: str
+    seq: int
+    mic: str
+    speaker: str
+    start: str
+    end: str
+    text: str
+    language: str
+    language_probability: float
+    confidence: float
+    words: NotRequired[list[WordPayload]]
+    crosstalk_of: str | None
+    replayed: bool
+    latency_s: float
+
+
+class SessionPayload(TypedDict):
+    """`T/session`; null where there is nothing to say."""
+
+    state: StateName
+    session_id: str | None
+    title: str | None
+    started_at: str | None
+    speakers: dict[str, str]
+    segments_total: int
+    backlog_s: float
+    message: str | None
+
+
+class MicPayload(TypedDict):
+    """`T/mic/<mic>/state`, and one entry of `T/mics`."""
+
+    mic: str
+    index: int
+    name: str
+    card: int | None
+    device: str | None
+    usb_port: str | None
+    usb_id: str | None
+    serial: str | None
+    speaker: str | None
+    language: str | None
+    enabled: bool
+    connected: bool
+    recording: bool
+    level_dbfs: float | None
+    sample_rate: int | None
+
+
+class MicsPayload(TypedDict):
+    """`T/mics`, in the order of `index`."""
+
+    mics: list[MicPayload]
+
+
+class SpeakerTotals(TypedDict):
+    speaker: str
+    mic: str
+    segments: int
+    words: int
+    speaking_s: float
+
+
+class FinalPayload(TypedDict):
+    """`T/transcript/final` and `T/transcript/last`."""
+
+    schema: Literal[1]
+    event_type: Literal["transcript"]
+    session_id: str
+    title: str | None
+    started_at: str
+    ended_at: str
+    duration_s: float
+    languages: list[str]
+    speakers: list[SpeakerTotals]
+    segments_total: int
+    text: str
+    truncated: bool
+    file_path: str | None
+    files: dict[str, str]
+
+
+class LivePayload(TypedDict):
+    """`T/transcript/live`; `text` is the last 20 lines."""
+
+    session_id: str
+    segments_total: int
+    text: str
+    updated_at: str
+
+
+class InfoPayload(TypedDict):
+    """`T/info`. `model_state` says whether speech can be transcribed, `model_notice` its limits."""
+
+    schema: Literal[1]
+    version: str
+    node: str
+    model: str
+    model_state: Literal["ready", "unavailable"]
+    model_notice: str | None
+    languages: list[str]
+    sample_rate: int
+    started_at: str
+    features: list[str]
+
+
+class HealthPayload(TypedDict):
+    """`T/health`; null where this machine has no such sensor."""
+
+    uptime_s: float
+    outbox: int
+    backlog_s: float
+    rtf: float | None
+    lag_s: float
+    dropped_s: float
+    reconnects: int
+    rss_mb: float
+    cpu_percent: float
+    temperature_c: float | None
+    disk_free_mb: float
+    drift_ppm: NotRequired[dict[str, float]]
+
+
+class EventPayload(TypedDict):
+    """`T/event`."""
+
+    event_type: str
+    mic: NotRequired[str]
+    message: str
+    time: str
+
+
+class AnswerError(TypedDict):
+    code: str
+    message: str
+    session_id: NotRequired[str]
+
+
+class Answer(TypedDict):
+    """`T/response/<verb>`: `data` where `status` is ok, `error` otherwise."""
+
+    status: Literal["ok", "error"]
+    transaction: NotRequired[str | int | float]
+    data: NotRequired[dict[str, Any]]
+    error: NotRequired[AnswerError]
+
+
+PUBLISHED: dict[str, Any] = {
+    "segment": SegmentPayload,
+    "session": SessionPayload,
+    "mic": MicPayload,
+    "mics": MicsPayload,
+    "transcript": FinalPayload,
+    "live": LivePayload,
+    "info": InfoPayload,
+    "health": HealthPayload,
+    "event": EventPayload,
+    "answer": Answer,
+}
+"""Published payloads by the name of their schema file."""

@@ -1,0 +1,208 @@
+"""Endpointing: from frames and their speech probabilities to utterances.
+
+Rule 1: every sample of speech ends up in exactly one utterance. Utterances of a track never
+overlap, and where one that runs long is split, the second begins at the sample where the first
+ends.
+
+Thresholds and durations follow Silero's own defaults (start 0.5, stop 0.35) and the practice of
+voice assistants (0.6 s of silence ends a turn, 0.3 s before the first speech frame is kept, for
+the detector answers a little late). An utterance is capped below Whisper's window of 30 s.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from node.core.model import SAMPLE_RATE, TICK
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Samples = npt.NDArray[np.int16]
+
+TAIL_MS = 300
+"""Sound kept after the last speech frame: final consonants fade below the detector's threshold."""
+
+PAUSE_MS = 100
+"""Shortest pause at which long speech may be split: shorter ones lie inside words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpointing:
+    """How speech is cut into utterances; the `vad` section of the configuration."""
+
+    start_threshold: float = 0.5
+    stop_threshold: float = 0.35
+    min_speech_ms: int = 250
+    hangover_ms: int = 600
+    pre_roll_ms: int = 300
+    soft_cap_s: float = 20.0
+    hard_cap_s: float = 28.0
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """An utterance is certain; it begins at sample `start` of the timeline."""
+
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """The next samples of the running utterance, int16 at 16 kHz."""
+
+    samples: Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The running utterance ends before sample `end`; what was sent beyond it is not its own."""
+
+    end: int
+
+
+Event = Started | Audio | Ended
+
+
+@dataclass(slots=True)
+class _Frame:
+    samples: Samples
+    voiced: bool
+
+    @property
+    def power(self) -> float:
+        wide = self.samples.astype(np.float32)
+        return float(np.dot(wide, wide))
+
+
+def _ticks(milliseconds: float) -> int:
+    """Whole frames that cover a duration."""
+    return max(1, -(-round(milliseconds * SAMPLE_RATE / 1000) // TICK))
+
+
+class Segmenter:
+    """Cuts one track into utterances. Owned by the thread that feeds it."""
+
+    def __init__(self, settings: Endpointing) -> None:
+        self._settings = settings
+        self._hangover = _ticks(settings.hangover_ms)
+        self._tail = min(_ticks(TAIL_MS), self._hangover)
+        self._min_speech = _ticks(settings.min_speech_ms)
+        self._soft_cap = _ticks(settings.soft_cap_s * 1000)
+        self._hard_cap = _ticks(settings.hard_cap_s * 1000)
+        self._pause = _ticks(PAUSE_MS)
+        self._before: deque[_Frame] = deque(maxlen=_ticks(settings.pre_roll_ms))
+        self._frames: list[_Frame] = []
+        self._position = 0
+        self._speech = 0
+        self._quiet = 0
+        self._confirmed = False
+
+    @property
+    def open(self) -> bool:
+        """Whether an utterance has been started and not ended."""
+        return self._confirmed
+
+    def feed(self, samples: Samples, probability: float) -> list[Event]:
+        """Take one frame of 512 samples and the probability (0-1) that it is speech."""
+        triggered = bool(self._frames)
+        floor = self._settings.stop_threshold if triggered else self._settings.start_threshold
+        frame = _Frame(samples, voiced=probability >= floor)
+        self._position += len(samples)
+        if not triggered and not frame.voiced:
+            self._before.append(frame)
+            return []
+        return self._extend(frame)
+
+    def jump(self, position: int) -> list[Event]:
+        """Go on at another sample of the timeline; an utterance that was running ends here."""
+        events = self.flush()
+        self._position = position
+        return events
+
+    def flush(self) -> list[Event]:
+        """End the running utterance where the sound ends: the session or the stream is over."""
+        events: list[Event] = []
+        if self._confirmed:
+            keep = min(self._quiet, self._tail)
+            events.append(Ended(self._position - (self._quiet - keep) * TICK))
+        self._reset(())
+        return events
+
+    def _extend(self, frame: _Frame) -> list[Event]:
+        if not self._frames:
+            self._frames = list(self._before)
+            self._before.clear()
+        self._frames.append(frame)
+        self._speech += frame.voiced
+        self._quiet = 0 if frame.voiced else self._quiet + 1
+        events = self._sound(frame)
+        if self._quiet >= self._hangover:
+            return events + self._end_of_speech()
+        if len(self._frames) >= self._soft_cap:
+            events += self._split()
+        return events
+
+    def _sound(self, frame: _Frame) -> list[Event]:
+        if self._confirmed:
+            return [Audio(frame.samples)]
+        if self._speech < self._min_speech:
+            return []
+        self._confirmed = True
+        return [Started(self._start), Audio(np.concatenate([f.samples for f in self._frames]))]
+
+    @property
+    def _start(self) -> int:
+        return self._position - len(self._frames) * TICK
+
+    def _end_of_speech(self) -> list[Event]:
+        surplus = self._quiet - self._tail
+        events: list[Event] = [Ended(self._position - surplus * TICK)] if self._confirmed else []
+        # What follows the tail may be the first sound of the next utterance.
+        self._reset(
+            self._frames[len(self._frames) - surplus :] if self._confirmed else self._frames
+        )
+        return events
+
+    def _split(self) -> list[Event]:
+        cut = self._longest_pause()
+        if cut is None:
+            if len(self._frames) < self._hard_cap:
+                return []
+            cut = self._quietest_frame()
+        rest = self._frames[cut:]
+        end = self._position - len(rest) * TICK
+        self._frames = rest
+        self._speech = sum(frame.voiced for frame in rest)
+        return [Ended(end), Started(end), Audio(np.concatenate([f.samples for f in rest]))]
+
+    def _longest_pause(self) -> int | None:
+        """Frame in the middle of the longest pause of the second half, if one is long enough.
+
+        Only a pause that speech has followed counts: one still running may be the end.
+        """
+        best, at, run = 0, 0, 0
+        for index in range(len(self._frames) // 2, len(self._frames)):
+            if not self._frames[index].voiced:
+                run += 1
+                continue
+            if run > best:
+                best, at = run, index - (run + 1) // 2
+            run = 0
+        return at if best >= self._pause else None
+
+    def _quietest_frame(self) -> int:
+        half = len(self._frames) // 2
+        powers = [frame.power for frame in self._frames[half:]]
+        return half + int(np.argmin(powers))
+
+    def _reset(self, before: tuple[_Frame, ...] | list[_Frame]) -> None:
+        self._frames = []
+        self._before.clear()
+        self._before.extend(before)
+        self._speech = self._quiet = 0
+        self._confirmed = False

@@ -1,0 +1,131 @@
+"""Where captured sound lies on the session's timeline.
+
+Samples are counted, never timed one by one: a block's arrival says only that its last sample is
+no younger than that. The smallest arrival delay of a window is therefore the best witness of
+where the stream stands (scheduling makes blocks late, nothing makes them early). From it come
+the silence that fills an overflow, and the slip of single samples that takes out the drift
+between the mic's crystal and the clock (USB crystals: up to 100 ppm, 0.36 s an hour).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from node.core.model import SAMPLE_RATE
+
+ANCHOR_S = 0.25
+"""Sound heard before a stream is placed: its first block is often late, the best of many not."""
+
+GAP_WINDOW_S = 0.5
+"""How long lateness must last after a reported overflow before it is taken as lost sound."""
+
+GAP_MIN_S = 0.03
+"""Shortest loss filled after a reported overflow; below it, it is scheduling noise."""
+
+SILENT_GAP_WINDOW_S = 2.0
+SILENT_GAP_MIN_S = 0.15
+"""The same where no overflow was reported: some drivers lose sound without a word."""
+
+DRIFT_WINDOW_S = 10.0
+DRIFT_DEAD_BAND_S = 0.005
+"""Drift is left alone until it exceeds this: half a frame of the 10 ms grid of energies."""
+
+SLIP_EVERY = SAMPLE_RATE // 100
+"""At most one sample in 10 ms is doubled or left out: 0.6 %, far below what can be heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """What to do with a block before it is appended to its track, in samples.
+
+    `silence`: zeros to insert before it. `slip`: samples to double (+) or leave out (-).
+    """
+
+    silence: int = 0
+    slip: int = 0
+
+
+class StreamClock:
+    """Places the blocks of one capture stream, all at 16 kHz, on a timeline that began at `zero`.
+
+    Owned by the listener thread, like the stream itself.
+    """
+
+    def __init__(self, zero: float) -> None:
+        self._zero = zero
+        self.position = 0
+        self._reference = 0.0
+        self._recent: deque[tuple[int, float]] = deque()
+        self._overflowed_at: int | None = None
+        self._window_min = float("inf")
+        self._window_start = 0
+        self._to_slip = 0
+        self.slipped = 0
+
+    def anchor(self, blocks: list[tuple[int, float]]) -> int:
+        """Place the start of a stream from its first blocks: (samples, arrival time) each.
+
+        Returns:
+            The timeline position, in samples, of the first block's first sample; never negative.
+        """
+        heard = 0
+        start = float("inf")
+        for count, arrival in blocks:
+            heard += count
+            start = min(start, arrival - self._zero - heard / SAMPLE_RATE)
+        self.position = max(0, round(start * SAMPLE_RATE))
+        self._reference = start - self.position / SAMPLE_RATE
+        self._window_start = self.position
+        return self.position
+
+    def overflow(self) -> None:
+        """The driver has reported lost sound before the next block."""
+        self._overflowed_at = self.position
+        self._recent.clear()
+
+    def place(self, count: int, arrival: float) -> Placement:
+        """Say how the next block of `count` samples, read at `arrival`, joins its track."""
+        late = self._lateness(count, arrival)
+        silence = self._gap(late, count)
+        slip = 0 if silence else self._drift(late, count)
+        self.position += silence + slip + count
+        return Placement(silence, slip)
+
+    def _lateness(self, count: int, arrival: float) -> float:
+        end = (self.position + count) / SAMPLE_RATE
+        return arrival - self._zero - end - self._reference
+
+    def _gap(self, late: float, count: int) -> int:
+        span = GAP_WINDOW_S if self._overflowed_at is not None else SILENT_GAP_WINDOW_S
+        least = GAP_MIN_S if self._overflowed_at is not None else SILENT_GAP_MIN_S
+        end = self.position + count
+        self._recent.append((end, late))
+        while self._recent[0][0] <= end - round(span * SAMPLE_RATE):
+            self._recent.popleft()
+        heard = (end - self._recent[0][0]) / SAMPLE_RATE + count / SAMPLE_RATE
+        if heard < span - 0.1:
+            return 0
+        self._overflowed_at = None
+        lost = min(delay for _, delay in self._recent)
+        if lost < least:
+            return 0
+        self._recent.clear()
+        self._restart_drift_window()
+        return round(lost * SAMPLE_RATE)
+
+    def _drift(self, late: float, count: int) -> int:
+        self._window_min = min(self._window_min, late)
+        if self.position - self._window_start >= DRIFT_WINDOW_S * SAMPLE_RATE:
+            if abs(self._window_min) > DRIFT_DEAD_BAND_S:
+                self._to_slip = round(self._window_min * SAMPLE_RATE)
+            self._restart_drift_window()
+        budget = max(1, count // SLIP_EVERY)
+        slip = max(-budget, min(budget, self._to_slip))
+        self._to_slip -= slip
+        self.slipped += slip
+        return slip
+
+    def _restart_drift_window(self) -> None:
+        self._window_min = float("inf")
+        self._window_start = self.position

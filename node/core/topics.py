@@ -1,0 +1,139 @@
+"""The topic tree of one node; the only place where a topic is spelled."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from node.core.model import MIC_ID
+
+VERB = re.compile(r"[a-z]{1,32}/[a-z]{1,32}")
+EVERY_NODE = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A message on `…/request/<verb>`."""
+
+    verb: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSwitch:
+    """A message on `…/session/set`: `ON` or `OFF`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerSet:
+    """A message on `T/mic/<mic>/speaker/set`: a name."""
+
+    mic: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnabledSet:
+    """A message on `T/mic/<mic>/enabled/set`: `ON` or `OFF`."""
+
+    mic: str
+
+
+Command = Request | SessionSwitch | SpeakerSet | EnabledSet
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Every topic of the node `<base>/<node>`."""
+
+    base: str
+    node: str
+
+    @property
+    def root(self) -> str:
+        return f"{self.base}/{self.node}"
+
+    @property
+    def status(self) -> str:
+        return f"{self.root}/status"
+
+    @property
+    def info(self) -> str:
+        return f"{self.root}/info"
+
+    @property
+    def session(self) -> str:
+        return f"{self.root}/session"
+
+    @property
+    def mics(self) -> str:
+        return f"{self.root}/mics"
+
+    @property
+    def live(self) -> str:
+        return f"{self.root}/transcript/live"
+
+    @property
+    def final(self) -> str:
+        return f"{self.root}/transcript/final"
+
+    @property
+    def last(self) -> str:
+        return f"{self.root}/transcript/last"
+
+    @property
+    def health(self) -> str:
+        return f"{self.root}/health"
+
+    @property
+    def event(self) -> str:
+        return f"{self.root}/event"
+
+    def mic_state(self, mic: str) -> str:
+        return f"{self.root}/mic/{mic}/state"
+
+    def segment(self, mic: str) -> str:
+        return f"{self.root}/mic/{mic}/segment"
+
+    def response(self, verb: str) -> str:
+        return f"{self.root}/response/{verb}"
+
+    @property
+    def subscriptions(self) -> tuple[str, ...]:
+        """Topic filters of everything the node listens to."""
+        group = f"{self.base}/{EVERY_NODE}"
+        return (
+            f"{self.root}/request/#",
+            f"{self.root}/session/set",
+            f"{self.root}/mic/+/speaker/set",
+            f"{self.root}/mic/+/enabled/set",
+            f"{group}/request/#",
+            f"{group}/session/set",
+        )
+
+    def parse(self, topic: str) -> Command | None:
+        """The command a message on `topic` carries, or None where the topic is no command."""
+        for root in (self.root, f"{self.base}/{EVERY_NODE}"):
+            if topic.startswith(f"{root}/"):
+                return self._parse_below(topic.removeprefix(f"{root}/"), own=root == self.root)
+        return None
+
+    @staticmethod
+    def _parse_below(rest: str, *, own: bool) -> Command | None:
+        match rest.split("/"):
+            case ["request", *verb] if verb:
+                return Request("/".join(verb))
+            case ["session", "set"]:
+                return SessionSwitch()
+            case ["mic", mic, "speaker", "set"] if own and MIC_ID.fullmatch(mic):
+                return SpeakerSet(mic)
+            case ["mic", mic, "enabled", "set"] if own and MIC_ID.fullmatch(mic):
+                return EnabledSet(mic)
+        return None
+
+    def may_answer_on(self, topic: str) -> bool:
+        """Whether a requester's response topic may be used: never one that commands a node."""
+        return (
+            0 < len(topic) <= 1024
+            and not topic.startswith("$")
+            and not any(sign in topic for sign in "+#\0")
+            and not topic.startswith((f"{self.root}/", f"{self.base}/{EVERY_NODE}/"))
+        )

@@ -1,0 +1,114 @@
+"""The merged transcript: every mic's segments in the order in which people spoke."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from node.core.model import SAMPLE_RATE, Segment, Session, at_sample, iso
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import tzinfo
+
+    from node.core.payloads import FinalPayload, SpeakerTotals
+
+MAX_TEXT_BYTES = 256 * 1024
+"""Longest transcript text on MQTT; the whole is had by `transcript/get`."""
+
+LIVE_LINES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """One session's segments, in order of speech, ready to be written in any form."""
+
+    session: Session
+    segments: tuple[Segment, ...]
+    zone: tzinfo
+
+    def lines(self) -> list[str]:
+        """`[HH:MM:SS] Alice: Bonjour tout le monde.`, one a segment."""
+        return [line(self.session, segment, self.zone) for segment in self.segments]
+
+    def text(self) -> str:
+        return "".join(f"{spoken}\n" for spoken in self.lines())
+
+
+def speech_start(segment: Segment) -> float:
+    """Second of the session at which the segment's first word begins."""
+    lead = segment.words[0].start if segment.words else 0.0
+    return segment.start / SAMPLE_RATE + lead
+
+
+def merge(segments: Iterable[Segment]) -> tuple[Segment, ...]:
+    """Segments in order of speech, each id once, speech of others heard by this mic left out."""
+    unique = {segment.id: segment for segment in segments if segment.crosstalk_of is None}
+    return tuple(sorted(unique.values(), key=lambda s: (speech_start(s), s.seq)))
+
+
+def line(session: Session, segment: Segment, zone: tzinfo) -> str:
+    """One line of the transcript; the time of day is that of the segment's start, in `zone`."""
+    moment = at_sample(session.started_at, segment.start).astimezone(zone)
+    return f"[{moment:%H:%M:%S}] {segment.speaker}: {segment.text}"
+
+
+def clip(text: str, limit: int = MAX_TEXT_BYTES) -> tuple[str, bool]:
+    """Cut a text at a line so that it fits `limit` bytes of UTF-8; say whether it was cut."""
+    raw = text.encode()
+    if len(raw) <= limit:
+        return text, False
+    return raw[: raw.rfind(b"\n", 0, limit) + 1].decode(), True
+
+
+def final_body(transcript: Transcript) -> FinalPayload:
+    """What stands on `T/transcript/final` and `T/transcript/last`."""
+    session, segments = transcript.session, transcript.segments
+    ended = session.ended_at or session.started_at
+    text, truncated = clip(transcript.text())
+    return {
+        "schema": 1,
+        "event_type": "transcript",
+        "session_id": session.id,
+        "title": session.title,
+        "started_at": iso(session.started_at),
+        "ended_at": iso(ended),
+        "duration_s": round((ended - session.started_at).total_seconds(), 3),
+        "languages": _languages(segments),
+        "speakers": _speakers(segments),
+        "segments_total": len(segments),
+        "text": text,
+        "truncated": truncated,
+        "file_path": session.files.get("txt"),
+        "files": session.files,
+    }
+
+
+def _languages(segments: Iterable[Segment]) -> list[str]:
+    """Languages spoken, most words first."""
+    words: dict[str, int] = {}
+    for segment in segments:
+        words[segment.language] = words.get(segment.language, 0) + len(segment.text.split())
+    return sorted(words, key=lambda language: -words[language])
+
+
+def _speakers(segments: Iterable[Segment]) -> list[SpeakerTotals]:
+    """Who spoke, on which mic, how much, in the order of their first words."""
+    totals: dict[tuple[str, str], SpeakerTotals] = {}
+    for segment in segments:
+        entry = totals.setdefault(
+            (segment.speaker, segment.mic),
+            {
+                "speaker": segment.speaker,
+                "mic": segment.mic,
+                "segments": 0,
+                "words": 0,
+                "speaking_s": 0.0,
+            },
+        )
+        entry["segments"] += 1
+        entry["words"] += len(segment.text.split())
+        entry["speaking_s"] += (segment.end - segment.start) / SAMPLE_RATE
+    for entry in totals.values():
+        entry["speaking_s"] = round(entry["speaking_s"], 2)
+    return list(totals.values())

@@ -1,0 +1,99 @@
+"""Transcripts of sessions past and running: read from the store, written to files."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from node.core.formats import WRITERS, to_srt, to_vtt
+from node.core.transcript import Transcript, final_body, merge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime, tzinfo
+
+    from node.adapters.store import Sessions, Utterances
+    from node.adapters.transcripts import TranscriptFolder
+    from node.core.model import Session
+    from node.core.payloads import FinalPayload
+    from node.core.topics import Topics
+
+SUFFIX = {"text": "txt", "json": "json", "srt": "srt", "vtt": "vtt"}
+"""File suffix of each format of the interface."""
+
+
+class Archive:
+    """Owned by the main thread."""
+
+    def __init__(
+        self,
+        *,
+        sessions: Sessions,
+        utterances: Utterances,
+        folder: TranscriptFolder,
+        topics: Topics,
+        zone: tzinfo,
+    ) -> None:
+        self._sessions = sessions
+        self._utterances = utterances
+        self._folder = folder
+        self._topics = topics
+        self._zone = zone
+
+    def transcript(self, session: Session) -> Transcript:
+        """The session's segments so far, merged in order of speech."""
+        return Transcript(session, merge(self._sessions.segments(session.id)), self._zone)
+
+    def page(self, session: Session, form: str, offset: int, limit: int) -> dict[str, Any]:
+        """A page of a transcript, as `transcript/get` answers it; offsets count segments."""
+        whole = self.transcript(session)
+        total = len(whole.segments)
+        part = Transcript(session, whole.segments[offset : offset + limit], self._zone)
+        answer: dict[str, Any] = {
+            "session_id": session.id,
+            "total": total,
+            "next_offset": offset + limit if offset + limit < total else None,
+        }
+        if form == "json":
+            answer["segments"] = [s.payload(session.started_at) for s in part.segments]
+        elif form == "srt":
+            answer["text"] = to_srt(part, first=offset + 1)
+        elif form == "vtt":
+            answer["text"] = to_vtt(part)
+        else:
+            answer["text"] = part.text()
+        return answer
+
+    def save(self, session: Session, moment: datetime, formats: Iterable[str]) -> dict[str, str]:
+        """Write new files of a transcript; gives their paths by suffix.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        transcript = self.transcript(session)
+        suffixes = [SUFFIX[form] for form in formats]
+        texts = {suffix: WRITERS[suffix](transcript, ()) for suffix in suffixes}
+        return self._folder.write(moment.astimezone(self._zone), texts)
+
+    def finish(self, session: Session, moment: datetime) -> FinalPayload:
+        """Write the session's files, close it in the store, and queue its final transcript.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        session.files = self.save(session, moment, SUFFIX.keys())
+        body = final_body(self.transcript(session))
+        payload = json.dumps(body, ensure_ascii=False)
+        self._sessions.finish(session, [(self._topics.final, payload)])
+        return body
+
+    def last(self) -> FinalPayload | None:
+        """The newest finished session's transcript, for those who connect later."""
+        session = self._sessions.last_done()
+        return final_body(self.transcript(session)) if session else None
+
+    def delete(self, session: Session) -> None:
+        """Remove every trace of a session from the disk."""
+        self._sessions.delete(session.id)
+        self._utterances.forget_audio(session.id)
+        self._folder.delete(session.files)

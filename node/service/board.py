@@ -1,0 +1,131 @@
+"""The retained states: what a newcomer to the topic tree finds there."""
+
+from __future__ import annotations
+
+from collections import deque
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from node import __version__
+from node.core.model import SAMPLE_RATE, Segment, iso
+from node.core.transcript import LIVE_LINES, line, speech_start
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from node.config import Config
+    from node.core.payloads import FinalPayload, HealthPayload, InfoPayload, LivePayload
+    from node.core.roster import Roster
+    from node.core.topics import Topics
+    from node.service.conductor import Conductor
+    from node.service.publisher import Publisher
+
+LIVE_EVERY_S = 2.0
+
+LIVE_MEMORY = 3 * LIVE_LINES
+"""Segments remembered for the live text; one that comes later than so many is not shown live."""
+
+HEALTH_EXPIRY_S = 180
+
+
+class Board:
+    """Publishes every state where it has changed. Owned by the main thread."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        topics: Topics,
+        publisher: Publisher,
+        roster: Roster,
+        conductor: Conductor,
+        zone: tzinfo,
+    ) -> None:
+        self._config = config
+        self._topics = topics
+        self._publisher = publisher
+        self._roster = roster
+        self._conductor = conductor
+        self._zone = zone
+        self._started_at = iso(datetime.now(UTC))
+        self._mics: set[str] = set()
+        self._recent: deque[Segment] = deque(maxlen=LIVE_MEMORY)
+        self._live_at = 0.0
+        self._live_is_old = False
+
+    def info(self, notice: str | None) -> None:
+        transcription = self._config.transcription
+        folder = transcription.model_folder
+        unavailable = self._conductor.model_problem is not None
+        info: InfoPayload = {
+            "schema": 1,
+            "version": __version__,
+            "node": self._config.node.id,
+            "model": folder.name if folder else transcription.model,
+            "model_state": "unavailable" if unavailable else "ready",
+            "model_notice": self._conductor.model_problem or notice,
+            "languages": list(transcription.languages),
+            "sample_rate": SAMPLE_RATE,
+            "started_at": self._started_at,
+            "features": _features(self._config),
+        }
+        self._publisher.state(self._topics.info, info)
+
+    def session(self) -> None:
+        self._publisher.state(self._topics.session, self._conductor.payload())
+
+    def mics(self) -> None:
+        """`T/mics` and one state a mic; the states of mics that are gone are taken back."""
+        payloads = self._roster.payloads()
+        self._publisher.state(self._topics.mics, {"mics": payloads})
+        for mic in payloads:
+            self._publisher.state(self._topics.mic_state(mic["mic"]), mic)
+        present = {mic["mic"] for mic in payloads}
+        for gone in self._mics - present:
+            self._publisher.clear(self._topics.mic_state(gone))
+        self._mics = present
+
+    def health(self, health: HealthPayload) -> None:
+        self._publisher.state(self._topics.health, health, expiry_s=HEALTH_EXPIRY_S)
+
+    def last(self, transcript: FinalPayload) -> None:
+        self._publisher.state(self._topics.last, transcript)
+
+    def heard(self, segment: Segment) -> None:
+        """A segment of the running session is to be seen in the live text."""
+        if self._recent and self._recent[-1].session_id != segment.session_id:
+            self._recent.clear()
+        self._recent.append(segment)
+        self._live_is_old = True
+
+    def live(self, now: float) -> None:
+        """Publish the live text where it is old, at most every two seconds."""
+        session = self._conductor.session
+        if session is None or not self._live_is_old or now - self._live_at < LIVE_EVERY_S:
+            return
+        ordered = sorted(self._recent, key=speech_start)[-LIVE_LINES:]
+        live: LivePayload = {
+            "session_id": session.id,
+            "segments_total": self._conductor.segments_total,
+            "text": "".join(f"{line(session, s, self._zone)}\n" for s in ordered),
+            "updated_at": iso(datetime.now(UTC)),
+        }
+        self._publisher.state(self._topics.live, live)
+        self._live_at, self._live_is_old = now, False
+
+    def forget(self, session_id: str, last: FinalPayload | None) -> None:
+        """A session was deleted: nothing retained may still show it."""
+        if self._recent and self._recent[-1].session_id == session_id:
+            self._recent.clear()
+            self._publisher.clear(self._topics.live)
+        if last is None:
+            self._publisher.clear(self._topics.last)
+        else:
+            self.last(last)
+
+
+def _features(config: Config) -> list[str]:
+    features = ["retained_states", "outbox", "subtitles"]
+    if config.transcription.word_timestamps:
+        features.append("word_timestamps")
+    return features

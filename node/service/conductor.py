@@ -1,0 +1,315 @@
+"""The session's life: start, record, stop, drain, write; and what a crash has left to finish."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from node.core.model import SAMPLE_RATE, Session, at_sample, iso
+from node.core.roster import Live
+from node.core.session import Machine, Move, State
+from node.errors import RequestError
+from node.service.microphone import Seat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from node.adapters.store import Sessions, Utterances
+    from node.core.messages import StartSession
+    from node.core.model import Assignment, Segment
+    from node.core.payloads import FinalPayload, SessionPayload
+    from node.core.roster import Roster
+    from node.service.archive import Archive
+    from node.service.items import Flushed, MicsOpened, MicsRefused
+    from node.service.listener import Listener
+
+    Answer = Callable[[dict[str, Any] | RequestError], None]
+
+log = logging.getLogger(__name__)
+
+MIN_FREE_MB = 100
+"""Free disk below which no session starts: an hour of four mics that all wait takes 460 MB."""
+
+
+def nobody(_result: dict[str, Any] | RequestError) -> None:
+    """Takes the answer where no request asked: the time limit, a shortcut, the end of the node."""
+
+
+class Conductor:
+    """Owned by the main thread, which tells it what happens; it never waits."""
+
+    def __init__(
+        self,
+        *,
+        roster: Roster,
+        sessions: Sessions,
+        utterances: Utterances,
+        archive: Archive,
+        listener: Listener,
+        default_language: str,
+        free_mb: Callable[[], float],
+    ) -> None:
+        self._roster = roster
+        self._sessions = sessions
+        self._utterances = utterances
+        self._archive = archive
+        self._listener = listener
+        self.default_language = default_language
+        self._free_mb = free_mb
+        self._machine = Machine()
+        self._unfinished: list[Session] = []
+        self._resume = False
+        self._starting: Answer = nobody
+        self._wanted: dict[str, Assignment] = {}
+        self._stopping: list[Answer] = []
+        self._zero = 0.0
+        self._stop_at: float | None = None
+        self._flushed = False
+        self.session: Session | None = None
+        self.segments_total = 0
+        self.message: str | None = "the model is being loaded"
+        self.model_problem: str | None = None
+
+    @property
+    def state(self) -> State:
+        return self._machine.state
+
+    def payload(self) -> SessionPayload:
+        """`T/session` as it stands now."""
+        session = self.session
+        return {
+            "state": self.state.value,
+            "session_id": session.id if session else None,
+            "title": session.title if session else None,
+            "started_at": iso(session.started_at) if session else None,
+            "speakers": session.speakers if session else {},
+            "segments_total": self.segments_total if session else 0,
+            "backlog_s": round(self._utterances.backlog_s(session.id), 1) if session else 0.0,
+            "message": self.message,
+        }
+
+    # What requests ask for.
+
+    def start(self, request: StartSession, answer: Answer) -> None:
+        """Begin a session; answered when every mic of it delivers, or none is open.
+
+        Raises:
+            RequestError: it cannot begin; nothing has been changed.
+        """
+        self._machine.check_start(self.session.id if self.session else None)
+        if self.model_problem is not None:
+            raise RequestError("model_unavailable", self.model_problem)
+        wanted = self._roster.check(request.assignments or ())
+        chosen = {mic: a for mic, a in wanted.items() if a.speaker} or self._kept(request)
+        self._check_mics(chosen)
+        if (free := self._free_mb()) < MIN_FREE_MB:
+            raise RequestError(
+                "disk_full", f"{free:.0f} MB are free at storage.path; {MIN_FREE_MB} are needed"
+            )
+        self._begin(request, wanted, chosen, answer)
+
+    def _kept(self, request: StartSession) -> dict[str, Assignment]:
+        """The kept assignments serve where the request brings none."""
+        if request.assignments is None:
+            kept = {mic: self._roster.assignment(mic) for mic in self._roster.speakers()}
+            if kept:
+                return kept
+        raise RequestError(
+            "no_assignments",
+            "no mic has a speaker; name them in `assignments`, or by mics/assign before",
+        )
+
+    def _check_mics(self, chosen: dict[str, Assignment]) -> None:
+        away = [mic for mic in chosen if not self._roster.info(mic).connected]
+        if away:
+            raise RequestError("mic_unavailable", f"mic: {', '.join(away)}: not connected")
+
+    def _begin(
+        self,
+        request: StartSession,
+        wanted: dict[str, Assignment],
+        chosen: dict[str, Assignment],
+        answer: Answer,
+    ) -> None:
+        now = datetime.now(UTC)
+        self._zero = time.monotonic()
+        self.session = Session(
+            id=f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}",
+            started_at=now.replace(microsecond=now.microsecond // 1000 * 1000),
+            title=request.title or None,
+            language=request.language,
+            speakers={mic: a.speaker or "" for mic, a in chosen.items()},
+            max_duration_s=request.max_duration_s,
+        )
+        self._starting, self._wanted = answer, wanted
+        self.segments_total, self.message = 0, None
+        self._machine.move(Move.START)
+        seats = {mic: self._seat(mic, a) for mic, a in chosen.items()}
+        self._listener.begin(self.session.id, self._zero, seats)
+
+    def _seat(self, mic: str, assignment: Assignment) -> Seat:
+        assert self.session is not None
+        spoken = assignment.language or self.session.language or self.default_language
+        language = None if spoken == "auto" else spoken
+        return Seat(assignment.speaker or self._roster.label(mic), language, assignment.enabled)
+
+    def stop(self, session_id: str | None, answer: Answer) -> None:
+        """End the recording; answered when all of it is transcribed and written.
+
+        Raises:
+            RequestError: `not_recording`.
+        """
+        self._machine.check_stop(self.session.id if self.session else None, session_id)
+        self._stopping.append(answer)
+        if self.state is State.RECORDING:
+            self._machine.move(Move.STOP)
+            self._stop_at, self._flushed = None, False
+            self._listener.end()
+
+    def seat(self, mic: str) -> None:
+        """A mic has another speaker or is muted: the running session follows at once."""
+        if self.session is None or self.state is not State.RECORDING:
+            return
+        assignment = self._roster.assignment(mic)
+        if mic not in self.session.speakers and not assignment.speaker:
+            return
+        self.session.speakers[mic] = self._roster.label(mic)
+        self._sessions.set_speakers(self.session)
+        self._listener.seat(mic, self._seat(mic, assignment))
+
+    # What happens.
+
+    def on_model_ready(self) -> None:
+        self.model_problem = self.message = None
+        if self.state is State.ERROR:
+            self._machine.move(Move.MODEL_READY)
+        self._continue()
+
+    def on_model_unavailable(self, reason: str) -> None:
+        self.model_problem = self.message = reason
+        if self.state is State.IDLE:
+            self._machine.move(Move.MODEL_LOST)
+
+    def on_opened(self, item: MicsOpened) -> None:
+        """Every mic delivers: the session exists from now on, and so does its sound so far."""
+        assert self.session is not None
+        assert self.session.id == item.session_id
+        self._roster.assign(self._wanted)
+        self._sessions.begin(self.session, self._zero)
+        self._listener.go()
+        self._machine.move(Move.OPENED)
+        for mic, rate in item.sample_rates.items():
+            self._roster.set_live(mic, Live(recording=True, sample_rate=rate))
+        if self.session.max_duration_s is not None:
+            self._stop_at = self._zero + self.session.max_duration_s
+        log.info("session %s began with %d mics", self.session.id, len(item.sample_rates))
+        answer, self._starting = self._starting, nobody
+        answer(
+            {
+                "session_id": self.session.id,
+                "started_at": iso(self.session.started_at),
+                "speakers": self.session.speakers,
+            }
+        )
+
+    def on_refused(self, item: MicsRefused) -> None:
+        self.session = None
+        self._machine.move(Move.REFUSED)
+        reasons = "; ".join(f"{mic}: {reason}" for mic, reason in item.reasons.items())
+        answer, self._starting = self._starting, nobody
+        answer(RequestError("mic_unavailable", reasons))
+
+    def on_flushed(self, item: Flushed) -> None:
+        assert self.session is not None
+        self.session.ended_at = at_sample(self.session.started_at, item.end)
+        self._sessions.stopping(self.session)
+        self._flushed = True
+        for mic in self._roster:
+            self._roster.set_live(mic, None)
+
+    def on_segment(self, segment: Segment) -> None:
+        if self.session is not None and segment.session_id == self.session.id:
+            self.segments_total += 1
+
+    def tick(self, now: float) -> FinalPayload | None:
+        """What time brings: the time limit; the end of the drain, with the final transcript.
+
+        Raises:
+            StoreError: the final transcript cannot be written; it is tried again at the next tick.
+        """
+        if self._stop_at is not None and now >= self._stop_at:
+            log.info("session %s has reached max_duration_s", self.session and self.session.id)
+            self.stop(None, nobody)
+        if self.state is not State.STOPPING or not self._flushed:
+            return None
+        assert self.session is not None
+        if self._utterances.waiting(self.session.id):
+            return None
+        return self._finish(self.session)
+
+    def _finish(self, session: Session) -> FinalPayload:
+        assert session.ended_at is not None
+        body = self._archive.finish(session, datetime.now(UTC))
+        log.info("session %s ended: %s segments", session.id, body["segments_total"])
+        result = {
+            "session_id": session.id,
+            "file_path": body["file_path"],
+            "files": body["files"],
+            "segments_total": body["segments_total"],
+            "duration_s": body["duration_s"],
+        }
+        answers, self._stopping = self._stopping, []
+        self.session = None
+        self._machine.move(Move.DRAINED)
+        if self.model_problem is not None:
+            self._machine.move(Move.MODEL_LOST)
+        for answer in answers:
+            answer(result)
+        self._continue()
+        return body
+
+    # What a crash has left.
+
+    def recover(self, *, resume: bool) -> None:
+        """Take up the sessions that the last process left unfinished.
+
+        Each is closed at its last sound and finished like any other; with `resume`, one that was
+        still recording goes on instead.
+        """
+        self._unfinished = self._sessions.unfinished()
+        self._resume = resume
+        for session in self._unfinished:
+            log.warning("session %s was cut off; finishing it", session.id)
+
+    def _continue(self) -> None:
+        if not self._unfinished or self.state is not State.IDLE:
+            return
+        session = self.session = self._unfinished.pop(0)
+        self.segments_total = len(self._sessions.segments(session.id))
+        if self._resume and session.ended_at is None and not self._unfinished:
+            self._go_on(session)
+            return
+        if session.ended_at is None:
+            end = self._utterances.last_sample(session.id)
+            session.ended_at = at_sample(session.started_at, end)
+            self._sessions.stopping(session)
+        self._machine.move(Move.STOP)
+        self._flushed = True
+
+    def _go_on(self, session: Session) -> None:
+        """Record again in the session, behind what it has; mics that are away are waited for."""
+        heard_s = self._utterances.last_sample(session.id) / SAMPLE_RATE
+        passed_s = (datetime.now(UTC) - session.started_at) / timedelta(seconds=1)
+        self._zero = time.monotonic() - max(heard_s + 1, passed_s)
+        self._sessions.set_zero(session.id, self._zero)
+        self._machine.move(Move.START)
+        self._machine.move(Move.OPENED)
+        mics = [mic for mic in session.speakers if mic in self._roster]
+        seats = {mic: self._seat(mic, self._roster.assignment(mic)) for mic in mics}
+        self._listener.begin(session.id, self._zero, seats, patient=True)
+        for mic in mics:
+            self._roster.set_live(mic, Live(recording=True))
+        self.message = "recording went on after an interruption"

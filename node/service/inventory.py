@@ -1,0 +1,107 @@
+"""Which microphones there are, and how each is opened: the configuration and the hardware."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from node.adapters.capture import (
+    CaptureSource,
+    CardSource,
+    FileSource,
+    InputDevice,
+    PortAudioSource,
+    list_inputs,
+)
+from node.adapters.devices import UsbMic, find_usb_mics
+from node.core.model import MicInfo
+from node.errors import MicError
+
+if TYPE_CHECKING:
+    from node.config import AudioConfig
+
+log = logging.getLogger(__name__)
+
+LIST_TIMEOUT_S = 5.0
+
+
+class Inventory:
+    """Looks for microphones. Keeps nothing between two looks, so any thread may ask."""
+
+    def __init__(self, audio: AudioConfig) -> None:
+        self._audio = audio
+
+    def configure(self, audio: AudioConfig) -> None:
+        """Look by another configuration from now on; the reference is swapped whole."""
+        self._audio = audio
+
+    def find(self) -> list[MicInfo]:
+        """Every mic plugged in or configured, freshly looked for."""
+        if self._audio.source == "files":
+            return [
+                MicInfo(item.mic, item.file.name, device=str(item.file))
+                for item in self._audio.files
+            ]
+        return [_usb_info(mic) for mic in self._usb()] + self._devices()
+
+    def source(self, mic: str, start_at: float) -> CaptureSource:
+        """How `mic` is opened at this moment; a file is played from `start_at` (monotonic) on.
+
+        Raises:
+            MicError: it is not plugged in.
+        """
+        for item in self._audio.files:
+            if item.mic == mic:
+                return FileSource(item.file, item.loop, start_at)
+        for device in self._audio.devices:
+            if device.mic == mic:
+                rates = (device.rate,) if device.rate else self._audio.rates
+                return PortAudioSource(device.device, rates)
+        for usb in self._usb():
+            if usb.mic == mic:
+                return CardSource(usb.card, usb.device, self._audio.rates)
+        raise MicError(f"{mic} is not plugged in")
+
+    def cards(self) -> str:
+        """The kernel's list of sound cards: where it changes, something was plugged or pulled."""
+        try:
+            return (self._audio.proc_root / "asound/cards").read_text(errors="replace")
+        except OSError:  # a kernel without sound
+            return ""
+
+    def _usb(self) -> list[UsbMic]:
+        return find_usb_mics(self._audio.proc_root, self._audio.sys_root)
+
+    def _devices(self) -> list[MicInfo]:
+        if not self._audio.devices:
+            return []
+        try:
+            listed = list_inputs(LIST_TIMEOUT_S)
+        except MicError as error:
+            log.warning("%s", error)
+            listed = []
+        return [
+            MicInfo(
+                item.mic,
+                item.device,
+                device=item.device,
+                connected=_is_listed(item.device, listed),
+            )
+            for item in self._audio.devices
+        ]
+
+
+def _is_listed(device: str, listed: list[InputDevice]) -> bool:
+    return any(device in there.name for there in listed)
+
+
+def _usb_info(mic: UsbMic) -> MicInfo:
+    return MicInfo(
+        mic=mic.mic,
+        name=mic.name,
+        card=mic.card,
+        device=f"hw:{mic.card},{mic.device}",
+        usb_port=mic.usb_port,
+        usb_id=mic.usb_id,
+        serial=mic.serial,
+    )

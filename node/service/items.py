@@ -1,0 +1,118 @@
+"""What the threads tell the main thread: every item of its one inbox."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from node.core.model import Segment
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """The operator wants the process to end (SIGTERM, Ctrl-C)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadRequested:
+    """The operator has changed the configuration (SIGHUP)."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerDied:
+    """A thread has ended that must not; the process ends and is restarted."""
+
+    worker: str
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReady:
+    """Speech can be transcribed. `notice` is what the model says of its own limits."""
+
+    notice: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelUnavailable:
+    """No model could be loaded; it is tried again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MicsOpened:
+    """Every mic of the new session delivers, at its rate; recording begins with `Listener.go`."""
+
+    session_id: str
+    sample_rates: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class MicsRefused:
+    """The session cannot begin: these mics do not deliver, each for its reason. None is open."""
+
+    session_id: str
+    reasons: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class MicLost:
+    mic: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MicBack:
+    mic: str
+    sample_rate: int
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """Sound level of each recording mic in dBFS, and the seconds of sound lost so far."""
+
+    dbfs: dict[str, float]
+    dropped_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """The recording is over and its last utterance waits for the engine; `end` is in samples."""
+
+    session_id: str
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transcribed:
+    """An utterance is done; `segment` is None where nothing was said in it."""
+
+    session_id: str
+    segment: Segment | None
+
+
+@dataclass(frozen=True, slots=True)
+class UtteranceFailed:
+    """The engine failed twice on an utterance; its audio is kept."""
+
+    session_id: str
+    message: str
+
+
+WorkerItem = (
+    StopRequested
+    | ReloadRequested
+    | WorkerDied
+    | ModelReady
+    | ModelUnavailable
+    | MicsOpened
+    | MicsRefused
+    | MicLost
+    | MicBack
+    | Levels
+    | Flushed
+    | Transcribed
+    | UtteranceFailed
+)

@@ -1,0 +1,296 @@
+"""The listener thread: it owns every microphone of the session and hears them all.
+
+Commands come in from the main thread through a queue that a pipe makes selectable; what happens
+goes out as items to the inbox.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import selectors
+import time
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from node.adapters.vad import Silero
+from node.core.model import SAMPLE_RATE
+from node.core.track import Track
+from node.service.items import Flushed, Levels, MicBack, MicLost, MicsOpened, MicsRefused
+from node.service.microphone import Microphone, Seat, Setting
+from node.service.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from node.adapters.store import Utterances
+    from node.core.segmenter import Endpointing
+    from node.service.inventory import Inventory
+    from node.service.items import WorkerItem
+
+log = logging.getLogger(__name__)
+
+OPEN_TIMEOUT_S = 5.0
+"""A mic that has given no sound so long after a start is taken as unavailable."""
+
+OPEN_ATTEMPTS = 3
+"""Two children that start at once can make each other's first open fail."""
+
+STOP_GRACE_S = 0.2
+"""Sound spoken before a stop is still on its way through driver and pipe for so long."""
+
+LEVELS_EVERY_S = 5.0
+STEP_S = 0.25
+"""How often stalls, retries and levels are looked at while mics are open."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Begin:
+    session_id: str
+    zero: float
+    seats: dict[str, Seat]
+    patient: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Go:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Seat:
+    mic: str
+    seat: Seat
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Quit:
+    pass
+
+
+class _Phase(Enum):
+    IDLE = auto()
+    OPENING = auto()  # mics are being opened, their sound is held
+    OPENED = auto()  # all deliver; the main thread is about to say go, or end
+    RECORDING = auto()
+
+
+_Command = _Begin | _Go | _Seat | _End | _Quit
+
+
+class Listener:
+    """Captures all mics of a session at once. Public methods are for the main thread."""
+
+    def __init__(
+        self,
+        *,
+        inventory: Inventory,
+        utterances: Utterances,
+        endpointing: Endpointing,
+        captured: Callable[[], None],
+        post: Callable[[WorkerItem], None],
+    ) -> None:
+        self._inventory = inventory
+        self._utterances = utterances
+        self._endpointing = endpointing
+        self._captured = captured
+        self._post = post
+        self._commands: queue.SimpleQueue[_Command] = queue.SimpleQueue()
+        self._wake_out, self._wake_in = -1, -1
+        self._worker = Worker("listener", self._run, post)
+        self._silero: Silero | None = None
+        self._setting: Setting | None = None
+        self._mics: dict[str, Microphone] = {}
+        self._lost: set[str] = set()
+        self._phase = _Phase.IDLE
+        self._open_by = 0.0
+        self._levels_at = 0.0
+
+    def configure(self, endpointing: Endpointing) -> None:
+        """Use another endpointing, from the next session on."""
+        self._endpointing = endpointing
+
+    def start(self) -> None:
+        self._wake_out, self._wake_in = os.pipe()
+        os.set_blocking(self._wake_out, False)
+        os.set_blocking(self._wake_in, False)
+        self._worker.start()
+
+    def stop(self, timeout_s: float) -> bool:
+        """End the thread and every capture process; says whether it has ended in time."""
+        self._command(_Quit())
+        return self._worker.join(timeout_s)
+
+    def begin(
+        self, session_id: str, zero: float, seats: dict[str, Seat], *, patient: bool = False
+    ) -> None:
+        """Open the mics of a session whose sample 0 is at `zero` on the monotonic clock.
+
+        Answered by `MicsOpened` or `MicsRefused`; a `patient` beginning is never refused: mics
+        that are away are waited for, as in mid-session.
+        """
+        self._command(_Begin(session_id, zero, seats, patient))
+
+    def go(self) -> None:
+        """The session exists: record from the first sample held."""
+        self._command(_Go())
+
+    def seat(self, mic: str, seat: Seat) -> None:
+        """Change who sits at a mic, from this instant; a mic that is not open yet joins."""
+        self._command(_Seat(mic, seat))
+
+    def end(self) -> None:
+        """Close the mics; answered by `Flushed`."""
+        self._command(_End())
+
+    def _command(self, command: _Command) -> None:
+        self._commands.put(command)
+        try:
+            os.write(self._wake_in, b"\0")
+        except BlockingIOError:
+            log.debug("the wake pipe is full: the listener is about to wake up anyway")
+
+    # The listener thread runs everything below.
+
+    def _run(self) -> None:
+        try:
+            while self._step():
+                pass
+        finally:
+            for microphone in self._mics.values():
+                microphone.stop()
+
+    def _step(self) -> bool:
+        """Wait for sound or a command, once. Gives False when told to quit."""
+        with selectors.PollSelector() as selector:
+            selector.register(self._wake_out, selectors.EVENT_READ)
+            for microphone in self._mics.values():
+                if (descriptor := microphone.fileno()) is not None:
+                    selector.register(descriptor, selectors.EVENT_READ, microphone)
+            for key, _ in selector.select(STEP_S if self._mics else None):
+                if isinstance(key.data, Microphone):
+                    key.data.read()
+                else:
+                    os.read(self._wake_out, 4096)
+        return self._obey() and self._supervise()
+
+    def _obey(self) -> bool:
+        while not self._commands.empty():
+            match self._commands.get():
+                case _Begin() as begin:
+                    self._begin(begin)
+                case _Go():
+                    self._go()
+                case _Seat(mic, seat):
+                    self._seat(mic, seat)
+                case _End():
+                    self._end()
+                case _Quit():
+                    return False
+        return True
+
+    def _begin(self, begin: _Begin) -> None:
+        self._silero = self._silero or Silero()
+        self._setting = Setting(
+            begin.session_id, begin.zero, self._inventory, self._utterances, self._captured
+        )
+        self._phase = _Phase.OPENING
+        self._open_by = time.monotonic() + OPEN_TIMEOUT_S
+        for mic, seat in begin.seats.items():
+            self._mics[mic] = self._microphone(mic, seat)
+            self._mics[mic].open()
+        if begin.patient:
+            self._go()
+
+    def _microphone(self, mic: str, seat: Seat) -> Microphone:
+        assert self._silero is not None
+        assert self._setting is not None
+        track = Track(self._silero.detector(), self._endpointing)
+        return Microphone(mic, seat, track, self._setting)
+
+    def _go(self) -> None:
+        self._phase = _Phase.RECORDING
+        self._levels_at = time.monotonic() + LEVELS_EVERY_S
+        for microphone in self._mics.values():
+            microphone.go()
+
+    def _seat(self, mic: str, seat: Seat) -> None:
+        if mic in self._mics:
+            self._mics[mic].seat(seat)
+        elif self._setting is not None:
+            self._mics[mic] = self._microphone(mic, seat)
+            self._mics[mic].go()
+            self._mics[mic].open()
+
+    def _end(self) -> None:
+        assert self._setting is not None
+        deadline = time.monotonic() + STOP_GRACE_S
+        while (left := deadline - time.monotonic()) > 0 and self._drain(left):
+            pass
+        ends = [microphone.stop() for microphone in self._mics.values()]
+        now = round((time.monotonic() - self._setting.zero) * SAMPLE_RATE)
+        self._post(Flushed(self._setting.session_id, max([now, *ends])))
+        self._clear()
+
+    def _drain(self, timeout_s: float) -> bool:
+        """Take what still comes from the mics; False where none is open."""
+        open_mics = [m for m in self._mics.values() if m.fileno() is not None]
+        with selectors.PollSelector() as selector:
+            for microphone in open_mics:
+                selector.register(microphone.fileno() or 0, selectors.EVENT_READ, microphone)
+            for key, _ in selector.select(timeout_s) if open_mics else []:
+                key.data.read()
+        return bool(open_mics)
+
+    def _clear(self) -> None:
+        self._mics, self._lost = {}, set()
+        self._setting = None
+        self._phase = _Phase.IDLE
+
+    def _supervise(self) -> bool:
+        now = time.monotonic()
+        for microphone in self._mics.values():
+            microphone.check_stall(now)
+            if microphone.retry_at is not None and now >= microphone.retry_at:
+                microphone.open()
+        if self._phase is _Phase.OPENING:
+            self._check_opening(now)
+        elif self._phase is _Phase.RECORDING:
+            self._report(now)
+        return True
+
+    def _check_opening(self, now: float) -> None:
+        assert self._setting is not None
+        waiting = [m for m in self._mics.values() if not m.delivers]
+        if not waiting:
+            self._phase = _Phase.OPENED
+            rates = {mic: m.sample_rate or 0 for mic, m in self._mics.items()}
+            self._post(MicsOpened(self._setting.session_id, rates))
+            return
+        given_up = {m.mic: m.failure for m in waiting if m.failure and m.attempts >= OPEN_ATTEMPTS}
+        if given_up or now >= self._open_by:
+            reasons = {m.mic: m.failure or f"{m.mic} gives no sound" for m in waiting}
+            self._post(MicsRefused(self._setting.session_id, reasons))
+            for microphone in self._mics.values():
+                microphone.stop()
+            self._clear()
+
+    def _report(self, now: float) -> None:
+        for microphone in self._mics.values():
+            if microphone.failure and microphone.mic not in self._lost:
+                self._lost.add(microphone.mic)
+                self._post(MicLost(microphone.mic, microphone.failure))
+            elif microphone.delivers and microphone.mic in self._lost:
+                self._lost.discard(microphone.mic)
+                self._post(MicBack(microphone.mic, microphone.sample_rate or 0))
+        if self._mics and now >= self._levels_at:
+            self._levels_at = now + LEVELS_EVERY_S
+            levels = {mic: m.level_dbfs() for mic, m in self._mics.items()}
+            self._post(Levels(levels, sum(m.lost_s for m in self._mics.values())))

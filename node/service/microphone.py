@@ -1,0 +1,261 @@
+"""One microphone in a session: its capture process, its clock, its track, its open utterance."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import soxr
+
+from node.adapters import capture
+from node.core.model import SAMPLE_RATE
+from node.core.segmenter import Audio, Ended, Event, Started
+from node.core.timeline import ANCHOR_S, StreamClock
+from node.errors import MicError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+    from node.adapters.store import Utterance, Utterances
+    from node.adapters.store.utterances import Recording
+    from node.core.track import Track
+    from node.service.inventory import Inventory
+
+log = logging.getLogger(__name__)
+
+STALL_S = 2.0
+"""A mic that is open and silent on its pipe for so long is frozen; its process is killed."""
+
+RETRY_S = (0.2, 0.5, 1.0, 1.5)
+"""Waits before a lost mic is opened again; the last one repeats, so it is back within 3 s."""
+
+
+@dataclass(slots=True)
+class Seat:
+    """Who sits at the mic: what new utterances of it are marked with."""
+
+    label: str
+    language: str | None
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What all mics of one session share."""
+
+    session_id: str
+    zero: float
+    inventory: Inventory
+    utterances: Utterances
+    captured: Callable[[], None]
+
+
+class Microphone:
+    """Owned by the listener thread, which calls every method.
+
+    Blocks are held until the session goes and the stream is placed on the timeline; from then
+    on each becomes samples at 16 kHz, then frames, then utterances in the store.
+    """
+
+    def __init__(self, mic: str, seat: Seat, track: Track, setting: Setting) -> None:
+        self.mic = mic
+        self._seat = seat
+        self._track = track
+        self._setting = setting
+        self._process: capture.CaptureProcess | None = None
+        self._opened: capture.Opened | None = None
+        self._resampler: soxr.ResampleStream | None = None
+        self._clock: StreamClock | None = None
+        self._held: list[tuple[npt.NDArray[np.int16], float]] = []
+        self._going = False
+        self._current: tuple[Utterance, Recording] | None = None
+        self._heard_at = 0.0
+        self._attempts = 0
+        self.retry_at: float | None = None
+        self.failure: str | None = None
+        self.lost_s = 0.0
+
+    @property
+    def delivers(self) -> bool:
+        """Whether sound has come from the stream that is open."""
+        return self._clock is not None or bool(self._held)
+
+    @property
+    def sample_rate(self) -> int | None:
+        return self._opened.rate if self._opened else None
+
+    @property
+    def attempts(self) -> int:
+        """Openings that have failed since sound last came."""
+        return self._attempts
+
+    def open(self) -> None:
+        """Start the capture process; what comes of it shows in `read`."""
+        self.retry_at = None
+        self._heard_at = time.monotonic()
+        try:
+            source = self._setting.inventory.source(self.mic, self._setting.zero)
+            self._process = capture.CaptureProcess(source)
+            self._process.start()
+        except (MicError, OSError) as error:
+            self._process = None
+            self.lose(str(error))
+
+    def fileno(self) -> int | None:
+        return self._process.fileno() if self._process else None
+
+    def read(self) -> None:
+        """Take what has come from the capture process."""
+        reason = "the capture process ended"
+        for event in self._process.read() if self._process else []:
+            match event:
+                case capture.Block():
+                    self._take(event)
+                case capture.Opened():
+                    self._opened = event
+                    self._resampler = _resampler(event.rate)
+                case capture.Overflowed():
+                    if self._clock is not None:
+                        self._clock.overflow()
+                case capture.Failed():
+                    reason = event.reason
+                case capture.Ended():
+                    self.lose(reason)
+
+    def check_stall(self, now: float) -> None:
+        """Lose a mic that is open but has stopped delivering."""
+        if self._process is not None and now - self._heard_at > STALL_S:
+            self.lose(f"{self.mic} has delivered nothing for {STALL_S:g} s")
+
+    def lose(self, reason: str) -> None:
+        """The stream is over: keep what was said, and try again later."""
+        self._close()
+        self._store(self._track.flush())
+        self.failure = reason
+        self.retry_at = time.monotonic() + RETRY_S[min(self._attempts, len(RETRY_S) - 1)]
+        self._attempts += 1
+
+    def go(self) -> None:
+        """The session has begun: what was held counts, from its first sample on."""
+        self._going = True
+
+    def seat(self, seat: Seat) -> None:
+        """Change who sits here. Muting ends the open utterance at this instant."""
+        if not seat.enabled and self._seat.enabled:
+            self._store(self._track.flush())
+        self._seat = seat
+
+    def stop(self) -> int:
+        """Take the last sound, close the stream and end the open utterance. Gives its sample."""
+        self.read()
+        if self._clock is None and self._held and self._going:
+            self._place_held()
+        if self._resampler is not None and self._clock is not None:
+            self._append(self._resampler.resample_chunk(np.empty(0, np.int16), last=True))
+        self._close()
+        self._store(self._track.flush())
+        return self._track.position
+
+    def level_dbfs(self) -> float:
+        return self._track.level_dbfs()
+
+    def _close(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+        self._process = self._opened = self._resampler = self._clock = None
+        self._held = []
+
+    def _take(self, block: capture.Block) -> None:
+        assert self._opened is not None
+        assert self._resampler is not None
+        self._heard_at = time.monotonic()
+        self._attempts = 0
+        self.failure = None
+        mono = _fold(block.pcm, self._opened.channels)
+        samples: npt.NDArray[np.int16] = self._resampler.resample_chunk(mono)
+        if self._clock is not None:
+            self._append(samples, block.time)
+            return
+        self._held.append((samples, block.time))
+        if self._going and sum(len(s) for s, _ in self._held) >= ANCHOR_S * SAMPLE_RATE:
+            self._place_held()
+
+    def _place_held(self) -> None:
+        self._clock = StreamClock(self._setting.zero)
+        start = self._clock.anchor([(len(samples), at) for samples, at in self._held])
+        self._hear(start, np.empty(0, np.int16))
+        held, self._held = self._held, []
+        for samples, at in held:
+            self._append(samples, at)
+
+    def _append(self, samples: npt.NDArray[np.int16], at: float | None = None) -> None:
+        assert self._clock is not None
+        if len(samples) == 0:
+            return
+        position = self._clock.position
+        if at is not None:
+            placement = self._clock.place(len(samples), at)
+            position += placement.silence
+            self.lost_s += placement.silence / SAMPLE_RATE
+            samples = _slipped(samples, placement.slip)
+        self._hear(position, samples)
+
+    def _hear(self, position: int, samples: npt.NDArray[np.int16]) -> None:
+        if not self._seat.enabled:
+            return
+        self._store(self._track.skip_to(position))
+        self._store(self._track.feed(samples))
+
+    def _store(self, events: list[Event]) -> None:
+        for event in events:
+            match event:
+                case Started(start):
+                    self._current = self._setting.utterances.open(
+                        self._setting.session_id,
+                        self.mic,
+                        self._seat.label,
+                        self._seat.language,
+                        start,
+                    )
+                case Audio(samples):
+                    assert self._current is not None
+                    self._current[1].append(samples)
+                case Ended(end):
+                    self._end_utterance(end)
+
+    def _end_utterance(self, end: int) -> None:
+        assert self._current is not None
+        (utterance, recording), self._current = self._current, None
+        recording.finish(end - utterance.start)
+        self._setting.utterances.captured(utterance, end)
+        self._setting.captured()
+
+
+def _resampler(rate: int) -> soxr.ResampleStream:
+    return soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="int16", quality="HQ")
+
+
+def _fold(pcm: bytes, channels: int) -> npt.NDArray[np.int16]:
+    """Mean of the channels of interleaved 16-bit sound."""
+    samples = np.frombuffer(pcm, dtype="<i2").astype(np.int16, copy=False)
+    if channels == 1:
+        return samples
+    mono: npt.NDArray[np.int16] = (
+        samples.reshape(-1, channels).mean(axis=1).round().astype(np.int16)
+    )
+    return mono
+
+
+def _slipped(samples: npt.NDArray[np.int16], slip: int) -> npt.NDArray[np.int16]:
+    """Double (+) or leave out (-) single samples, spread over the block."""
+    if slip == 0:
+        return samples
+    places = np.linspace(0, len(samples) - 1, abs(slip) + 2).astype(int)[1:-1]
+    if slip < 0:
+        return np.delete(samples, places)
+    return np.insert(samples, places, samples[places])

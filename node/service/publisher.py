@@ -1,0 +1,143 @@
+"""What the node says: retained states, answers, events, and the outbox in its own pace."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from node.adapters.broker import Acknowledged, Broker, Connected, Disconnected
+    from node.adapters.store import Outbox, OutboxMessage
+    from node.core.topics import Topics
+
+log = logging.getLogger(__name__)
+
+WINDOW = 10
+"""Outbox messages sent and not yet acknowledged: far below what brokers queue a subscriber."""
+
+MAX_DEFERRED = 64
+"""Answers and events kept while the broker is away; older ones are dropped and counted."""
+
+HEADER_BYTES = 512
+"""Allowance for topic and properties when a payload is held against the broker's limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Passing:
+    """A message that is not retained: an answer or an event."""
+
+    topic: str
+    payload: bytes
+    correlation: bytes | None = None
+
+
+class Publisher:
+    """Owned by the main thread."""
+
+    def __init__(self, broker: Broker, topics: Topics, outbox: Outbox) -> None:
+        self._broker = broker
+        self._topics = topics
+        self._outbox = outbox
+        self._states: dict[str, tuple[bytes, int | None]] = {}
+        self._deferred: deque[_Passing] = deque(maxlen=MAX_DEFERRED)
+        self._in_flight: dict[int, OutboxMessage] = {}
+        self._sent = 0
+        self._late_until = 0
+        self._max_packet: int | None = None
+        self.connected = False
+        self.connections = 0
+        self.dropped = 0
+
+    def on_connected(self, item: Connected) -> None:
+        """Say who is there and how things stand, then go on with the outbox."""
+        self.connected = True
+        self.connections += 1
+        self._max_packet = item.max_packet
+        self._in_flight.clear()
+        self._sent = 0
+        self._late_until = self._outbox.newest()
+        self._broker.subscribe(self._topics.subscriptions)
+        self._broker.publish(self._topics.status, b"online", retain=True)
+        for topic in self._states:
+            self._publish_state(topic)
+        while self._deferred:
+            self._pass(self._deferred.popleft())
+        self.pump()
+
+    def on_disconnected(self, item: Disconnected) -> None:
+        if self.connected:
+            log.warning("broker: %s; segments wait on the disk", item.reason)
+        self.connected = False
+        self._in_flight.clear()
+
+    def on_acknowledged(self, item: Acknowledged) -> None:
+        message = self._in_flight.pop(item.mid, None)
+        if message is not None:
+            if item.refused:
+                log.error("the broker refuses %s: %s", message.topic, item.refused)
+            self._outbox.done(message.id)
+            self.pump()
+
+    def state(self, topic: str, payload: Any, *, expiry_s: int | None = None) -> None:
+        """Publish a retained state where it has changed; again after every reconnect."""
+        body = _encode(payload)
+        if self._states.get(topic) == (body, expiry_s):
+            return
+        self._states[topic] = (body, expiry_s)
+        if self.connected:
+            self._publish_state(topic)
+
+    def clear(self, topic: str) -> None:
+        """Take a retained state back."""
+        if self._states.pop(topic, None) is not None and self.connected:
+            self._broker.publish(topic, b"", retain=True)
+
+    def say(self, topic: str, payload: Any, *, correlation: bytes | None = None) -> None:
+        """Publish something that passes: at once, or when the broker is back."""
+        self._pass(_Passing(topic, _encode(payload), correlation))
+
+    def fits(self, payload: Any) -> bool:
+        """Whether the broker takes a message of this size."""
+        return self._max_packet is None or len(_encode(payload)) + HEADER_BYTES <= self._max_packet
+
+    def pump(self) -> None:
+        """Send from the outbox until the window is full."""
+        if not self.connected:
+            return
+        for message in self._outbox.after(self._sent, WINDOW - len(self._in_flight)):
+            mid = self._broker.publish(message.topic, self._stamped(message))
+            if mid is None:
+                return
+            self._in_flight[mid] = message
+            self._sent = message.id
+
+    def drained(self) -> bool:
+        """Whether the broker has everything."""
+        return not self._in_flight and len(self._outbox) == 0
+
+    def _stamped(self, message: OutboxMessage) -> bytes:
+        """A message that was ready before this connection stood is marked as replayed."""
+        if message.id > self._late_until:
+            return message.payload.encode()
+        body = json.loads(message.payload)
+        if "replayed" in body:
+            body["replayed"] = True
+        return _encode(body)
+
+    def _publish_state(self, topic: str) -> None:
+        body, expiry_s = self._states[topic]
+        self._broker.publish(topic, body, retain=True, expiry_s=expiry_s)
+
+    def _pass(self, message: _Passing) -> None:
+        if self.connected:
+            self._broker.publish(message.topic, message.payload, correlation=message.correlation)
+            return
+        self.dropped += len(self._deferred) == MAX_DEFERRED
+        self._deferred.append(message)
+
+
+def _encode(payload: Any) -> bytes:
+    return json.dumps(payload, ensure_ascii=False).encode()

@@ -1,0 +1,69 @@
+"""SIGHUP: the configuration is read again, and what can change without a restart does."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from node.config import Config, load_config
+from node.core.segmenter import Endpointing
+from node.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from node.service.conductor import Conductor
+    from node.service.inventory import Inventory
+    from node.service.listener import Listener
+
+log = logging.getLogger(__name__)
+
+SAFE = ("vad", "audio", "transcription.language")
+"""Sections and keys that the next session takes up; every other change needs a restart."""
+
+
+class Reloader:
+    """Owned by the main thread."""
+
+    def __init__(
+        self,
+        file: Path,
+        config: Config,
+        inventory: Inventory,
+        listener: Listener,
+        conductor: Conductor,
+    ) -> None:
+        self._file = file
+        self._config = config
+        self._inventory = inventory
+        self._listener = listener
+        self._conductor = conductor
+
+    def reload(self) -> str:
+        """Take up what may change; says in a sentence what did and what waits for a restart."""
+        try:
+            config = load_config(self._file)
+        except ConfigError as error:
+            return f"the configuration is wrong, nothing is changed: {error}"
+        changed = sorted(_differences(self._config.model_dump(), config.model_dump()))
+        taken = [key for key in changed if key.startswith(SAFE)]
+        waiting = [key for key in changed if not key.startswith(SAFE)]
+        self._inventory.configure(config.audio)
+        self._listener.configure(Endpointing(**config.vad.model_dump()))
+        self._conductor.default_language = config.transcription.language
+        parts = [
+            f"taken up: {', '.join(taken)}" if taken else "",
+            f"needs a restart: {', '.join(waiting)}" if waiting else "",
+        ]
+        return "; ".join(filter(None, parts)) or "the configuration has not changed"
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> set[str]:
+    """Dotted keys whose values differ."""
+    found: set[str] = set()
+    for key, value in new.items():
+        if isinstance(value, dict):
+            found |= _differences(old[key], value, f"{prefix}{key}.")
+        elif value != old[key]:
+            found.add(f"{prefix}{key}")
+    return found

@@ -1,0 +1,37 @@
+"""Fixtures of several test modules."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.rig.broker import Broker
+from tests.rig.mqtt import Watcher
+from tests.rig.vmics import FOREIGN_SETTINGS, VirtualMic, VirtualMics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def broker() -> Iterator[Broker]:
+    with Broker() as running:
+        yield running
+
+
+@pytest.fixture
+def watcher(broker: Broker) -> Iterator[Watcher]:
+    with Watcher(broker.port) as connected:
+        yield connected
+
+
+@pytest.fixture
+def virtual_mics(monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualMics]:
+    """Two microphones, `desk` at 16 kHz and `wall` at 48 kHz, seen by every child process."""
+    with VirtualMics([VirtualMic("desk", 16000), VirtualMic("wall", 48000)]) as mics:
+        for name in FOREIGN_SETTINGS:
+            monkeypatch.delenv(name, raising=False)
+        for name, value in mics.env.items():
+            monkeypatch.setenv(name, value)
+        yield mics

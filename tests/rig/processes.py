@@ -1,0 +1,154 @@
+"""Processes under test: each in a group of its own, looked at through /proc, ended for sure."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, TypeVar
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+PROC = Path("/proc")
+POLL_S = 0.01
+
+T = TypeVar("T")
+
+
+def need(*programs: str) -> None:
+    """Skip the test when a program is not installed; under CI, where all must be, fail it."""
+    missing = [program for program in programs if shutil.which(program) is None]
+    if not missing:
+        return
+    message = f"not installed: {', '.join(missing)}"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def wait_until(condition: Callable[[], T], timeout: float, message: str) -> T:
+    """Poll `condition` until it returns something true, and return that.
+
+    Raises:
+        AssertionError: `timeout` seconds have passed; `message` says what was waited for.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        if result := condition():
+            return result
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {timeout} s: {message}")
+        time.sleep(POLL_S)
+
+
+def _stat(pid: int) -> list[str]:
+    """Return the fields of /proc/<pid>/stat after the program's name, or [] for no process."""
+    try:
+        text = (PROC / str(pid) / "stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return text.rpartition(")")[2].split()
+
+
+def state(pid: int) -> str:
+    """Return the state letter of proc(5), such as `S` or `Z` for a zombie; empty for no process."""
+    return next(iter(_stat(pid)), "")
+
+
+def alive(pid: int) -> bool:
+    return state(pid) not in {"", "Z", "X"}
+
+
+def children(pid: int) -> list[int]:
+    """Return the direct children, zombies among them."""
+    pids = [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()]
+    return [child for child in pids if (fields := _stat(child)) and int(fields[1]) == pid]
+
+
+def threads(pid: int) -> int:
+    return len(list((PROC / str(pid) / "task").iterdir()))
+
+
+def open_files(pid: int) -> int:
+    return len(list((PROC / str(pid) / "fd").iterdir()))
+
+
+class Program:
+    """A program in a process group of its own; leaving the context kills the whole group.
+
+    What it printed, on both streams, is had at any time with `output()`.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> None:
+        self._command = command
+        self._env = env
+        self._cwd = cwd
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 -- closed by __exit__
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Self:
+        self._process = subprocess.Popen(
+            self._command,
+            env=self._env,
+            cwd=self._cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            process_group=0,
+        )
+        return self
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, "not started"
+        return self._process
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def output(self) -> str:
+        size = os.fstat(self._log.fileno()).st_size
+        return os.pread(self._log.fileno(), size, 0).decode(errors="replace")
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def wait(self, timeout: float) -> int:
+        """Wait for the end and return the exit status; fail with the output if it does not come."""
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"{self._command[0]} still runs after {timeout} s:\n{self.output()}")
+
+    def wait_output(self, text: str, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        while text not in self.output():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"{text!r} was not printed:\n{self.output()}")
+            time.sleep(POLL_S)
+
+    def kill_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError):  # all of it has ended by itself
+            os.killpg(self.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_exception: object) -> None:
+        self.kill_group()
+        self._log.close()
