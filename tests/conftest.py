@@ -8,7 +8,8 @@ import pytest
 
 from tests.rig.broker import Broker
 from tests.rig.mqtt import Watcher
-from tests.rig.vmics import FOREIGN_SETTINGS, VirtualMic, VirtualMics
+from tests.rig.recorder import Recorders
+from tests.rig.vmics import VirtualMic, VirtualMics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,8 +31,12 @@ def watcher(broker: Broker) -> Iterator[Watcher]:
 def virtual_mics(monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualMics]:
     """Two microphones, `desk` at 16 kHz and `wall` at 48 kHz, seen by every child process."""
     with VirtualMics([VirtualMic("desk", 16000), VirtualMic("wall", 48000)]) as mics:
-        for name in FOREIGN_SETTINGS:
-            monkeypatch.delenv(name, raising=False)
-        for name, value in mics.env.items():
-            monkeypatch.setenv(name, value)
+        mics.show_to_children(monkeypatch)
         yield mics
+
+
+@pytest.fixture
+def recorders() -> Iterator[Recorders]:
+    group = Recorders()
+    yield group
+    group.kill()

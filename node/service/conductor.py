@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from node.core.model import SAMPLE_RATE, Session, at_sample, iso
+from node.core.model import Session, at_sample, iso
 from node.core.roster import Live
 from node.core.session import Machine, Move, State
 from node.errors import RequestError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from node.service.archive import Archive
     from node.service.items import Flushed, MicsOpened, MicsRefused
     from node.service.listener import Listener
+    from node.service.recovery import Recovery
 
     Answer = Callable[[dict[str, Any] | RequestError], None]
 
@@ -49,6 +50,7 @@ class Conductor:
         utterances: Utterances,
         archive: Archive,
         listener: Listener,
+        recovery: Recovery,
         default_language: str,
         free_mb: Callable[[], float],
     ) -> None:
@@ -60,8 +62,7 @@ class Conductor:
         self.default_language = default_language
         self._free_mb = free_mb
         self._machine = Machine()
-        self._unfinished: list[Session] = []
-        self._resume = False
+        self._recovery = recovery
         self._starting: Answer = nobody
         self._wanted: dict[str, Assignment] = {}
         self._stopping: list[Answer] = []
@@ -273,38 +274,22 @@ class Conductor:
 
     # What a crash has left.
 
-    def recover(self, *, resume: bool) -> None:
-        """Take up the sessions that the last process left unfinished.
-
-        Each is closed at its last sound and finished like any other; with `resume`, one that was
-        still recording goes on instead.
-        """
-        self._unfinished = self._sessions.unfinished()
-        self._resume = resume
-        for session in self._unfinished:
-            log.warning("session %s was cut off; finishing it", session.id)
-
     def _continue(self) -> None:
-        if not self._unfinished or self.state is not State.IDLE:
+        """Take up a session that the last process left unfinished, like any other that ends."""
+        if self.state is not State.IDLE or (session := self._recovery.next()) is None:
             return
-        session = self.session = self._unfinished.pop(0)
+        self.session = session
         self.segments_total = len(self._sessions.segments(session.id))
-        if self._resume and session.ended_at is None and not self._unfinished:
+        if self._recovery.goes_on(session):
             self._go_on(session)
             return
-        if session.ended_at is None:
-            end = self._utterances.last_sample(session.id)
-            session.ended_at = at_sample(session.started_at, end)
-            self._sessions.stopping(session)
+        self._recovery.close(session)
         self._machine.move(Move.STOP)
         self._flushed = True
 
     def _go_on(self, session: Session) -> None:
-        """Record again in the session, behind what it has; mics that are away are waited for."""
-        heard_s = self._utterances.last_sample(session.id) / SAMPLE_RATE
-        passed_s = (datetime.now(UTC) - session.started_at) / timedelta(seconds=1)
-        self._zero = time.monotonic() - max(heard_s + 1, passed_s)
-        self._sessions.set_zero(session.id, self._zero)
+        """Record again; mics that are away are waited for."""
+        self._zero = self._recovery.reopen(session)
         self._machine.move(Move.START)
         self._machine.move(Move.OPENED)
         mics = [mic for mic in session.speakers if mic in self._roster]

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
+
+    from node.adapters.store import Outbox, Utterances
+    from node.core.payloads import HealthPayload
+    from node.service.publisher import Publisher
+    from node.service.transcriber import Transcriber
 
 MB = 1024 * 1024
 
@@ -16,19 +21,18 @@ MB = 1024 * 1024
 class Machine:
     """Reads the numbers of the process and the machine. Owned by the main thread."""
 
-    def __init__(self, storage: Path, sys_root: Path, clock: Callable[[], float]) -> None:
+    def __init__(self, storage: Path, sys_root: Path) -> None:
         self._storage = storage
         self._zone = sys_root / "class/thermal/thermal_zone0/temp"
-        self._clock = clock
-        self._started = self._measured_at = clock()
+        self._started = self._measured_at = time.monotonic()
         self._cpu_s = _cpu_seconds()
 
     def uptime_s(self) -> float:
-        return round(self._clock() - self._started, 1)
+        return round(time.monotonic() - self._started, 1)
 
     def cpu_percent(self) -> float:
         """Share of one core used by this process and its ended children since the last call."""
-        now, used = self._clock(), _cpu_seconds()
+        now, used = time.monotonic(), _cpu_seconds()
         share = 100 * (used - self._cpu_s) / max(now - self._measured_at, 0.001)
         self._measured_at, self._cpu_s = now, used
         return round(share, 1)
@@ -46,6 +50,43 @@ class Machine:
 
     def disk_free_mb(self) -> float:
         return round(shutil.disk_usage(self._storage).free / MB, 1)
+
+
+class Health:
+    """Puts the record together. Owned by the main thread."""
+
+    def __init__(
+        self,
+        *,
+        machine: Machine,
+        transcriber: Transcriber,
+        utterances: Utterances,
+        outbox: Outbox,
+        publisher: Publisher,
+    ) -> None:
+        self._machine = machine
+        self._transcriber = transcriber
+        self._utterances = utterances
+        self._outbox = outbox
+        self._publisher = publisher
+        self.dropped_s = 0.0
+
+    def record(self) -> HealthPayload:
+        """`T/health` as of now."""
+        rtf = self._transcriber.rtf
+        return {
+            "uptime_s": self._machine.uptime_s(),
+            "outbox": len(self._outbox),
+            "backlog_s": round(self._utterances.backlog_s(), 1),
+            "rtf": round(rtf, 3) if rtf is not None else None,
+            "lag_s": round(self._transcriber.lag_s, 2),
+            "dropped_s": round(self.dropped_s, 2),
+            "reconnects": max(0, self._publisher.connections - 1),
+            "rss_mb": self._machine.rss_mb(),
+            "cpu_percent": self._machine.cpu_percent(),
+            "temperature_c": self._machine.temperature_c(),
+            "disk_free_mb": self._machine.disk_free_mb(),
+        }
 
 
 def _cpu_seconds() -> float:

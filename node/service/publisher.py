@@ -6,11 +6,16 @@ import json
 import logging
 from collections import deque
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from node.adapters.broker import Acknowledged, Connected, Disconnected
+from node.core.model import iso
+
 if TYPE_CHECKING:
-    from node.adapters.broker import Acknowledged, Broker, Connected, Disconnected
+    from node.adapters.broker import Broker
     from node.adapters.store import Outbox, OutboxMessage
+    from node.core.payloads import EventPayload
     from node.core.topics import Topics
 
 log = logging.getLogger(__name__)
@@ -51,8 +56,19 @@ class Publisher:
         self.connections = 0
         self.dropped = 0
 
-    def on_connected(self, item: Connected) -> None:
+    def handle(self, item: Connected | Disconnected | Acknowledged) -> None:
+        """The broker has come, gone, or taken a message."""
+        match item:
+            case Connected():
+                self._on_connected(item)
+            case Disconnected():
+                self._on_disconnected(item)
+            case Acknowledged():
+                self._on_acknowledged(item)
+
+    def _on_connected(self, item: Connected) -> None:
         """Say who is there and how things stand, then go on with the outbox."""
+        log.info("connected to the broker")
         self.connected = True
         self.connections += 1
         self._max_packet = item.max_packet
@@ -67,13 +83,12 @@ class Publisher:
             self._pass(self._deferred.popleft())
         self.pump()
 
-    def on_disconnected(self, item: Disconnected) -> None:
-        if self.connected:
-            log.warning("broker: %s; segments wait on the disk", item.reason)
+    def _on_disconnected(self, item: Disconnected) -> None:
+        log.warning("broker: %s; what is to be sent waits on the disk", item.reason)
         self.connected = False
         self._in_flight.clear()
 
-    def on_acknowledged(self, item: Acknowledged) -> None:
+    def _on_acknowledged(self, item: Acknowledged) -> None:
         message = self._in_flight.pop(item.mid, None)
         if message is not None:
             if item.refused:
@@ -98,6 +113,18 @@ class Publisher:
     def say(self, topic: str, payload: Any, *, correlation: bytes | None = None) -> None:
         """Publish something that passes: at once, or when the broker is back."""
         self._pass(_Passing(topic, _encode(payload), correlation))
+
+    def event(self, event_type: str, message: str, mic: str | None = None) -> None:
+        """Say on `T/event`, and in the log, that something has happened."""
+        log.warning("%s: %s", event_type, message)
+        event: EventPayload = {
+            "event_type": event_type,
+            "message": message,
+            "time": iso(datetime.now(UTC)),
+        }
+        if mic is not None:
+            event["mic"] = mic
+        self.say(self._topics.event, event)
 
     def fits(self, payload: Any) -> bool:
         """Whether the broker takes a message of this size."""

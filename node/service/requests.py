@@ -13,8 +13,6 @@ from node.errors import RequestError, StoreError
 from node.service.conductor import nobody
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from node.adapters.broker import Message
     from node.core.payloads import Answer, AnswerError
     from node.core.topics import Command, Topics
@@ -40,13 +38,11 @@ class Requests:
         verbs: Verbs,
         conductor: Conductor,
         publisher: Publisher,
-        event: Callable[..., None],
     ) -> None:
         self._topics = topics
         self._verbs = verbs
         self._conductor = conductor
         self._publisher = publisher
-        self._event = event
         self._waiting: deque[Message] = deque()
 
     def take(self, message: Message) -> None:
@@ -55,7 +51,7 @@ class Requests:
         if message.retained:
             log.warning("%s: a retained message is no command, ignored", message.topic)
         elif command is None:
-            self._event("command_rejected", "a message on an unknown command topic")
+            self._publisher.event("command_rejected", "a message on an unknown command topic")
         elif self._conductor.state is not State.STARTING:
             self._carry_out(command, message)
         elif len(self._waiting) < MAX_WAITING:
@@ -106,7 +102,7 @@ class Requests:
 
     def _said_on_event(self, result: Result) -> None:
         if isinstance(result, RequestError):
-            self._event("command_rejected", f"session/set: {result}")
+            self._publisher.event("command_rejected", f"session/set: {result}")
 
     def _reject(self, command: Command, message: Message, error: RequestError) -> None:
         if isinstance(command, Request):
@@ -114,7 +110,7 @@ class Requests:
             return
         place = message.topic.removeprefix(f"{self._topics.root}/")
         mic = command.mic if isinstance(command, SpeakerSet | EnabledSet) else None
-        self._event("command_rejected", f"{place}: {error}", mic)
+        self._publisher.event("command_rejected", f"{place}: {error}", mic)
 
     def _answer(
         self, verb: str, transaction: str | float | None, result: Result, message: Message

@@ -1,149 +1,31 @@
-"""Capture through the real child process and the real PortAudio, on virtual microphones."""
+"""Microphones through the real child process and PortAudio, on virtual microphones."""
 
 from __future__ import annotations
 
-import os
-import select
-import signal
-import sys
 import time
-import wave
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from node.adapters import capture
 from node.adapters.capture import (
-    Block,
-    CaptureProcess,
     CardSource,
     Ended,
     Failed,
-    FileSource,
     Opened,
     Overflowed,
     PortAudioSource,
     list_inputs,
 )
 from node.errors import MicError
-from tests.rig.processes import Program, alive, children, wait_until
-from tests.rig.vmics import VirtualMic, VirtualMics, write_wav
+from tests.rig.processes import alive
+from tests.rig.recorder import Recorders, correlation, noise
+from tests.rig.vmics import VirtualMic, VirtualMics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    import numpy.typing as npt
-
-    from node.adapters.capture import CaptureEvent, CaptureSource
-
-PATIENCE_S = 10
-
-
-def noise(seconds: float, rate: int, seed: int, channels: int = 1) -> npt.NDArray[np.int16]:
-    """Return white noise, shape (frames,) or (frames, channels), unlike that of any other seed."""
-    frames = round(seconds * rate)
-    shape = (frames,) if channels == 1 else (frames, channels)
-    return np.random.default_rng(seed).integers(-12000, 12000, shape, dtype=np.int16)
-
-
-def correlation(recorded: npt.NDArray[np.int16], played: npt.NDArray[np.int16]) -> float:
-    """Return the normalised correlation of `played` with where it fits best in `recorded`."""
-    if len(recorded) < len(played):
-        return 0.0
-    size = len(recorded) + len(played)
-    spectrum = np.fft.rfft(recorded, size) * np.fft.rfft(played, size).conj()
-    lag = int(np.argmax(np.fft.irfft(spectrum, size)[: len(recorded) - len(played) + 1]))
-    found = recorded[lag : lag + len(played)].astype(float)
-    norm = float(np.linalg.norm(found) * np.linalg.norm(played.astype(float)))
-    return float(found @ played.astype(float)) / norm if norm else 0.0
-
-
-class Recorder:
-    """Keeps all the events of one capture process."""
-
-    def __init__(self, source: CaptureSource) -> None:
-        self.process = CaptureProcess(source)
-        self.events: list[CaptureEvent] = []
-
-    @property
-    def blocks(self) -> list[Block]:
-        return [event for event in self.events if isinstance(event, Block)]
-
-    @property
-    def opened(self) -> Opened:
-        return next(event for event in self.events if isinstance(event, Opened))
-
-    @property
-    def reason(self) -> str:
-        return next(event.reason for event in self.events if isinstance(event, Failed))
-
-    @property
-    def ended(self) -> bool:
-        return any(isinstance(event, Ended) for event in self.events)
-
-    def samples(self) -> npt.NDArray[np.int16]:
-        pcm = b"".join(block.pcm for block in self.blocks)
-        return np.frombuffer(pcm, "<i2").reshape(-1, self.opened.channels)
-
-
-class Recorders:
-    """Starts recorders, and reads them all while it waits for something."""
-
-    def __init__(self) -> None:
-        self._all: list[Recorder] = []
-
-    def start(self, source: CaptureSource) -> Recorder:
-        recorder = Recorder(source)
-        recorder.process.start()
-        self._all.append(recorder)
-        return recorder
-
-    def read_until(
-        self, condition: Callable[[], object], message: str, timeout: float = PATIENCE_S
-    ) -> None:
-        deadline = time.monotonic() + timeout
-        while not condition():
-            if time.monotonic() > deadline:
-                events = [recorder.events[-3:] for recorder in self._all]
-                pytest.fail(f"not within {timeout} s: {message}; last events: {events}")
-            running = [recorder for recorder in self._all if not recorder.ended]
-            ready, _, _ = select.select([one.process for one in running], [], [], 0.05)
-            for recorder in running:
-                if recorder.process in ready:
-                    recorder.events += recorder.process.read()
-
-    def read_for(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        self.read_until(lambda: time.monotonic() > end, "time passes", seconds + 1)
-
-    def start_delivering(self, source: CaptureSource) -> Recorder:
-        recorder = self.start(source)
-        self.read_until(lambda: recorder.blocks or recorder.ended, f"{source} delivers")
-        assert recorder.blocks, recorder.events
-        return recorder
-
-    def start_failing(self, source: CaptureSource) -> str:
-        """Return the reason of a source that cannot be opened."""
-        recorder = self.start(source)
-        self.read_until(lambda: recorder.ended, f"{source} fails")
-        assert recorder.events[1:] == [Ended(1)], recorder.events
-        return recorder.reason
-
-    def kill(self) -> None:
-        for recorder in self._all:
-            recorder.process.kill()
-
-
-@pytest.fixture
-def recorders() -> Iterator[Recorders]:
-    group = Recorders()
-    yield group
-    group.kill()
-
-
-# --- Microphones
+    from node.adapters.capture import CaptureSource
 
 
 @pytest.mark.usefixtures("virtual_mics")
@@ -177,9 +59,8 @@ def test_two_microphones_deliver_each_its_own_sound(
 def test_first_rate_that_the_device_takes_is_used(
     monkeypatch: pytest.MonkeyPatch, recorders: Recorders, rates: tuple[int, ...]
 ) -> None:
-    with VirtualMics([VirtualMic("mic", 44100)]) as mics, monkeypatch.context() as patch:
-        for name, value in mics.env.items():
-            patch.setenv(name, value)
+    with VirtualMics([VirtualMic("mic", 44100)]) as mics:
+        mics.show_to_children(monkeypatch)
         recorder = recorders.start_delivering(PortAudioSource("mic", rates))
         sound = noise(0.5, 44100, seed=3)
         mics.play("mic", sound)
@@ -198,36 +79,47 @@ def test_device_that_takes_no_rate_fails_with_the_reasons(recorders: Recorders) 
     assert "Invalid sample rate" in reason
 
 
-# A device of exactly two channels, as many USB interfaces are; `multi` wants a slave with mmap.
-STEREO_ONLY = """\
-pcm.mapped { type mmap_emul slave.pcm "mic" }
-pcm.pair {
-  type multi
-  slaves.a { pcm "mapped" channels 2 }
-  bindings.0 { slave a channel 0 }
-  bindings.1 { slave a channel 1 }
-  hint { show on description "two channels" }
-}
+def test_stereo_microphone_is_taken_as_one_channel(
+    monkeypatch: pytest.MonkeyPatch, recorders: Recorders
+) -> None:
+    with VirtualMics([VirtualMic("mic", 16000, channels=2)]) as mics:
+        mics.show_to_children(monkeypatch)
+        recorder = recorders.start_delivering(PortAudioSource("mic", (16000,)))
+        sound = noise(0.5, 16000, seed=4)
+        mics.play("mic", np.stack([sound, sound], axis=1))
+        recorders.read_until(
+            lambda: correlation(recorder.samples()[:, 0], sound) > 0.95, "the sound comes"
+        )
+    assert recorder.opened.channels == 1
+
+
+# PortAudio gives one channel of any ALSA device, so that this one has to be made up.
+REFUSES_MONO = """
+import time
+class PortAudioError(Exception): pass
+def query_devices():
+    return [dict(index=0, name="pair", max_input_channels=4, default_samplerate=48000.0)]
+class RawInputStream:
+    def __init__(self, samplerate, channels, **_options):
+        self.samplerate, self.channels = samplerate, channels
+    def start(self):
+        if self.samplerate != 48000 or self.channels == 1:
+            raise PortAudioError("Invalid number of channels", -9998)
+    def close(self): pass
+    def read(self, frames):
+        time.sleep(frames / self.samplerate)
+        return bytes(range(2 * self.channels)) * frames, False
 """
 
 
-def test_stereo_device_delivers_interleaved_channels(
-    monkeypatch: pytest.MonkeyPatch, recorders: Recorders
+def test_device_without_mono_delivers_its_fewest_channels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorders: Recorders
 ) -> None:
-    stereo = VirtualMic("mic", 16000, channels=2)
-    with VirtualMics([stereo], STEREO_ONLY) as mics, monkeypatch.context() as patch:
-        for name, value in mics.env.items():
-            patch.setenv(name, value)
-        recorder = recorders.start_delivering(PortAudioSource("pair", (16000,)))
-        sound = noise(0.5, 16000, seed=4, channels=2)
-        mics.play("mic", sound)
-        recorders.read_until(
-            lambda: correlation(recorder.samples()[:, 1], sound[:, 1]) > 0.95, "the sound comes"
-        )
-        recorders.read_until(
-            lambda: correlation(recorder.samples()[:, 0], sound[:, 0]) > 0.95, "so does the left"
-        )
-    assert recorder.opened.channels == 2
+    (tmp_path / "sounddevice.py").write_text(REFUSES_MONO)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    recorder = recorders.start_delivering(PortAudioSource("pair", (16000, 48000)))
+    assert recorder.opened == Opened(48000, 2, "pair")
+    assert recorder.blocks[0].pcm[:8] == b"\0\1\2\3" * 2
 
 
 @pytest.mark.usefixtures("virtual_mics")
@@ -292,32 +184,6 @@ def test_frozen_microphone_is_silent_and_can_be_killed(
     assert desk.process.read() == []
 
 
-@pytest.mark.usefixtures("virtual_mics")
-def test_capture_works_without_memory_that_is_writable_and_executable(tmp_path: Path) -> None:
-    """The systemd unit sets MemoryDenyWriteExecute; children inherit it as they do here."""
-    script = tmp_path / "hardened.py"
-    script.write_text(
-        "import ctypes, select\n"
-        "from node.adapters.capture import Block, CaptureProcess, PortAudioSource\n"
-        "assert ctypes.CDLL(None).prctl(65, 1, 0, 0, 0) == 0, 'PR_SET_MDWE is missing'\n"
-        "process = CaptureProcess(PortAudioSource('desk'))\n"
-        "process.start()\n"
-        "events = []\n"
-        "while not any(isinstance(event, Block) for event in events):\n"
-        "    select.select([process], [], [])\n"
-        "    events += process.read()\n"
-        "    assert process.read() is not None and 'Ended' not in repr(events), events\n"
-        "process.kill()\n"
-        "print('delivered')\n"
-    )
-    with Program([sys.executable, script], env=dict(os.environ, PYTHONPATH=os.getcwd())) as program:  # noqa: PTH109
-        status = program.wait(PATIENCE_S)
-        if "PR_SET_MDWE is missing" in program.output():
-            pytest.skip("this kernel is older than 6.3")
-        assert status == 0, program.output()
-        assert "delivered" in program.output()
-
-
 def test_missing_portaudio_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorders: Recorders
 ) -> None:
@@ -339,210 +205,3 @@ def test_hanging_and_crashing_portaudio_are_reported(
     module.write_text("import os; os.abort()")
     with pytest.raises(MicError, match="signal 6"):
         list_inputs()
-
-
-# --- Files
-
-
-def first_frame(block: Block, source: FileSource, opened: Opened) -> int:
-    """Return the position in the file that a block starts at, by its time."""
-    frames = len(block.pcm) // (2 * opened.channels)
-    return round((block.time - source.start_at) * opened.rate) - frames
-
-
-def expected(sound: npt.NDArray[np.int16], start: int, size: int) -> bytes:
-    """Return the block of a file from frame `start` on: its sound, then silence."""
-    pcm = sound[start:].astype("<i2").tobytes()[:size]
-    return pcm.ljust(size, b"\0")
-
-
-def test_files_are_played_in_real_time_and_aligned(tmp_path: Path, recorders: Recorders) -> None:
-    sounds = [noise(0.6, 16000, seed=5), noise(0.5, 44100, seed=6, channels=2)]
-    start_at = time.monotonic() + 0.2
-    pairs = []
-    for number, (sound, rate) in enumerate(zip(sounds, (16000, 44100), strict=True)):
-        wav = write_wav(tmp_path / f"{number}.wav", sound, rate)
-        source = FileSource(wav, loop=False, start_at=start_at)
-        pairs.append((recorders.start(source), source, sound))
-
-    def seconds(recorder: Recorder) -> float:
-        return recorder.blocks[-1].time - start_at if recorder.blocks else 0
-
-    while min(seconds(recorder) for recorder, _, _ in pairs) < 0.8:
-        recorders.read_until(
-            lambda: all(recorder.blocks for recorder, _, _ in pairs), "both files play"
-        )
-        recorders.read_for(0.05)
-        for recorder, _, _ in pairs:
-            assert recorder.blocks[-1].time <= time.monotonic()
-            assert seconds(recorder) > time.monotonic() - start_at - 0.5
-
-    for recorder, source, sound in pairs:
-        starts = [first_frame(block, source, recorder.opened) for block in recorder.blocks]
-        assert starts[0] == 0
-        for start, block in zip(starts, recorder.blocks, strict=True):
-            assert block.pcm == expected(sound, start, len(block.pcm))
-
-
-def test_file_started_late_goes_on_where_it_would_be(tmp_path: Path, recorders: Recorders) -> None:
-    sound = noise(2, 16000, seed=7)
-    wav = write_wav(tmp_path / "late.wav", sound, 16000)
-    source = FileSource(wav, loop=False, start_at=time.monotonic() - 0.5)
-    recorder = recorders.start_delivering(source)
-    block = recorder.blocks[0]
-    start = first_frame(block, source, recorder.opened)
-    assert 8000 <= start < 24000
-    assert block.pcm == expected(sound, start, len(block.pcm))
-
-
-def test_looped_file_starts_again_without_a_gap(tmp_path: Path, recorders: Recorders) -> None:
-    sound = noise(0.1, 16000, seed=8)
-    wav = write_wav(tmp_path / "loop.wav", sound, 16000)
-    recorder = recorders.start(FileSource(wav, loop=True, start_at=time.monotonic() + 0.2))
-    recorders.read_until(lambda: len(recorder.blocks) >= 12, "the file plays")
-    played = recorder.samples()[:, 0]
-    assert (played == np.resize(sound, len(played))).all()
-
-
-def test_file_player_held_up_loses_sound_and_says_so(tmp_path: Path, recorders: Recorders) -> None:
-    sound = noise(4, 16000, seed=9)
-    wav = write_wav(tmp_path / "held.wav", sound, 16000)
-    source = FileSource(wav, loop=False, start_at=time.monotonic())
-    recorder = recorders.start_delivering(source)
-    os.kill(recorder.process.pid, signal.SIGSTOP)
-    recorders.read_for(1.3)
-    os.kill(recorder.process.pid, signal.SIGCONT)
-    recorders.read_until(lambda: isinstance(recorder.events[-2], Overflowed), "the loss is said")
-    after = recorder.blocks[-1]
-    start = first_frame(after, source, recorder.opened)
-    assert after.pcm == expected(sound, start, len(after.pcm))
-
-
-def write_8_bit(path: Path) -> None:
-    with wave.open(str(path), "wb") as file:
-        file.setparams((1, 1, 16000, 0, "NONE", "not compressed"))
-        file.writeframes(b"\x80" * 100)
-
-
-@pytest.mark.parametrize(
-    ("write", "words"),
-    [
-        (lambda _path: None, "No such file"),
-        (lambda path: path.write_bytes(b"ID3 no wave"), "not a PCM WAV"),
-        (lambda path: path.write_bytes(b""), "not a PCM WAV"),
-        (write_8_bit, "8 bits"),
-        (lambda path: write_wav(path, np.zeros(0, np.int16), 16000), "0 samples"),
-    ],
-    ids=["missing", "other format", "empty", "8 bits", "no samples"],
-)
-def test_unfit_file_fails_naming_it(
-    tmp_path: Path, recorders: Recorders, write: Callable[[Path], object], words: str
-) -> None:
-    path = tmp_path / "unfit.wav"
-    write(path)
-    reason = recorders.start_failing(FileSource(path, loop=False, start_at=time.monotonic()))
-    assert str(path) in reason
-    assert words in reason
-
-
-# --- Processes
-
-
-@pytest.fixture
-def waiting(tmp_path: Path) -> FileSource:
-    """A source that writes nothing for an hour."""
-    wav = write_wav(tmp_path / "waiting.wav", noise(0.1, 16000, seed=10), 16000)
-    return FileSource(wav, loop=False, start_at=time.monotonic() + 3600)
-
-
-def test_child_dies_with_its_parent(tmp_path: Path, waiting: FileSource) -> None:
-    """Also where it never writes, and so never learns from its pipe."""
-    script = tmp_path / "parent.py"
-    script.write_text(
-        "import pathlib, select, signal\n"
-        "from node.adapters.capture import CaptureProcess, FileSource\n"
-        f"source = FileSource(pathlib.Path({str(waiting.file)!r}), False, {waiting.start_at!r})\n"
-        "process = CaptureProcess(source)\n"
-        "process.start()\n"
-        "select.select([process], [], [])\n"
-        "print('opened', process.read(), flush=True)\n"
-        "signal.pause()\n"
-    )
-    with Program([sys.executable, script], env=dict(os.environ, PYTHONPATH=os.getcwd())) as parent:  # noqa: PTH109
-        parent.wait_output("opened", PATIENCE_S)
-        [child] = children(parent.pid)
-        parent.signal(signal.SIGKILL)
-        wait_until(lambda: not alive(child), 3, "the child is gone")
-
-
-def test_no_child_outlives_its_end_or_kill(
-    tmp_path: Path, waiting: FileSource, recorders: Recorders
-) -> None:
-    recorders.start_failing(FileSource(tmp_path / "none.wav", loop=False, start_at=0))
-    process = CaptureProcess(waiting)
-    process.start()
-    descriptor = process.fileno()
-    process.kill()
-    process.kill()
-    assert children(os.getpid()) == []
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(descriptor)
-
-
-def test_killed_child_ends_once_with_its_signal(waiting: FileSource, recorders: Recorders) -> None:
-    recorder = recorders.start(waiting)
-    recorders.read_until(lambda: recorder.events, "it opens")
-    os.kill(recorder.process.pid, signal.SIGKILL)
-    recorders.read_until(lambda: recorder.ended, "its end is seen")
-    assert recorder.events[1:] == [Ended(-signal.SIGKILL)]
-    assert recorder.process.read() == []
-
-
-@pytest.mark.parametrize(
-    "garbage",
-    [
-        b"Hello, this is a library that prints to standard output\n",
-        capture.HEADER.pack(b"DATA", 1 << 30, 0.0),
-        capture.HEADER.pack(b"WHAT", 0, 0.0),
-        capture.HEADER.pack(b"OPEN", 2, 0.0) + b"{}",
-        capture.HEADER.pack(b"FAIL", 1, 0.0) + b"{",
-    ],
-    ids=["text", "too long", "unknown", "incomplete", "broken JSON"],
-)
-def test_stream_that_makes_no_sense_ends_the_child(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorders: Recorders, garbage: bytes
-) -> None:
-    child = tmp_path / "child.py"
-    child.write_text(f"import os, signal\nos.write(1, {garbage!r})\nsignal.pause()\n")
-    monkeypatch.setattr(capture, "CHILD", child)
-    recorder = recorders.start(PortAudioSource("desk"))
-    recorders.read_until(lambda: recorder.ended, "the stream is given up")
-    assert [type(event) for event in recorder.events] == [Failed, Ended]
-    assert not alive(recorder.process.pid)
-
-
-def test_record_in_pieces_is_put_together(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorders: Recorders
-) -> None:
-    record = capture.HEADER.pack(b"DATA", 4, 12.5) + b"\1\2\3\4"
-    child = tmp_path / "child.py"
-    child.write_text(
-        "import os, time\n"
-        f"for byte in {record!r}:\n"
-        "    os.write(1, bytes([byte]))\n"
-        "    time.sleep(0.002)\n"
-    )
-    monkeypatch.setattr(capture, "CHILD", child)
-    recorder = recorders.start(PortAudioSource("desk"))
-    recorders.read_until(lambda: recorder.ended, "the child ends")
-    assert recorder.events == [Block(b"\1\2\3\4", 12.5), Ended(0)]
-
-
-def test_child_cannot_speak_to_systemd(
-    monkeypatch: pytest.MonkeyPatch, waiting: FileSource, recorders: Recorders
-) -> None:
-    monkeypatch.setenv("NOTIFY_SOCKET", "/run/systemd/notify")
-    recorder = recorders.start(waiting)
-    recorders.read_until(lambda: recorder.events, "it opens")
-    with open(f"/proc/{recorder.process.pid}/environ", "rb") as environ:  # noqa: PTH123
-        assert b"NOTIFY_SOCKET" not in environ.read()

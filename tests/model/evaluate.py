@@ -1,7 +1,7 @@
 """Word error rates on fresh windows: python -m tests.model.evaluate [MODEL] [COUNT].
 
-With the training data (`--seen A1.pkl ...`) it also tells sentences whose text was trained from those that
-the model never met.
+With the training data (`--seen A1.pkl ...`) it also tells sentences whose text was trained from
+those that the model never met.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jiwer
 import numpy as np
@@ -19,10 +19,7 @@ from faster_whisper import WhisperModel
 
 from tests.model.augment import Samples
 from tests.model.grammar import sentence
-from tests.model.windows import Sources, Style, Window, draw_window
-
-if TYPE_CHECKING:
-    from tests.model.generate import Row
+from tests.model.windows import Row, Sources, Style, Window, draw_window
 
 SEED = 99_000  # far from the seeds of the training data
 SILENCES = 20

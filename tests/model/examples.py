@@ -5,16 +5,13 @@ import pickle
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from tests.model.windows import Segment
-
-if TYPE_CHECKING:
-    from tests.model.generate import Row
+from tests.model.windows import Row, Segment
 
 MODEL = Path("config/demo/model")
 FRAMES_PER_S = 100

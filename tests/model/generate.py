@@ -8,14 +8,11 @@ import pickle
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 from faster_whisper.feature_extractor import FeatureExtractor
 
 from tests.model.augment import RATE
-from tests.model.windows import Segment, Sources, Style, draw_window
+from tests.model.windows import Row, Sources, Style, draw_window
 
 FRAME = RATE // 100  # samples in a frame of features
 STYLES = {
@@ -24,15 +21,6 @@ STYLES = {
     "C": Style(seconds=30.0, long_pauses=True),
 }
 SENTENCES = {"A": (), "B": (1, 1, 2, 2, 3), "C": (1, 1, 2, 3, 4, 6, 9, 12)}
-
-
-class Row(NamedTuple):
-    """A window as features of shape (80, frames), 100 frames a second."""
-
-    features: npt.NDArray[np.float16]
-    language: str
-    segments: list[Segment]
-    phonemes: str
 
 
 def rows(kind: str, count: int, seed: int) -> Iterator[Row]:
@@ -44,7 +32,7 @@ def rows(kind: str, count: int, seed: int) -> Iterator[Row]:
             style = replace(style, sentences=sources.rng.choice(SENTENCES[kind]))
         window = draw_window(style, sources)
         features = extractor(window.samples)[:, : len(window.samples) // FRAME]
-        yield Row(features.astype(np.float16), *window[1:])
+        yield Row(features.astype("float16"), *window[1:])
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from tests.model.augment import RATE, Samples, filtered, with_noise
 from tests.model.espeak import Espeak
@@ -52,6 +53,18 @@ class Window(NamedTuple):
     """Audio at 16 kHz, shape (n,), in [-1, 1]."""
 
     samples: Samples
+    language: str
+    segments: list[Segment]
+    phonemes: str
+
+
+class Row(NamedTuple):
+    """A window as features of shape (80, frames), 100 frames a second.
+
+    Defined here and not where it is made: a pickle names the module, and that one runs as a program.
+    """
+
+    features: npt.NDArray[np.float16]
     language: str
     segments: list[Segment]
     phonemes: str

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     import numpy.typing as npt
+    import pytest
 
 START_TIMEOUT_S = 10
 # Settings of the user that would lead PulseAudio's clients away from the daemons of the test.
@@ -76,7 +77,7 @@ class VirtualMics:
     `env` is the environment that lets a process see these microphones and no others.
     """
 
-    def __init__(self, mics: Sequence[VirtualMic], alsa_extra: str = "") -> None:
+    def __init__(self, mics: Sequence[VirtualMic]) -> None:
         need("pulseaudio", "paplay")
         # Short names all the way: the path of a UNIX socket holds at most 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="vmic-"))
@@ -84,15 +85,15 @@ class VirtualMics:
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
         self._players: list[subprocess.Popen[bytes]] = []
         self._clips = 0
-        self._write_config(alsa_extra)
+        self._write_config()
         self.env = self._environment()
 
-    def _write_config(self, alsa_extra: str) -> None:
+    def _write_config(self) -> None:
         (self.folder / "home").mkdir(mode=0o700)
         (self.folder / "client.conf").write_text("autospawn = no\nenable-shm = no\n")
         (self.folder / "cookie").write_bytes(os.urandom(256))
         pcms = [ALSA_MIC.format(name=name, socket=self._socket(name)) for name in self._mics]
-        (self.folder / "asound.conf").write_text(ALSA_HEAD + "".join(pcms) + alsa_extra)
+        (self.folder / "asound.conf").write_text(ALSA_HEAD + "".join(pcms))
         for name in self._mics:
             (self.folder / name).mkdir(mode=0o700)
 
@@ -106,6 +107,13 @@ class VirtualMics:
             "PULSE_COOKIE": str(self.folder / "cookie"),
             "DBUS_SESSION_BUS_ADDRESS": "disabled:",
         }
+
+    def show_to_children(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let child processes see these microphones, until the test ends."""
+        for name in FOREIGN_SETTINGS:
+            monkeypatch.delenv(name, raising=False)
+        for name, value in self.env.items():
+            monkeypatch.setenv(name, value)
 
     def _socket(self, name: str) -> Path:
         return self.folder / name / "s"

@@ -7,26 +7,17 @@ a second time for the language.
 
 from __future__ import annotations
 
-import logging
 import math
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from node.adapters.whisper.opening import EngineSettings, notice_of, open_model
 from node.core.model import SAMPLE_RATE, Heard, Word
-from node.errors import ModelError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy.typing as npt
-
-log = logging.getLogger(__name__)
-
-NOTICE_FILE = "notice.txt"
-"""A model folder may say in this file what it cannot do; the node repeats it wherever it can."""
 
 HOP = 160
 """Samples in one mel frame (10 ms)."""
@@ -48,74 +39,16 @@ TOKENS_PER_S_OTHER_SCRIPTS = 13.0
 SPARE_TOKENS = 16
 """Cap on tokens for a duration (from Moonshine's); what runs into it is a loop, not speech."""
 
-OTHER_SCRIPTS = frozenset(
-    [
-        "am",
-        "ar",
-        "as",
-        "be",
-        "bg",
-        "bn",
-        "bo",
-        "el",
-        "fa",
-        "gu",
-        "he",
-        "hi",
-        "hy",
-        "ja",
-        "ka",
-        "kk",
-        "km",
-        "kn",
-        "ko",
-        "lo",
-        "mk",
-        "ml",
-        "mn",
-        "mr",
-        "my",
-        "ne",
-        "pa",
-        "ps",
-        "ru",
-        "sa",
-        "sd",
-        "si",
-        "sr",
-        "ta",
-        "te",
-        "tg",
-        "th",
-        "uk",
-        "ur",
-        "yi",
-        "yue",
-        "zh",
-    ]
+_OTHER_SCRIPTS = (
+    "am ar as be bg bn bo el fa gu he hi hy ja ka kk km kn ko lo mk ml mn mr my ne pa ps ru sa sd"
+    " si sr ta te tg th uk ur yi yue zh"
 )
+OTHER_SCRIPTS = frozenset(_OTHER_SCRIPTS.split())
 
 MAX_COMPRESSION = 2.4
 MIN_LOG_PROBABILITY = -1.0
 MAX_NO_SPEECH = 0.6
 """Whisper's own thresholds (openai/whisper, transcribe.py)."""
-
-MAX_AUTO_THREADS = 4
-"""More threads gain little on one encode and cost the rest of the machine (faster-whisper #33)."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineSettings:
-    """The `transcription` section, with the model found out to be a name or a folder."""
-
-    model: str
-    folder: Path | None
-    download_root: Path
-    compute_type: str = "int8"
-    languages: tuple[str, ...] = ()
-    threads: int = 0
-    beam_size: int = 5
-    word_timestamps: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,22 +88,8 @@ class Engine:
         Raises:
             ModelError: it is neither in its folder nor cached, nor can it be downloaded.
         """
-        # Imported here: it takes a second and 90 MB that `check` and `--help` need not pay.
-        from faster_whisper import WhisperModel  # noqa: PLC0415
-
-        settings = self._settings
-        threads = settings.threads or min(MAX_AUTO_THREADS, os.cpu_count() or 1)
-        source = str(settings.folder) if settings.folder else settings.model
-        if settings.folder and not (settings.folder / "model.bin").is_file():
-            raise ModelError(
-                f"transcription.model: {settings.folder} holds no model.bin; give the folder of a"
-                " CTranslate2 Whisper model, or a name such as base"
-            )
-        try:
-            self._whisper = _open(WhisperModel, source, settings, threads)
-        except Exception as error:  # the loaders of three libraries raise whatever they like
-            raise ModelError(_advice(settings, error)) from error
-        self.notice = _notice(settings.folder)
+        self._whisper = open_model(self._settings)
+        self.notice = notice_of(self._settings)
         self.transcribe(np.zeros(SAMPLE_RATE, np.int16), None)
 
     def transcribe(self, samples: npt.NDArray[np.int16], language: str | None) -> Heard:
@@ -280,36 +199,3 @@ def _joined(aligned: list[dict[str, Any]]) -> list[Word]:
         elif text:
             words.append(Word(text, start, end, round(float(entry["probability"]), 3)))
     return words
-
-
-def _open(model_class: Any, source: str, settings: EngineSettings, threads: int) -> Any:
-    """Load what is on the disk; ask the network only where nothing is."""
-    options = {
-        "device": "cpu",
-        "compute_type": settings.compute_type,
-        "cpu_threads": threads,
-        "num_workers": 1,
-        "download_root": str(settings.download_root),
-    }
-    if settings.folder:
-        return model_class(source, **options, local_files_only=True)
-    try:
-        return model_class(source, **options, local_files_only=True)
-    except Exception as error:  # noqa: BLE001  # not cached: which error says so varies by version
-        log.info("model %s is not on this machine yet, downloading it (%s)", source, type(error))
-        return model_class(source, **options)
-
-
-def _advice(settings: EngineSettings, error: Exception) -> str:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if settings.folder:
-        return f"transcription.model: {settings.folder} cannot be loaded: {reason}"
-    return (
-        f"transcription.model: {settings.model} is not on this machine and cannot be downloaded"
-        f" ({reason}); run `python -m node fetch-model` where there is a network, or give a folder"
-    )
-
-
-def _notice(folder: Path | None) -> str | None:
-    file = folder / NOTICE_FILE if folder else None
-    return file.read_text(encoding="utf-8").strip() if file and file.is_file() else None

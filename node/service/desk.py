@@ -1,0 +1,213 @@
+"""The main thread's desk: every item of the inbox, and what time brings."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from node.adapters.broker import Acknowledged, BrokerItem, Connected, Disconnected, Message
+from node.core.roster import Live
+from node.core.session import State
+from node.errors import EXIT_FAILED, StoreError
+from node.service.conductor import nobody
+from node.service.items import (
+    Flushed,
+    Levels,
+    MicBack,
+    MicLost,
+    MicsOpened,
+    MicsRefused,
+    ModelReady,
+    ModelUnavailable,
+    ReloadRequested,
+    StopRequested,
+    Transcribed,
+    UtteranceFailed,
+    WorkerDied,
+    WorkerItem,
+)
+
+if TYPE_CHECKING:
+    from node.adapters.broker import Broker
+    from node.core.roster import Roster
+    from node.service.board import Board
+    from node.service.conductor import Conductor
+    from node.service.health import Health
+    from node.service.inventory import Inventory
+    from node.service.publisher import Publisher
+    from node.service.reload import Reloader
+    from node.service.requests import Requests
+    from node.service.verbs import Verbs
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.5
+IDLE_TICK_S = 2.0
+"""The main thread looks at the time so often, in a session and without one."""
+
+HEALTH_EVERY_S = 60.0
+
+DRAIN_S = 20.0
+"""How long a stopped node goes on to transcribe and to send; what is left is on the disk."""
+
+
+class Desk:
+    """Owned by the main thread; never waits."""
+
+    def __init__(
+        self,
+        *,
+        roster: Roster,
+        inventory: Inventory,
+        conductor: Conductor,
+        broker: Broker,
+        publisher: Publisher,
+        board: Board,
+        health: Health,
+        verbs: Verbs,
+        requests: Requests,
+        reloader: Reloader,
+    ) -> None:
+        self._roster = roster
+        self._inventory = inventory
+        self._conductor = conductor
+        self._broker = broker
+        self._publisher = publisher
+        self._board = board
+        self._health = health
+        self._verbs = verbs
+        self._requests = requests
+        self._reloader = reloader
+        self._cards: str | None = None
+        self._online = False
+        self._health_at = 0.0
+        self._ending_by: float | None = None
+        self.exit_status: int | None = None
+
+    @property
+    def patience_s(self) -> float:
+        """How long the inbox may stay empty before the desk wants to look at the time."""
+        idle = self._conductor.session is None and self._ending_by is None
+        return IDLE_TICK_S if idle else TICK_S
+
+    def handle(self, item: WorkerItem | BrokerItem) -> None:
+        """Take one item of the inbox to where it belongs."""
+        match item:
+            case Message():
+                self._requests.take(item)
+            case Acknowledged() | Connected() | Disconnected():
+                self._publisher.handle(item)
+            case Transcribed() | MicsOpened() | MicsRefused() | Flushed() | UtteranceFailed():
+                self._on_session(item)
+            case MicLost() | MicBack() | Levels():
+                self._on_mic(item)
+            case ModelReady() | ModelUnavailable():
+                self._on_model(item)
+            case ReloadRequested():
+                self._publisher.event("configuration", self._reloader.reload())
+            case StopRequested():
+                self._end()
+            case WorkerDied(worker, error):
+                log.critical("the %s thread has ended: this is a bug", worker, exc_info=error)
+                self.exit_status = EXIT_FAILED
+
+    def tick(self, now: float) -> None:
+        """Do what is due at `now`, and publish the states that have changed."""
+        try:
+            if (final := self._conductor.tick(now)) is not None:
+                self._board.last(final)
+                self._publisher.pump()
+        except StoreError as error:
+            self._publisher.event("disk_failed", str(error))
+        self._board.session()
+        self._board.mics()
+        self._board.live(now)
+        if self._online:
+            self._tick_online(now)
+        if self._ending_by is not None:
+            self._check_end(now)
+
+    def look_for_changes(self) -> None:
+        """A card plugged in or pulled while nothing else happens."""
+        cards = self._inventory.cards()
+        if cards != self._cards:
+            if self._cards is not None:
+                self._verbs.look_for_mics()
+            self._cards = cards
+
+    def _tick_online(self, now: float) -> None:
+        if now >= self._health_at:
+            self._health_at = now + HEALTH_EVERY_S
+            self._board.health(self._health.record())
+        if not self._broker.alive():
+            log.critical("the MQTT network thread has ended: this is a bug")
+            self.exit_status = EXIT_FAILED
+
+    def _on_session(
+        self, item: Transcribed | MicsOpened | MicsRefused | Flushed | UtteranceFailed
+    ) -> None:
+        match item:
+            case Transcribed(_, segment) if segment is not None:
+                self._conductor.on_segment(segment)
+                self._board.heard(segment)
+                self._publisher.pump()
+            case MicsOpened():
+                self._conductor.on_opened(item)
+                self._requests.resume()
+            case MicsRefused():
+                self._conductor.on_refused(item)
+                self._requests.resume()
+            case Flushed():
+                self._conductor.on_flushed(item)
+            case UtteranceFailed(_, message):
+                self._publisher.event("transcription_failed", message)
+
+    def _on_mic(self, item: MicLost | MicBack | Levels) -> None:
+        match item:
+            case MicLost(mic, reason):
+                self._roster.set_connected(mic, connected=False)
+                self._publisher.event("mic_lost", f"{mic}: {reason}", mic)
+            case MicBack(mic, sample_rate):
+                self._roster.set_connected(mic, connected=True)
+                self._roster.set_live(mic, Live(recording=True, sample_rate=sample_rate))
+                self._publisher.event("mic_back", f"{mic} delivers again", mic)
+            case Levels(dbfs, dropped_s):
+                self._health.dropped_s = dropped_s
+                for mic, level in dbfs.items():
+                    rate = self._roster.live(mic).sample_rate
+                    self._roster.set_live(mic, Live(True, level, rate))
+
+    def _on_model(self, item: ModelReady | ModelUnavailable) -> None:
+        """Say how things stand; the node goes online once the model is known to be there or not."""
+        notice: str | None = None
+        match item:
+            case ModelReady(notice):
+                if notice:
+                    log.warning("%s", notice)
+                if self._online:
+                    self._publisher.event("model_ready", "the model is loaded")
+                self._conductor.on_model_ready()
+            case ModelUnavailable(reason):
+                self._publisher.event("model_unavailable", reason)
+                self._conductor.on_model_unavailable(reason)
+        self._board.info(notice)
+        if not self._online:
+            self._online = True
+            self._broker.start()
+
+    def _end(self) -> None:
+        """Asked to stop: end a running session, let it drain within its bound. Twice: at once."""
+        if self._ending_by is not None:
+            self.exit_status = 0
+            return
+        self._ending_by = time.monotonic() + DRAIN_S
+
+    def _check_end(self, now: float) -> None:
+        assert self._ending_by is not None
+        if self._conductor.state is State.RECORDING:
+            self._conductor.stop(None, nobody)
+        busy = self._conductor.state in {State.STARTING, State.STOPPING}
+        unsent = self._publisher.connected and not self._publisher.drained()
+        if now >= self._ending_by or not (busy or unsent):
+            self.exit_status = 0

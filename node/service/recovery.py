@@ -1,0 +1,55 @@
+"""What a process that died has left of its sessions."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from node.core.model import SAMPLE_RATE, at_sample
+
+if TYPE_CHECKING:
+    from node.adapters.store import Sessions, Utterances
+    from node.core.model import Session
+
+log = logging.getLogger(__name__)
+
+
+class Recovery:
+    """Hands out the unfinished sessions one by one. Owned by the main thread."""
+
+    def __init__(self, sessions: Sessions, utterances: Utterances) -> None:
+        self._sessions = sessions
+        self._utterances = utterances
+        self._resume = False
+        self._unfinished: list[Session] = []
+
+    def look(self, *, resume: bool) -> None:
+        """Find what is unfinished; with `resume`, the last one may go on recording."""
+        self._resume = resume
+        self._unfinished = self._sessions.unfinished()
+        for session in self._unfinished:
+            log.warning("session %s was cut off; taking it up again", session.id)
+
+    def next(self) -> Session | None:
+        return self._unfinished.pop(0) if self._unfinished else None
+
+    def goes_on(self, session: Session) -> bool:
+        """Whether `session`, just handed out, is to be recorded further."""
+        return self._resume and session.ended_at is None and not self._unfinished
+
+    def close(self, session: Session) -> None:
+        """End a session at its last sound."""
+        if session.ended_at is None:
+            end = self._utterances.last_sample(session.id)
+            session.ended_at = at_sample(session.started_at, end)
+            self._sessions.stopping(session)
+
+    def reopen(self, session: Session) -> float:
+        """Give the monotonic time of sample 0, so that new sound falls behind what is there."""
+        heard_s = self._utterances.last_sample(session.id) / SAMPLE_RATE
+        passed_s = (datetime.now(UTC) - session.started_at) / timedelta(seconds=1)
+        zero = time.monotonic() - max(heard_s + 1, passed_s)
+        self._sessions.set_zero(session.id, zero)
+        return zero

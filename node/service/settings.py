@@ -1,0 +1,60 @@
+"""From the configuration to what each adapter asks for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from node.adapters.broker import BrokerSettings, TlsSettings
+from node.adapters.whisper import EngineSettings
+from node.config.zone import local_zone
+from node.core.segmenter import Endpointing
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from node.config import Config
+
+
+def engine_settings(config: Config) -> EngineSettings:
+    transcription = config.transcription
+    return EngineSettings(
+        model=transcription.model,
+        folder=transcription.model_folder,
+        download_root=config.storage.path / "models",
+        compute_type=transcription.compute_type,
+        languages=transcription.languages,
+        threads=transcription.threads,
+        beam_size=transcription.beam_size,
+        word_timestamps=transcription.word_timestamps,
+    )
+
+
+def broker_settings(config: Config) -> BrokerSettings:
+    """Where the broker is.
+
+    Raises:
+        ConfigError: the password file cannot be read.
+    """
+    mqtt = config.mqtt
+    tls = mqtt.tls
+    return BrokerSettings(
+        host=mqtt.host,
+        port=mqtt.port,
+        # Every node has its own: a second one under this id is shown the door by the broker.
+        client_id=f"{mqtt.base_topic}-{config.node.id}".replace("/", "-"),
+        protocol=mqtt.protocol,
+        keepalive_s=mqtt.keepalive_s,
+        username=mqtt.username,
+        password=mqtt.read_password(),
+        tls=TlsSettings(tls.ca_file, tls.cert_file, tls.key_file) if tls.enabled else None,
+    )
+
+
+def endpointing(config: Config) -> Endpointing:
+    return Endpointing(**config.vad.model_dump())
+
+
+def zone(config: Config) -> tzinfo:
+    """The zone of the times of day in transcripts."""
+    return ZoneInfo(config.time_zone) if config.time_zone else local_zone()
