@@ -6,10 +6,15 @@ import argparse
 import logging
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from node import __version__
 from node.errors import EXIT_CONFIG, EXIT_FAILED, ConfigError, NodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DEFAULT_CONFIG = Path("config/node.yaml")
 
@@ -40,7 +45,35 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="serve: take commands over MQTT until stopped")
     _with_config(run).set_defaults(run=_run)
+    demo = commands.add_parser("demo", help="a recorded meeting, live, with everything built in")
+    demo.set_defaults(run=_module("demo"))
+    _add_transcribe(commands)
     return parser
+
+
+def _add_transcribe(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "transcribe", help="transcribe recorded tracks of one meeting, one file a microphone"
+    )
+    add = parser.add_argument
+    add("files", type=Path, nargs="+", metavar="FILE")
+    add("--speaker", action="append", default=[], help="name for each file, in their order")
+    add("--language", help="a code as fr, or auto; default: the configuration's")
+    add("--model", help="Whisper model name or folder; default: the configuration's")
+    add("--format", choices=("text", "json", "srt", "vtt"), default="text")
+    add("--output", type=Path, metavar="FILE", help="default: standard output")
+    add("--config", type=Path, metavar="FILE", help="where all other settings come from")
+    parser.set_defaults(run=_module("transcribe"))
+
+
+def _module(command: str) -> Callable[[argparse.Namespace], int]:
+    """The command's `run`, imported only when it is called: its libraries take a second to load."""
+
+    def run(arguments: argparse.Namespace) -> int:
+        status: int = import_module(f"node.commands.{command}").run(arguments)
+        return status
+
+    return run
 
 
 def _with_config(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -51,7 +84,7 @@ def _with_config(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    # Imported here, as in every command: the engine's libraries take a second to load.
+    # Imported here: the engine's libraries take a second that `--help` need not pay.
     from node.app import Node  # noqa: PLC0415
     from node.config import load_config  # noqa: PLC0415
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # Written by snd_card_info_read() of Linux as "%2i [%-15s]: %s - %s": number, id, driver, name.
 CARD_LINE = re.compile(r"^ *(?P<card>\d+) \[.*?\]: \S+ - (?P<name>.*)$", re.MULTILINE)
 CAPTURE_PCM = re.compile(r"pcm(\d+)c")
+# In …/usb1/1-1/1-1.3/1-1.3:1.0/sound/card2 the interface is 1-1.3:1.0, of the device at port 1-1.3.
+USB_INTERFACE = re.compile(r"\d+-[\d.]+:\d+\.\d+")
 NOT_IN_ID = re.compile(r"[^a-z0-9_.-]+")
 MAX_SERIAL_CHARS = 40
 
@@ -73,10 +75,10 @@ def _usb_mic(card: int, name: str, proc_root: Path, sys_root: Path) -> UsbMic | 
         if (pcm := CAPTURE_PCM.fullmatch(entry.name))
     ]
     card_folder = (sys_root / f"class/sound/card{card}").resolve(strict=True)
-    # …/usb1/1-1/1-1.3/1-1.3:1.0/sound/card2: interface folders have no idVendor, devices have.
-    usb_device = next((up for up in card_folder.parents if (up / "idVendor").exists()), None)
-    if not devices or usb_device is None:
+    interface = next((up for up in card_folder.parents if USB_INTERFACE.fullmatch(up.name)), None)
+    if not devices or interface is None:
         return None
+    usb_device = interface.parent
     serial = _serial(usb_device)
     vendor = _text(usb_device / "idVendor")
     product = _text(usb_device / "idProduct")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import unicodedata
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -11,6 +13,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    StrictFloat,
     StrictInt,
     StrictStr,
     StringConstraints,
@@ -26,8 +29,12 @@ MAX_REQUEST_BYTES = 64 * 1024
 SESSION_ID = r"\d{8}T\d{6}Z-[0-9a-f]{4}"
 
 
+_NOT_IN_A_LINE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Unicode categories: controls, lone surrogates, line and paragraph separators."""
+
+
 def _one_line(text: str) -> str:
-    if not text.isprintable():
+    if any(unicodedata.category(character) in _NOT_IN_A_LINE for character in text):
         raise ValueError("control characters and line breaks are not allowed")
     return text
 
@@ -44,9 +51,10 @@ Name = Annotated[
 Title = Annotated[
     str, StringConstraints(strip_whitespace=True, max_length=200), AfterValidator(_one_line)
 ]
-Language = Annotated[str, AfterValidator(_language)]
+Language = Annotated[str, StringConstraints(max_length=16), AfterValidator(_language)]
 SessionId = Annotated[str, StringConstraints(pattern=f"^{SESSION_ID}$")]
 Mic = Annotated[StrictInt, Field(ge=1)] | Annotated[StrictStr, Field(min_length=1, max_length=64)]
+FiniteNumber = Annotated[StrictFloat, Field(allow_inf_nan=False)]
 Format = Literal["text", "json", "srt", "vtt"]
 
 
@@ -55,7 +63,7 @@ class Request(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     transaction: Annotated[
-        Annotated[str, Field(max_length=256)] | StrictInt | float | None,
+        Annotated[StrictStr, Field(max_length=256)] | StrictInt | FiniteNumber | None,
         Field(description="comes back in the answer"),
     ] = None
 
@@ -112,6 +120,9 @@ class SaveTranscript(OneSession):
     formats: Annotated[list[Format], Field(min_length=1)] = ["text", "json", "srt", "vtt"]
 
 
+_UNION_MEMBERS = frozenset({"constrained-str", "constrained-int", "int", "float"})
+"""What pydantic puts behind a field's name to say which of its types was tried."""
+
 REQUESTS: dict[str, type[Request]] = {
     "mics/detect": Nothing,
     "mics/assign": AssignMics,
@@ -139,7 +150,7 @@ def decode(payload: bytes) -> dict[str, Any]:
     if not payload.strip():
         return {}
     try:
-        body = json.loads(payload)
+        body = json.loads(payload.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise RequestError("bad_json", f"the payload is not JSON in UTF-8: {error}") from None
     if not isinstance(body, dict):
@@ -153,7 +164,9 @@ def transaction_of(body: dict[str, Any]) -> str | int | float | None:
     if isinstance(value, str):
         printable = value.encode(errors="replace").decode()
         return printable[:256]
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None  # JSON has no word for the others
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def parse(verb: str, body: dict[str, Any]) -> Request:
@@ -176,13 +189,18 @@ def _explain(error: ValidationError) -> str:
     wrong: dict[str, str] = {}
     for problem in error.errors(include_url=False, include_context=False, include_input=False):
         place = "".join(
-            f"[{part}]" if isinstance(part, int) else f".{part}"
+            f"[{part}]" if isinstance(part, int) else f".{_quoted(part)}"
             for part in problem["loc"]
-            if isinstance(part, int) or part.isidentifier()
+            if part not in _UNION_MEMBERS
         ).lstrip(".")
         reason = problem["msg"].removeprefix("Value error, ")
         wrong.setdefault(place, reason)
     return "; ".join(f"{place}: {reason}" for place, reason in wrong.items())
+
+
+def _quoted(field: str) -> str:
+    """A field's name as it may stand in a message: short, and plain text whatever was sent."""
+    return field[:64] if field.isidentifier() else repr(field[:64])
 
 
 def parse_switch(payload: bytes) -> bool:

@@ -143,7 +143,7 @@ class Segmenter:
         events = self._sound(frame)
         if self._quiet >= self._hangover:
             return events + self._end_of_speech()
-        if len(self._frames) >= self._soft_cap:
+        if self._confirmed and len(self._frames) >= self._soft_cap:
             events += self._split()
         return events
 
@@ -151,9 +151,15 @@ class Segmenter:
         if self._confirmed:
             return [Audio(frame.samples)]
         if self._speech < self._min_speech:
+            self._forget_oldest()
             return []
         self._confirmed = True
         return [Started(self._start), Audio(np.concatenate([f.samples for f in self._frames]))]
+
+    def _forget_oldest(self) -> None:
+        """Sparse noise that never ends must not grow without bound, nor count as speech."""
+        if len(self._frames) > max(self._soft_cap, self._min_speech):
+            self._speech -= self._frames.pop(0).voiced
 
     @property
     def _start(self) -> int:
@@ -173,6 +179,8 @@ class Segmenter:
         if cut is None:
             if len(self._frames) < self._hard_cap:
                 return []
+            if self._quiet:  # cut in a pause that goes on, and what follows would be silence only
+                return self._end_of_speech() if self._quiet >= self._tail else []
             cut = self._quietest_frame()
         rest = self._frames[cut:]
         end = self._position - len(rest) * TICK

@@ -111,6 +111,7 @@ class StreamClock:
         if lost < least:
             return 0
         self._recent.clear()
+        self._to_slip = 0  # the silence makes up for all of the lateness
         self._restart_drift_window()
         return round(lost * SAMPLE_RATE)
 
@@ -122,6 +123,8 @@ class StreamClock:
             self._restart_drift_window()
         budget = max(1, count // SLIP_EVERY)
         slip = max(-budget, min(budget, self._to_slip))
+        if slip:  # a window that began before the correction would ask for it again
+            self._restart_drift_window()
         self._to_slip -= slip
         self.slipped += slip
         return slip

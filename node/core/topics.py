@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from node.core.model import MIC_ID
 
-VERB = re.compile(r"[a-z]{1,32}/[a-z]{1,32}")
 EVERY_NODE = "all"
 
 
@@ -136,4 +134,9 @@ class Topics:
             and not topic.startswith("$")
             and not any(sign in topic for sign in "+#\0")
             and not topic.startswith((f"{self.root}/", f"{self.base}/{EVERY_NODE}/"))
+            and not self._commands_another(topic)
         )
+
+    def _commands_another(self, topic: str) -> bool:
+        _, _, below = topic.removeprefix(f"{self.base}/").partition("/")
+        return topic.startswith(f"{self.base}/") and self._parse_below(below, own=True) is not None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from node.core.model import SAMPLE_RATE, TICK
-from node.core.segmenter import Endpointing, Event, Segmenter
+from node.core.segmenter import Ended, Endpointing, Event, Segmenter
 
 if TYPE_CHECKING:
     from node.core.segmenter import Samples
@@ -75,7 +75,10 @@ class Track:
             events = self._segmenter.feed(padded, self._detector(padded))
         events += self._segmenter.flush()
         self._segmenter.jump(self.position)
-        return events
+        return [self._unpadded(event) for event in events]
+
+    def _unpadded(self, event: Event) -> Event:
+        return Ended(min(event.end, self.position)) if isinstance(event, Ended) else event
 
     def level_dbfs(self) -> float:
         """RMS level since the last call, in dB below full scale."""

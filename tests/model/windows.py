@@ -61,7 +61,7 @@ class Window(NamedTuple):
 class Row(NamedTuple):
     """A window as features of shape (80, frames), 100 frames a second.
 
-    Defined here and not where it is made: a pickle names the module, and that one runs as a program.
+    Defined here because a pickle names the module, and generate.py runs as `__main__`.
     """
 
     features: npt.NDArray[np.float16]

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 USB_CONTROLLER = "devices/platform/scb/fd500000.pcie/pci0000:00/0000:00:00.0/0000:01:00.0"
+HUB_ID = "2109:3431"
 NO_CARDS = "--- no soundcards ---\n"
 
 
@@ -75,9 +76,10 @@ class UsbTree:
             return self.sys_root / f"devices/platform/soc/sound/card{card.number}"
         device = self.usb_device(card.port)
         device.mkdir(parents=True, exist_ok=True)
-        vendor, _, product = card.usb_id.partition(":")
-        (device / "idVendor").write_text(f"{vendor}\n")
-        (device / "idProduct").write_text(f"{product}\n")
+        for hub in device.parents:
+            if hub.name.startswith(f"{card.port.partition('-')[0]}-"):
+                _write_usb_id(hub, HUB_ID)
+        _write_usb_id(device, card.usb_id)
         if card.serial is not None:
             (device / "serial").write_text(f"{card.serial}\n")
         return device / f"{card.port}:1.0/sound/card{card.number}"
@@ -89,3 +91,9 @@ class UsbTree:
             for card in sorted(self._cards.values(), key=lambda card: card.number)
         ]
         (self.proc_root / "asound/cards").write_text("".join(lines) or NO_CARDS)
+
+
+def _write_usb_id(device: Path, usb_id: str) -> None:
+    vendor, _, product = usb_id.partition(":")
+    (device / "idVendor").write_text(f"{vendor}\n")
+    (device / "idProduct").write_text(f"{product}\n")

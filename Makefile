@@ -1,0 +1,70 @@
+# Two commands do everything: `make run` and `make test`. Both install what they need first:
+# Debian packages (with sudo where you are not root) and a virtual environment in .venv.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help run test lint schemas clean apt apt-test
+
+PYTHON ?= python3
+CONFIG ?=
+PIP := .venv/bin/pip --disable-pip-version-check
+
+APT_RUN := python3-venv libportaudio2 mosquitto
+APT_TEST := $(APT_RUN) mosquitto-clients pulseaudio pulseaudio-utils libasound2-plugins \
+	espeak-ng openssl
+
+# Installs only what is missing, so that a second run asks for nothing.
+define apt_install
+	@missing=$$(for p in $(1); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+		sudo=$$([ $$(id -u) = 0 ] || echo sudo); \
+		echo "Installing Debian packages:" $$missing; \
+		$$sudo apt-get update -qq && \
+		$$sudo env DEBIAN_FRONTEND=noninteractive \
+			apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+endef
+
+help:
+	@echo "make run                          a recorded meeting, live, with everything built in"
+	@echo "make run CONFIG=config/node.yaml  the node, on your own broker and microphones"
+	@echo "make test                         all tests, on real parts"
+	@echo "make lint                         ruff and mypy"
+
+run: apt .venv/run
+ifeq ($(CONFIG),)
+	@.venv/bin/python -m node demo
+else
+	@.venv/bin/python -m node run --config $(CONFIG)
+endif
+
+test: apt-test .venv/dev
+	.venv/bin/python -m pytest
+
+lint: .venv/dev
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+
+schemas: .venv/dev
+	.venv/bin/python -m tests.rig.schemas
+
+apt:
+	$(call apt_install,$(APT_RUN))
+
+apt-test:
+	$(call apt_install,$(APT_TEST))
+
+.venv/bin/python: | apt
+	$(PYTHON) -m venv .venv
+
+.venv/run: pyproject.toml | .venv/bin/python
+	$(PIP) install -q -e .
+	@touch $@
+
+.venv/dev: pyproject.toml | .venv/bin/python
+	$(PIP) install -q -e '.[dev]'
+	@touch $@ .venv/run
+
+clean:
+	rm -rf .venv build dist *.egg-info

@@ -1,0 +1,204 @@
+"""`mics`: every input with its index, its speaker, and a live level to find out which is which."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import TYPE_CHECKING
+
+from rich.live import Live
+from rich.text import Text
+
+from node.adapters.store import Database, Sessions
+from node.commands.meters import Level, Meter, Meters
+from node.commands.tables import new_console, new_table
+from node.config import load_config
+from node.core.roster import Roster
+from node.core.track import SILENCE_DBFS
+from node.errors import EXIT_FAILED, MicError, StoreError
+from node.service.inventory import Inventory
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from node.config import Config
+    from node.core.payloads import MicPayload
+
+log = logging.getLogger(__name__)
+
+REFRESH_S = 0.125
+MEASURE_S = 1.0
+"""How long the level is measured where no terminal can show it live."""
+
+HOLD_S = 2.0
+"""How long the mark of the loudest sample stays."""
+
+METER_CELLS = 24
+METER_FLOOR_DBFS = -60.0
+LOUD_DBFS, TOO_LOUD_DBFS = -18.0, -6.0
+"""From here on the bar is yellow, and red: speech with peaks above that is about to clip."""
+
+NO_INPUT = (
+    "no microphone was found: plug in a USB microphone (`arecord -l` must list it), or name an"
+    " input in audio.devices of {file}"
+)
+
+
+def run(config_file: Path) -> int:
+    """Show the inputs; live on a terminal until Ctrl-C, else measured for one second.
+
+    Returns:
+        Exit status: 0, or 1 where there is no input at all.
+
+    Raises:
+        ConfigError: the configuration is wrong.
+        MicError: there is no input; the text says what to do.
+    """
+    config = load_config(config_file)
+    inventory = Inventory(config.audio)
+    roster = _remembered(config)
+    roster.found(inventory.find())
+    mics = roster.payloads()
+    if not mics:
+        raise MicError(NO_INPUT.format(file=config_file))
+    console = new_console()
+    with Meters(roster, inventory) as meters:
+        view = _View(console, mics, meters)
+        if console.is_terminal:
+            _show_live(view, console, meters)
+        else:
+            meters.measure(MEASURE_S)
+            console.print(view.table(time.monotonic()))
+    return 0 if any(mic["connected"] for mic in mics) or view.anything_opened else EXIT_FAILED
+
+
+def _remembered(config: Config) -> Roster:
+    """Mics with the speakers the node knows; none of that where it has no database yet."""
+    roster = Roster()
+    file = config.storage.path / "scribe.db"
+    if not os.access(file, os.R_OK | os.W_OK):
+        return roster
+    database = Database(file)
+    try:
+        database.open()
+        roster.restore(Sessions(database).remembered_mics())
+    except StoreError as error:
+        log.warning("speakers are not shown: %s", error)
+    finally:
+        database.close()
+    return roster
+
+
+def _show_live(view: _View, console: Console, meters: Meters) -> None:
+    try:
+        with Live(view.table(time.monotonic()), console=console, auto_refresh=False) as live:
+            while True:
+                meters.listen(REFRESH_S)
+                live.update(view.table(time.monotonic()), refresh=True)
+    except KeyboardInterrupt:
+        return
+
+
+class _View:
+    """The table, and what it has to remember between two refreshes."""
+
+    def __init__(self, console: Console, mics: list[MicPayload], meters: Meters) -> None:
+        self._console = console
+        self._mics = mics
+        self._meters = meters
+        self._holds = {mic["mic"]: _PeakHold() for mic in mics}
+        self._levels: dict[str, Level] = {}
+
+    @property
+    def anything_opened(self) -> bool:
+        return bool(self._levels)
+
+    def table(self, now: float) -> Table:
+        columns = ("#", "mic", "name", "device", "speaker", "opens", "rate", "level")
+        table = new_table(self._console, *columns)
+        for mic in self._mics:
+            meter = self._meters[mic["mic"]]
+            if (level := meter.take_level()) is not None:
+                self._levels[mic["mic"]] = level
+            table.add_row(
+                str(mic["index"]),
+                Text(mic["mic"]),
+                Text(mic["name"]),
+                Text(_device(mic)),
+                Text(_speaker(mic)),
+                _opens(meter),
+                f"{meter.rate} Hz" if meter.rate else "",
+                self._level(meter, now),
+            )
+        if self._console.is_terminal:
+            table.caption = "Ctrl-C ends"
+        return table
+
+    def _level(self, meter: Meter, now: float) -> Text:
+        if meter.failure is not None:
+            return Text(meter.failure, "red")
+        level = self._levels.get(meter.mic)
+        if meter.rate is None or level is None:
+            return Text("")
+        if not self._console.is_terminal:
+            return Text(f"{_in_words(level.rms_dbfs)}, peak {_in_words(level.peak_dbfs)}")
+        peak = self._holds[meter.mic].update(level.peak_dbfs, now)
+        return _bar(level.rms_dbfs, peak).append(f" {_in_words(level.rms_dbfs)}")
+
+
+class _PeakHold:
+    """Keeps the loudest of the last two seconds, as the mark on a meter does."""
+
+    def __init__(self) -> None:
+        self._peak = SILENCE_DBFS
+        self._until = 0.0
+
+    def update(self, peak: float, now: float) -> float:
+        if peak >= self._peak or now >= self._until:
+            self._peak, self._until = peak, now + HOLD_S
+        return self._peak
+
+
+def _device(mic: MicPayload) -> str:
+    places = (f"USB {mic['usb_port']}" if mic["usb_port"] else None, mic["device"])
+    return ", ".join(place for place in places if place)
+
+
+def _speaker(mic: MicPayload) -> str:
+    return f"{mic['speaker'] or ''}{'' if mic['enabled'] else ' (muted)'}".strip()
+
+
+def _opens(meter: Meter) -> Text:
+    if meter.failure is not None:
+        return Text("no", "red")
+    return Text("yes", "green") if meter.rate else Text("…")
+
+
+def _bar(level: float, peak: float) -> Text:
+    filled, mark = _cell(level), _cell(peak)
+    bar = Text()
+    for cell in range(METER_CELLS):
+        dbfs = METER_FLOOR_DBFS * (1 - cell / METER_CELLS)
+        sign = "|" if cell == mark - 1 else "█" if cell < filled else "·"
+        bar.append(sign, _colour(dbfs) if cell < filled or cell == mark - 1 else "dim")
+    return bar
+
+
+def _cell(dbfs: float) -> int:
+    """How many cells are filled at a level: none at the floor, all at full scale."""
+    share = (dbfs - METER_FLOOR_DBFS) / -METER_FLOOR_DBFS
+    return round(METER_CELLS * min(1.0, max(0.0, share)))
+
+
+def _colour(dbfs: float) -> str:
+    if dbfs >= TOO_LOUD_DBFS:
+        return "red"
+    return "yellow" if dbfs >= LOUD_DBFS else "green"
+
+
+def _in_words(dbfs: float) -> str:
+    return f"{dbfs:.1f} dBFS" if dbfs > SILENCE_DBFS else "silent"
