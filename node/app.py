@@ -54,7 +54,7 @@ class Node:
     def __init__(self, config: Config, config_file: Path) -> None:
         self._config = config
         self._inbox: queue.SimpleQueue[WorkerItem | BrokerItem] = queue.SimpleQueue()
-        self._dropped_commands = 0
+        self._dropped_commands = self._dropped_said = 0
         self._topics = Topics(config.mqtt.base_topic, config.node.id)
         self._store = Store(config.storage.path, keep_audio=config.storage.keep_audio)
         self._roster = Roster()
@@ -96,6 +96,7 @@ class Node:
             sessions=self._store.sessions,
             utterances=self._store.utterances,
             archive=self._archive,
+            inventory=self._inventory,
             listener=self._listener,
             recovery=self._recovery,
             default_language=config.transcription.language,
@@ -125,7 +126,7 @@ class Node:
 
     def _make_desk(self, config: Config, config_file: Path) -> None:
         """Everything that is asked for, and everything that happens."""
-        self._verbs = Verbs(
+        verbs = Verbs(
             roster=self._roster,
             inventory=self._inventory,
             sessions=self._store.sessions,
@@ -136,7 +137,7 @@ class Node:
         )
         requests = Requests(
             topics=self._topics,
-            verbs=self._verbs,
+            verbs=verbs,
             conductor=self._conductor,
             publisher=self._publisher,
         )
@@ -148,7 +149,6 @@ class Node:
             publisher=self._publisher,
             board=self._board,
             health=self._health,
-            verbs=self._verbs,
             requests=requests,
             reloader=Reloader(
                 config_file, config, self._inventory, self._listener, self._conductor
@@ -176,7 +176,7 @@ class Node:
     def _recover(self) -> None:
         """Take up where the last process left off, however it ended."""
         self._roster.restore(self._store.sessions.remembered_mics())
-        self._verbs.look_for_mics()
+        self._inventory.refresh(self._roster)
         waiting = self._store.utterances.recover()
         if waiting:
             log.warning("%d utterances of an interrupted run wait to be transcribed", waiting)
@@ -197,16 +197,23 @@ class Node:
             except queue.Empty:
                 self._desk.look_for_changes()
             self._desk.tick(time.monotonic())
+            self._say_what_was_dropped()
         return self._desk.exit_status
 
     def _deliver(self, item: BrokerItem) -> None:
         """Take an item from paho's thread; a flood of commands is dropped, not kept."""
         if isinstance(item, Message) and self._inbox.qsize() > MAX_QUEUED_COMMANDS:
             self._dropped_commands += 1
-            if self._dropped_commands == 1:
-                log.warning("more than %d commands wait; dropping", MAX_QUEUED_COMMANDS)
         else:
             self._inbox.put(item)
+
+    def _say_what_was_dropped(self) -> None:
+        if self._dropped_commands > self._dropped_said and self._inbox.empty():
+            dropped = self._dropped_commands - self._dropped_said
+            self._dropped_said += dropped
+            self._publisher.event(
+                "commands_dropped", f"{dropped} commands of a burst were dropped; send them again"
+            )
 
     def _close(self) -> None:
         """The start, reversed."""

@@ -48,6 +48,13 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="a recorded meeting, live, with everything built in")
     demo.set_defaults(run=_module("demo"))
     _add_transcribe(commands)
+    mics = commands.add_parser("mics", help="the microphones, with a live level of each")
+    _with_config(mics).set_defaults(run=_module("mics"))
+    check = commands.add_parser("check", help="try everything, say what is wrong and what to do")
+    _with_config(check).set_defaults(run=_module("check"))
+    fetch = commands.add_parser("fetch-model", help="download the Whisper model")
+    fetch.add_argument("name", nargs="?", metavar="NAME", help="default: the configuration's")
+    _with_config(fetch).set_defaults(run=_module("fetch_model"))
     return parser
 
 

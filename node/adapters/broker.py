@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MAX_QUEUED_COMMANDS = 256
+MAX_QUEUED_COMMANDS = 1024
 """Commands waiting to be taken; a burst beyond it is dropped and counted, never kept in memory."""
+
+MAX_KEPT_BYTES = 64 * 1024 + 1
+"""Of a longer payload only so much is kept: enough to see that it is longer than any request."""
 
 RECONNECT_MIN_S, RECONNECT_MAX_S = 1, 60
 FAILED = 0x80
@@ -204,7 +207,7 @@ class Broker:
         self._deliver(
             Message(
                 topic=message.topic,
-                payload=bytes(message.payload),
+                payload=bytes(message.payload[:MAX_KEPT_BYTES]),
                 retained=message.retain,
                 response_topic=getattr(properties, "ResponseTopic", None),
                 correlation=getattr(properties, "CorrelationData", None),

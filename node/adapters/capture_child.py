@@ -1,7 +1,7 @@
 """Deliver one microphone on standard output; a program of its own, run by `capture.py`.
 
 A process a microphone, because PortAudio's faults (hangs, endless loops, aborts on unplug) can
-only be cured by a kill. It imports nothing of this package and no numpy: it costs 9 MiB that way.
+only be cured by a kill. It imports nothing of this package and no numpy: it costs 11 MiB that way.
 
 `argv[1]` is a JSON object, one of
   {"kind": "portaudio", "device": "<PortAudio or ALSA name>", "rates": [16000, …]}

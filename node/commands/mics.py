@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 from rich.live import Live
 from rich.text import Text
 
-from node.adapters.store import Database, Sessions
+from node.adapters.store import Sessions
+from node.adapters.store.database import Database
 from node.commands.meters import Level, Meter, Meters
-from node.commands.tables import new_console, new_table
+from node.commands.tables import new_console, new_table, print_table
 from node.config import load_config
 from node.core.roster import Roster
 from node.core.track import SILENCE_DBFS
-from node.errors import EXIT_FAILED, MicError, StoreError
+from node.errors import MicError, StoreError
 from node.service.inventory import Inventory
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import argparse
 
     from rich.console import Console
     from rich.table import Table
@@ -48,32 +49,29 @@ NO_INPUT = (
 )
 
 
-def run(config_file: Path) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Show the inputs; live on a terminal until Ctrl-C, else measured for one second.
-
-    Returns:
-        Exit status: 0, or 1 where there is no input at all.
 
     Raises:
         ConfigError: the configuration is wrong.
         MicError: there is no input; the text says what to do.
     """
-    config = load_config(config_file)
+    config = load_config(arguments.config)
     inventory = Inventory(config.audio)
+    found = inventory.find()
+    if not found:
+        raise MicError(NO_INPUT.format(file=arguments.config))
     roster = _remembered(config)
-    roster.found(inventory.find())
-    mics = roster.payloads()
-    if not mics:
-        raise MicError(NO_INPUT.format(file=config_file))
+    roster.found(found)
     console = new_console()
     with Meters(roster, inventory) as meters:
-        view = _View(console, mics, meters)
+        view = _View(console, roster.payloads(), meters)
         if console.is_terminal:
             _show_live(view, console, meters)
         else:
             meters.measure(MEASURE_S)
-            console.print(view.table(time.monotonic()))
-    return 0 if any(mic["connected"] for mic in mics) or view.anything_opened else EXIT_FAILED
+            print_table(console, view.table(time.monotonic()))
+    return 0
 
 
 def _remembered(config: Config) -> Roster:
@@ -112,10 +110,6 @@ class _View:
         self._meters = meters
         self._holds = {mic["mic"]: _PeakHold() for mic in mics}
         self._levels: dict[str, Level] = {}
-
-    @property
-    def anything_opened(self) -> bool:
-        return bool(self._levels)
 
     def table(self, now: float) -> Table:
         columns = ("#", "mic", "name", "device", "speaker", "opens", "rate", "level")

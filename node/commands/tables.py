@@ -11,7 +11,9 @@ UNLIMITED_COLUMNS = 100_000
 
 def new_table(console: Console, *columns: str) -> Table:
     """An empty table whose cells are wrapped where the terminal is narrow, never cut."""
-    table = Table(box=box.SIMPLE_HEAD if console.is_terminal else None, padding=(0, 1))
+    table = Table(
+        box=box.SIMPLE_HEAD if console.is_terminal else None, padding=(0, 2, 0, 0), pad_edge=False
+    )
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
@@ -23,3 +25,14 @@ def new_console() -> Console:
     if not console.is_terminal:
         console.width = UNLIMITED_COLUMNS
     return console
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Print it; where there is no terminal, without the blanks that fill its last column."""
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as capture:
+        console.print(table)
+    for line in capture.get().splitlines():
+        print(line.rstrip())

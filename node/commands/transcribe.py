@@ -103,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stderr.write(f"{engine.notice}\n")
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("transcribing", total=length_s)
-        segments = []
+        segments: list[Segment] = []
         for segment in _segments(engine, arguments, config):
             progress.update(task, completed=segment.end / SAMPLE_RATE)
             if segment.text:

@@ -51,7 +51,12 @@ Name = Annotated[
 Title = Annotated[
     str, StringConstraints(strip_whitespace=True, max_length=200), AfterValidator(_one_line)
 ]
-Language = Annotated[str, StringConstraints(max_length=16), AfterValidator(_language)]
+Language = Annotated[
+    str,
+    StringConstraints(max_length=16),
+    AfterValidator(_language),
+    Field(json_schema_extra={"enum": ["auto", *sorted(WHISPER_LANGUAGES)]}),
+]
 SessionId = Annotated[str, StringConstraints(pattern=f"^{SESSION_ID}$")]
 Mic = Annotated[StrictInt, Field(ge=1)] | Annotated[StrictStr, Field(min_length=1, max_length=64)]
 FiniteNumber = Annotated[StrictFloat, Field(allow_inf_nan=False)]
@@ -145,7 +150,7 @@ def decode(payload: bytes) -> dict[str, Any]:
     """
     if len(payload) > MAX_REQUEST_BYTES:
         raise RequestError(
-            "too_large", f"{len(payload)} bytes; a request has {MAX_REQUEST_BYTES} at most"
+            "too_large", f"the payload is too long; a request has {MAX_REQUEST_BYTES} bytes at most"
         )
     if not payload.strip():
         return {}
@@ -186,7 +191,7 @@ def parse(verb: str, body: dict[str, Any]) -> Request:
 
 def _explain(error: ValidationError) -> str:
     """Every wrong field with its reason, in the words of a person."""
-    wrong: dict[str, str] = {}
+    wrong: dict[str, list[str]] = {}
     for problem in error.errors(include_url=False, include_context=False, include_input=False):
         place = "".join(
             f"[{part}]" if isinstance(part, int) else f".{_quoted(part)}"
@@ -194,8 +199,8 @@ def _explain(error: ValidationError) -> str:
             if part not in _UNION_MEMBERS
         ).lstrip(".")
         reason = problem["msg"].removeprefix("Value error, ")
-        wrong.setdefault(place, reason)
-    return "; ".join(f"{place}: {reason}" for place, reason in wrong.items())
+        wrong.setdefault(place or "a field's name", []).append(reason)
+    return "; ".join(f"{place}: {' or '.join(reasons)}" for place, reasons in wrong.items())
 
 
 def _quoted(field: str) -> str:

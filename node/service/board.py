@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from node.config import Config
-    from node.core.payloads import FinalPayload, HealthPayload, InfoPayload, LivePayload
+    from node.core.payloads import (
+        FinalPayload,
+        HealthPayload,
+        InfoPayload,
+        LivePayload,
+        SessionPayload,
+    )
     from node.core.roster import Roster
     from node.core.topics import Topics
     from node.service.conductor import Conductor
@@ -72,7 +78,19 @@ class Board:
         self._publisher.state(self._topics.info, info)
 
     def session(self) -> None:
-        self._publisher.state(self._topics.session, self._conductor.payload())
+        conductor = self._conductor
+        session = conductor.session
+        payload: SessionPayload = {
+            "state": conductor.state.value,
+            "session_id": session.id if session else None,
+            "title": session.title if session else None,
+            "started_at": iso(session.started_at) if session else None,
+            "speakers": session.speakers if session else {},
+            "segments_total": conductor.segments_total if session else 0,
+            "backlog_s": round(conductor.backlog_s(), 1),
+            "message": conductor.message,
+        }
+        self._publisher.state(self._topics.session, payload)
 
     def mics(self) -> None:
         """`T/mics` and one state a mic; the states of mics that are gone are taken back."""

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from node.adapters.store import Sessions, Utterances
     from node.core.messages import StartSession
     from node.core.model import Assignment, Segment
-    from node.core.payloads import FinalPayload, SessionPayload
+    from node.core.payloads import FinalPayload
     from node.core.roster import Roster
     from node.service.archive import Archive
+    from node.service.inventory import Inventory
     from node.service.items import Flushed, MicsOpened, MicsRefused
     from node.service.listener import Listener
     from node.service.recovery import Recovery
@@ -49,6 +50,7 @@ class Conductor:
         sessions: Sessions,
         utterances: Utterances,
         archive: Archive,
+        inventory: Inventory,
         listener: Listener,
         recovery: Recovery,
         default_language: str,
@@ -58,6 +60,7 @@ class Conductor:
         self._sessions = sessions
         self._utterances = utterances
         self._archive = archive
+        self._inventory = inventory
         self._listener = listener
         self.default_language = default_language
         self._free_mb = free_mb
@@ -78,19 +81,9 @@ class Conductor:
     def state(self) -> State:
         return self._machine.state
 
-    def payload(self) -> SessionPayload:
-        """`T/session` as it stands now."""
-        session = self.session
-        return {
-            "state": self.state.value,
-            "session_id": session.id if session else None,
-            "title": session.title if session else None,
-            "started_at": iso(session.started_at) if session else None,
-            "speakers": session.speakers if session else {},
-            "segments_total": self.segments_total if session else 0,
-            "backlog_s": round(self._utterances.backlog_s(session.id), 1) if session else 0.0,
-            "message": self.message,
-        }
+    def backlog_s(self) -> float:
+        """Seconds of speech of the running session that wait for the engine."""
+        return self._utterances.backlog_s(self.session.id) if self.session else 0.0
 
     # What requests ask for.
 
@@ -124,9 +117,16 @@ class Conductor:
         )
 
     def _check_mics(self, chosen: dict[str, Assignment]) -> None:
-        away = [mic for mic in chosen if not self._roster.info(mic).connected]
+        away = self._away(chosen)
+        if away:
+            # One that has come since the last look is no reason to refuse.
+            self._inventory.refresh(self._roster)
+            away = self._away(chosen)
         if away:
             raise RequestError("mic_unavailable", f"mic: {', '.join(away)}: not connected")
+
+    def _away(self, chosen: dict[str, Assignment]) -> list[str]:
+        return [mic for mic in chosen if not self._roster.info(mic).connected]
 
     def _begin(
         self,

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from node.service.publisher import Publisher
     from node.service.reload import Reloader
     from node.service.requests import Requests
-    from node.service.verbs import Verbs
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +64,6 @@ class Desk:
         publisher: Publisher,
         board: Board,
         health: Health,
-        verbs: Verbs,
         requests: Requests,
         reloader: Reloader,
     ) -> None:
@@ -76,7 +74,6 @@ class Desk:
         self._publisher = publisher
         self._board = board
         self._health = health
-        self._verbs = verbs
         self._requests = requests
         self._reloader = reloader
         self._cards: str | None = None
@@ -133,7 +130,7 @@ class Desk:
         cards = self._inventory.cards()
         if cards != self._cards:
             if self._cards is not None:
-                self._verbs.look_for_mics()
+                self._inventory.refresh(self._roster)
             self._cards = cards
 
     def _tick_online(self, now: float) -> None:

@@ -19,6 +19,7 @@ from node.errors import MicError
 
 if TYPE_CHECKING:
     from node.config import AudioConfig
+    from node.core.roster import Roster
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,18 @@ class Inventory:
                 for item in self._audio.files
             ]
         return [_usb_info(mic) for mic in self._usb()] + self._devices()
+
+    def refresh(self, roster: Roster) -> None:
+        """Look for mics afresh, and tell the roster.
+
+        One that is being recorded is as it was, whatever the look says: PortAudio does not list
+        what is in use.
+        """
+        recording = [mic for mic in roster if roster.live(mic).recording]
+        connected = {mic: roster.info(mic).connected for mic in recording}
+        roster.found(self.find())
+        for mic, is_connected in connected.items():
+            roster.set_connected(mic, connected=is_connected)
 
     def source(self, mic: str, start_at: float) -> CaptureSource:
         """How `mic` is opened at this moment; a file is played from `start_at` (monotonic) on.

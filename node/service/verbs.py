@@ -76,20 +76,10 @@ class Verbs:
             case OneSession():
                 self._conductor.stop(request.session_id, answer)
             case _ if verb == "mics/detect":
-                self.look_for_mics()
+                self._inventory.refresh(self._roster)
                 answer(self._mics())
             case _:
                 answer(dict(self._health()))
-
-    def look_for_mics(self) -> None:
-        """Look for mics afresh. One that is being recorded is there whatever the look says:
-        PortAudio does not list what is in use.
-        """
-        recording = [mic for mic in self._roster if self._roster.live(mic).recording]
-        connected = {mic: self._roster.info(mic).connected for mic in recording}
-        self._roster.found(self._inventory.find())
-        for mic, is_connected in connected.items():
-            self._roster.set_connected(mic, connected=is_connected)
 
     def set_speaker(self, mic: str, speaker: str) -> None:
         """The plain-text shortcut of `mics/assign`."""

@@ -68,7 +68,7 @@ class Broker:
             "log_type all",
             f"persistence {str(persistence).lower()}",
             f"persistence_location {self.folder}/",
-            # Every change is saved within 1 s, so that little is lost by a SIGKILL.
+            # Saved at the next turn of its loop after every single change.
             "autosave_interval 1",
             "autosave_on_changes true",
         ]
@@ -120,6 +120,7 @@ class Broker:
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
+        """Kill the broker; what it acknowledged in the last moment may not be saved yet."""
         self._end(signal.SIGKILL)
 
     def freeze(self) -> None:

@@ -1,0 +1,182 @@
+"""Whether the broker lets this node in, and whether it should as it does. Publishes nothing."""
+
+from __future__ import annotations
+
+import ipaddress
+import queue
+import socket
+import ssl
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from node.adapters.broker import BrokerSettings, _tls_context
+from node.commands.findings import Finding, ok, warning, wrong
+from node.errors import ConfigError
+from node.service.settings import broker_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from paho.mqtt.reasoncodes import ReasonCode
+
+    from node.config import Config
+    from node.config.sections import MqttConfig
+
+TIMEOUT_S = 5.0
+SUCCESS = 0
+
+UNSUPPORTED_PROTOCOL, BAD_CLIENT_ID, BAD_LOGIN, NOT_AUTHORIZED = 0x84, 0x85, 0x86, 0x87
+UNAVAILABLE, BUSY, BANNED = 0x88, 0x89, 0x8A
+"""Reason codes of CONNACK (MQTT 5, 3.2.2.2); paho turns the return codes of 3.1.1 into these."""
+
+CLOCK_ERRORS = {9, 10}
+"""X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL."""
+NAME_ERRORS = {62, 64}
+"""X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
+
+
+def check_broker(config: Config) -> Iterator[Finding]:
+    """Look at the login, then connect with it under a client id of its own."""
+    yield from _login(config.mqtt)
+    try:
+        settings = broker_settings(config)
+    except ConfigError as error:
+        yield wrong("broker", f"{error}; the broker was not asked")
+        return
+    # Under the node's own id a running node would be thrown out.
+    yield _connect(replace(settings, client_id=f"{settings.client_id}-check"))
+
+
+def _login(mqtt: MqttConfig) -> Iterator[Finding]:
+    if mqtt.password_file is not None and not mqtt.password_file_is_private():
+        yield warning(
+            "password file",
+            f"other users of this machine can read it: chmod 600 {mqtt.password_file}",
+        )
+    if mqtt.username is None and not mqtt.tls.cert_file and not _is_loopback(mqtt.host):
+        yield warning(
+            "broker login",
+            f"anonymous, and {mqtt.host} is not this machine: whoever reaches it can read"
+            " along and start recordings; set mqtt.username and mqtt.password_file",
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host.lower().rstrip(".") == "localhost"
+
+
+def _connect(settings: BrokerSettings) -> Finding:
+    where = f"{settings.host}:{settings.port}"
+    try:
+        context = _tls_context(settings.tls) if settings.tls else None
+    except (OSError, ssl.SSLError) as error:
+        return wrong("broker", f"mqtt.tls: a file is no PEM certificate or key: {error}")
+    try:
+        reason = _ask(settings, context)
+    except OSError as error:
+        return wrong("broker", f"{where}: {_network_advice(error, settings)}")
+    if reason is None:
+        return wrong("broker", f"{where}: {_no_answer_advice(settings)}")
+    if reason.value != SUCCESS:
+        return wrong("broker", f"{where} refuses: {_refusal_advice(reason, settings)}")
+    who = f"as {settings.username}" if settings.username else "anonymous"
+    tls = "with TLS" if settings.tls else "without TLS"
+    return ok("broker", f"{where}, MQTT {settings.protocol}, {tls}, {who}")
+
+
+def _ask(settings: BrokerSettings, context: ssl.SSLContext | None) -> ReasonCode | None:
+    """Connect once; gives the broker's answer, or None where it gives none.
+
+    Raises:
+        OSError: there is no connection, or TLS fails (ssl.SSLError).
+    """
+    answers: queue.SimpleQueue[ReasonCode | None] = queue.SimpleQueue()
+    five = settings.protocol == "5"
+    client = Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=settings.client_id,
+        protocol=MQTTProtocolVersion.MQTTv5 if five else MQTTProtocolVersion.MQTTv311,
+        clean_session=None if five else True,
+        reconnect_on_failure=False,
+    )
+    client.connect_timeout = TIMEOUT_S
+    if settings.username is not None or settings.password is not None:
+        client.username_pw_set(settings.username, settings.password)
+    if context is not None:
+        client.tls_set_context(context)
+    client.on_connect = lambda _client, _data, _flags, reason, _props: answers.put(reason)
+    client.on_disconnect = lambda *_: answers.put(None)
+    client.connect(settings.host, settings.port, settings.keepalive_s)
+    client.loop_start()
+    try:
+        return answers.get(timeout=TIMEOUT_S)
+    except queue.Empty:
+        return None
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+def _network_advice(error: OSError, settings: BrokerSettings) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _certificate_advice(error)
+    if isinstance(error, ssl.SSLError | ConnectionResetError | EOFError) and settings.tls:
+        return (
+            "it does not speak TLS there: correct mqtt.port (usually 8883), or set"
+            f" mqtt.tls.enabled: false ({error.strerror or error})"
+        )
+    if isinstance(error, socket.gaierror):
+        return f"nobody knows this name ({error.strerror}): correct mqtt.host, or give an address"
+    if isinstance(error, ConnectionRefusedError):
+        return "no broker listens there: start it, or correct mqtt.host and mqtt.port"
+    if isinstance(error, TimeoutError):
+        return f"no answer within {TIMEOUT_S:g} s: is the machine on, and does a firewall block it?"
+    return f"not reachable ({error.strerror or error}): check the network and mqtt.host"
+
+
+def _certificate_advice(error: ssl.SSLCertVerificationError) -> str:
+    what = f"its certificate is not accepted: {error.verify_message}"
+    if error.verify_code in CLOCK_ERRORS:
+        return f"{what}; renew it, or set the clock of this machine"
+    if error.verify_code in NAME_ERRORS:
+        return f"{what}; set mqtt.host to the name in the certificate"
+    return f"{what}; set mqtt.tls.ca_file to the certificate of the authority that signed it"
+
+
+def _no_answer_advice(settings: BrokerSettings) -> str:
+    cause = "this port wants TLS (mqtt.tls.enabled: true)"
+    if settings.tls:
+        cause = "it wants a client certificate (mqtt.tls.cert_file, key_file)"
+    return f"it answers no MQTT connect: {cause}, it is no broker, or it hangs; see its log"
+
+
+def _refusal_advice(reason: ReasonCode, settings: BrokerSettings) -> str:
+    code = reason.value
+    if code == UNSUPPORTED_PROTOCOL:
+        other = "3.1.1" if settings.protocol == "5" else "5"
+        advice = f'it does not speak MQTT {settings.protocol}; set mqtt.protocol: "{other}"'
+    elif code in {BAD_LOGIN, NOT_AUTHORIZED}:
+        advice = _login_advice(settings)
+    else:
+        advice = {
+            BAD_CLIENT_ID: f"it takes no client id like {settings.client_id}; change node.id",
+            UNAVAILABLE: "it is not available now; try again, and look at its log",
+            BUSY: "it is busy; try again, and look at its log",
+            BANNED: "this client is banned; see its configuration",
+        }.get(code, "see its log")
+    return f"{advice} ({reason})"
+
+
+def _login_advice(settings: BrokerSettings) -> str:
+    if settings.username is None:
+        return "it wants a login; set mqtt.username and mqtt.password_file"
+    return (
+        f"user {settings.username} with this password is not let in; correct mqtt.username or the"
+        " content of mqtt.password_file, or allow this user on the broker"
+    )

@@ -1,0 +1,191 @@
+"""`fetch-model`: download a Whisper model to where the service looks for it."""
+
+from __future__ import annotations
+
+import io
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from node.config import load_config
+from node.errors import EXIT_FAILED, ModelError, StoreError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator
+
+    Report = Callable[[int, int], None]
+    """Called with the bytes done and the bytes known to be wanted (0: not known yet)."""
+
+# What faster_whisper.utils.download_model fetches; it has no way to show progress.
+FILES = (
+    "config.json",
+    "preprocessor_config.json",
+    "model.bin",
+    "tokenizer.json",
+    "vocabulary.*",
+)
+MB = 1_000_000
+PERCENT_STEP = 10
+"""Where there is no terminal, a line is printed for so much progress."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Fetch the model named, or that of the configuration; gives the exit status.
+
+    Raises:
+        ConfigError: the configuration is wrong.
+        ModelError: there is no such model, or it cannot be downloaded.
+        StoreError: the storage folder cannot be used.
+    """
+    config = load_config(arguments.config)
+    model: str = arguments.name or config.transcription.model
+    root = config.storage.path / "models"
+    if "/" in model:
+        return _look_at_folder(Path(model).expanduser())
+    if model not in known_models():
+        known = ", ".join(known_models())
+        raise ModelError(f"{model} is no Whisper model; give one of {known}")
+    if (there := cached_model(model, root)) is not None:
+        print(f"{model} is on this machine already: {there}")
+        return 0
+    _make_private(config.storage.path)
+    folder = _download(model, root)
+    print(f"{model} is ready: {folder}")
+    return 0
+
+
+def known_models() -> list[str]:
+    """The names faster-whisper has models for."""
+    from faster_whisper import available_models  # noqa: PLC0415  # it takes a second
+
+    names: list[str] = available_models()
+    return names
+
+
+def cached_model(model: str, root: Path) -> Path | None:
+    """Folder of a model downloaded to `root` before, None where it is not complete there.
+
+    The network is not asked.
+    """
+    from faster_whisper.utils import download_model  # noqa: PLC0415
+
+    try:
+        folder = Path(download_model(model, local_files_only=True, cache_dir=str(root)))
+    except (OSError, ValueError):  # which one says "not here" varies with huggingface_hub
+        return None
+    return folder if (folder / "model.bin").is_file() else None
+
+
+def _look_at_folder(folder: Path) -> int:
+    if (folder / "model.bin").is_file():
+        print(f"There is nothing to fetch: {folder} is a folder and holds a model.")
+        return 0
+    print(
+        f"There is nothing to fetch: {folder} is a folder, but holds no model.bin; put"
+        " a CTranslate2 Whisper model there, or give a name such as base"
+    )
+    return EXIT_FAILED
+
+
+def _make_private(storage: Path) -> None:
+    """Make the storage folder as the service would: for its user alone."""
+    try:
+        storage.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StoreError(f"storage.path: {storage} cannot be made: {error.strerror}") from error
+
+
+def _download(model: str, root: Path) -> Path:
+    from faster_whisper.utils import _MODELS  # noqa: PLC0415  # its only table of repositories
+    from huggingface_hub import snapshot_download  # noqa: PLC0415
+    from huggingface_hub.utils.tqdm import disable_progress_bars  # noqa: PLC0415
+
+    disable_progress_bars()  # its own, of single files; those of our class are not concerned
+    repository = _MODELS[model]
+    console = Console(highlight=False)
+    console.print(f"Fetching {model} ({repository}) to {root}", soft_wrap=True, markup=False)
+    try:
+        with _progress(console, model) as report:
+            folder = snapshot_download(
+                repository,
+                allow_patterns=list(FILES),
+                cache_dir=str(root),
+                tqdm_class=_reporting_bar(report),
+            )
+    except Exception as error:  # two HTTP libraries and a file system raise whatever they like
+        raise ModelError(_advice(model, root, error)) from error
+    if not (Path(folder) / "model.bin").is_file():
+        raise ModelError(f"{repository} holds no model.bin: another version of faster-whisper?")
+    return Path(folder)
+
+
+def _reporting_bar(report: Report) -> type[Any]:
+    """A progress bar of tqdm, as huggingface_hub wants it, that shows nothing but reports bytes.
+
+    huggingface_hub counts files with one such bar and bytes with one or two (those that come in
+    and those that are written); the one that is furthest speaks for the download.
+    """
+    from tqdm.auto import tqdm  # noqa: PLC0415
+
+    class ReportingBar(tqdm):  # type: ignore[misc]  # tqdm is untyped
+        monitor_interval = 0  # no thread of its own
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            options["file"] = io.StringIO()
+            super().__init__(*args, **options)
+
+        def display(self, *_args: Any, **_options: Any) -> None:
+            if self.unit == "B":
+                report(int(self.n), int(self.total or 0))
+
+    return ReportingBar
+
+
+@contextmanager
+def _progress(console: Console, model: str) -> Iterator[Report]:
+    if not console.is_terminal:
+        yield _Lines()
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(model, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total or None)
+
+
+class _Lines:
+    """Prints a line for every ten percent."""
+
+    def __init__(self) -> None:
+        self._next = PERCENT_STEP
+
+    def __call__(self, done: int, total: int) -> None:
+        percent = 100 * done // total if total else 0
+        if percent >= self._next:
+            self._next = percent - percent % PERCENT_STEP + PERCENT_STEP
+            print(f"{percent} % of {total / MB:.0f} MB", flush=True)
+
+
+def _advice(model: str, root: Path, error: Exception) -> str:
+    cause = error.__cause__ or error  # huggingface_hub wraps what the network said in advice
+    lines = str(cause).strip().splitlines() or [type(cause).__name__]
+    return (
+        f"{model} cannot be downloaded ({lines[0]}); check the network and the room on the"
+        f" disk and try again, what has come is kept; or copy {root} from a machine that has it"
+    )

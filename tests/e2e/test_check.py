@@ -1,0 +1,286 @@
+"""`check`: each thing that can be wrong, with a real broker, a real model and virtual mics."""
+
+from __future__ import annotations
+
+import re
+import socket
+from contextlib import contextmanager
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from tests.rig.broker import HOST, Broker, free_port
+from tests.rig.commands import Terminal, run, write
+from tests.rig.node import MODEL, ROOT, configuration
+from tests.rig.vmics import write_wav
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.rig.mqtt import Watcher
+    from tests.rig.vmics import VirtualMics
+
+CONNACK_UNSUPPORTED = b"\x20\x02\x00\x01"  # MQTT 3.1.1, 3.2: unacceptable protocol version
+
+
+def recorded(folder: Path, port: int, **sections: Any) -> dict[str, Any]:
+    """A configuration whose one mic is a file, which needs no sound system; laid over as usual."""
+    folder.mkdir(exist_ok=True)
+    noise = np.random.default_rng(1).integers(-900, 900, 48000, dtype=np.int16)
+    sound = write_wav(folder / "noise.wav", noise, 16000)
+    audio = {"source": "files", "files": [{"mic": "tape", "file": str(sound), "loop": True}]}
+    return configuration(folder, port, [], **{"audio": audio, **sections})
+
+
+def check(folder: Path, config: dict[str, Any]) -> tuple[int, dict[str, tuple[str, str]]]:
+    """Exit status, and state and detail of each thing."""
+    done = run("check", "--config", write(folder, config))
+    return done.returncode, table(done.stdout)
+
+
+def table(output: str) -> dict[str, tuple[str, str]]:
+    lines = [re.split(r"\s{2,}", line, maxsplit=2) for line in output.splitlines()[1:]]
+    return {what: (state, detail) for what, state, detail in lines}
+
+
+def broker_says(folder: Path, port: int, **mqtt: Any) -> tuple[int, str, str]:
+    """Exit status, and state and detail of the broker alone."""
+    # A model that is not there is a warning, and is not loaded: these checks are about brokers.
+    others = {"transcription": {"model": "tiny"}}
+    status, found = check(folder, recorded(folder, port, mqtt=mqtt, **others))
+    return status, *found["broker"]
+
+
+def test_all_right(tmp_path: Path, broker: Broker, watcher: Watcher) -> None:
+    config = recorded(tmp_path, broker.port)
+    seen = watcher.count()
+    status, found = check(tmp_path, config)
+    assert status == 0, found
+    assert {what for what, (state, _) in found.items() if state != "ok"} == {"model"}
+    assert "This is a demonstration model" in found["model"][1]
+    assert re.search(r"loads in [\d.]+ s, takes \d+ MB", found["model"][1])
+    assert found["time zone"][1].startswith("Europe/Paris: it is 20")
+    assert found["broker"][1] == f"{HOST}:{broker.port}, MQTT 5, without TLS, anonymous"
+    assert re.search(r"16000 Hz, -3\d(\.\d)? dBFS", found["microphone tape"][1])
+    assert "as scribe-lab-check" in broker.log()
+    watcher.publish("probe")
+    watcher.wait_for("probe", after=seen)
+    assert [message.topic for message in watcher.messages(after=seen)] == ["probe"]
+    assert not (tmp_path / "storage").exists()  # checking leaves no trace
+
+
+def test_on_a_terminal_nothing_is_cut(tmp_path: Path, broker: Broker) -> None:
+    file = write(tmp_path, recorded(tmp_path, broker.port))
+    with Terminal("check", "--config", file) as terminal:
+        assert terminal.wait() == 0
+        terminal.wait_output("threads")
+        assert "…" not in terminal.output().split("what", 1)[1]
+
+
+def test_a_broker_that_is_not_there(tmp_path: Path) -> None:
+    port = free_port()
+    status, state, detail = broker_says(tmp_path, port)
+    assert (status, state) == (1, "wrong")
+    assert detail.startswith(f"{HOST}:{port}: no broker listens there: start it")
+
+
+def test_a_broker_whose_name_nobody_knows(tmp_path: Path) -> None:
+    status, state, detail = broker_says(tmp_path, 1883, host="nosuch.invalid")
+    assert (status, state) == (1, "wrong")
+    assert "nobody knows this name" in detail
+
+
+def test_a_broker_that_hangs(tmp_path: Path, broker: Broker) -> None:
+    broker.freeze()
+    status, state, detail = broker_says(tmp_path, broker.port)
+    assert (status, state) == (1, "wrong")
+    assert "it answers no MQTT connect" in detail
+
+
+def test_logins(tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("right\n")
+    password.chmod(0o600)
+    login = {"username": "scribe", "password_file": str(password)}
+    with Broker(users={"scribe": "right"}) as broker:
+        assert broker_says(tmp_path, broker.port, **login)[:2] == (0, "ok")
+        old = broker_says(tmp_path, broker.port, **login, protocol="3.1.1")
+        assert old == (0, "ok", f"{HOST}:{broker.port}, MQTT 3.1.1, without TLS, as scribe")
+        anonymous = broker_says(tmp_path, broker.port)
+        assert anonymous[:2] == (1, "wrong")
+        assert "it wants a login; set mqtt.username" in anonymous[2]
+        password.write_text("wrong\n")
+        for protocol in ("5", "3.1.1"):
+            refused = broker_says(tmp_path, broker.port, **login, protocol=protocol)
+            assert refused[:2] == (1, "wrong")
+            assert "user scribe with this password is not let in" in refused[2]
+        password.unlink()
+        missing = broker_says(tmp_path, broker.port, **login)
+        assert missing[:2] == (1, "wrong")
+        assert f"mqtt.password_file: {password} cannot be read" in missing[2]
+
+
+def test_a_password_that_others_can_read(tmp_path: Path, broker: Broker) -> None:
+    password = tmp_path / "password"
+    password.write_text("secret")
+    password.chmod(0o644)
+    mqtt = {"username": "scribe", "password_file": str(password)}
+    status, found = check(tmp_path, recorded(tmp_path, broker.port, mqtt=mqtt))
+    assert status == 0
+    assert found["password file"][0] == "warning"
+    assert f"chmod 600 {password}" in found["password file"][1]
+    assert "secret" not in str(found)
+
+
+def test_anonymous_on_the_network(tmp_path: Path) -> None:
+    mqtt = {"host": "nosuch.invalid"}
+    _, found = check(tmp_path, recorded(tmp_path, 1883, mqtt=mqtt))
+    assert found["broker login"][0] == "warning"
+    assert "set mqtt.username and mqtt.password_file" in found["broker login"][1]
+
+
+def test_tls(tmp_path: Path) -> None:
+    with Broker(tls=True) as broker:
+        assert broker.tls_port is not None
+        trusted = {"enabled": True, "ca_file": str(broker.ca_file)}
+        good = broker_says(tmp_path, broker.tls_port, tls=trusted)
+        assert good[:2] == (0, "ok")
+        assert "with TLS" in good[2]
+        unknown = broker_says(tmp_path, broker.tls_port, tls={"enabled": True})
+        assert unknown[:2] == (1, "wrong")
+        assert "its certificate is not accepted" in unknown[2]
+        assert "set mqtt.tls.ca_file" in unknown[2]
+        # The certificate is for localhost and 127.0.0.1, not for all of that network.
+        misnamed = broker_says(tmp_path, broker.tls_port, host="ip6-localhost.", tls=trusted)
+        assert misnamed[:2] == (1, "wrong")
+        plain = broker_says(tmp_path, broker.tls_port)
+        assert plain[:2] == (1, "wrong")
+        assert "this port wants TLS" in plain[2]
+        reverse = broker_says(tmp_path, broker.port, tls=trusted)
+        assert reverse[:2] == (1, "wrong")
+        assert "it does not speak TLS there" in reverse[2]
+
+
+@contextmanager
+def old_broker() -> Iterator[int]:
+    """A broker that refuses the one client that connects for its version of MQTT; its port."""
+    with socket.create_server((HOST, 0)) as server:
+
+        def refuse() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1024)
+                connection.sendall(CONNACK_UNSUPPORTED)
+                connection.recv(1024)
+
+        thread = Thread(target=refuse)
+        thread.start()
+        yield server.getsockname()[1]
+        thread.join()
+
+
+@pytest.mark.parametrize(("spoken", "other"), [("5", "3.1.1"), ("3.1.1", "5")])
+def test_a_broker_of_another_protocol_version(tmp_path: Path, spoken: str, other: str) -> None:
+    with old_broker() as port:
+        status, state, detail = broker_says(tmp_path, port, protocol=spoken)
+    assert (status, state) == (1, "wrong")
+    assert f'it does not speak MQTT {spoken}; set mqtt.protocol: "{other}"' in detail
+
+
+def test_microphones(tmp_path: Path, broker: Broker, virtual_mics: VirtualMics) -> None:
+    noise = np.random.default_rng(1).integers(-900, 900, 60 * 16000, dtype=np.int16)
+    virtual_mics.play("desk", noise)
+    config = configuration(tmp_path, broker.port, ["desk", "wall", "nosuch"])
+    status, found = check(tmp_path, config)
+    assert status == 1
+    assert found["microphone wall"][0] == "warning"
+    assert "nothing except zeros" in found["microphone wall"][1]
+    assert found["microphone nosuch"][0] == "wrong"
+    assert "PortAudio lists no input 'nosuch'" in found["microphone nosuch"][1]
+    assert found["microphone desk"][1].startswith("desk: 16000 Hz")
+
+
+def test_no_microphone(tmp_path: Path, broker: Broker) -> None:
+    status, found = check(tmp_path, configuration(tmp_path, broker.port, []))
+    assert status == 1
+    assert found["microphones"][0] == "wrong"
+    assert "plug in a USB microphone" in found["microphones"][1]
+
+
+@pytest.mark.parametrize(
+    ("model", "status", "state", "said"),
+    [
+        ("./nosuch", 1, "wrong", "nosuch holds no model.bin"),
+        ("./broken", 1, "wrong", "broken cannot be loaded"),
+        ("gigantic", 1, "wrong", "gigantic is none of Whisper's: tiny.en, tiny"),
+        ("tiny", 0, "warning", "not on this machine yet; run `python -m node fetch-model`"),
+    ],
+)
+def test_models(
+    tmp_path: Path, broker: Broker, model: str, status: int, state: str, said: str
+) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "model.bin").write_bytes(b"no model")
+    config = recorded(tmp_path, broker.port, transcription={"model": model})
+    exit_status, found = check(tmp_path, config)
+    assert exit_status == status
+    assert found["model"][0] == state
+    assert said in found["model"][1]
+
+
+def test_storage(tmp_path: Path, broker: Broker) -> None:
+    config = recorded(tmp_path, broker.port, transcription={"model": "tiny"})
+    storage = tmp_path / "storage"
+    storage.write_text("")
+    status, found = check(tmp_path, config)
+    assert status == 1
+    assert found["storage"] == (
+        "wrong",
+        f"storage.path: {storage} cannot be used: Not a directory",
+    )
+    storage.unlink()
+    storage.mkdir(mode=0o755)
+    status, found = check(tmp_path, config)
+    assert status == 0
+    assert found["storage"][0] == "warning"
+    assert f"mode 0755: others may read transcripts; chmod 700 {storage}" in found["storage"][1]
+    storage.chmod(0o700)
+    (storage / "scribe.db").write_bytes(b"this is no database, but long enough for its header" * 9)
+    status, found = check(tmp_path, config)
+    assert status == 1
+    assert found["storage"][0] == "ok"
+    assert found["database"] == (
+        "wrong",
+        f"storage.path: {storage}/scribe.db cannot be opened: file is not a database",
+    )
+
+
+def test_a_wrong_configuration_is_told_at_once_and_whole(tmp_path: Path) -> None:
+    file = tmp_path / "node.yaml"
+    file.write_text(
+        "mqtt:\n  hots: broker.lan\n  port: many\naudio:\n  source: files\ntime_zone: Paris\n"
+    )
+    done = run("check", "--config", file)
+    assert done.returncode == 78
+    for line, key in ((2, "mqtt.hots"), (3, "mqtt.port"), (4, "audio.files"), (6, "time_zone")):
+        assert f"configuration  wrong  {file}:{line}: {key}: " in done.stdout
+    assert "broker " not in done.stdout
+    assert str(MODEL) not in done.stdout
+
+
+def test_a_configuration_file_that_is_missing(tmp_path: Path) -> None:
+    done = run("check", "--config", tmp_path / "nosuch.yaml")
+    assert done.returncode == 78
+    assert "cannot be read: No such file or directory" in done.stdout
+
+
+def test_the_shipped_demo_configuration(tmp_path: Path) -> None:
+    done = run(
+        "check", "--config", ROOT / "config" / "demo" / "node.yaml", env={"HOME": str(tmp_path)}
+    )
+    found = table(done.stdout)
+    assert found["configuration"][0] == "ok"
+    assert [found[f"microphone mic-{who}"][0] for who in ("alice", "bruno", "chloe")] == ["ok"] * 3

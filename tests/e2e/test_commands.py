@@ -1,0 +1,244 @@
+"""`mics` and `fetch-model` as a person runs them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import stat
+from contextlib import contextmanager
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from node.adapters.store import Store
+from node.core.model import Assignment, MicInfo
+from tests.rig.broker import HOST, free_port
+from tests.rig.commands import Terminal, rows, run, write
+from tests.rig.node import MODEL, configuration
+from tests.rig.processes import alive, children, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from tests.rig.vmics import VirtualMics
+
+TONE_DBFS = -9.0  # root mean square of a sine at half of full scale
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+
+
+def tone(seconds: float) -> npt.NDArray[np.int16]:
+    phase = 2 * np.pi * 440 * np.arange(round(seconds * 16000)) / 16000
+    return (16384 * np.sin(phase)).astype(np.int16)
+
+
+def level(cell: str) -> float:
+    found = re.match(r"(-[\d.]+) dBFS", cell)
+    return float(found[1]) if found else -100.0
+
+
+def test_mics_tells_a_mic_with_a_tone_from_a_silent_one(
+    tmp_path: Path, virtual_mics: VirtualMics
+) -> None:
+    file = write(tmp_path, configuration(tmp_path, 1, ["desk", "wall"]))
+    virtual_mics.play("desk", tone(60))
+
+    def measured() -> list[list[str]] | None:
+        done = run("mics", "--config", file)
+        assert done.returncode == 0, done.stderr
+        table = rows(done.stdout)
+        return table if level(table[0][-1]) > TONE_DBFS - 1 else None  # the player has begun
+
+    desk, wall = wait_until(measured, 30, "the tone is heard") or []
+    assert desk[:5] == ["1", "desk", "desk", "desk", "yes"]
+    assert desk[5] == "16000 Hz"
+    assert level(desk[6]) == pytest.approx(TONE_DBFS, abs=1)
+    assert desk[6].endswith("peak -6.0 dBFS")
+    assert wall[0] == "2"
+    assert wall[-1] == "silent, peak silent"
+    assert not (tmp_path / "storage").exists()  # looking leaves no trace
+
+
+def test_mics_shows_why_a_mic_cannot_be_opened(tmp_path: Path, virtual_mics: VirtualMics) -> None:
+    virtual_mics.unplug("wall")
+    config = configuration(tmp_path, 1, ["desk", "wall", "nosuch"])
+    done = run("mics", "--config", write(tmp_path, config))
+    assert done.returncode == 0
+    desk, wall, nosuch = rows(done.stdout)
+    assert desk[4] == "yes"
+    assert wall[4] == nosuch[4] == "no"
+    assert "PortAudio lists no input 'nosuch'" in nosuch[-1]
+
+
+def test_mics_names_the_speakers_of_the_store(tmp_path: Path, virtual_mics: VirtualMics) -> None:
+    assert virtual_mics.env
+    config = configuration(tmp_path, 1, ["desk", "wall"])
+    store = Store(tmp_path / "storage", keep_audio=False)
+    store.open()
+    away = MicInfo("usb-1-1.3", "USB PnP Sound Device", usb_port="1-1.3")
+    remembered = [(away, Assignment("Chloé")), (MicInfo("desk", "desk"), Assignment("Alice"))]
+    store.sessions.remember_mics(remembered)
+    store.close()
+    done = run("mics", "--config", write(tmp_path, config))
+    usb, desk, wall = rows(done.stdout)
+    assert usb[:2] == ["1", "usb-1-1.3"]
+    assert "Chloé" in usb
+    assert usb[-1] == "usb-1-1.3 is not plugged in"
+    assert "Alice" in desk
+    assert wall[:2] == ["3", "wall"]
+
+
+def test_mics_without_any_says_what_to_do(tmp_path: Path) -> None:
+    done = run("mics", "--config", write(tmp_path, configuration(tmp_path, 1, [])))
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "no microphone was found: plug in a USB microphone" in done.stderr
+
+
+def test_mics_on_a_terminal_is_live_until_ctrl_c(tmp_path: Path, virtual_mics: VirtualMics) -> None:
+    file = write(tmp_path, configuration(tmp_path, 1, ["desk", "wall"]))
+    with Terminal("mics", "--config", file) as terminal:
+        terminal.wait_output(r"desk +yes +16000 Hz +·+ silent")
+        virtual_mics.play("desk", tone(60))
+        terminal.wait_output(r"desk +yes +16000 Hz +█+·*\|?·* -9\.\d dBFS")
+        captures = children(terminal.process.pid)
+        assert len(captures) == 2
+        virtual_mics.unplug("wall")
+        terminal.wait_output(r"wall +no +")
+        assert terminal.interrupt() == 0
+        assert not any(alive(capture) for capture in captures)
+
+
+class Hub(BaseHTTPRequestHandler):
+    """As much of the Hugging Face Hub as serves the demo's model under any name."""
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
+        path = self.path.partition("?")[0]
+        if "/revision/" in path:
+            names = [{"rfilename": file.name} for file in MODEL.iterdir()]
+            self._send(json.dumps({"id": "demo", "sha": REVISION, "siblings": names}).encode())
+        elif "/tree/" in path:
+            entries = [
+                {"type": "file", "path": f.name, "size": f.stat().st_size, "oid": etag(f)}
+                for f in MODEL.iterdir()
+            ]
+            self._send(json.dumps(entries).encode())
+        else:
+            file = MODEL / path.rpartition("/")[2]
+            self._send(file.read_bytes(), ETag=f'"{etag(file)}"', **{"X-Repo-Commit": REVISION})
+
+    def _send(self, body: bytes, **headers: str) -> None:
+        self.send_response(HTTPStatus.OK)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_message(self, *_arguments: object) -> None:
+        """Keep quiet."""
+
+
+def etag(file: Path) -> str:
+    return hashlib.sha1(file.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+@contextmanager
+def hub() -> Iterator[int]:
+    """A hub on the loopback interface; gives its port."""
+    server = ThreadingHTTPServer((HOST, 0), Hub)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def hub_env(folder: Path, port: int) -> dict[str, str]:
+    """The environment that leads to a hub on `port`, and to no cache or proxy of this machine."""
+    return {
+        "HF_ENDPOINT": f"http://{HOST}:{port}",
+        "HF_HOME": str(folder / "hf"),
+        "NO_PROXY": HOST,
+        "no_proxy": HOST,
+    }
+
+
+def fetching(folder: Path) -> Path:
+    return write(folder, configuration(folder, 1, [], transcription={"model": "tiny"}))
+
+
+def test_fetch_model_downloads_it_once_to_where_the_service_looks(tmp_path: Path) -> None:
+    file = fetching(tmp_path)
+    with hub() as port:
+        done = run("fetch-model", "--config", file, env=hub_env(tmp_path, port))
+    assert done.returncode == 0, done.stderr
+    assert "100 % of 3 MB" in done.stdout
+    folder = tmp_path / "storage" / "models"
+    assert f"Fetching tiny (Systran/faster-whisper-tiny) to {folder}" in done.stdout
+    fetched = next(folder.glob("*/snapshots/*"))
+    wanted = {path.name for path in MODEL.iterdir()} - {"notice.txt"}
+    assert {path.name for path in fetched.iterdir()} == wanted
+    assert stat.S_IMODE((tmp_path / "storage").stat().st_mode) == 0o700
+    again = run("fetch-model", "tiny", "--config", file, env=hub_env(tmp_path, free_port()))
+    assert again.returncode == 0
+    assert "tiny is on this machine already" in again.stdout
+    checked = run("check", "--config", file, env=hub_env(tmp_path, free_port()))
+    assert re.search(r"^model +ok +tiny loads", checked.stdout, re.MULTILINE)
+
+
+def test_fetch_model_shows_its_progress_on_a_terminal(tmp_path: Path) -> None:
+    with (
+        hub() as port,
+        Terminal(
+            "fetch-model", "--config", fetching(tmp_path), env=hub_env(tmp_path, port)
+        ) as terminal,
+    ):
+        assert terminal.wait() == 0
+        terminal.wait_output("tiny is ready")
+        assert re.search(r"tiny ━+ 2\.9/2\.9 MB", terminal.output())
+        assert "Traceback" not in terminal.output()
+
+
+def test_fetch_model_without_a_network(tmp_path: Path) -> None:
+    env = hub_env(tmp_path, free_port())
+    done = run("fetch-model", "--config", fetching(tmp_path), env=env)
+    assert done.returncode == 1
+    assert re.search(r"tiny cannot be downloaded \(.*[Rr]efused\); check the network", done.stderr)
+
+
+def test_fetch_model_of_an_unknown_name(tmp_path: Path) -> None:
+    done = run("fetch-model", "huge", "--config", fetching(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr.startswith("huge is no Whisper model; give one of tiny.en, tiny, ")
+
+
+def test_fetch_model_into_a_storage_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "storage").write_text("")
+    done = run("fetch-model", "--config", fetching(tmp_path))
+    assert done.returncode == 1
+    assert f"storage.path: {tmp_path}/storage cannot be made" in done.stderr
+
+
+@pytest.mark.parametrize(("folder", "status"), [(str(MODEL), 0), ("./empty", 1)])
+def test_fetch_model_where_the_model_is_a_folder(tmp_path: Path, folder: str, status: int) -> None:
+    config = configuration(tmp_path, 1, [], transcription={"model": folder})
+    done = run("fetch-model", "--config", write(tmp_path, config))
+    assert done.returncode == status
+    assert done.stdout.startswith("There is nothing to fetch: ")

@@ -1,0 +1,213 @@
+"""The node's own life: start, end, reload, crash, a missing model, a broker that goes and comes."""
+
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import psutil
+import pytest
+
+from tests.model.sentences import SENTENCES
+from tests.rig.broker import Broker
+from tests.rig.mqtt import Watcher
+from tests.rig.node import TOPIC, Room, RunningNode, configuration
+from tests.rig.processes import children, open_files, threads, wait_until
+from tests.rig.vmics import VirtualMic, VirtualMics, write_wav
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MICS = ("desk", "door")
+HELLO, BONJOUR = SENTENCES[0], SENTENCES[31]
+
+
+@pytest.fixture
+def setting() -> Iterator[tuple[Broker, VirtualMics, Watcher]]:
+    mics = [VirtualMic(name) for name in MICS]
+    with Broker() as broker, VirtualMics(mics) as virtual, Watcher(broker.port) as watcher:
+        yield broker, virtual, watcher
+
+
+@pytest.fixture
+def lab(setting: tuple[Broker, VirtualMics, Watcher], tmp_path: Path) -> Iterator[Room]:
+    """A fresh node of its own for each test."""
+    broker, virtual, watcher = setting
+    node = RunningNode(tmp_path, configuration(tmp_path, broker.port, MICS), virtual.env)
+    with node:
+        yield Room(node.wait_online(watcher), virtual, watcher)
+
+
+def test_thirty_sessions_leak_nothing(lab: Room) -> None:
+    def cycle() -> None:
+        lab.start(desk="Alice", door="Bruno")
+        lab.stop()
+
+    def usage() -> tuple[int, int, int]:
+        wait_until(lambda: not children(lab.node.pid), 5, "the capture processes are gone")
+        return threads(lab.node.pid), open_files(lab.node.pid), len(children(lab.node.pid))
+
+    for _ in range(5):  # what is loaded on first use is no leak
+        cycle()
+    before, memory = usage(), psutil.Process(lab.node.pid).memory_info().rss
+    for _ in range(30):
+        cycle()
+    assert usage() == before
+    grown_mb = (psutil.Process(lab.node.pid).memory_info().rss - memory) / 2**20
+    assert grown_mb < 5, f"{grown_mb:.1f} MB in 30 sessions"
+
+
+def test_a_refused_start_leaves_nothing(lab: Room) -> None:
+    before = threads(lab.node.pid), open_files(lab.node.pid)
+    lab.mics.unplug("door")
+    assignments = [{"mic": mic, "speaker": mic} for mic in MICS]
+    error = lab.refused("session/start", assignments=assignments)
+    assert error["code"] == "mic_unavailable"
+    assert "door" in error["message"]
+    wait_until(lambda: not children(lab.node.pid), 5, "the capture processes are gone")
+    assert (threads(lab.node.pid), open_files(lab.node.pid)) == before
+    assert lab.do("session/list")["total"] == 0
+    assert not list((lab.node.storage / "spool").iterdir())
+    assert all(mic["speaker"] is None for mic in lab.do("mics/detect")["mics"])
+    lab.mics.plug("door")
+    lab.do("session/start", assignments=assignments)
+    lab.stop()
+
+
+def test_sigterm_ends_a_running_session_cleanly(lab: Room) -> None:
+    session = lab.start(desk="Alice")
+    lab.say("desk", HELLO)
+    lab.segments(session, 1)
+    after = lab.watcher.count()
+    assert lab.node.end() == 0
+    final = lab.watcher.wait_for(f"{TOPIC}/transcript/final", after=after).json()
+    assert final["segments_total"] == 1
+    assert HELLO.text in Path(final["file_path"]).read_text(encoding="utf-8")
+    offline = lab.watcher.wait_for(
+        lambda m: m.topic == f"{TOPIC}/status" and m.text == "offline", after=after
+    )
+    assert offline.time > 0
+
+
+def test_sighup_takes_up_what_is_safe_and_names_the_rest(lab: Room) -> None:
+    text = lab.node.file.read_text(encoding="utf-8")
+    lab.node.file.write_text(f"{text}\nvad: {{hangover_ms: 900}}\n", encoding="utf-8")
+    after = lab.watcher.count()
+    lab.node.program.signal(signal.SIGHUP)
+    event = lab.watcher.wait_for(f"{TOPIC}/event", after=after).json()
+    assert event["message"] == "taken up: vad.hangover_ms"
+    lab.node.file.write_text(text.replace("threads: 1", "threads: 2"), encoding="utf-8")
+    after = lab.watcher.count()
+    lab.node.program.signal(signal.SIGHUP)
+    event = lab.watcher.wait_for(f"{TOPIC}/event", after=after).json()
+    assert "needs a restart: transcription.threads" in event["message"]
+    lab.node.file.write_text("nonsense: 1\n", encoding="utf-8")
+    after = lab.watcher.count()
+    lab.node.program.signal(signal.SIGHUP)
+    event = lab.watcher.wait_for(f"{TOPIC}/event", after=after).json()
+    assert "node.yaml:1: nonsense: unknown key" in event["message"]
+
+
+def test_assignments_and_mute_survive_a_restart(lab: Room) -> None:
+    lab.do("mics/assign", assignments=[{"mic": "desk", "speaker": "Alice", "language": "fr"}])
+    lab.watcher.publish(f"{TOPIC}/mic/door/enabled/set", "OFF")
+    lab.do("health/check")
+    assert lab.node.end() == 0
+    after = lab.watcher.count()
+    lab.node.start().wait_online(lab.watcher, after)
+    desk, door = lab.do("mics/detect")["mics"]
+    assert (desk["speaker"], desk["language"], desk["enabled"]) == ("Alice", "fr", True)
+    assert (door["speaker"], door["enabled"]) == (None, False)
+
+
+def test_a_killed_session_is_finished_at_the_next_start(lab: Room) -> None:
+    session = lab.start(desk="Alice", door="Bruno")
+    lab.say("desk", HELLO)
+    first = lab.segments(session, 1)[0]
+    lab.say("door", BONJOUR, pause_s=5)
+    spool = lab.node.storage / "spool"
+    wait_until(lambda: list(spool.iterdir()), 10, "the second sentence is being spoken")
+    wait_until(
+        lambda: any(f.stat().st_size > 40_000 for f in spool.iterdir()), 10, "most of it is heard"
+    )
+    lab.node.program.kill_group()
+    after = lab.watcher.count()
+    lab.node.start().wait_online(lab.watcher, after)
+    final = lab.watcher.wait_for(f"{TOPIC}/transcript/final", 30, after).json()
+    assert final["session_id"] == session
+    segments = {s["id"]: s for s in lab.segments(session, 2)}
+    second = next(s for s in segments.values() if s["mic"] == "door")
+    assert [first["seq"], second["seq"]] == [1, 2]
+    assert second["replayed"]
+    assert second["text"].split()[0] == BONJOUR.text.split()[0]
+    assert lab.do("session/list")["sessions"][0]["state"] == "done"
+
+
+def test_the_broker_goes_and_comes_back(
+    setting: tuple[Broker, VirtualMics, Watcher], lab: Room
+) -> None:
+    broker, _, watcher = setting
+    session = lab.start(desk="Alice")
+    broker.kill()
+    watcher.wait_disconnected()
+    lab.say("desk", HELLO)
+    lab.node.program.wait_output("waits on the disk", 20)
+    spoken = lab.node.storage / "scribe.db"
+    assert spoken.exists()
+    broker.start()
+    watcher.wait_connected(30)
+    (segment,) = lab.segments(session, 1, 60)
+    assert segment["text"] == HELLO.text
+    lab.stop()
+
+
+def test_no_model(broker: Broker, watcher: Watcher, tmp_path: Path) -> None:
+    """The node comes up and says so; it is ready by itself once the model is there."""
+    missing = tmp_path / "model"
+    config = configuration(
+        tmp_path, broker.port, [], transcription={"model": str(missing)}, audio=_file_mic(tmp_path)
+    )
+    with RunningNode(tmp_path, config) as node:
+        node.wait_online(watcher)
+        room = Room(node, None, watcher)  # type: ignore[arg-type]  # nobody speaks here
+        info = watcher.wait_for(f"{TOPIC}/info").json()
+        assert info["model_state"] == "unavailable"
+        assert str(missing) in info["model_notice"]
+        assert watcher.wait_for(f"{TOPIC}/event").json()["event_type"] == "model_unavailable"
+        assert room.state("error")["message"]
+        assignments = [{"mic": "tape", "speaker": "Alice"}]
+        error = room.refused("session/start", assignments=assignments)
+        assert error["code"] == "model_unavailable"
+        assert "transcription.model" in error["message"]
+
+
+def _file_mic(folder: Path) -> dict[str, object]:
+    return {
+        "source": "files",
+        "devices": [],
+        "files": [{"mic": "tape", "file": str(_quiet(folder)), "loop": True}],
+    }
+
+
+def _quiet(folder: Path) -> Path:
+    return write_wav(folder / "quiet.wav", np.zeros(16000, np.int16), 16000)
+
+
+def test_the_demonstration_model_says_what_it_is(lab: Room) -> None:
+    info = lab.watcher.wait_for(f"{TOPIC}/info").json()
+    assert "demonstration model" in info["model_notice"]
+    assert "demonstration model" in lab.node.program.output()
+
+
+def test_a_wrong_configuration_exits_78_with_all_errors(tmp_path: Path) -> None:
+    file = tmp_path / "node.yaml"
+    file.write_text("mqtt:\n  prot: 1883\naudio:\n  source: radio\n", encoding="utf-8")
+    node = RunningNode(tmp_path, {"storage": {"path": str(tmp_path)}})
+    file.write_text("mqtt:\n  prot: 1883\naudio:\n  source: radio\n", encoding="utf-8")
+    with node:
+        assert node.program.wait(20) == 78
+        assert re.search(r"node\.yaml:2: mqtt\.prot: ", node.program.output())
+        assert re.search(r"node\.yaml:4: audio\.source: ", node.program.output())

@@ -1,0 +1,264 @@
+"""Requests as any client may send them: right, wrong, malicious; MQTT 5 and 3.1.1; shortcuts."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from paho.mqtt.client import MQTTv311
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from pydantic import TypeAdapter
+
+from node.core.payloads import PUBLISHED
+from tests.rig.mqtt import Watcher
+from tests.rig.node import TOPIC, RunningNode, configuration
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.rig.broker import Broker
+    from tests.rig.node import Room
+
+ONE = [{"mic": "desk", "speaker": "Alice"}]
+
+REFUSED = [
+    ("mics/assign", {}, "invalid_request", "assignments"),
+    ("mics/assign", {"assignments": [{"mic": "desk"}]}, "invalid_request", "speaker"),
+    ("mics/assign", {"assignments": [{"mic": 9, "speaker": "A"}]}, "unknown_mic", "9"),
+    ("mics/assign", {"assignments": [{"mic": "../x", "speaker": "A"}]}, "unknown_mic", "../x"),
+    ("mics/assign", {"assignments": [*ONE, {"mic": 1, "speaker": "B"}]}, "duplicate_mic", "desk"),
+    ("mics/assign", {"assignments": ONE, "speker": 1}, "invalid_request", "speker"),
+    ("session/start", {"assignments": []}, "invalid_request", "assignments"),
+    (
+        "session/start",
+        {"assignments": [{"mic": 1, "speaker": ""}]},
+        "no_assignments",
+        "mics/assign",
+    ),
+    ("session/start", {"assignments": ONE, "language": "xx"}, "invalid_request", "language"),
+    (
+        "session/start",
+        {"assignments": ONE, "max_duration_s": 0},
+        "invalid_request",
+        "max_duration_s",
+    ),
+    ("session/start", {"assignments": ONE, "title": "a\nb"}, "invalid_request", "title"),
+    ("session/stop", {}, "not_recording", "no session"),
+    ("session/delete", {}, "invalid_request", "session_id"),
+    ("session/delete", {"session_id": "../../etc"}, "invalid_request", "session_id"),
+    ("session/delete", {"session_id": "20200101T000000Z-0000"}, "unknown_session", "2020"),
+    ("session/list", {"limit": "many"}, "invalid_request", "limit"),
+    ("transcript/get", {"session_id": "20200101T000000Z-0000"}, "unknown_session", "2020"),
+    ("transcript/get", {"format": "pdf"}, "invalid_request", "format"),
+    ("transcript/save", {"formats": []}, "invalid_request", "formats"),
+    ("coffee/make", {}, "unknown_verb", "session/start"),
+]
+
+
+@pytest.mark.parametrize(("verb", "request_", "code", "names"), REFUSED)
+def test_a_wrong_request_is_answered_with_its_code(
+    room: Room, verb: str, request_: dict[str, Any], code: str, names: str
+) -> None:
+    error = room.refused(verb, **request_)
+    assert error["code"] == code
+    assert names in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        (b"{", "bad_json"),
+        (b"[1]", "bad_json"),
+        (b"\xff\xfe", "bad_json"),
+        (b"[" * 50_000, "bad_json"),
+        (b'{"a": "' + b"x" * 70_000 + b'"}', "too_large"),
+    ],
+)
+def test_what_is_no_json_object_is_answered(room: Room, payload: bytes, code: str) -> None:
+    after = room.watcher.count()
+    room.watcher.publish(f"{TOPIC}/request/health/check", payload)
+    answer = room.watcher.wait_for(f"{TOPIC}/response/health/check", after=after).json()
+    assert answer["error"]["code"] == code
+
+
+def test_codes_of_a_running_session(room: Room) -> None:
+    session = room.start(desk="Alice")
+    running = room.refused("session/start", assignments=ONE)
+    assert (running["code"], running["session_id"]) == ("already_recording", session)
+    assert room.refused("session/delete", session_id=session)["code"] == "session_active"
+    other = room.refused("session/stop", session_id="20200101T000000Z-0000")
+    assert other["code"] == "not_recording"
+    room.stop()
+    assert room.do("session/list", limit=1)["sessions"][0]["session_id"] == session
+    room.do("session/delete", session_id=session)
+    assert room.refused("transcript/get", session_id=session)["code"] == "unknown_session"
+
+
+def test_delete_leaves_no_trace(room: Room) -> None:
+    session = room.start(desk="Secret Person")
+    room.stop()
+    after = room.watcher.count()
+    room.do("session/delete", session_id=session)
+    retained = {m.topic: m.text for m in room.watcher.messages(after=after) if m.topic != ""}
+    assert session not in retained.get(f"{TOPIC}/transcript/last", "")
+    left = [f for f in room.node.storage.rglob("*") if session in f.name]
+    texts = [f.read_text() for f in (room.node.storage / "transcripts").glob("*.json")]
+    assert not left
+    assert not any(session in text for text in texts)
+
+
+def test_two_starts_at_once_give_one_session(room: Room) -> None:
+    after = room.watcher.count()
+    for number in (1, 2):
+        body = json.dumps({"assignments": ONE, "transaction": number})
+        room.watcher.publish(f"{TOPIC}/request/session/start", body)
+    answers = [room.watcher.wait_for(_answer_to(number), 20, after) for number in (1, 2)]
+    assert answers[0].json()["status"] == "ok"
+    assert answers[1].json()["error"]["code"] == "already_recording"
+
+
+def test_stop_during_start_stops_the_session_when_it_has_begun(room: Room) -> None:
+    after = room.watcher.count()
+    body = json.dumps({"assignments": ONE, "transaction": 1})
+    room.watcher.publish(f"{TOPIC}/request/session/start", body)
+    room.watcher.publish(f"{TOPIC}/request/session/stop", json.dumps({"transaction": 2}))
+    assert room.watcher.wait_for(_answer_to(1), 20, after).json()["status"] == "ok"
+    assert room.watcher.wait_for(_answer_to(2), 20, after).json()["status"] == "ok"
+
+
+def _is_event(event_type: str) -> Any:
+    def fits(message: Any) -> bool:
+        is_event = message.topic == f"{TOPIC}/event"
+        return bool(is_event and message.json()["event_type"] == event_type)
+
+    return fits
+
+
+def _answer_to(transaction: int) -> Any:
+    def fits(message: Any) -> bool:
+        is_answer = message.topic.startswith(f"{TOPIC}/response/")
+        return bool(is_answer and message.json().get("transaction") == transaction)
+
+    return fits
+
+
+def test_a_retained_command_is_ignored(broker: Broker, tmp_path: Path) -> None:
+    """Retained by mistake, it would start a session at every restart of the node."""
+    with Watcher(broker.port) as watcher:
+        watcher.publish(f"{TOPIC}/session/set", "MAYBE", retain=True)
+        watcher.publish(f"{TOPIC}/request/health/check", "{}", retain=True)
+        with RunningNode(tmp_path, configuration(tmp_path, broker.port, [])) as node:
+            node.wait_online(watcher)
+            node.program.wait_output("request/health/check: a retained message is no command", 10)
+            node.program.wait_output("session/set: a retained message is no command", 10)
+            answers = watcher.request(TOPIC, "session/list")["data"]
+    assert answers["total"] == 0
+    assert len(watcher.messages(f"{TOPIC}/response/#")) == 1
+    assert not watcher.messages(f"{TOPIC}/event")
+
+
+def test_shortcuts_and_the_group_topic(room: Room) -> None:
+    room.watcher.publish(f"{TOPIC}/mic/desk/speaker/set", "Zoé")
+    after = room.watcher.count()
+    room.watcher.publish("scribe/all/session/set", "ON")
+    assert room.state("recording", after, 20)["speakers"]["desk"] == "Zoé"
+    room.watcher.publish(f"{TOPIC}/session/set", "ON")  # is so already: no complaint
+    after = room.watcher.count()
+    room.watcher.publish(f"{TOPIC}/session/set", "OFF")
+    room.state("idle", after)
+    room.watcher.publish("scribe/all/request/health/check", json.dumps({"transaction": "all"}))
+    answer = room.watcher.wait_for(f"{TOPIC}/response/health/check", after=after).json()
+    assert answer["transaction"] == "all"
+    assert not room.watcher.messages(f"{TOPIC}/event", after=after)
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload"),
+    [
+        ("session/set", "MAYBE"),
+        ("mic/desk/enabled/set", "1"),
+        ("mic/nowhere/speaker/set", "Alice"),
+        ("mic/desk/speaker/set", b"\xff\xfe"),
+        ("mic/desk/speaker/set", "a\x00b"),
+    ],
+)
+def test_a_wrong_shortcut_is_said_on_event(room: Room, topic: str, payload: str | bytes) -> None:
+    after = room.watcher.count()
+    room.watcher.publish(f"{TOPIC}/{topic}", payload)
+    event = room.watcher.wait_for(f"{TOPIC}/event", after=after).json()
+    assert event["event_type"] == "command_rejected"
+    assert topic.split("/")[-2] in event["message"]
+
+
+def test_a_response_topic_gets_the_answer_with_its_correlation(room: Room) -> None:
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    properties.ResponseTopic = "client/answers"
+    properties.CorrelationData = b"\x01\xff42"
+    after = room.watcher.count()
+    room.watcher._client.publish(f"{TOPIC}/request/health/check", b"", 1, properties=properties)
+    own = room.watcher.wait_for("client/answers", after=after)
+    assert own.properties.CorrelationData == b"\x01\xff42"
+    public = room.watcher.wait_for(f"{TOPIC}/response/health/check", after=after)
+    assert public.payload == own.payload
+
+
+def test_a_response_topic_cannot_command_a_node(room: Room) -> None:
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    properties.ResponseTopic = f"{TOPIC}/session/set"
+    after = room.watcher.count()
+    room.watcher._client.publish(f"{TOPIC}/request/health/check", b"", 1, properties=properties)
+    room.watcher.wait_for(f"{TOPIC}/response/health/check", after=after)
+    room.do("health/check")
+    assert not room.watcher.messages(f"{TOPIC}/session/set", after=after)
+
+
+def test_a_burst_of_garbage_leaves_the_node_as_it_was(room: Room) -> None:
+    junk = [b"", b"\x00", b"{}", b'"x"', b"nan", b"[" * 999, '{"mic": "é\\ud800"}'.encode()]
+    for number in range(2000):
+        verb = ("mics/assign", "session/delete", "transcript/get", "x/y", "")[number % 5]
+        room.watcher._client.publish(f"{TOPIC}/request/{verb}", junk[number % len(junk)], 0)
+    # What finds no place in the queue is dropped, and said once the burst is over.
+    after = room.watcher.count()
+    dropped = room.watcher.wait_for(_is_event("commands_dropped"), 60, after).json()
+    assert int(dropped["message"].split()[0]) < 2000
+    assert room.do("health/check")["rss_mb"] < 400
+
+
+def test_every_published_payload_is_as_documented(room: Room) -> None:
+    """All that the node has said in this module, against the types its schemas are made from."""
+    kinds = {
+        "info": "info", "session": "session", "mics": "mics", "transcript/live": "live",
+        "transcript/final": "transcript", "transcript/last": "transcript",
+        "health": "health", "event": "event", "mic/+/state": "mic", "mic/+/segment": "segment",
+        "response/#": "answer",
+    }  # fmt: skip
+    checked = 0
+    for topic, kind in kinds.items():
+        adapter = TypeAdapter(PUBLISHED[kind])
+        for message in room.watcher.messages(f"{TOPIC}/{topic}"):
+            if message.payload:
+                adapter.validate_json(message.payload, strict=True)
+                checked += 1
+    assert checked > 50
+
+
+def test_mqtt_3_1_1(broker: Broker, tmp_path: Path) -> None:
+    """Client and node both speak the older protocol: no properties, answers by transaction."""
+    config = configuration(tmp_path, broker.port, [], mqtt={"protocol": "3.1.1"})
+    with Watcher(broker.port, protocol=MQTTv311) as watcher, RunningNode(tmp_path, config) as node:
+        node.wait_online(watcher)
+        assert watcher.request(TOPIC, "mics/detect")["data"] == {"mics": []}
+        error = watcher.request(TOPIC, "session/start")["error"]
+        assert error["code"] == "no_assignments"
+        assert node.end() == 0
+        watcher.wait_for(lambda m: m.topic == f"{TOPIC}/status" and m.text == "offline")
+
+
+def test_a_newcomer_finds_the_states_retained(room: Room) -> None:
+    with Watcher(room.watcher._port, topics=[f"{TOPIC}/#"]) as newcomer:
+        for topic in ("status", "info", "session", "mics", "mic/desk/state", "health"):
+            assert newcomer.wait_for(f"{TOPIC}/{topic}").retain
+        passing = ["event", "response/#", "mic/+/segment", "transcript/final"]
+        assert not [m for topic in passing for m in newcomer.messages(f"{TOPIC}/{topic}")]

@@ -1,0 +1,110 @@
+"""Commands of the node, run to their end through pipes, or live on a terminal."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import yaml
+
+from tests.rig.node import ROOT
+from tests.rig.processes import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TIMEOUT_S = 60
+ROWS, COLUMNS = 40, 150
+ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def write(folder: Path, configuration: dict[str, Any]) -> Path:
+    """Write a configuration file to `folder`."""
+    file = folder / "node.yaml"
+    file.write_text(yaml.safe_dump(configuration, allow_unicode=True), encoding="utf-8")
+    return file
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "node", *map(str, arguments)]
+
+
+def run(
+    *arguments: str | Path, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `python -m node ARGUMENTS` with both streams in pipes; no traceback may come."""
+    done = subprocess.run(
+        command(*arguments),
+        cwd=ROOT,
+        env={**os.environ, **(env or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def rows(output: str) -> list[list[str]]:
+    """The cells of a printed table, without its head; two blanks or more part them."""
+    return [re.split(r"\s{2,}", line.strip()) for line in output.splitlines()[1:]]
+
+
+class Terminal:
+    """A command on a terminal of its own, until the context is left."""
+
+    def __init__(self, *arguments: str | Path, env: Mapping[str, str] | None = None) -> None:
+        self._command = command(*arguments)
+        self._env = {**os.environ, **(env or {}), "TERM": "xterm"}
+        self._output = bytearray()
+
+    def __enter__(self) -> Self:
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+        self.process = subprocess.Popen(
+            self._command, cwd=ROOT, env=self._env, stdin=slave, stdout=slave, stderr=slave
+        )
+        os.close(slave)
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        os.close(self._master)
+
+    def _read(self) -> None:
+        while True:
+            try:
+                self._output += os.read(self._master, 65536)
+            except OSError:  # EIO: the last process on the terminal has ended
+                return
+
+    def output(self) -> str:
+        """All that was shown, without the escape sequences."""
+        return ESCAPE.sub("", self._output.decode(errors="replace"))
+
+    def wait_output(self, pattern: str) -> None:
+        wait_until(lambda: re.search(pattern, self.output()), TIMEOUT_S, f"{pattern} is shown")
+
+    def interrupt(self) -> int:
+        """Ctrl-C; gives the exit status."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(TIMEOUT_S)
+
+    def wait(self) -> int:
+        return self.process.wait(TIMEOUT_S)

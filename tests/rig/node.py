@@ -1,0 +1,181 @@
+"""The node as a subprocess with its configuration, and a room of people who speak to it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import yaml
+
+from tests.model.say import say
+from tests.rig.processes import Program, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from tests.model.sentences import Sentence
+    from tests.rig.mqtt import Watcher
+    from tests.rig.vmics import VirtualMics
+
+ROOT = Path(__file__).parents[2]
+MODEL = ROOT / "config" / "demo" / "model"
+TOPIC = "scribe/lab"
+START_TIMEOUT_S = 30
+SESSION_TIMEOUT_S = 60
+
+
+def configuration(
+    folder: Path, port: int, mics: Sequence[str] | Mapping[str, int | None], **sections: Any
+) -> dict[str, Any]:
+    """A configuration on virtual mics; `sections` are laid over it, key by key.
+
+    `mics` may give a sample rate for each, to open it at.
+    """
+    rates = mics if isinstance(mics, dict) else dict.fromkeys(mics)
+    devices = [
+        {"mic": mic, "device": mic} | ({"rate": rate} if rate else {})
+        for mic, rate in rates.items()
+    ]
+    base: dict[str, Any] = {
+        "node": {"id": "lab"},
+        "mqtt": {"host": "127.0.0.1", "port": port},
+        # A root without sound cards: the machine's own microphones are no part of a test.
+        "audio": {"devices": devices, "proc_root": str(folder), "sys_root": str(folder)},
+        "transcription": {"model": str(MODEL), "threads": 1},
+        "storage": {"path": str(folder / "storage")},
+        "time_zone": "Europe/Paris",
+    }
+    for name, section in sections.items():
+        base[name] = {**base.get(name, {}), **section} if isinstance(section, dict) else section
+    return base
+
+
+class RunningNode:
+    """`python -m node run`, from entry to exit; may be ended and started again in between."""
+
+    def __init__(
+        self, folder: Path, configuration: dict[str, Any], env: Mapping[str, str] | None = None
+    ) -> None:
+        self.folder = folder
+        self.storage = Path(configuration["storage"]["path"])
+        self.file = folder / "node.yaml"
+        self.configure(configuration)
+        self._env = env
+        self._program: Program | None = None
+
+    def configure(self, configuration: dict[str, Any]) -> None:
+        self.file.write_text(yaml.safe_dump(configuration, allow_unicode=True), encoding="utf-8")
+
+    def start(self) -> Self:
+        if self._program is not None:
+            self._program.__exit__()
+        command = [sys.executable, "-m", "node", "run", "--config", str(self.file)]
+        self._program = Program(command, self._env, ROOT).start()
+        return self
+
+    @property
+    def program(self) -> Program:
+        assert self._program is not None
+        return self._program
+
+    @property
+    def pid(self) -> int:
+        return self.program.pid
+
+    def wait_online(self, watcher: Watcher, after: int = 0) -> Self:
+        """Wait for a live `online`, not a retained one of an earlier run."""
+        watcher.wait_for(
+            lambda m: m.topic == f"{TOPIC}/status" and m.text == "online" and not m.retain,
+            START_TIMEOUT_S,
+            after,
+        )
+        return self
+
+    def end(self, timeout: float = 40) -> int:
+        """SIGTERM, and the exit status."""
+        self.program.signal(signal.SIGTERM)
+        return self.program.wait(timeout)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, exception: type[BaseException] | None, *_rest: object) -> None:
+        if exception is not None:
+            sys.stderr.write(self.program.output())
+        self.program.__exit__()
+
+
+@dataclass
+class Room:
+    """People at virtual mics, a node that listens, and a client that follows it."""
+
+    node: RunningNode
+    mics: VirtualMics
+    watcher: Watcher
+
+    def ask(self, verb: str, timeout: float = SESSION_TIMEOUT_S, **request: Any) -> dict[str, Any]:
+        """The whole answer to a request."""
+        return self.watcher.request(TOPIC, verb, request, timeout)
+
+    def do(self, verb: str, timeout: float = SESSION_TIMEOUT_S, **request: Any) -> dict[str, Any]:
+        """The data of an answer that must be ok."""
+        answer = self.ask(verb, timeout, **request)
+        assert answer["status"] == "ok", answer
+        data: dict[str, Any] = answer["data"]
+        return data
+
+    def refused(self, verb: str, **request: Any) -> dict[str, Any]:
+        """The error of an answer that must be one."""
+        answer = self.ask(verb, **request)
+        assert answer["status"] == "error", answer
+        error: dict[str, Any] = answer["error"]
+        return error
+
+    def start(self, **speakers: str) -> str:
+        """Start a session of these mics (`desk="Alice"`); gives its id."""
+        assignments = [{"mic": mic, "speaker": name} for mic, name in speakers.items()]
+        session_id: str = self.do("session/start", assignments=assignments)["session_id"]
+        return session_id
+
+    def stop(self) -> dict[str, Any]:
+        return self.do("session/stop")
+
+    def say(self, mic: str, *sentences: Sentence, pause_s: float = 1.0) -> float:
+        """Speak into a mic, without waiting; gives the seconds it takes."""
+        sound = spoken(*sentences, pause_s=pause_s)
+        self.mics.play(mic, sound, 16000)
+        return len(sound) / 16000
+
+    def segments(self, session_id: str, count: int, timeout: float = 30) -> list[dict[str, Any]]:
+        """The first `count` segments of a session, in the order published."""
+
+        def come() -> list[dict[str, Any]] | None:
+            messages = self.watcher.messages(f"{TOPIC}/mic/+/segment")
+            bodies = [message.json() for message in messages]
+            own = [body for body in bodies if body["session_id"] == session_id]
+            return own if len(own) >= count else None
+
+        return wait_until(come, timeout, f"{count} segments of {session_id}") or []
+
+    def state(self, wanted: str, after: int = 0, timeout: float = 30) -> dict[str, Any]:
+        """Wait for `T/session` to say `wanted`."""
+        message = self.watcher.wait_for(
+            lambda m: m.topic == f"{TOPIC}/session" and m.json()["state"] == wanted, timeout, after
+        )
+        body: dict[str, Any] = message.json()
+        return body
+
+
+def spoken(*sentences: Sentence, pause_s: float = 1.0) -> npt.NDArray[np.int16]:
+    """Sentences one after the other, at 16 kHz, with the quiet before and after them."""
+    quiet = np.zeros(round(pause_s * 16000), np.int16)
+    parts = [np.zeros(4800, np.int16)]
+    for sentence in sentences:
+        parts += [say(sentence.text, sentence.language, sentence.voice), quiet]
+    return np.concatenate(parts)

@@ -1,0 +1,258 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from node.core.model import SAMPLE_RATE, TICK
+from node.core.segmenter import Audio, Ended, Endpointing, Event, Segmenter, Started, _ticks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from node.core.segmenter import Samples
+
+HANGOVER, TAIL, MIN_SPEECH, PRE_ROLL, SOFT_CAP, HARD_CAP = 19, 10, 8, 10, 625, 875
+"""The defaults, in frames of 32 ms."""
+
+
+@dataclass
+class Utterance:
+    start: int
+    blocks: list[Samples] = field(default_factory=list)
+    end: int | None = None
+
+    @property
+    def samples(self) -> Samples:
+        assert self.end is not None
+        return np.concatenate(self.blocks)[: self.end - self.start]
+
+    @property
+    def frames(self) -> tuple[int, int]:
+        assert self.end is not None
+        return self.start // TICK, self.end // TICK
+
+
+def utterances(events: Iterable[Event]) -> list[Utterance]:
+    """Utterances as a recorder keeps them; refuses an order of events it could not follow."""
+    found: list[Utterance] = []
+    for event in events:
+        running = found[-1] if found and found[-1].end is None else None
+        if isinstance(event, Started):
+            assert running is None
+            found.append(Utterance(event.start))
+        elif isinstance(event, Audio):
+            assert running is not None
+            running.blocks.append(event.samples)
+        else:
+            assert running is not None
+            running.end = event.end
+    return found
+
+
+def counter(start: int, end: int) -> Samples:
+    """Samples that tell where they were."""
+    return (np.arange(start, end) % 32768).astype(np.int16)
+
+
+class Feeder:
+    """Feeds frames of a sample counter, one for each probability."""
+
+    def __init__(self, endpointing: Endpointing | None = None) -> None:
+        self.segmenter = Segmenter(endpointing or Endpointing())
+        self.position = 0
+        self.events: list[Event] = []
+
+    def feed(self, probabilities: Iterable[float]) -> Feeder:
+        for probability in probabilities:
+            frame = counter(self.position, self.position + TICK)
+            self.events += self.segmenter.feed(frame, probability)
+            self.position += TICK
+        return self
+
+    def speech(self, frames: int) -> Feeder:
+        return self.feed([0.9] * frames)
+
+    def silence(self, frames: int) -> Feeder:
+        return self.feed([0.1] * frames)
+
+    def flush(self) -> list[Utterance]:
+        self.events += self.segmenter.flush()
+        return utterances(self.events)
+
+    def found(self) -> list[tuple[int, int]]:
+        """First frame and the frame after the last one of each utterance, after a flush."""
+        return [utterance.frames for utterance in self.flush()]
+
+
+def test_pre_roll_and_tail_are_kept() -> None:
+    assert Feeder().silence(20).speech(10).silence(40).found() == [(20 - PRE_ROLL, 30 + TAIL)]
+
+
+def test_sound_before_the_first_frame_is_not_invented() -> None:
+    assert Feeder().silence(3).speech(10).silence(40).found() == [(0, 13 + TAIL)]
+
+
+def test_hangover_ends_an_utterance_and_not_before() -> None:
+    feeder = Feeder().speech(10).silence(HANGOVER - 1)
+    assert feeder.segmenter.open
+    feeder.silence(1)
+    assert not feeder.segmenter.open
+    assert feeder.events[-1] == Ended((10 + TAIL) * TICK)
+
+
+def test_an_utterance_starts_once_enough_speech_is_heard() -> None:
+    feeder = Feeder().speech(MIN_SPEECH - 1)
+    assert feeder.events == []
+    assert feeder.speech(1).events[0] == Started(0)
+
+
+def test_short_noise_is_dropped() -> None:
+    assert Feeder().speech(MIN_SPEECH - 1).silence(40).found() == []
+
+
+def test_noise_still_open_at_the_end_is_dropped() -> None:
+    assert Feeder().speech(MIN_SPEECH - 1).found() == []
+
+
+def test_a_pause_shorter_than_the_hangover_does_not_split() -> None:
+    feeder = Feeder().speech(10).silence(HANGOVER - 1).speech(10).silence(40)
+    assert feeder.found() == [(0, 10 + HANGOVER - 1 + 10 + TAIL)]
+
+
+def test_pre_roll_never_reaches_into_the_utterance_before() -> None:
+    feeder = Feeder().speech(10).silence(HANGOVER).speech(10)
+    assert feeder.found() == [(0, 20), (20, 39)]
+
+
+def test_speech_goes_on_above_the_lower_threshold() -> None:
+    feeder = Feeder().speech(10).feed([0.4] * 30)
+    assert feeder.found() == [(0, 40)]
+    assert Feeder().feed([0.4] * 30).found() == []
+
+
+def test_flush_keeps_what_is_open() -> None:
+    assert Feeder().speech(10).silence(3).found() == [(0, 13)]
+    assert Feeder().speech(10).silence(TAIL + 3).found() == [(0, 10 + TAIL)]
+
+
+def test_jump_ends_the_utterance_and_goes_on_elsewhere() -> None:
+    feeder = Feeder().speech(10)
+    feeder.events += feeder.segmenter.jump(feeder.position + 5)
+    feeder.position += 5
+    first, second = feeder.speech(10).flush()
+    assert (first.start, first.end) == (0, 10 * TICK)
+    assert (second.start, second.end) == (10 * TICK + 5, 20 * TICK + 5)
+
+
+def test_soft_cap_splits_in_the_middle_of_the_longest_pause() -> None:
+    feeder = Feeder().speech(350).silence(5).speech(50).silence(8).speech(SOFT_CAP - 413)
+    assert feeder.found() == [(0, 409), (409, SOFT_CAP)]
+
+
+def test_pauses_of_the_first_half_or_within_words_do_not_split() -> None:
+    feeder = Feeder().speech(100).silence(15).speech(300).silence(3).speech(300)
+    assert feeder.found() == [(0, 718)]
+
+
+def test_hard_cap_splits_at_the_quietest_frame() -> None:
+    segmenter = Segmenter(Endpointing())
+    events: list[Event] = []
+    for index in range(HARD_CAP):
+        level = 10 if index in {100, 600} else 1000
+        events += segmenter.feed(np.full(TICK, level, np.int16), 0.9)
+    assert [u.frames for u in utterances(events + segmenter.flush())] == [
+        (0, 600),
+        (600, HARD_CAP),
+    ]
+
+
+def test_a_pause_that_runs_at_the_hard_cap_ends_the_utterance() -> None:
+    feeder = Feeder().speech(HARD_CAP - 2).silence(60)
+    assert feeder.found() == [(0, HARD_CAP - 2 + TAIL)]
+
+
+def test_a_pause_that_runs_at_the_hard_cap_is_where_speech_is_split() -> None:
+    feeder = Feeder().speech(HARD_CAP - 2).silence(6).speech(20)
+    assert feeder.found() == [(0, HARD_CAP + 1), (HARD_CAP + 1, HARD_CAP + 24)]
+
+
+def test_sparse_noise_never_becomes_an_utterance() -> None:
+    endpointing = Endpointing(min_speech_ms=2000, hangover_ms=5000, soft_cap_s=1, hard_cap_s=2)
+    assert Feeder(endpointing).feed(([0.9] + [0.0] * 30) * 100).found() == []
+
+
+@st.composite
+def endpointings(draw: st.DrawFn) -> Endpointing:
+    soft_cap_s = draw(st.floats(1, 2))
+    return Endpointing(
+        min_speech_ms=draw(st.integers(30, 300)),
+        hangover_ms=draw(st.integers(100, 3000)),
+        pre_roll_ms=draw(st.integers(0, 400)),
+        soft_cap_s=soft_cap_s,
+        hard_cap_s=soft_cap_s + draw(st.floats(0.1, 1)),
+    )
+
+
+probabilities = st.lists(
+    st.tuples(st.sampled_from([0.0, 0.3, 0.4, 0.6, 1.0]), st.integers(1, 60)), max_size=12
+).map(lambda runs: [probability for probability, length in runs for _ in range(length)])
+
+
+def long_runs(heard: Sequence[float], endpointing: Endpointing) -> list[tuple[int, int]]:
+    """Frames [first, end) of every run of speech that is long enough to be confirmed."""
+    runs, start = [], None
+    for index, probability in enumerate([*heard, 0.0]):
+        if probability >= endpointing.start_threshold:
+            start = index if start is None else start
+        elif start is not None:
+            runs.append((start, index))
+            start = None
+    least = _ticks(endpointing.min_speech_ms)
+    return [(first, end) for first, end in runs if end - first >= least]
+
+
+@settings(max_examples=60, deadline=None)
+@given(endpointings(), probabilities)
+def test_every_sample_of_speech_is_in_exactly_one_utterance(
+    endpointing: Endpointing, heard: list[float]
+) -> None:
+    found = Feeder(endpointing).feed(heard).flush()
+    covered = 0
+    kept = np.zeros(len(heard) * TICK, bool)
+    for utterance in found:
+        assert utterance.end is not None
+        assert covered <= utterance.start < utterance.end <= len(kept)
+        np.testing.assert_array_equal(utterance.samples, counter(utterance.start, utterance.end))
+        covered = utterance.end
+        kept[utterance.start : utterance.end] = True
+    for first, end in long_runs(heard, endpointing):
+        assert kept[first * TICK : end * TICK].all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(endpointings(), probabilities)
+def test_no_utterance_is_too_long_or_without_speech(
+    endpointing: Endpointing, heard: list[float]
+) -> None:
+    longest = endpointing.hard_cap_s * SAMPLE_RATE + (TAIL + 1) * TICK
+    for utterance in Feeder(endpointing).feed(heard).flush():
+        first, end = utterance.frames
+        assert (end - first) * TICK <= longest
+        assert max(heard[first:end]) >= endpointing.stop_threshold
+
+
+@settings(max_examples=60, deadline=None)
+@given(endpointings(), probabilities)
+def test_a_split_goes_on_where_it_cut(endpointing: Endpointing, heard: list[float]) -> None:
+    feeder = Feeder(endpointing)
+    for probability in heard:
+        before = len(feeder.events)
+        new = feeder.feed([probability]).events[before:]
+        ends = [event.end for event in new if isinstance(event, Ended)]
+        starts = [event.start for event in new if isinstance(event, Started)]
+        if ends and starts:
+            assert ends == starts
