@@ -28,9 +28,12 @@ if TYPE_CHECKING:
 TIMEOUT_S = 5.0
 SUCCESS = 0
 
-UNSUPPORTED_PROTOCOL, BAD_CLIENT_ID, BAD_LOGIN, NOT_AUTHORIZED = 0x84, 0x85, 0x86, 0x87
-UNAVAILABLE, BUSY, BANNED = 0x88, 0x89, 0x8A
-"""Reason codes of CONNACK (MQTT 5, 3.2.2.2); paho turns the return codes of 3.1.1 into these."""
+PROTOCOL_ERROR, UNSUPPORTED_PROTOCOL, BAD_CLIENT_ID = 0x82, 0x84, 0x85
+BAD_LOGIN, NOT_AUTHORIZED, UNAVAILABLE, BUSY, BANNED = 0x86, 0x87, 0x88, 0x89, 0x8A
+"""Reason codes of CONNACK (MQTT 5, 3.2.2.2); paho turns the return codes of 3.1.1 into these.
+
+The first one is paho's own, for an answer it cannot make sense of, or 3.1.1 refused as such.
+"""
 
 CLOCK_ERRORS = {9, 10}
 """X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL."""
@@ -91,7 +94,7 @@ def _connect(settings: BrokerSettings) -> Finding:
 
 
 def _ask(settings: BrokerSettings, context: ssl.SSLContext | None) -> ReasonCode | None:
-    """Connect once; gives the broker's answer, or None where it gives none.
+    """Connect once; gives the broker's answer, or None where it closes or gives none.
 
     Raises:
         OSError: there is no connection, or TLS fails (ssl.SSLError).
@@ -111,7 +114,9 @@ def _ask(settings: BrokerSettings, context: ssl.SSLContext | None) -> ReasonCode
     if context is not None:
         client.tls_set_context(context)
     client.on_connect = lambda _client, _data, _flags, reason, _props: answers.put(reason)
-    client.on_disconnect = lambda *_: answers.put(None)
+    client.on_disconnect = lambda _client, _data, _flags, reason, _props: answers.put(
+        reason if reason.value == PROTOCOL_ERROR else None
+    )
     client.connect(settings.host, settings.port, settings.keepalive_s)
     client.loop_start()
     try:
@@ -158,9 +163,14 @@ def _no_answer_advice(settings: BrokerSettings) -> str:
 
 def _refusal_advice(reason: ReasonCode, settings: BrokerSettings) -> str:
     code = reason.value
+    other = "3.1.1" if settings.protocol == "5" else "5"
     if code == UNSUPPORTED_PROTOCOL:
-        other = "3.1.1" if settings.protocol == "5" else "5"
         advice = f'it does not speak MQTT {settings.protocol}; set mqtt.protocol: "{other}"'
+    elif code == PROTOCOL_ERROR:
+        advice = (
+            f"its answer is no MQTT {settings.protocol}: correct mqtt.port if it is another kind of"
+            f' server, or set mqtt.protocol: "{other}"'
+        )
     elif code in {BAD_LOGIN, NOT_AUTHORIZED}:
         advice = _login_advice(settings)
     else:

@@ -38,7 +38,10 @@ MEASURE_S = 1.0
 HOLD_S = 2.0
 """How long the mark of the loudest sample stays."""
 
-METER_CELLS = 24
+METER_CELLS, NARROW_METER_CELLS = 24, 8
+WIDE_COLUMNS = 110
+"""Below so many columns of the terminal the bar is short, so that names keep their room."""
+
 METER_FLOOR_DBFS = -60.0
 LOUD_DBFS, TOO_LOUD_DBFS = -18.0, -6.0
 """From here on the bar is yellow, and red: speech with peaks above that is about to clip."""
@@ -114,6 +117,8 @@ class _View:
     def table(self, now: float) -> Table:
         columns = ("#", "mic", "name", "device", "speaker", "opens", "rate", "level")
         table = new_table(self._console, *columns)
+        if self._console.is_terminal:
+            table.caption = "Ctrl-C ends"
         for mic in self._mics:
             meter = self._meters[mic["mic"]]
             if (level := meter.take_level()) is not None:
@@ -128,8 +133,6 @@ class _View:
                 f"{meter.rate} Hz" if meter.rate else "",
                 self._level(meter, now),
             )
-        if self._console.is_terminal:
-            table.caption = "Ctrl-C ends"
         return table
 
     def _level(self, meter: Meter, now: float) -> Text:
@@ -141,7 +144,8 @@ class _View:
         if not self._console.is_terminal:
             return Text(f"{_in_words(level.rms_dbfs)}, peak {_in_words(level.peak_dbfs)}")
         peak = self._holds[meter.mic].update(level.peak_dbfs, now)
-        return _bar(level.rms_dbfs, peak).append(f" {_in_words(level.rms_dbfs)}")
+        cells = METER_CELLS if self._console.width >= WIDE_COLUMNS else NARROW_METER_CELLS
+        return _bar(level.rms_dbfs, peak, cells).append(f" {_in_words(level.rms_dbfs)}")
 
 
 class _PeakHold:
@@ -172,20 +176,20 @@ def _opens(meter: Meter) -> Text:
     return Text("yes", "green") if meter.rate else Text("…")
 
 
-def _bar(level: float, peak: float) -> Text:
-    filled, mark = _cell(level), _cell(peak)
+def _bar(level: float, peak: float, cells: int) -> Text:
+    """The mean as a bar of `cells` characters, the peak as a mark on it."""
+    filled, mark = round(cells * _share(level)), round(cells * _share(peak))
     bar = Text()
-    for cell in range(METER_CELLS):
-        dbfs = METER_FLOOR_DBFS * (1 - cell / METER_CELLS)
+    for cell in range(cells):
+        dbfs = METER_FLOOR_DBFS * (1 - cell / cells)
         sign = "|" if cell == mark - 1 else "█" if cell < filled else "·"
         bar.append(sign, _colour(dbfs) if cell < filled or cell == mark - 1 else "dim")
     return bar
 
 
-def _cell(dbfs: float) -> int:
-    """How many cells are filled at a level: none at the floor, all at full scale."""
-    share = (dbfs - METER_FLOOR_DBFS) / -METER_FLOOR_DBFS
-    return round(METER_CELLS * min(1.0, max(0.0, share)))
+def _share(dbfs: float) -> float:
+    """How much of the bar is filled at a level: none at the floor, all at full scale."""
+    return min(1.0, max(0.0, 1 - dbfs / METER_FLOOR_DBFS))
 
 
 def _colour(dbfs: float) -> str:

@@ -153,9 +153,10 @@ def test_tls(tmp_path: Path) -> None:
         assert unknown[:2] == (1, "wrong")
         assert "its certificate is not accepted" in unknown[2]
         assert "set mqtt.tls.ca_file" in unknown[2]
-        # The certificate is for localhost and 127.0.0.1, not for all of that network.
-        misnamed = broker_says(tmp_path, broker.tls_port, host="ip6-localhost.", tls=trusted)
+        # Another name of 127.0.0.1, which the certificate does not hold.
+        misnamed = broker_says(tmp_path, broker.tls_port, host="127.1", tls=trusted)
         assert misnamed[:2] == (1, "wrong")
+        assert "set mqtt.host to the name in the certificate" in misnamed[2]
         plain = broker_says(tmp_path, broker.tls_port)
         assert plain[:2] == (1, "wrong")
         assert "this port wants TLS" in plain[2]
@@ -187,7 +188,8 @@ def test_a_broker_of_another_protocol_version(tmp_path: Path, spoken: str, other
     with old_broker() as port:
         status, state, detail = broker_says(tmp_path, port, protocol=spoken)
     assert (status, state) == (1, "wrong")
-    assert f'it does not speak MQTT {spoken}; set mqtt.protocol: "{other}"' in detail
+    assert f"MQTT {spoken}" in detail
+    assert f'set mqtt.protocol: "{other}"' in detail
 
 
 def test_microphones(tmp_path: Path, broker: Broker, virtual_mics: VirtualMics) -> None:
@@ -211,24 +213,21 @@ def test_no_microphone(tmp_path: Path, broker: Broker) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "status", "state", "said"),
+    ("model", "status", "said"),
     [
-        ("./nosuch", 1, "wrong", "nosuch holds no model.bin"),
-        ("./broken", 1, "wrong", "broken cannot be loaded"),
-        ("gigantic", 1, "wrong", "gigantic is none of Whisper's: tiny.en, tiny"),
-        ("tiny", 0, "warning", "not on this machine yet; run `python -m node fetch-model`"),
+        ("./nosuch", 1, "wrong: .*nosuch holds no model.bin"),
+        ("./broken", 1, "wrong: .*broken cannot be loaded"),
+        ("gigantic", 1, "wrong: .*gigantic is none of Whisper's: tiny.en, tiny"),
+        ("tiny", 0, "warning: .*not on this machine yet; run `python -m node fetch-model`"),
     ],
 )
-def test_models(
-    tmp_path: Path, broker: Broker, model: str, status: int, state: str, said: str
-) -> None:
+def test_models(tmp_path: Path, broker: Broker, model: str, status: int, said: str) -> None:
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "model.bin").write_bytes(b"no model")
     config = recorded(tmp_path, broker.port, transcription={"model": model})
     exit_status, found = check(tmp_path, config)
     assert exit_status == status
-    assert found["model"][0] == state
-    assert said in found["model"][1]
+    assert re.match(said, ": ".join(found["model"]))
 
 
 def test_storage(tmp_path: Path, broker: Broker) -> None:

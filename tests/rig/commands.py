@@ -12,7 +12,6 @@ import subprocess
 import sys
 import termios
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import yaml
@@ -22,6 +21,7 @@ from tests.rig.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 TIMEOUT_S = 60
 ROWS, COLUMNS = 40, 150

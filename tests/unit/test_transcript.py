@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import random
 from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -19,6 +19,9 @@ from tests.unit.spoken import (
     session,
     transcript,
 )
+
+if TYPE_CHECKING:
+    import random
 
 
 def test_a_line_tells_the_time_of_day_in_the_zone_who_and_what() -> None:

@@ -1,0 +1,145 @@
+"""The rules of the package's layout, read from its source."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted((ROOT / "node").rglob("*.py"))
+
+LAYERS = ["core", "adapters", "service", "app", "commands", "cli"]
+"""From the inside out: each may import what stands before it, and itself."""
+
+ANYWHERE = {"errors", "config"}
+IMPURE = {"asyncio", "datetime.now", "io", "logging", "multiprocessing", "os", "pathlib", "queue"}
+IMPURE |= {"random", "shutil", "signal", "socket", "sqlite3", "subprocess", "threading", "time"}
+
+MAX_FILE_LINES = 300
+MAX_FUNCTION_LINES = 45
+LONG_FUNCTIONS = {
+    "node/app.py: Node.__init__": "the composition root: it names every part once, and branches not",
+}
+
+
+def name_of(file: Path) -> str:
+    return file.relative_to(ROOT).as_posix()
+
+
+def module_of(file: Path) -> str:
+    return name_of(file).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def imports(file: Path) -> list[str]:
+    """Full names of all that a file imports, anywhere in it."""
+    found: list[str] = []
+    for statement in ast.walk(ast.parse(file.read_text())):
+        if isinstance(statement, ast.Import):
+            found += [alias.name for alias in statement.names]
+        elif isinstance(statement, ast.ImportFrom):
+            assert statement.level == 0, f"{name_of(file)}: imports are written in full"
+            found += [f"{statement.module}.{alias.name}" for alias in statement.names]
+    return found
+
+
+def own_imports(file: Path) -> list[list[str]]:
+    """What a file imports of this package: the parts behind `node`."""
+    return [name.split(".")[1:] for name in imports(file) if name.split(".")[0] == "node"]
+
+
+def layer_of(parts: list[str]) -> str:
+    """`app` and `__main__` are modules, the others packages; the main desk belongs to `app`."""
+    return parts[0] if parts else ""
+
+
+def files_in(layer: str) -> list[Path]:
+    return [file for file in FILES if layer_of(module_of(file).split(".")[1:]) == layer]
+
+
+def adapter_of(parts: list[str]) -> str:
+    return parts[1]
+
+
+def functions(file: Path) -> list[tuple[str, int]]:
+    """`file: Class.function` with its length in lines."""
+    found: list[tuple[str, int]] = []
+
+    def visit(parent: ast.AST, path: list[str]) -> None:
+        for child in ast.iter_child_nodes(parent):
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                inner = [*path, child.name]
+                if not isinstance(child, ast.ClassDef):
+                    length = (child.end_lineno or 0) - child.lineno + 1
+                    found.append((f"{name_of(file)}: {'.'.join(inner)}", length))
+                visit(child, inner)
+            else:
+                visit(child, path)
+
+    visit(ast.parse(file.read_text()), [])
+    return found
+
+
+def test_every_module_belongs_to_a_layer() -> None:
+    tops = {layer_of(module_of(file).split(".")[1:]) for file in FILES}
+    assert tops - {"", "__main__"} == set(LAYERS) | ANYWHERE
+
+
+@pytest.mark.parametrize("layer", LAYERS[1:])
+def test_imports_go_inwards(layer: str) -> None:
+    allowed = {*LAYERS[: LAYERS.index(layer) + 1], *ANYWHERE, "__version__"}
+    for file in files_in(layer):
+        outer = {layer_of(parts) for parts in own_imports(file)} - allowed
+        assert not outer, f"{name_of(file)} imports {outer}"
+
+
+def test_the_core_imports_only_itself_and_the_errors() -> None:
+    for file in files_in("core"):
+        outer = {layer_of(parts) for parts in own_imports(file)} - {"core", "errors"}
+        assert not outer, f"{name_of(file)} imports {outer}"
+
+
+def test_the_core_is_pure() -> None:
+    for file in files_in("core"):
+        impure = {name.split(".")[0] for name in imports(file)} & IMPURE
+        assert not impure, f"{name_of(file)} imports {impure}: the core does nothing to the world"
+
+
+def test_the_core_does_not_look_at_the_clock() -> None:
+    for file in files_in("core"):
+        for call in ast.walk(ast.parse(file.read_text())):
+            asks = isinstance(call, ast.Attribute) and call.attr in {"now", "utcnow", "today"}
+            assert not asks, f"{name_of(file)}: time comes in as an argument"
+
+
+def test_configuration_and_errors_depend_on_nothing_outer() -> None:
+    for file in files_in("config"):
+        outer = {layer_of(parts) for parts in own_imports(file)} - {"config", "core", "errors"}
+        assert not outer, f"{name_of(file)} imports {outer}"
+    assert own_imports(ROOT / "node/errors.py") == []
+
+
+def test_adapters_do_not_know_each_other() -> None:
+    for file in files_in("adapters"):
+        own = module_of(file).split(".")[1:]
+        for parts in own_imports(file):
+            assert parts[0] != "adapters" or adapter_of(parts) == adapter_of(own), (
+                f"{name_of(file)} imports {'.'.join(parts)}"
+            )
+
+
+def test_the_capture_process_imports_nothing_of_the_package() -> None:
+    """It is started for every mic: what it imports costs memory each time."""
+    assert own_imports(ROOT / "node/adapters/capture_child.py") == []
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_a_file_has_one_meaning(file: Path) -> None:
+    assert len(file.read_text().splitlines()) <= MAX_FILE_LINES
+
+
+def test_functions_are_short() -> None:
+    lengths = [entry for file in FILES for entry in functions(file)]
+    long = {name for name, length in lengths if length > MAX_FUNCTION_LINES}
+    assert long == set(LONG_FUNCTIONS)

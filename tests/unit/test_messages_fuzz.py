@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from node.core.messages import REQUESTS, decode, parse, parse_name, parse_switch, transaction_of
+from node.errors import RequestError
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(exclude_categories=[]), max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["mic", "speaker", "assignments"]) | st.text(max_size=4), inner
+        )
+    ),
+    max_leaves=6,
+)
+fields = st.sampled_from(
+    ["assignments", "title", "language", "max_duration_s", "session_id", "limit", "offset"]
+) | st.sampled_from(["format", "formats", "transaction", "\ud800"])
+
+
+def take(verb: str, payload: bytes) -> None:
+    """What the node does with a request; anything but a `RequestError` would end the process."""
+    try:
+        body = decode(payload)
+        json.dumps(transaction_of(body), ensure_ascii=False, allow_nan=False).encode()
+        parse(verb, body)
+    except RequestError as error:
+        str(error).encode()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.sampled_from(sorted(REQUESTS)), st.binary(max_size=40))
+def test_no_bytes_get_past_requesterror(verb: str, payload: bytes) -> None:
+    take(verb, payload)
+    take(verb, b'{"transaction": "' + payload + b'"}')
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(sorted(REQUESTS)), st.dictionaries(fields, json_values, max_size=4))
+def test_no_json_gets_past_requesterror(verb: str, body: dict[str, Any]) -> None:
+    take(verb, json.dumps(body).encode())
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.binary(max_size=80))
+def test_no_plain_text_gets_past_requesterror(payload: bytes) -> None:
+    for shortcut in (parse_switch, parse_name):
+        try:
+            shortcut(payload)
+        except RequestError as error:
+            str(error).encode()
