@@ -19,10 +19,13 @@ from node.adapters.transcripts import TranscriptFolder
 from node.adapters.whisper import Engine
 from node.core.roster import Roster
 from node.core.topics import Topics
+from node.service.admission import Admission
 from node.service.archive import Archive
 from node.service.board import Board
 from node.service.conductor import Conductor
+from node.service.courier import Courier
 from node.service.desk import Desk
+from node.service.guard import Guard
 from node.service.health import Health, Machine
 from node.service.inventory import Inventory
 from node.service.items import ReloadRequested, StopRequested, WorkerItem
@@ -32,6 +35,7 @@ from node.service.recovery import Recovery
 from node.service.reload import Reloader
 from node.service.requests import Requests
 from node.service.settings import broker_settings, endpointing, engine_settings, zone
+from node.service.spool import Spool
 from node.service.transcriber import Transcriber
 from node.service.verbs import Verbs
 
@@ -75,9 +79,14 @@ class Node:
         )
         self._listener = Listener(
             inventory=self._inventory,
-            utterances=self._store.utterances,
+            spool=Spool(
+                utterances=self._store.utterances,
+                audio=self._store.audio,
+                max_mb=config.storage.max_spool_mb,
+                captured=self._transcriber.captured,
+                post=self._inbox.put,
+            ),
             endpointing=endpointing(config),
-            captured=self._transcriber.captured,
             post=self._inbox.put,
         )
 
@@ -86,7 +95,7 @@ class Node:
         self._recovery = Recovery(self._store.sessions, self._store.utterances)
         self._archive = Archive(
             sessions=self._store.sessions,
-            utterances=self._store.utterances,
+            audio=self._store.audio,
             folder=TranscriptFolder(config.storage.path),
             topics=self._topics,
             zone=zone(config),
@@ -96,18 +105,18 @@ class Node:
             sessions=self._store.sessions,
             utterances=self._store.utterances,
             archive=self._archive,
-            inventory=self._inventory,
             listener=self._listener,
             recovery=self._recovery,
+            admission=Admission(self._roster, self._inventory, machine),
             default_language=config.transcription.language,
-            free_mb=machine.disk_free_mb,
         )
         self._machine = machine
 
     def _make_voice(self, config: Config) -> None:
         """Everything that is said on MQTT."""
         self._broker = Broker(broker_settings(config), self._topics.status, self._deliver)
-        self._publisher = Publisher(self._broker, self._topics, self._store.outbox)
+        courier = Courier(self._broker, self._store.outbox)
+        self._publisher = Publisher(self._broker, self._topics, courier)
         self._board = Board(
             config=config,
             topics=self._topics,
@@ -146,6 +155,14 @@ class Node:
             inventory=self._inventory,
             conductor=self._conductor,
             broker=self._broker,
+            guard=Guard(
+                listener=self._listener,
+                transcriber=self._transcriber,
+                broker=self._broker,
+                publisher=self._publisher,
+                machine=self._machine,
+                ballast=self._store.ballast,
+            ),
             publisher=self._publisher,
             board=self._board,
             health=self._health,
@@ -162,8 +179,10 @@ class Node:
             StoreError: the storage folder cannot be used.
             OSError: a certificate of the configuration cannot be read.
         """
-        self._store.open()
+        damage = self._store.open()
         try:
+            if damage is not None:
+                self._publisher.event("database_damaged", damage)
             self._recover()
             self._take_signals()
             self._listener.start()

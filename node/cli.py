@@ -95,7 +95,10 @@ def _run(arguments: argparse.Namespace) -> int:
     from node.app import Node  # noqa: PLC0415
     from node.config import load_config  # noqa: PLC0415
 
-    return Node(load_config(arguments.config), arguments.config).run()
+    status = Node(load_config(arguments.config), arguments.config).run()
+    logging.shutdown()
+    # A thread that hangs in native code would turn the interpreter's own exit into an abort.
+    os._exit(status)
 
 
 def _log_to_stderr(*, verbose: bool) -> None:

@@ -8,6 +8,7 @@ the outbox, what is a state is published anew.
 from __future__ import annotations
 
 import logging
+import random
 import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,12 @@ MAX_QUEUED_COMMANDS = 1024
 MAX_KEPT_BYTES = 64 * 1024 + 1
 """Of a longer payload only so much is kept: enough to see that it is longer than any request."""
 
-RECONNECT_MIN_S, RECONNECT_MAX_S = 1, 60
+RECONNECT_MIN_S, RECONNECT_MAX_S = (1, 3), (30, 60)
+"""Waits between reconnects double, from the first of these up to the second, each drawn anew."""
+
+TAKEN_OVER = 0x8E
+"""MQTT 5 reason code of a DISCONNECT: session taken over."""
+
 FAILED = 0x80
 """First reason code that means failure (MQTT 5, 2.4)."""
 
@@ -69,9 +75,13 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """The connection is gone, or could not be made."""
+    """The connection is gone, or could not be made.
+
+    `taken_over`: another client has connected under this node's client id.
+    """
 
     reason: str
+    taken_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +142,7 @@ class Broker:
         if settings.username is not None:
             client.username_pw_set(settings.username, settings.password)
         if settings.tls is not None:
-            client.tls_set_context(_tls_context(settings.tls))
-        client.reconnect_delay_set(RECONNECT_MIN_S, RECONNECT_MAX_S)
+            client.tls_set_context(tls_context(settings.tls))
         client.on_connect = self._on_connect
         client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
@@ -141,8 +150,9 @@ class Broker:
         client.on_publish = self._on_publish
         options: dict[str, Any] = {"clean_start": True} if self._five else {}
         client.connect_async(settings.host, settings.port, settings.keepalive_s, **options)
-        client.loop_start()
         self._client = client
+        self._jitter()
+        client.loop_start()
 
     def stop(self) -> None:
         """Close the connection; the broker sends no will after this."""
@@ -182,6 +192,12 @@ class Broker:
         thread = getattr(self._client, "_thread", None)
         return thread is not None and thread.is_alive()
 
+    def _jitter(self) -> None:
+        """Spread the reconnects of many nodes whose broker comes back: paho's delays are fixed."""
+        if self._client is not None:
+            shortest, longest = random.randint(*RECONNECT_MIN_S), random.randint(*RECONNECT_MAX_S)
+            self._client.reconnect_delay_set(shortest, longest)
+
     # paho's thread runs everything below.
 
     def _on_connect(
@@ -200,7 +216,9 @@ class Broker:
     def _on_disconnect(
         self, _client: Client, _data: object, _flags: object, reason: ReasonCode, _props: object
     ) -> None:
-        self._deliver(Disconnected(f"connection lost: {reason}"))
+        self._jitter()
+        taken_over = self._five and reason.value == TAKEN_OVER
+        self._deliver(Disconnected(f"connection lost: {reason}", taken_over))
 
     def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
         properties = message.properties
@@ -220,7 +238,7 @@ class Broker:
         self._deliver(Acknowledged(mid, str(reason) if reason.value >= FAILED else None))
 
 
-def _tls_context(tls: TlsSettings) -> ssl.SSLContext:
+def tls_context(tls: TlsSettings) -> ssl.SSLContext:
     """Certificates and host names are always checked."""
     context = ssl.create_default_context(cafile=str(tls.ca_file) if tls.ca_file else None)
     if tls.cert_file is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from node.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -19,19 +19,28 @@ class TranscriptFolder:
     def __init__(self, storage: Path) -> None:
         self._folder = storage / "transcripts"
 
-    def write(self, moment: datetime, texts: Mapping[str, str]) -> dict[str, str]:
-        """Write one file for each format, all under one name made of the local time `moment`.
+    def reserve(self, moment: datetime, suffixes: Iterable[str]) -> dict[str, str]:
+        """Paths that no file has yet, one for each suffix, named after the local time `moment`.
 
-        Returns:
-            The path of each file, by its suffix.
+        Raises:
+            StoreError: the folder cannot be made.
+        """
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            stem = self._free_stem(moment)
+        except OSError as error:
+            raise StoreError(f"storage.path: no transcript can be written: {error}") from error
+        return {suffix: str(self._folder / f"{stem}.{suffix}") for suffix in suffixes}
+
+    def write(self, paths: Mapping[str, str], texts: Mapping[str, str]) -> None:
+        """Write the text of each suffix to its reserved path.
 
         Raises:
             StoreError: the disk is full or read-only.
         """
         try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            stem = self._free_stem(moment)
-            return {suffix: self._write(f"{stem}.{suffix}", text) for suffix, text in texts.items()}
+            for suffix, text in texts.items():
+                self._write(paths[suffix].rpartition("/")[2], text)
         except OSError as error:
             raise StoreError(f"storage.path: no transcript can be written: {error}") from error
 
@@ -47,7 +56,7 @@ class TranscriptFolder:
         names = (stem if n == 1 else f"{stem}_{n}" for n in range(1, len(taken) + 2))
         return next(name for name in names if name not in taken)
 
-    def _write(self, name: str, text: str) -> str:
+    def _write(self, name: str, text: str) -> None:
         """Beside first, then renamed: a crash leaves no half of a transcript."""
         final, beside = self._folder / name, self._folder / f".{name}.part"
         with beside.open("w", encoding="utf-8") as file:
@@ -60,4 +69,3 @@ class TranscriptFolder:
             os.fsync(folder)
         finally:
             os.close(folder)
-        return str(final)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from node.adapters.broker import BrokerSettings, _tls_context
+from node.adapters.broker import BrokerSettings, tls_context
 from node.commands.findings import Finding, ok, warning, wrong
 from node.errors import ConfigError
 from node.service.settings import broker_settings
@@ -77,7 +77,7 @@ def _is_loopback(host: str) -> bool:
 def _connect(settings: BrokerSettings) -> Finding:
     where = f"{settings.host}:{settings.port}"
     try:
-        context = _tls_context(settings.tls) if settings.tls else None
+        context = tls_context(settings.tls) if settings.tls else None
     except (OSError, ssl.SSLError) as error:
         return wrong("broker", f"mqtt.tls: a file is no PEM certificate or key: {error}")
     try:

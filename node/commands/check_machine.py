@@ -10,7 +10,7 @@ import tempfile
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from node.adapters.store import Outbox, Sessions
+from node.adapters.store import DATABASE, Outbox, Sessions
 from node.adapters.store.database import Database
 from node.adapters.whisper.opening import MAX_AUTO_THREADS
 from node.commands.findings import Finding, ok, warning, wrong
@@ -18,7 +18,7 @@ from node.commands.meters import Level, Meters
 from node.config.zone import LOCALTIME
 from node.core.track import SILENCE_DBFS
 from node.errors import StoreError
-from node.service.conductor import MIN_FREE_MB
+from node.service.admission import MIN_FREE_MB
 from node.service.inventory import Inventory
 from node.service.settings import zone
 
@@ -53,7 +53,7 @@ def check_storage(config: Config) -> Iterator[Finding]:
     except OSError as error:
         yield wrong("storage", f"storage.path: {folder} cannot be used: {error.strerror}")
         return
-    yield _database(folder / "scribe.db")
+    yield _database(folder / DATABASE)
 
 
 def _storage_folder(folder: Path, spool_mb: int) -> Finding:
@@ -84,17 +84,13 @@ def _database(file: Path) -> Finding:
         return ok("database", f"{file.name} is made at the first start")
     database = Database(file)
     try:
-        database.open()
-        with database.reading() as connection:
-            health = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        database.look()
         sessions = Sessions(database).page(1, 0)[1]
         waiting = len(Outbox(database))
     except StoreError as error:
         return wrong("database", str(error))
     finally:
         database.close()
-    if health != "ok":
-        return wrong("database", f"{file} is damaged ({health}): move it away, or restore it")
     return ok("database", f"{file.name} opens: {sessions} sessions, {waiting} unsent messages")
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.live import Live
 from rich.text import Text
 
-from node.adapters.store import Sessions
+from node.adapters.store import DATABASE, Sessions
 from node.adapters.store.database import Database
 from node.commands.meters import Level, Meter, Meters
 from node.commands.tables import new_console, new_table, print_table
@@ -80,12 +80,12 @@ def run(arguments: argparse.Namespace) -> int:
 def _remembered(config: Config) -> Roster:
     """Mics with the speakers the node knows; none of that where it has no database yet."""
     roster = Roster()
-    file = config.storage.path / "scribe.db"
+    file = config.storage.path / DATABASE
     if not os.access(file, os.R_OK | os.W_OK):
         return roster
     database = Database(file)
     try:
-        database.open()
+        database.look()
         roster.restore(Sessions(database).remembered_mics())
     except StoreError as error:
         log.warning("speakers are not shown: %s", error)

@@ -35,6 +35,16 @@ def at_sample(zero: datetime, sample: int) -> datetime:
     return zero + timedelta(microseconds=round(sample * 1_000_000 / SAMPLE_RATE))
 
 
+def new_session_id(now: datetime, suffix: str) -> str:
+    """`20261122T100000Z-3f9c`: when it began, and four hexadecimal digits against a clash."""
+    return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{suffix}"
+
+
+def started_at_of(session_id: str) -> datetime:
+    """The second in which a session began, from its id."""
+    return datetime.strptime(session_id[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class Word:
     """One spoken word; `start` and `end` are seconds from its segment's start."""

@@ -60,9 +60,13 @@ class Audio:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The running utterance ends before sample `end`; what was sent beyond it is not its own."""
+    """The running utterance ends before sample `end`; what was sent beyond it is not its own.
+
+    `crosstalk_of` names the microphone whose speech it was, where that was another's.
+    """
 
     end: int
+    crosstalk_of: str | None = None
 
 
 Event = Started | Audio | Ended
@@ -194,7 +198,7 @@ class Segmenter:
         Only a pause that speech has followed counts: one still running may be the end.
         """
         best, at, run = 0, 0, 0
-        for index in range(len(self._frames) // 2, len(self._frames)):
+        for index in range(self._second_half(), len(self._frames)):
             if not self._frames[index].voiced:
                 run += 1
                 continue
@@ -204,9 +208,14 @@ class Segmenter:
         return at if best >= self._pause else None
 
     def _quietest_frame(self) -> int:
-        half = len(self._frames) // 2
+        half = self._second_half()
         powers = [frame.power for frame in self._frames[half:]]
         return half + int(np.argmin(powers))
+
+    def _second_half(self) -> int:
+        """Where a cut may lie: behind some speech, lest an utterance be of silence only."""
+        first = next(index for index, frame in enumerate(self._frames) if frame.voiced)
+        return min(max(len(self._frames) // 2, first + 1), len(self._frames) - 1)
 
     def _reset(self, before: tuple[_Frame, ...] | list[_Frame]) -> None:
         self._frames = []

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime, tzinfo
 
-    from node.adapters.store import Sessions, Utterances
+    from node.adapters.store import AudioFolder, Sessions
     from node.adapters.transcripts import TranscriptFolder
     from node.core.model import Session
     from node.core.payloads import FinalPayload
@@ -29,13 +29,13 @@ class Archive:
         self,
         *,
         sessions: Sessions,
-        utterances: Utterances,
+        audio: AudioFolder,
         folder: TranscriptFolder,
         topics: Topics,
         zone: tzinfo,
     ) -> None:
         self._sessions = sessions
-        self._utterances = utterances
+        self._audio = audio
         self._folder = folder
         self._topics = topics
         self._zone = zone
@@ -73,16 +73,26 @@ class Archive:
         transcript = self.transcript(session)
         suffixes = [SUFFIX[form] for form in formats]
         texts = {suffix: WRITERS[suffix](transcript, ()) for suffix in suffixes}
-        return self._folder.write(moment.astimezone(self._zone), texts)
+        files = self._folder.reserve(moment.astimezone(self._zone), texts)
+        self._folder.write(files, texts)
+        return files
 
     def finish(self, session: Session, moment: datetime) -> FinalPayload:
         """Write the session's files, close it in the store, and queue its final transcript.
 
+        The names are noted before the files are written, so that a crash in between leads to the
+        same files again and not to a second set.
+
         Raises:
             StoreError: the disk refuses.
         """
-        session.files = self.save(session, moment, SUFFIX.keys())
-        body = final_body(self.transcript(session))
+        if not session.files:
+            session.files = self._folder.reserve(moment.astimezone(self._zone), WRITERS)
+            self._sessions.plan_files(session)
+        transcript = self.transcript(session)
+        texts = {suffix: write(transcript, ()) for suffix, write in WRITERS.items()}
+        self._folder.write(session.files, texts)
+        body = final_body(transcript)
         payload = json.dumps(body, ensure_ascii=False)
         self._sessions.finish(session, [(self._topics.final, payload)])
         return body
@@ -95,5 +105,5 @@ class Archive:
     def delete(self, session: Session) -> None:
         """Remove every trace of a session from the disk."""
         self._sessions.delete(session.id)
-        self._utterances.forget_audio(session.id)
+        self._audio.forget(session.id)
         self._folder.delete(session.files)

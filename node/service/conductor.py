@@ -8,10 +8,10 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from node.core.model import Session, at_sample, iso
+from node.core.model import Session, at_sample, iso, new_session_id
 from node.core.roster import Live
 from node.core.session import Machine, Move, State
-from node.errors import RequestError
+from node.errors import RequestError, StoreError
 from node.service.microphone import Seat
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from node.core.model import Assignment, Segment
     from node.core.payloads import FinalPayload
     from node.core.roster import Roster
+    from node.service.admission import Admission
     from node.service.archive import Archive
-    from node.service.inventory import Inventory
     from node.service.items import Flushed, MicsOpened, MicsRefused
     from node.service.listener import Listener
     from node.service.recovery import Recovery
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     Answer = Callable[[dict[str, Any] | RequestError], None]
 
 log = logging.getLogger(__name__)
-
-MIN_FREE_MB = 100
-"""Free disk below which no session starts: an hour of four mics that all wait takes 460 MB."""
 
 
 def nobody(_result: dict[str, Any] | RequestError) -> None:
@@ -50,20 +47,18 @@ class Conductor:
         sessions: Sessions,
         utterances: Utterances,
         archive: Archive,
-        inventory: Inventory,
         listener: Listener,
         recovery: Recovery,
+        admission: Admission,
         default_language: str,
-        free_mb: Callable[[], float],
     ) -> None:
         self._roster = roster
         self._sessions = sessions
         self._utterances = utterances
         self._archive = archive
-        self._inventory = inventory
         self._listener = listener
         self.default_language = default_language
-        self._free_mb = free_mb
+        self._admission = admission
         self._machine = Machine()
         self._recovery = recovery
         self._starting: Answer = nobody
@@ -71,7 +66,7 @@ class Conductor:
         self._stopping: list[Answer] = []
         self._zero = 0.0
         self._stop_at: float | None = None
-        self._flushed = False
+        self._flushed = self._end_noted = False
         self.session: Session | None = None
         self.segments_total = 0
         self.message: str | None = "the model is being loaded"
@@ -96,37 +91,8 @@ class Conductor:
         self._machine.check_start(self.session.id if self.session else None)
         if self.model_problem is not None:
             raise RequestError("model_unavailable", self.model_problem)
-        wanted = self._roster.check(request.assignments or ())
-        chosen = {mic: a for mic, a in wanted.items() if a.speaker} or self._kept(request)
-        self._check_mics(chosen)
-        if (free := self._free_mb()) < MIN_FREE_MB:
-            raise RequestError(
-                "disk_full", f"{free:.0f} MB are free at storage.path; {MIN_FREE_MB} are needed"
-            )
+        wanted, chosen = self._admission.check(request)
         self._begin(request, wanted, chosen, answer)
-
-    def _kept(self, request: StartSession) -> dict[str, Assignment]:
-        """The kept assignments serve where the request brings none."""
-        if request.assignments is None:
-            kept = {mic: self._roster.assignment(mic) for mic in self._roster.speakers()}
-            if kept:
-                return kept
-        raise RequestError(
-            "no_assignments",
-            "no mic has a speaker; name them in `assignments`, or by mics/assign before",
-        )
-
-    def _check_mics(self, chosen: dict[str, Assignment]) -> None:
-        away = self._away(chosen)
-        if away:
-            # One that has come since the last look is no reason to refuse.
-            self._inventory.refresh(self._roster)
-            away = self._away(chosen)
-        if away:
-            raise RequestError("mic_unavailable", f"mic: {', '.join(away)}: not connected")
-
-    def _away(self, chosen: dict[str, Assignment]) -> list[str]:
-        return [mic for mic in chosen if not self._roster.info(mic).connected]
 
     def _begin(
         self,
@@ -138,7 +104,7 @@ class Conductor:
         now = datetime.now(UTC)
         self._zero = time.monotonic()
         self.session = Session(
-            id=f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}",
+            id=new_session_id(now, secrets.token_hex(2)),
             started_at=now.replace(microsecond=now.microsecond // 1000 * 1000),
             title=request.title or None,
             language=request.language,
@@ -167,7 +133,7 @@ class Conductor:
         self._stopping.append(answer)
         if self.state is State.RECORDING:
             self._machine.move(Move.STOP)
-            self._stop_at, self._flushed = None, False
+            self._stop_at, self._flushed, self._end_noted = None, False, False
             self._listener.end()
 
     def seat(self, mic: str) -> None:
@@ -197,9 +163,16 @@ class Conductor:
     def on_opened(self, item: MicsOpened) -> None:
         """Every mic delivers: the session exists from now on, and so does its sound so far."""
         assert self.session is not None
-        assert self.session.id == item.session_id
+        answer, self._starting = self._starting, nobody
+        try:
+            self._sessions.begin(self.session, self._zero)
+        except StoreError as error:
+            self._listener.end()
+            self.session = None
+            self._machine.move(Move.REFUSED)
+            answer(RequestError("disk_full", str(error)))
+            return
         self._roster.assign(self._wanted)
-        self._sessions.begin(self.session, self._zero)
         self._listener.go()
         self._machine.move(Move.OPENED)
         for mic, rate in item.sample_rates.items():
@@ -207,7 +180,6 @@ class Conductor:
         if self.session.max_duration_s is not None:
             self._stop_at = self._zero + self.session.max_duration_s
         log.info("session %s began with %d mics", self.session.id, len(item.sample_rates))
-        answer, self._starting = self._starting, nobody
         answer(
             {
                 "session_id": self.session.id,
@@ -224,9 +196,9 @@ class Conductor:
         answer(RequestError("mic_unavailable", reasons))
 
     def on_flushed(self, item: Flushed) -> None:
-        assert self.session is not None
+        if self.session is None:  # its start was refused by the disk
+            return
         self.session.ended_at = at_sample(self.session.started_at, item.end)
-        self._sessions.stopping(self.session)
         self._flushed = True
         for mic in self._roster:
             self._roster.set_live(mic, None)
@@ -247,6 +219,9 @@ class Conductor:
         if self.state is not State.STOPPING or not self._flushed:
             return None
         assert self.session is not None
+        if not self._end_noted:
+            self._sessions.stopping(self.session)
+            self._end_noted = True
         if self._utterances.waiting(self.session.id):
             return None
         return self._finish(self.session)
@@ -285,7 +260,7 @@ class Conductor:
             return
         self._recovery.close(session)
         self._machine.move(Move.STOP)
-        self._flushed = True
+        self._flushed = self._end_noted = True
 
     def _go_on(self, session: Session) -> None:
         """Record again; mics that are away are waited for."""

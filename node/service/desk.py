@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from node.adapters.broker import Acknowledged, BrokerItem, Connected, Disconnected, Message
 from node.core.roster import Live
 from node.core.session import State
-from node.errors import EXIT_FAILED, StoreError
+from node.errors import EXIT_CONFIG, EXIT_FAILED, StoreError
 from node.service.conductor import nobody
 from node.service.items import (
+    DiskFailed,
     Flushed,
     Levels,
     MicBack,
@@ -21,6 +22,7 @@ from node.service.items import (
     ModelReady,
     ModelUnavailable,
     ReloadRequested,
+    SpeechDropped,
     StopRequested,
     Transcribed,
     UtteranceFailed,
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from node.core.roster import Roster
     from node.service.board import Board
     from node.service.conductor import Conductor
+    from node.service.guard import Guard
     from node.service.health import Health
     from node.service.inventory import Inventory
     from node.service.publisher import Publisher
@@ -61,6 +64,7 @@ class Desk:
         inventory: Inventory,
         conductor: Conductor,
         broker: Broker,
+        guard: Guard,
         publisher: Publisher,
         board: Board,
         health: Health,
@@ -71,6 +75,7 @@ class Desk:
         self._inventory = inventory
         self._conductor = conductor
         self._broker = broker
+        self._guard = guard
         self._publisher = publisher
         self._board = board
         self._health = health
@@ -88,17 +93,21 @@ class Desk:
         idle = self._conductor.session is None and self._ending_by is None
         return IDLE_TICK_S if idle else TICK_S
 
-    def handle(self, item: WorkerItem | BrokerItem) -> None:
+    def handle(self, item: WorkerItem | BrokerItem) -> None:  # noqa: C901  # a table of items
         """Take one item of the inbox to where it belongs."""
         match item:
             case Message():
                 self._requests.take(item)
             case Acknowledged() | Connected() | Disconnected():
                 self._publisher.handle(item)
+                if isinstance(item, Disconnected) and item.taken_over:
+                    self._give_way()
             case Transcribed() | MicsOpened() | MicsRefused() | Flushed() | UtteranceFailed():
                 self._on_session(item)
-            case MicLost() | MicBack() | Levels():
+            case MicLost() | MicBack() | Levels() | SpeechDropped():
                 self._on_mic(item)
+            case DiskFailed(reason):
+                self._guard.disk_failed(reason)
             case ModelReady() | ModelUnavailable():
                 self._on_model(item)
             case ReloadRequested():
@@ -115,13 +124,18 @@ class Desk:
             if (final := self._conductor.tick(now)) is not None:
                 self._board.last(final)
                 self._publisher.pump()
-        except StoreError as error:
-            self._publisher.event("disk_failed", str(error))
+        except StoreError as error:  # tried again at the next tick
+            self._guard.disk_failed(str(error))
         self._board.session()
         self._board.mics()
         self._board.live(now)
+        self._guard.watch_disk(now)
+        if (stalled := self._guard.stalled(now, online=self._online)) is not None:
+            log.critical("%s; ending, to be restarted and resumed", stalled)
+            self.exit_status = EXIT_FAILED
         if self._online:
-            self._tick_online(now)
+            self._publisher.pump()
+            self._tick_health(now)
         if self._ending_by is not None:
             self._check_end(now)
 
@@ -133,13 +147,10 @@ class Desk:
                 self._inventory.refresh(self._roster)
             self._cards = cards
 
-    def _tick_online(self, now: float) -> None:
+    def _tick_health(self, now: float) -> None:
         if now >= self._health_at:
             self._health_at = now + HEALTH_EVERY_S
             self._board.health(self._health.record())
-        if not self._broker.alive():
-            log.critical("the MQTT network thread has ended: this is a bug")
-            self.exit_status = EXIT_FAILED
 
     def _on_session(
         self, item: Transcribed | MicsOpened | MicsRefused | Flushed | UtteranceFailed
@@ -160,8 +171,10 @@ class Desk:
             case UtteranceFailed(_, message):
                 self._publisher.event("transcription_failed", message)
 
-    def _on_mic(self, item: MicLost | MicBack | Levels) -> None:
+    def _on_mic(self, item: MicLost | MicBack | Levels | SpeechDropped) -> None:
         match item:
+            case SpeechDropped(mic_or_none, reason):
+                self._publisher.event("speech_dropped", reason, mic_or_none)
             case MicLost(mic, reason):
                 self._roster.set_connected(mic, connected=False)
                 self._publisher.event("mic_lost", f"{mic}: {reason}", mic)
@@ -192,6 +205,14 @@ class Desk:
         if not self._online:
             self._online = True
             self._broker.start()
+
+    def _give_way(self) -> None:
+        """Two nodes under one id would throw each other out for ever: the older one ends."""
+        log.critical(
+            "another node has connected under this node's id; give each its own node.id."
+            " This one ends: what it has heard is kept, and is transcribed at its next start"
+        )
+        self.exit_status = EXIT_CONFIG
 
     def _end(self) -> None:
         """Asked to stop: end a running session, let it drain within its bound. Twice: at once."""

@@ -101,6 +101,21 @@ class UtteranceFailed:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class DiskFailed:
+    """The disk refuses; what it should keep waits in memory and is tried again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechDropped:
+    """Speech could not be kept; `mic` is None where it was no longer of one mic."""
+
+    mic: str | None
+    reason: str
+
+
 WorkerItem = (
     StopRequested
     | ReloadRequested
@@ -115,4 +130,6 @@ WorkerItem = (
     | Flushed
     | Transcribed
     | UtteranceFailed
+    | DiskFailed
+    | SpeechDropped
 )

@@ -11,13 +11,13 @@ import os
 import queue
 import selectors
 import time
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from node.adapters.vad import Silero
 from node.core.model import SAMPLE_RATE
 from node.core.track import Track
+from node.service import orders
 from node.service.items import Flushed, Levels, MicBack, MicLost, MicsOpened, MicsRefused
 from node.service.microphone import Microphone, Seat, Setting
 from node.service.worker import Worker
@@ -25,10 +25,10 @@ from node.service.worker import Worker
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from node.adapters.store import Utterances
     from node.core.segmenter import Endpointing
     from node.service.inventory import Inventory
     from node.service.items import WorkerItem
+    from node.service.spool import Spool
 
 log = logging.getLogger(__name__)
 
@@ -45,34 +45,10 @@ LEVELS_EVERY_S = 5.0
 STEP_S = 0.25
 """How often stalls, retries and levels are looked at while mics are open."""
 
+IDLE_STEP_S = 5.0
+"""The same without mics: often enough for the watchdog."""
 
-@dataclass(frozen=True, slots=True)
-class _Begin:
-    session_id: str
-    zero: float
-    seats: dict[str, Seat]
-    patient: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Go:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class _Seat:
-    mic: str
-    seat: Seat
-
-
-@dataclass(frozen=True, slots=True)
-class _End:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class _Quit:
-    pass
+SPOOL_RETRY_S = 1.0
 
 
 class _Phase(Enum):
@@ -82,9 +58,6 @@ class _Phase(Enum):
     RECORDING = auto()
 
 
-_Command = _Begin | _Go | _Seat | _End | _Quit
-
-
 class Listener:
     """Captures all mics of a session at once. Public methods are for the main thread."""
 
@@ -92,17 +65,15 @@ class Listener:
         self,
         *,
         inventory: Inventory,
-        utterances: Utterances,
+        spool: Spool,
         endpointing: Endpointing,
-        captured: Callable[[], None],
         post: Callable[[WorkerItem], None],
     ) -> None:
         self._inventory = inventory
-        self._utterances = utterances
+        self._spool = spool
         self._endpointing = endpointing
-        self._captured = captured
         self._post = post
-        self._commands: queue.SimpleQueue[_Command] = queue.SimpleQueue()
+        self._commands: queue.SimpleQueue[orders.Command] = queue.SimpleQueue()
         self._wake_out, self._wake_in = -1, -1
         self._worker = Worker("listener", self._run, post)
         self._silero: Silero | None = None
@@ -112,12 +83,15 @@ class Listener:
         self._phase = _Phase.IDLE
         self._open_by = 0.0
         self._levels_at = 0.0
+        self._retry_at = 0.0
+        self.beat = 0.0  # when the thread last went round; read by the watchdog
 
     def configure(self, endpointing: Endpointing) -> None:
         """Use another endpointing, from the next session on."""
         self._endpointing = endpointing
 
     def start(self) -> None:
+        self.beat = time.monotonic()
         self._wake_out, self._wake_in = os.pipe()
         os.set_blocking(self._wake_out, False)
         os.set_blocking(self._wake_in, False)
@@ -125,7 +99,7 @@ class Listener:
 
     def stop(self, timeout_s: float) -> bool:
         """End the thread and every capture process; says whether it has ended in time."""
-        self._command(_Quit())
+        self._command(orders.Quit())
         return self._worker.join(timeout_s)
 
     def begin(
@@ -136,21 +110,21 @@ class Listener:
         Answered by `MicsOpened` or `MicsRefused`; a `patient` beginning is never refused: mics
         that are away are waited for, as in mid-session.
         """
-        self._command(_Begin(session_id, zero, seats, patient))
+        self._command(orders.Begin(session_id, zero, seats, patient))
 
     def go(self) -> None:
         """The session exists: record from the first sample held."""
-        self._command(_Go())
+        self._command(orders.Go())
 
     def seat(self, mic: str, seat: Seat) -> None:
         """Change who sits at a mic, from this instant; a mic that is not open yet joins."""
-        self._command(_Seat(mic, seat))
+        self._command(orders.Reseat(mic, seat))
 
     def end(self) -> None:
         """Close the mics; answered by `Flushed`."""
-        self._command(_End())
+        self._command(orders.End())
 
-    def _command(self, command: _Command) -> None:
+    def _command(self, command: orders.Command) -> None:
         self._commands.put(command)
         try:
             os.write(self._wake_in, b"\0")
@@ -174,7 +148,7 @@ class Listener:
             for microphone in self._mics.values():
                 if (descriptor := microphone.fileno()) is not None:
                     selector.register(descriptor, selectors.EVENT_READ, microphone)
-            for key, _ in selector.select(STEP_S if self._mics else None):
+            for key, _ in selector.select(STEP_S if self._mics else IDLE_STEP_S):
                 if isinstance(key.data, Microphone):
                     key.data.read()
                 else:
@@ -184,23 +158,21 @@ class Listener:
     def _obey(self) -> bool:
         while not self._commands.empty():
             match self._commands.get():
-                case _Begin() as begin:
+                case orders.Begin() as begin:
                     self._begin(begin)
-                case _Go():
+                case orders.Go():
                     self._go()
-                case _Seat(mic, seat):
+                case orders.Reseat(mic, seat):
                     self._seat(mic, seat)
-                case _End():
+                case orders.End():
                     self._end()
-                case _Quit():
+                case orders.Quit():
                     return False
         return True
 
-    def _begin(self, begin: _Begin) -> None:
+    def _begin(self, begin: orders.Begin) -> None:
         self._silero = self._silero or Silero()
-        self._setting = Setting(
-            begin.session_id, begin.zero, self._inventory, self._utterances, self._captured
-        )
+        self._setting = Setting(begin.session_id, begin.zero, self._inventory, self._spool)
         self._phase = _Phase.OPENING
         self._open_by = time.monotonic() + OPEN_TIMEOUT_S
         for mic, seat in begin.seats.items():
@@ -230,7 +202,8 @@ class Listener:
             self._mics[mic].open()
 
     def _end(self) -> None:
-        assert self._setting is not None
+        if self._setting is None:
+            return
         deadline = time.monotonic() + STOP_GRACE_S
         while (left := deadline - time.monotonic()) > 0 and self._drain(left):
             pass
@@ -255,7 +228,10 @@ class Listener:
         self._phase = _Phase.IDLE
 
     def _supervise(self) -> bool:
-        now = time.monotonic()
+        now = self.beat = time.monotonic()
+        if now >= self._retry_at:
+            self._retry_at = now + SPOOL_RETRY_S
+            self._spool.retry()
         for microphone in self._mics.values():
             microphone.check_stall(now)
             if microphone.retry_at is not None and now >= microphone.retry_at:

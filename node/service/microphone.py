@@ -17,14 +17,11 @@ from node.core.timeline import ANCHOR_S, StreamClock
 from node.errors import MicError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy.typing as npt
 
-    from node.adapters.store import Utterance, Utterances
-    from node.adapters.store.utterances import Recording
     from node.core.track import Track
     from node.service.inventory import Inventory
+    from node.service.spool import Spoken, Spool
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +48,7 @@ class Setting:
     session_id: str
     zero: float
     inventory: Inventory
-    utterances: Utterances
-    captured: Callable[[], None]
+    spool: Spool
 
 
 class Microphone:
@@ -73,7 +69,7 @@ class Microphone:
         self._clock: StreamClock | None = None
         self._held: list[tuple[npt.NDArray[np.int16], float]] = []
         self._going = False
-        self._current: tuple[Utterance, Recording] | None = None
+        self._spoken: Spoken | None = None
         self._heard_at = 0.0
         self._attempts = 0
         self.retry_at: float | None = None
@@ -215,25 +211,15 @@ class Microphone:
         for event in events:
             match event:
                 case Started(start):
-                    self._current = self._setting.utterances.open(
-                        self._setting.session_id,
-                        self.mic,
-                        self._seat.label,
-                        self._seat.language,
-                        start,
+                    seat = self._seat
+                    self._spoken = self._setting.spool.begin(
+                        self._setting.session_id, self.mic, seat.label, seat.language, start
                     )
-                case Audio(samples):
-                    assert self._current is not None
-                    self._current[1].append(samples)
-                case Ended(end):
-                    self._end_utterance(end)
-
-    def _end_utterance(self, end: int) -> None:
-        assert self._current is not None
-        (utterance, recording), self._current = self._current, None
-        recording.finish(end - utterance.start)
-        self._setting.utterances.captured(utterance, end)
-        self._setting.captured()
+                case Audio(samples) if self._spoken is not None:
+                    self._setting.spool.append(self._spoken, samples)
+                case Ended(end) if self._spoken is not None:
+                    self._setting.spool.end(self._spoken, end)
+                    self._spoken = None
 
 
 def _resampler(rate: int) -> soxr.ResampleStream:

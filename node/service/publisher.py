@@ -14,14 +14,11 @@ from node.core.model import iso
 
 if TYPE_CHECKING:
     from node.adapters.broker import Broker
-    from node.adapters.store import Outbox, OutboxMessage
     from node.core.payloads import EventPayload
     from node.core.topics import Topics
+    from node.service.courier import Courier
 
 log = logging.getLogger(__name__)
-
-WINDOW = 10
-"""Outbox messages sent and not yet acknowledged: far below what brokers queue a subscriber."""
 
 MAX_DEFERRED = 64
 """Answers and events kept while the broker is away; older ones are dropped and counted."""
@@ -42,16 +39,14 @@ class _Passing:
 class Publisher:
     """Owned by the main thread."""
 
-    def __init__(self, broker: Broker, topics: Topics, outbox: Outbox) -> None:
+    def __init__(self, broker: Broker, topics: Topics, courier: Courier) -> None:
         self._broker = broker
         self._topics = topics
-        self._outbox = outbox
+        self._courier = courier
         self._states: dict[str, tuple[bytes, int | None]] = {}
         self._deferred: deque[_Passing] = deque(maxlen=MAX_DEFERRED)
-        self._in_flight: dict[int, OutboxMessage] = {}
-        self._sent = 0
-        self._late_until = 0
         self._max_packet: int | None = None
+        self._last_reason = ""
         self.connected = False
         self.connections = 0
         self.dropped = 0
@@ -64,7 +59,8 @@ class Publisher:
             case Disconnected():
                 self._on_disconnected(item)
             case Acknowledged():
-                self._on_acknowledged(item)
+                if (problem := self._courier.on_acknowledged(item)) is not None:
+                    self.event("message_refused", problem)
 
     def _on_connected(self, item: Connected) -> None:
         """Say who is there and how things stand, then go on with the outbox."""
@@ -72,29 +68,20 @@ class Publisher:
         self.connected = True
         self.connections += 1
         self._max_packet = item.max_packet
-        self._in_flight.clear()
-        self._sent = 0
-        self._late_until = self._outbox.newest()
         self._broker.subscribe(self._topics.subscriptions)
         self._broker.publish(self._topics.status, b"online", retain=True)
         for topic in self._states:
             self._publish_state(topic)
         while self._deferred:
             self._pass(self._deferred.popleft())
-        self.pump()
+        self._courier.on_connected(item.max_packet)
 
     def _on_disconnected(self, item: Disconnected) -> None:
-        log.warning("broker: %s; what is to be sent waits on the disk", item.reason)
+        if self.connected or item.reason != self._last_reason:
+            log.warning("broker: %s; what is to be sent waits on the disk", item.reason)
+        self._last_reason = item.reason
         self.connected = False
-        self._in_flight.clear()
-
-    def _on_acknowledged(self, item: Acknowledged) -> None:
-        message = self._in_flight.pop(item.mid, None)
-        if message is not None:
-            if item.refused:
-                log.error("the broker refuses %s: %s", message.topic, item.refused)
-            self._outbox.done(message.id)
-            self.pump()
+        self._courier.on_disconnected()
 
     def state(self, topic: str, payload: Any, *, expiry_s: int | None = None) -> None:
         """Publish a retained state where it has changed; again after every reconnect."""
@@ -131,28 +118,13 @@ class Publisher:
         return self._max_packet is None or len(_encode(payload)) + HEADER_BYTES <= self._max_packet
 
     def pump(self) -> None:
-        """Send from the outbox until the window is full."""
-        if not self.connected:
-            return
-        for message in self._outbox.after(self._sent, WINDOW - len(self._in_flight)):
-            mid = self._broker.publish(message.topic, self._stamped(message))
-            if mid is None:
-                return
-            self._in_flight[mid] = message
-            self._sent = message.id
+        """Send from the outbox what the window allows; say what cannot be sent at all."""
+        for problem in self._courier.pump():
+            self.event("message_refused", problem)
 
     def drained(self) -> bool:
-        """Whether the broker has everything."""
-        return not self._in_flight and len(self._outbox) == 0
-
-    def _stamped(self, message: OutboxMessage) -> bytes:
-        """A message that was ready before this connection stood is marked as replayed."""
-        if message.id > self._late_until:
-            return message.payload.encode()
-        body = json.loads(message.payload)
-        if "replayed" in body:
-            body["replayed"] = True
-        return _encode(body)
+        """Whether the broker has everything from the outbox."""
+        return self._courier.drained()
 
     def _publish_state(self, topic: str) -> None:
         body, expiry_s = self._states[topic]

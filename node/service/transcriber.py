@@ -10,8 +10,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from node.core.model import SAMPLE_RATE, Heard, Segment, at_sample
-from node.errors import ModelError
-from node.service.items import ModelReady, ModelUnavailable, Transcribed, UtteranceFailed
+from node.errors import ModelError, StoreError
+from node.service.items import (
+    DiskFailed,
+    ModelReady,
+    ModelUnavailable,
+    Transcribed,
+    UtteranceFailed,
+)
 from node.service.worker import Worker
 
 if TYPE_CHECKING:
@@ -29,6 +35,15 @@ MODEL_RETRY_S = 30.0
 
 MAX_ATTEMPTS = 2
 """An utterance the engine fails on is tried once more, then set aside."""
+
+DISK_RETRY_S = 1.0
+
+DEADLINE_S = 60.0
+DEADLINE_RTF = 20.0
+"""An utterance may take a minute and twenty times its length; after that the engine hangs.
+
+Whisper base needs 2.5 s a window on a Raspberry Pi 5; this leaves room for `large` on a Pi 4.
+"""
 
 RTF_MEMORY = 0.9
 """Weight of the past in the running real-time factor: about the last ten utterances count."""
@@ -54,6 +69,7 @@ class Transcriber:
         self._wake = threading.Event()
         self._quit = threading.Event()
         self._worker = Worker("transcriber", self._run, post)
+        self._deadline: float | None = None
         self.rtf: float | None = None
         self.lag_s = 0.0
 
@@ -73,6 +89,12 @@ class Transcriber:
         self._wake.set()
         return self._worker.join(timeout_s)
 
+    @property
+    def overdue_s(self) -> float:
+        """Seconds by which the utterance at hand has passed its deadline; 0 where all is well."""
+        deadline = self._deadline
+        return 0.0 if deadline is None else max(0.0, time.monotonic() - deadline)
+
     # The transcriber thread runs everything below.
 
     def _run(self) -> None:
@@ -80,11 +102,16 @@ class Transcriber:
             return
         while not self._quit.is_set():
             self._wake.clear()
-            utterance = self._utterances.next()
-            if utterance is None:
-                self._wake.wait()
-            else:
-                self._attempt(utterance)
+            try:
+                utterance = self._utterances.next()
+                if utterance is None:
+                    self._wake.wait()
+                else:
+                    self._attempt(utterance)
+            except StoreError as error:
+                # Nothing is lost: the audio stays until its segment is committed.
+                self._post(DiskFailed(str(error)))
+                self._quit.wait(DISK_RETRY_S)
 
     def _load(self) -> bool:
         """Load the model, however long it takes to be there. Gives False when told to quit."""
@@ -100,22 +127,29 @@ class Transcriber:
         return False
 
     def _attempt(self, utterance: Utterance) -> None:
+        if not self._utterances.attempt(utterance):
+            self._give_up(utterance, "the process has died of it again and again")
+            return
+        audio = self._utterances.audio(utterance)
+        began = time.monotonic()
+        self._deadline = began + DEADLINE_S + DEADLINE_RTF * utterance.duration_s
         try:
-            began = time.monotonic()
-            heard = self._engine.transcribe(self._utterances.audio(utterance), utterance.language)
+            heard = self._engine.transcribe(audio, utterance.language)
         except Exception as error:
             log.exception("transcribing %s failed", utterance.id)
-            self._failed(utterance, error)
+            if utterance.attempts + 1 < MAX_ATTEMPTS:
+                self._utterances.retry(utterance)
+            else:
+                self._give_up(utterance, repr(error))
             return
+        finally:
+            self._deadline = None
         self._measure(utterance, time.monotonic() - began)
         self._finish(utterance, heard)
 
-    def _failed(self, utterance: Utterance, error: Exception) -> None:
-        if utterance.attempts + 1 < MAX_ATTEMPTS:
-            self._utterances.retry(utterance)
-            return
-        kept = self._utterances.fail(utterance, repr(error))
-        message = f"{utterance.mic}: an utterance could not be transcribed ({error}); see {kept}"
+    def _give_up(self, utterance: Utterance, reason: str) -> None:
+        kept = self._utterances.fail(utterance, reason)
+        message = f"{utterance.mic}: an utterance could not be transcribed ({reason}); see {kept}"
         self._post(UtteranceFailed(utterance.session_id, message))
 
     def _finish(self, utterance: Utterance, heard: Heard) -> None:

@@ -121,6 +121,7 @@ class Room:
 
     def ask(self, verb: str, timeout: float = SESSION_TIMEOUT_S, **request: Any) -> dict[str, Any]:
         """The whole answer to a request."""
+        assert self.node.program.process.poll() is None, self.node.program.output()
         return self.watcher.request(TOPIC, verb, request, timeout)
 
     def do(self, verb: str, timeout: float = SESSION_TIMEOUT_S, **request: Any) -> dict[str, Any]:

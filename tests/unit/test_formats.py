@@ -134,7 +134,7 @@ def test_cues_stay_apart_whatever_is_said(spoken: list[Segment]) -> None:
     assert to_vtt(talk).count("-->") == len(spoken)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(segments())
 def test_a_segment_survives_the_store(spoken: Segment) -> None:
     assert segment_from_json(segment_to_json(spoken)) == spoken

@@ -45,7 +45,7 @@ def test_no_bytes_get_past_requesterror(verb: str, payload: bytes) -> None:
     take(verb, b'{"transaction": "' + payload + b'"}')
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.sampled_from(sorted(REQUESTS)), st.dictionaries(fields, json_values, max_size=4))
 def test_no_json_gets_past_requesterror(verb: str, body: dict[str, Any]) -> None:
     take(verb, json.dumps(body).encode())

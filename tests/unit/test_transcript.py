@@ -58,7 +58,7 @@ def test_merge_leaves_out_what_was_said_into_another_mic() -> None:
     assert merge([own, heard]) == (own,)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(segments(), max_size=8, unique_by=lambda s: s.seq), st.randoms())
 def test_merge_does_not_depend_on_the_order_of_arrival(
     spoken: list[Segment], chance: random.Random

@@ -9,34 +9,58 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from node.adapters.store.audio import AudioFolder, Recording, Utterance
+from node.adapters.store.ballast import Ballast
 from node.adapters.store.database import Database
 from node.adapters.store.outbox import Outbox, OutboxMessage
 from node.adapters.store.sessions import Sessions
-from node.adapters.store.utterances import Recording, Utterance, Utterances
+from node.adapters.store.utterances import Utterances
+from node.errors import StoreError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Outbox", "OutboxMessage", "Recording", "Sessions", "Store", "Utterance", "Utterances"]
+__all__ = [
+    "DATABASE",
+    "AudioFolder",
+    "Outbox",
+    "OutboxMessage",
+    "Recording",
+    "Sessions",
+    "Store",
+    "Utterance",
+    "Utterances",
+]
+
+DATABASE = "scribe.db"
 
 
 class Store:
     """The storage folder. Its parts may be used from any thread once it is open."""
 
     def __init__(self, folder: Path, *, keep_audio: bool) -> None:
-        self._database = Database(folder / "scribe.db")
+        self._folder = folder
+        self._database = Database(folder / DATABASE)
+        self.ballast = Ballast(folder / "ballast")
+        self.audio = AudioFolder(folder, keep=keep_audio)
         self.outbox = Outbox(self._database)
         self.sessions = Sessions(self._database)
-        self.utterances = Utterances(self._database, folder, keep_audio=keep_audio)
+        self.utterances = Utterances(self._database, self.audio)
 
-    def open(self) -> None:
-        """Open the database and make the folders.
+    def open(self) -> str | None:
+        """Open the database and make the folders; says what was found to be damaged.
 
         Raises:
             StoreError: the folder cannot be used.
         """
-        self._database.open()
-        self.utterances.prepare()
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.audio.prepare()
+        except OSError as error:
+            raise StoreError(f"storage.path: {self._folder} cannot be used: {error}") from error
+        damage = self._database.open()
+        self.ballast.load()
+        return damage
 
     def close(self) -> None:
         self._database.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from node.errors import StoreError
@@ -50,7 +51,8 @@ CREATE TABLE segment (
 );
 CREATE TABLE outbox (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
-    session_id TEXT NOT NULL, topic TEXT NOT NULL, payload TEXT NOT NULL
+    session_id TEXT NOT NULL, topic TEXT NOT NULL, payload TEXT NOT NULL,
+    refused TEXT                -- why the broker will never take it
 );
 """
 
@@ -58,7 +60,8 @@ CREATE TABLE outbox (
 class Database:
     """One connection shared by the node's threads; a lock makes every transaction one of its own.
 
-    WAL with `synchronous=FULL`: what a commit has returned from survives a power cut.
+    WAL: every commit survives the process. A commit asked to be durable is synced and survives a
+    power cut too, with all that were made before it; the others may be undone by one.
     """
 
     def __init__(self, path: Path) -> None:
@@ -66,34 +69,44 @@ class Database:
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
 
-    def open(self) -> None:
+    def open(self) -> str | None:
         """Open the file, making it where there is none.
+
+        Returns:
+            What was found to be damaged and set aside, in a sentence; None where all is well.
 
         Raises:
             StoreError: it cannot be opened, or was written by a newer version.
         """
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            connection = sqlite3.connect(
-                self._path, check_same_thread=False, isolation_level=None, timeout=10
-            )
-            connection.row_factory = sqlite3.Row
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
-                connection.executescript(
-                    f"BEGIN; {SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
-                )
+            try:
+                self._connection = _connect(self._path)
+            except sqlite3.OperationalError:
+                raise  # the disk's fault or a lock's: the file itself may be sound
+            except sqlite3.DatabaseError as error:
+                aside = _set_aside(self._path)
+                self._connection = _connect(self._path)
+                return f"the database was damaged ({error}); it is kept as {aside}, a new one begun"
         except (sqlite3.Error, OSError) as error:
             raise StoreError(f"storage.path: {self._path} cannot be opened: {error}") from error
-        if version > SCHEMA_VERSION:
-            connection.close()
-            raise StoreError(
-                f"storage.path: {self._path} was written by a newer version of Scribe Node;"
-                " install that version, or give another folder"
-            )
-        self._connection = connection
+        return None
+
+    def look(self) -> None:
+        """Open the file of a node that may be running, to read from; changes nothing.
+
+        Raises:
+            StoreError: it cannot be opened, or is damaged.
+        """
+        try:
+            connection = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)
+            self._connection = connection
+            connection.row_factory = sqlite3.Row
+            (sound,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path} cannot be read: {error}") from error
+        if sound != "ok":
+            raise StoreError(f"{self._path} is damaged ({sound}); the next start sets it aside")
 
     def close(self) -> None:
         with self._lock:
@@ -102,8 +115,8 @@ class Database:
                 self._connection = None
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: all of it is on the disk when the block is left, or none of it.
+    def transaction(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """A transaction: all of it is kept when the block is left, or none of it.
 
         Raises:
             StoreError: the disk or the file refuses.
@@ -111,24 +124,64 @@ class Database:
         with self._lock:
             assert self._connection is not None, "the database is not open"
             try:
+                self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
                 self._connection.execute("BEGIN IMMEDIATE")
                 try:
                     yield self._connection
+                    self._connection.execute("COMMIT")
                 except BaseException:
-                    self._connection.execute("ROLLBACK")
+                    if self._connection.in_transaction:
+                        self._connection.execute("ROLLBACK")
                     raise
-                self._connection.execute("COMMIT")
             except sqlite3.Error as error:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
                 raise StoreError(f"{self._path}: {error}") from error
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """The connection, to read from."""
+        """The connection, to read from.
+
+        Raises:
+            StoreError: the disk or the file refuses.
+        """
         with self._lock:
             assert self._connection is not None, "the database is not open"
             try:
                 yield self._connection
             except sqlite3.Error as error:
                 raise StoreError(f"{self._path}: {error}") from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open a sound database of this version, or raise sqlite3.DatabaseError."""
+    connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
+    try:
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA journal_mode=WAL")
+        (sound,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if sound != "ok":
+            raise sqlite3.DatabaseError(sound)
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > SCHEMA_VERSION:
+            raise StoreError(
+                f"storage.path: {path} was written by a newer version of Scribe Node; install that"
+                " version, or give another folder"
+            )
+        if version == 0:
+            connection.executescript(
+                f"BEGIN; {SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
+            )
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _set_aside(path: Path) -> Path:
+    """Rename a damaged database with its companions; gives its new name."""
+    aside = path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S}")
+    path.replace(aside)
+    for suffix in ("-wal", "-shm"):
+        companion = path.with_name(path.name + suffix)
+        if companion.exists():
+            companion.replace(aside.with_name(aside.name + suffix))
+    return aside

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from node.adapters.store.database import Database
 
 
@@ -23,18 +25,24 @@ class Outbox:
         self._database = database
 
     def after(self, last: int, limit: int) -> list[OutboxMessage]:
-        """The next messages behind message `last`."""
+        """The next messages behind message `last`; those set aside are passed over."""
         with self._database.reading() as db:
             rows = db.execute(
-                "SELECT id, topic, payload FROM outbox WHERE id > ? ORDER BY id LIMIT ?",
+                "SELECT id, topic, payload FROM outbox WHERE id > ? AND refused IS NULL"
+                " ORDER BY id LIMIT ?",
                 (last, limit),
             ).fetchall()
         return [OutboxMessage(*row) for row in rows]
 
-    def done(self, message: int) -> None:
-        """The broker has it."""
+    def done(self, messages: Iterable[int]) -> None:
+        """The broker has them."""
         with self._database.transaction() as db:
-            db.execute("DELETE FROM outbox WHERE id=?", (message,))
+            db.executemany("DELETE FROM outbox WHERE id=?", [(number,) for number in messages])
+
+    def set_aside(self, message: int, reason: str) -> None:
+        """The broker will never take it: keep it, with the reason, out of the others' way."""
+        with self._database.transaction() as db:
+            db.execute("UPDATE outbox SET refused=? WHERE id=?", (reason, message))
 
     def newest(self) -> int:
         """Id of the youngest message ever put in; 0 where there was none."""
@@ -44,4 +52,6 @@ class Outbox:
 
     def __len__(self) -> int:
         with self._database.reading() as db:
-            return int(db.execute("SELECT count(*) FROM outbox").fetchone()[0])
+            return int(
+                db.execute("SELECT count(*) FROM outbox WHERE refused IS NULL").fetchone()[0]
+            )

@@ -23,7 +23,7 @@ class Sessions:
 
     def begin(self, session: Session, zero: float) -> None:
         """Record that a session is running; `zero` is sample 0 on the monotonic clock."""
-        with self._database.transaction() as db:
+        with self._database.transaction(durable=True) as db:
             db.execute(
                 "INSERT INTO session (id, started_at, zero, title, language, speakers, files,"
                 " state) VALUES (?, ?, ?, ?, ?, ?, '{}', 'recording')",
@@ -53,13 +53,18 @@ class Sessions:
                 (iso(session.ended_at), session.id),
             )
 
-    def finish(self, session: Session, messages: Iterable[tuple[str, str]]) -> None:
-        """The files are written: note them, and put the last messages into the outbox with that."""
-        with self._database.transaction() as db:
+    def plan_files(self, session: Session) -> None:
+        """Note where the session's files are about to be written."""
+        with self._database.transaction(durable=True) as db:
             db.execute(
-                "UPDATE session SET state='done', files=? WHERE id=?",
+                "UPDATE session SET files=? WHERE id=?",
                 (json.dumps(session.files, ensure_ascii=False), session.id),
             )
+
+    def finish(self, session: Session, messages: Iterable[tuple[str, str]]) -> None:
+        """The files are written: the session is done, and its last messages wait in the outbox."""
+        with self._database.transaction(durable=True) as db:
+            db.execute("UPDATE session SET state='done' WHERE id=?", (session.id,))
             db.executemany(
                 "INSERT INTO outbox (session_id, topic, payload) VALUES (?, ?, ?)",
                 [(session.id, topic, payload) for topic, payload in messages],
@@ -67,7 +72,7 @@ class Sessions:
 
     def delete(self, session_id: str) -> None:
         """Forget a session: its row, its segments, its utterances, its unsent messages."""
-        with self._database.transaction() as db:
+        with self._database.transaction(durable=True) as db:
             for table in ("segment", "utterance", "outbox"):
                 db.execute(f"DELETE FROM {table} WHERE session_id=?", (session_id,))  # noqa: S608
             db.execute("DELETE FROM session WHERE id=?", (session_id,))
@@ -121,7 +126,7 @@ class Sessions:
 
     def remember_mics(self, mics: Iterable[tuple[MicInfo, Assignment]]) -> None:
         """Keep these mics with their speakers over restarts."""
-        with self._database.transaction() as db:
+        with self._database.transaction(durable=True) as db:
             db.executemany(
                 "INSERT OR REPLACE INTO mic (mic, info, speaker, language, enabled)"
                 " VALUES (?, ?, ?, ?, ?)",

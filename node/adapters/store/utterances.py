@@ -1,20 +1,16 @@
-"""Utterances on their way: audio files that grow while somebody speaks, and their rows.
+"""The way of each utterance: open while it is spoken, captured, then a segment, or given up.
 
-Audio is raw int16 at 16 kHz. It is written to the file several times a second and synced every
-two seconds, so that a killed process loses at most half a second of it and a power cut two.
+Commits that a power cut may undo are those that the audio files can make good (see `audio`); the
+one that stands between a segment and the end of its audio is synced.
 """
 
 from __future__ import annotations
 
-import os
-import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from node.adapters.store.audio import MAX_CRASHES, AudioFolder, Recording, Utterance
 from node.adapters.store.sessions import segment_to_json
-from node.core.model import SAMPLE_RATE, Segment
+from node.core.model import SAMPLE_RATE, Segment, iso, started_at_of
 from node.errors import StoreError
 
 if TYPE_CHECKING:
@@ -22,108 +18,37 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    import numpy as np
     import numpy.typing as npt
 
     from node.adapters.store.database import Database
 
-WRITE_BYTES = SAMPLE_RATE // 4 * 2
-"""Sound is handed to the kernel every quarter of a second: it then outlives the process."""
-
-SYNC_S = 1.5
-"""Sound is synced to the disk this often: with the write before it, 2 s are at risk at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class Utterance:
-    """A stretch of speech of one mic; `start` and `end` are samples of its session."""
-
-    session_id: str
-    number: int
-    mic: str
-    speaker: str
-    language: str | None
-    start: int
-    end: int
-    attempts: int = 0
-    recovered: bool = False
-
-    @property
-    def id(self) -> str:
-        return f"{self.session_id}/{self.mic}/{self.number}"
-
-    @property
-    def duration_s(self) -> float:
-        return (self.end - self.start) / SAMPLE_RATE
-
-
-class Recording:
-    """The audio file of an utterance being spoken. Owned by the listener thread."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._pending = bytearray()
-        self._synced_at = time.monotonic()
-        self._file = path.open("xb", buffering=0)
-
-    def append(self, samples: npt.NDArray[np.int16]) -> None:
-        self._pending += samples.astype("<i2", copy=False).tobytes()
-        if len(self._pending) >= WRITE_BYTES:
-            self._flush()
-            if time.monotonic() - self._synced_at >= SYNC_S:
-                os.fdatasync(self._file.fileno())
-                self._synced_at = time.monotonic()
-
-    def finish(self, samples: int) -> None:
-        """Keep the first `samples` samples; they are on the disk when this returns."""
-        self._flush()
-        self._file.truncate(samples * 2)
-        os.fsync(self._file.fileno())
-        self._file.close()
-
-    def _flush(self) -> None:
-        while self._pending:
-            written = self._file.write(self._pending)
-            del self._pending[:written]
+    Made = tuple[Segment, str, str]
 
 
 class Utterances:
-    """The way of each utterance: open, captured, then a segment (or failed)."""
+    """Rows and audio files together; any thread may use it."""
 
-    def __init__(self, database: Database, folder: Path, *, keep_audio: bool) -> None:
+    def __init__(self, database: Database, audio: AudioFolder) -> None:
         self._database = database
-        self._spool = folder / "spool"
-        self._kept = folder / "audio"
-        self._failed = folder / "failed"
-        self._keep_audio = keep_audio
-
-    def prepare(self) -> None:
-        """Make the folders.
-
-        Raises:
-            StoreError: the storage folder cannot be written.
-        """
-        try:
-            for folder in (self._spool, self._kept, self._failed):
-                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise StoreError(f"storage.path: {self._spool} cannot be made: {error}") from error
+        self._audio = audio
 
     def open(
         self, session_id: str, mic: str, speaker: str, language: str | None, start: int
     ) -> tuple[Utterance, Recording]:
-        """Somebody has begun to speak: a number, a row and a file for it."""
-        with self._database.transaction() as db:
-            number = db.execute(
-                "UPDATE session SET utterances = utterances + 1 WHERE id=? RETURNING utterances",
-                (session_id,),
-            ).fetchone()[0]
-            db.execute(
-                "INSERT INTO utterance (session_id, number, mic, speaker, language, start, state)"
-                " VALUES (?, ?, ?, ?, ?, ?, 'open')",
-                (session_id, number, mic, speaker, language, start),
-            )
-            utterance = Utterance(session_id, number, mic, speaker, language, start, start)
-            return utterance, Recording(self._audio(utterance))
+        """Somebody has begun to speak: a number, a row and a file for it.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        try:
+            with self._database.transaction() as db:
+                number = _next_number(db, session_id)
+                utterance = Utterance(session_id, number, mic, speaker, language, start, start)
+                _insert(db, utterance, "open")
+                return utterance, self._audio.record(utterance)
+        except OSError as error:
+            raise StoreError(f"{self._audio.spool}: {error}") from error
 
     def captured(self, utterance: Utterance, end: int) -> None:
         """It has been spoken and its audio is on the disk: it waits for the engine."""
@@ -138,17 +63,42 @@ class Utterances:
         with self._database.transaction() as db:
             for row in db.execute("SELECT * FROM utterance WHERE state='open'").fetchall():
                 utterance = _utterance(row)
-                audio = self._audio(utterance)
-                samples = audio.stat().st_size // 2 if audio.exists() else 0
                 db.execute(
                     "UPDATE utterance SET state='captured', end=? WHERE session_id=? AND number=?",
-                    (utterance.start + samples, utterance.session_id, utterance.number),
+                    (
+                        utterance.start + self._audio.samples(utterance),
+                        utterance.session_id,
+                        utterance.number,
+                    ),
                 )
+            self._adopt_strays(db)
             db.execute("UPDATE utterance SET recovered=1")
             db.execute("UPDATE session SET zero=NULL")
-            return int(
-                db.execute("SELECT count(*) FROM utterance WHERE state='captured'").fetchone()[0]
+            count = "SELECT count(*) FROM utterance WHERE state='captured'"
+            return int(db.execute(count).fetchone()[0])
+
+    def _adopt_strays(self, db: sqlite3.Connection) -> None:
+        """Give rows to sounds that have none, and an end to sounds that are segments already."""
+        for stray in self._audio.waiting():
+            key = (stray.session_id, stray.number)
+            if db.execute(
+                "SELECT 1 FROM utterance WHERE session_id=? AND number=? AND state='captured'", key
+            ).fetchone():
+                continue
+            if db.execute("SELECT 1 FROM segment WHERE id=?", (stray.id,)).fetchone():
+                self._audio.release(stray)
+                continue
+            db.execute(
+                "INSERT OR IGNORE INTO session (id, started_at, speakers, files, state)"
+                " VALUES (?, ?, '{}', '{}', 'recording')",
+                (stray.session_id, iso(started_at_of(stray.session_id))),
             )
+            db.execute(
+                "UPDATE session SET utterances = max(utterances, ?), state ="
+                " iif(state='done', 'stopping', state) WHERE id=?",
+                (stray.number, stray.session_id),
+            )
+            _insert(db, stray, "captured")
 
     def next(self) -> Utterance | None:
         """The utterance that has waited longest, by the time it was spoken."""
@@ -166,18 +116,17 @@ class Utterances:
             StoreError: the file is gone.
         """
         try:
-            raw = self._audio(utterance).read_bytes()
+            return self._audio.read(utterance)
         except OSError as error:
             raise StoreError(f"the audio of {utterance.id} cannot be read: {error}") from error
-        return np.frombuffer(raw[: len(raw) // 2 * 2], dtype="<i2").astype(np.int16)
 
     def backlog_s(self, session_id: str | None = None) -> float:
         """Seconds of speech that wait for the engine."""
         with self._database.reading() as db:
             samples = db.execute(
                 "SELECT sum(end - start) FROM utterance WHERE state='captured'"
-                " AND (? IS NULL OR session_id=?)",
-                (session_id, session_id),
+                " AND (?1 IS NULL OR session_id=?1)",
+                (session_id,),
             ).fetchone()[0]
         return (samples or 0) / SAMPLE_RATE
 
@@ -202,8 +151,18 @@ class Utterances:
             ).fetchone()
         return int(row[0] or 0)
 
+    def attempt(self, utterance: Utterance) -> bool:
+        """The engine begins on it; False where too many processes have died doing so."""
+        if self._audio.crashes(utterance) >= MAX_CRASHES:
+            return False
+        try:
+            self._audio.mark(utterance)
+        except OSError as error:  # a full disk must not keep the engine from emptying it
+            raise StoreError(f"{self._audio.spool}: {error}") from error
+        return True
+
     def transcribed(
-        self, utterance: Utterance, make: Callable[[int], tuple[Segment, str, str]] | None
+        self, utterance: Utterance, make: Callable[[int], Made] | None
     ) -> Segment | None:
         """Commit what the engine made of an utterance, with the message that publishes it.
 
@@ -211,40 +170,17 @@ class Utterances:
             utterance: the one that was transcribed.
             make: from its `seq` to its segment, topic and payload; None where nothing was said.
 
-        The audio goes only after the commit.
+        The audio goes only after the commit is on the disk.
         """
         segment = None
-        with self._database.transaction() as db:
+        with self._database.transaction(durable=True) as db:
             if make is not None:
-                segment = self._insert(db, utterance, make)
+                segment = _insert_segment(db, utterance, make)
             db.execute(
                 "DELETE FROM utterance WHERE session_id=? AND number=?",
                 (utterance.session_id, utterance.number),
             )
-        self._release(utterance)
-        return segment
-
-    def _insert(
-        self,
-        db: sqlite3.Connection,
-        utterance: Utterance,
-        make: Callable[[int], tuple[Segment, str, str]],
-    ) -> Segment | None:
-        row = db.execute(
-            "UPDATE session SET segments = segments + 1 WHERE id=? RETURNING segments",
-            (utterance.session_id,),
-        ).fetchone()
-        if row is None:  # deleted while the engine was at work
-            return None
-        segment, topic, payload = make(row[0])
-        db.execute(
-            "INSERT INTO segment (session_id, seq, id, body) VALUES (?, ?, ?, ?)",
-            (segment.session_id, segment.seq, segment.id, segment_to_json(segment)),
-        )
-        db.execute(
-            "INSERT INTO outbox (session_id, topic, payload) VALUES (?, ?, ?)",
-            (segment.session_id, topic, payload),
-        )
+        self._audio.release(utterance)
         return segment
 
     def retry(self, utterance: Utterance) -> None:
@@ -254,36 +190,63 @@ class Utterances:
                 "UPDATE utterance SET attempts = attempts + 1 WHERE session_id=? AND number=?",
                 (utterance.session_id, utterance.number),
             )
+        self._audio.unmark(utterance)
 
     def fail(self, utterance: Utterance, reason: str) -> Path:
         """Give an utterance up: its audio is kept under `failed/`, its row says why."""
-        kept = self._failed / self._audio(utterance).name
-        with self._database.transaction() as db:
+        kept = self._audio.give_up(utterance)
+        with self._database.transaction(durable=True) as db:
             db.execute(
                 "UPDATE utterance SET state='failed', reason=? WHERE session_id=? AND number=?",
                 (reason, utterance.session_id, utterance.number),
             )
-        if self._audio(utterance).exists():
-            self._audio(utterance).replace(kept)
         return kept
 
-    def forget_audio(self, session_id: str) -> None:
-        """Remove every audio file of a session."""
-        for folder in (self._spool, self._kept, self._failed):
-            for file in folder.glob(f"{session_id}.*.s16le"):
-                file.unlink(missing_ok=True)
 
-    def _release(self, utterance: Utterance) -> None:
-        audio = self._audio(utterance)
-        if self._keep_audio:
-            audio.replace(self._kept / audio.name)
-        else:
-            audio.unlink(missing_ok=True)
+def _next_number(db: sqlite3.Connection, session_id: str) -> int:
+    row = db.execute(
+        "UPDATE session SET utterances = utterances + 1 WHERE id=? RETURNING utterances",
+        (session_id,),
+    ).fetchone()
+    return int(row[0])
 
-    def _audio(self, utterance: Utterance) -> Path:
-        """Names come from our own ids and mic slugs, never from a payload."""
-        name = f"{utterance.session_id}.{utterance.number:05}.{utterance.mic}.s16le"
-        return self._spool / name
+
+def _insert(db: sqlite3.Connection, utterance: Utterance, state: str) -> None:
+    db.execute(
+        "INSERT INTO utterance (session_id, number, mic, speaker, language, start, end, state)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            utterance.session_id,
+            utterance.number,
+            utterance.mic,
+            utterance.speaker,
+            utterance.language,
+            utterance.start,
+            utterance.end,
+            state,
+        ),
+    )
+
+
+def _insert_segment(
+    db: sqlite3.Connection, utterance: Utterance, make: Callable[[int], Made]
+) -> Segment | None:
+    row = db.execute(
+        "UPDATE session SET segments = segments + 1 WHERE id=? RETURNING segments",
+        (utterance.session_id,),
+    ).fetchone()
+    if row is None:  # deleted while the engine was at work
+        return None
+    segment, topic, payload = make(row[0])
+    db.execute(
+        "INSERT INTO segment (session_id, seq, id, body) VALUES (?, ?, ?, ?)",
+        (segment.session_id, segment.seq, segment.id, segment_to_json(segment)),
+    )
+    db.execute(
+        "INSERT INTO outbox (session_id, topic, payload) VALUES (?, ?, ?)",
+        (segment.session_id, topic, payload),
+    )
+    return segment
 
 
 def _utterance(row: sqlite3.Row) -> Utterance:

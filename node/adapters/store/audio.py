@@ -1,0 +1,190 @@
+"""The audio of utterances that wait for the engine: raw int16 at 16 kHz, one file each.
+
+A file's name says all that its row does (session, number, first sample, mic), so that a sound
+whose row was lost with a power cut, or with a damaged database, still finds its place.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from node.core.messages import SESSION_ID
+from node.core.model import MIC_ID, SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+NAME = re.compile(rf"({SESSION_ID})\.(\d+)\.(\d+)\.({MIC_ID.pattern})\.s16le")
+
+WRITE_BYTES = SAMPLE_RATE // 8 * 2
+"""Sound is handed to the kernel every 125 ms: from then on it outlives the process."""
+
+SYNC_S = 1.5
+"""Sound is synced to the disk this often: with what is not yet written, 2 s are at risk at most."""
+
+MAX_CRASHES = 3
+"""An utterance at which the process has died so often is set aside: it may be the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """A stretch of speech of one mic; `start` and `end` are samples of its session."""
+
+    session_id: str
+    number: int
+    mic: str
+    speaker: str
+    language: str | None
+    start: int
+    end: int
+    attempts: int = 0
+    recovered: bool = False
+
+    @property
+    def id(self) -> str:
+        return f"{self.session_id}/{self.mic}/{self.number}"
+
+    @property
+    def duration_s(self) -> float:
+        return (self.end - self.start) / SAMPLE_RATE
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.session_id}.{self.number:05}.{self.start}.{self.mic}.s16le"
+
+
+class Recording:
+    """The audio file of an utterance being spoken. Owned by the listener thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._pending = bytearray()
+        self._synced_at = time.monotonic()
+        self._file = path.open("xb", buffering=0)
+
+    def append(self, samples: npt.NDArray[np.int16]) -> None:
+        """Add sound.
+
+        Raises:
+            OSError: the disk is full or gone; what it has not taken is kept, and tried again with
+                the next sound or at the end.
+        """
+        self._pending += samples.astype("<i2", copy=False).tobytes()
+        if len(self._pending) < WRITE_BYTES:
+            return
+        self._flush()
+        if time.monotonic() - self._synced_at >= SYNC_S:
+            os.fdatasync(self._file.fileno())
+            self._synced_at = time.monotonic()
+
+    def finish(self, samples: int) -> None:
+        """Keep the first `samples` samples; they are on the disk when this returns.
+
+        Raises:
+            OSError: the disk is full or gone.
+        """
+        self._flush()
+        self._file.truncate(samples * 2)
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def _flush(self) -> None:
+        while self._pending:
+            written = self._file.write(self._pending)
+            del self._pending[:written]
+
+
+class AudioFolder:
+    """`spool` holds what waits, `audio` what is kept on request, `failed` what was given up."""
+
+    def __init__(self, storage: Path, *, keep: bool) -> None:
+        self.spool = storage / "spool"
+        self._kept = storage / "audio"
+        self._failed = storage / "failed"
+        self._keep = keep
+
+    def prepare(self) -> None:
+        """Make the folders; OSError where that is refused."""
+        for folder in (self.spool, self._kept, self._failed):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def record(self, utterance: Utterance) -> Recording:
+        return Recording(self.spool / utterance.file_name)
+
+    def read(self, utterance: Utterance) -> npt.NDArray[np.int16]:
+        """Its samples; OSError where the file is gone."""
+        raw = (self.spool / utterance.file_name).read_bytes()
+        return np.frombuffer(raw[: len(raw) // 2 * 2], dtype="<i2").astype(np.int16)
+
+    def samples(self, utterance: Utterance) -> int:
+        path = self.spool / utterance.file_name
+        return path.stat().st_size // 2 if path.exists() else 0
+
+    def waiting(self) -> Iterator[Utterance]:
+        """What lies in the spool, as far as the names of its files say it."""
+        for path in sorted(self.spool.iterdir()):
+            if match := NAME.fullmatch(path.name):
+                session, number, start, mic = match.groups()
+                samples = path.stat().st_size // 2
+                end = int(start) + samples
+                yield Utterance(session, int(number), mic, mic, None, int(start), end)
+
+    def release(self, utterance: Utterance) -> None:
+        """It is transcribed: remove the sound, or keep it where that is asked for."""
+        self.unmark(utterance)
+        path = self.spool / utterance.file_name
+        if self._keep and path.exists():
+            path.replace(self._kept / path.name)
+        else:
+            path.unlink(missing_ok=True)
+
+    def give_up(self, utterance: Utterance) -> Path:
+        """Set the sound aside under `failed/`; gives where."""
+        self.unmark(utterance)
+        path, aside = self.spool / utterance.file_name, self._failed / utterance.file_name
+        if path.exists():
+            path.replace(aside)
+        return aside
+
+    def mark(self, utterance: Utterance) -> None:
+        """Note outside the database that the engine is at it: one byte more for each beginning.
+
+        Not synced: it is for a process that dies of the utterance, not for a power cut.
+        """
+        with self._mark(utterance).open("ab") as file:
+            file.write(b".")
+
+    def unmark(self, utterance: Utterance) -> None:
+        self._mark(utterance).unlink(missing_ok=True)
+
+    def crashes(self, utterance: Utterance) -> int:
+        """How often a process has died while the engine was at this utterance."""
+        mark = self._mark(utterance)
+        return mark.stat().st_size if mark.exists() else 0
+
+    def forget(self, session_id: str) -> None:
+        """Remove every sound of a session."""
+        for folder in (self.spool, self._kept, self._failed):
+            for file in folder.glob(f"{session_id}.*"):
+                file.unlink(missing_ok=True)
+
+    def spool_bytes(self) -> int:
+        return sum(path.stat().st_size for path in self.spool.iterdir())
+
+    def drop_oldest_kept(self) -> bool:
+        """Make room at the cost of sound that is transcribed already; False where there is none."""
+        oldest = min(self._kept.iterdir(), default=None)
+        if oldest is not None:
+            oldest.unlink(missing_ok=True)
+        return oldest is not None
+
+    def _mark(self, utterance: Utterance) -> Path:
+        return self.spool / f"{utterance.file_name}.tried"

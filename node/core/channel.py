@@ -1,0 +1,119 @@
+"""One microphone's way from placed sound to utterances, frame by frame on the common grid."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from node.core.model import TICK
+from node.core.segmenter import Audio, Ended, Endpointing, Event, Segmenter, Started
+
+if TYPE_CHECKING:
+    from node.core.segmenter import Samples
+    from node.core.track import VoiceDetector
+
+SILENCE_DBFS = -100.0
+"""Level of a microphone that has delivered nothing but zeros."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """512 samples, the tick of the grid that they fill, and the probability of speech (0-1)."""
+
+    tick: int
+    samples: Samples
+    voice: float
+
+
+class Channel:
+    """Cuts placed sound into frames, and judged frames into utterances.
+
+    Frames lie on the grid of ticks: where sound begins within one, zeros fill it up, and the
+    utterance that is made of it begins where the sound began.
+    """
+
+    def __init__(self, detector: VoiceDetector, endpointing: Endpointing, position: int) -> None:
+        self._detector = detector
+        self._segmenter = Segmenter(endpointing)
+        self._power = 0.0
+        self._measured = 0
+        self.frames: deque[Frame] = deque()
+        self._start(position)
+
+    @property
+    def next_tick(self) -> int:
+        """Tick of the frame that is being filled."""
+        return self._next
+
+    def take(self, samples: Samples) -> list[Frame]:
+        """Append int16 samples at 16 kHz; gives the frames they fill, which `frames` holds too."""
+        self.position += len(samples)
+        sound = np.concatenate([self._rest, samples])
+        whole = len(sound) // TICK * TICK
+        self._rest = sound[whole:]
+        filled = [self._frame(frame) for frame in sound[:whole].reshape(-1, TICK)]
+        self.frames.extend(filled)
+        return filled
+
+    def take_rest(self) -> list[Frame]:
+        """Fill up the last frame with silence."""
+        pad = -self.position % TICK
+        if not pad or not len(self._rest):
+            return []
+        end = self.position
+        filled = self.take(np.zeros(pad, np.int16))
+        self.position = end
+        return filled
+
+    def judge(self, probability: float) -> list[Event]:
+        """Send the oldest frame to endpointing, as speech with this probability."""
+        return self._placed(self._segmenter.feed(self.frames.popleft().samples, probability))
+
+    def flush(self) -> list[Event]:
+        """End what is open. All frames must have been judged, the rest among them."""
+        events = self._placed(self._segmenter.flush())
+        self._start(self.position)
+        return events
+
+    def jump(self, position: int) -> None:
+        """Go on elsewhere, as if nothing had been heard before."""
+        self._detector.reset()
+        self._start(position)
+
+    def level_dbfs(self) -> float:
+        """RMS level since the last call, in dB below full scale."""
+        mean = self._power / self._measured if self._measured else 0.0
+        self._power, self._measured = 0.0, 0
+        return round(10 * float(np.log10(mean)), 1) if mean > 0 else SILENCE_DBFS
+
+    def _start(self, position: int) -> None:
+        self.position = self._origin = position
+        self._rest: Samples = np.zeros(position % TICK, np.int16)
+        self._next = position // TICK
+        self._segmenter.jump(self._next * TICK)
+        self._surplus = 0
+
+    def _frame(self, samples: Samples) -> Frame:
+        wide = samples.astype(np.float32) / 32768
+        self._power += float(np.dot(wide, wide))
+        self._measured += TICK
+        self._next += 1
+        return Frame(self._next - 1, samples, self._detector(samples))
+
+    def _placed(self, events: list[Event]) -> list[Event]:
+        """Events without the zeros that stand before the beginning and after the end."""
+        return [self._place(event) for event in events]
+
+    def _place(self, event: Event) -> Event:
+        match event:
+            case Started(start):
+                self._surplus = max(0, self._origin - start)
+                return Started(start + self._surplus)
+            case Audio(samples):
+                surplus, self._surplus = self._surplus, 0
+                return Audio(samples[surplus:])
+            case Ended(end):
+                return replace(event, end=min(end, self.position))

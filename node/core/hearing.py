@@ -1,0 +1,145 @@
+"""What every microphone of a room heard lately, as band powers on one grid of 16 ms.
+
+Bands rather than whole levels, because two people who speak at once are loud in different bands
+most of the time: each microphone then still shows its own speaker.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from node.core.model import SAMPLE_RATE, TICK
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from node.core.segmenter import Samples
+
+    Floats = npt.NDArray[np.float32]
+
+HOP = TICK // 2
+"""Samples between energies (16 ms): half of their window, so that no sound falls between two."""
+
+HOPS = TICK // HOP
+
+BAND_EDGES_HZ = (200, 400, 630, 920, 1270, 1720, 2700, 4400, 7000)
+"""Every second to fourth edge of Zwicker's critical bands (1961), without the hum below 200 Hz."""
+
+BANDS = len(BAND_EDGES_HZ) - 1
+
+KEPT_TICKS = 1024
+"""Ticks kept (33 s): an utterance of at most 28 s is judged once more when it ends."""
+
+KEPT = KEPT_TICKS * HOPS
+
+NEVER = -(1 << 40)
+
+LEAST_POWER = 1e-10
+"""Power a band is taken to have at least: digital silence has no logarithm (-100 dBFS)."""
+
+FLOOR_SMOOTHING = 0.15
+"""Share of a new hop in the level whose minimum is the noise floor: about 0.1 s of memory."""
+
+FLOOR_RISE = 10 ** (1.5 * HOP / SAMPLE_RATE / 10)
+"""The floor rises by 1.5 dB a second, so that a sentence does not lift it noticeably."""
+
+
+class Hearing:
+    """Band powers, noise floors and speech probabilities of the last half minute.
+
+    Rows are microphones; `power` and `floor` have shape (microphones, hops, bands) and hold hop
+    `h` at index `h % KEPT`.
+    """
+
+    def __init__(self) -> None:
+        self.mics: list[str] = []
+        self.power: Floats = np.zeros((0, KEPT, BANDS), np.float32)
+        self.floor: Floats = np.zeros((0, KEPT, BANDS), np.float32)
+        self.voice: Floats = np.zeros((0, KEPT_TICKS), np.float32)
+        self._tick: npt.NDArray[np.int64] = np.zeros((0, KEPT_TICKS), np.int64)
+        self._last: Floats = np.zeros((0, HOP), np.float32)
+        self._smooth: Floats = np.zeros((0, BANDS), np.float32)
+        self._floor: Floats = np.zeros((0, BANDS), np.float32)
+
+    def add(self, mic: str) -> None:
+        """Make room for another microphone, which has heard nothing yet."""
+        self.mics.append(mic)
+        self.power = _with_row(self.power, LEAST_POWER)
+        self.floor = _with_row(self.floor, LEAST_POWER)
+        self.voice = _with_row(self.voice, 0)
+        self._tick = _with_row(self._tick, NEVER)
+        self._last = _with_row(self._last, 0)
+        self._smooth = _with_row(self._smooth, 0)
+        self._floor = _with_row(self._floor, 0)
+
+    def remove(self, mic: str) -> int:
+        """Forget a microphone; gives the row it had."""
+        row = self.mics.index(mic)
+        self.mics.remove(mic)
+        for name in ("power", "floor", "voice", "_tick", "_last", "_smooth", "_floor"):
+            setattr(self, name, np.delete(getattr(self, name), row, axis=0))
+        return row
+
+    def hear(self, tick: int, frames: dict[str, Samples], voices: dict[str, float]) -> None:
+        """Take the frames of 512 samples that microphones have for one tick."""
+        rows = [self.mics.index(mic) for mic in frames]
+        sound = np.stack([frames[mic] for mic in frames]).astype(np.float32) / 32768
+        powers = _band_powers(np.concatenate([self._last[rows], sound], axis=1))
+        self._last[rows] = sound[:, HOP:]
+        slot = tick % KEPT_TICKS
+        self.voice[rows, slot] = [voices[mic] for mic in frames]
+        self._tick[rows, slot] = tick
+        for hop in range(HOPS):
+            self._follow_floor(rows, powers[:, hop])
+            self.power[rows, slot * HOPS + hop] = powers[:, hop]
+            self.floor[rows, slot * HOPS + hop] = self._floor[rows]
+
+    def window(
+        self, first: int, count: int, lags: npt.NDArray[np.int64]
+    ) -> tuple[Floats, Floats, Floats]:
+        """Powers, floors (microphones, count, bands) and voice (microphones, count).
+
+        `first` counts hops; row m is read `lags[m]` hops later, and is silence where it has no
+        tick there.
+        """
+        hops = (first + np.arange(count))[None, :] + lags[:, None]
+        rows = np.arange(len(self.mics))[:, None]
+        heard = self._tick[rows, hops // HOPS % KEPT_TICKS] == hops // HOPS
+        power = np.where(heard[..., None], self.power[rows, hops % KEPT], LEAST_POWER)
+        voice = np.where(heard, self.voice[rows, hops // HOPS % KEPT_TICKS], 0)
+        return power, self.floor[rows, hops % KEPT], voice
+
+    def _follow_floor(self, rows: list[int], power: Floats) -> None:
+        fresh = self._smooth[rows] == 0
+        smooth = np.where(fresh, power, self._smooth[rows])
+        smooth = smooth + FLOOR_SMOOTHING * (power - smooth)
+        self._smooth[rows] = smooth
+        risen = np.where(fresh, power, self._floor[rows] * FLOOR_RISE)
+        self._floor[rows] = np.minimum(risen, smooth)
+
+
+def _with_row(array: npt.NDArray[np.generic], value: float) -> npt.NDArray[np.generic]:
+    return np.concatenate([array, np.full((1, *array.shape[1:]), value, array.dtype)])
+
+
+def _band_powers(sound: Floats) -> Floats:
+    """Band powers of each hop; sound (n, HOP + TICK) gives (n, HOPS, BANDS)."""
+    windows = np.stack([sound[:, hop * HOP : hop * HOP + TICK] for hop in range(HOPS)], axis=1)
+    spectrum = np.fft.rfft(windows * _WINDOW)
+    density = spectrum.real**2 + spectrum.imag**2
+    powers: Floats = (density @ _BANDS).astype(np.float32) + np.float32(LEAST_POWER)
+    return powers
+
+
+_WINDOW = (np.hanning(TICK) / TICK).astype(np.float32)
+_FREQUENCIES = np.fft.rfftfreq(TICK, 1 / SAMPLE_RATE)
+_BANDS = np.stack(
+    [
+        (low <= _FREQUENCIES) & (high > _FREQUENCIES)
+        for low, high in itertools.pairwise(BAND_EDGES_HZ)
+    ],
+    axis=1,
+).astype(np.float32)

@@ -1,0 +1,190 @@
+"""All microphones of one room, tick by tick: voice activity, ownership, endpointing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from node.core.channel import Channel, Frame
+from node.core.model import SAMPLE_RATE, TICK
+from node.core.ownership import OWNED, Ownership
+from node.core.segmenter import Ended, Endpointing, Event, Started
+from node.core.track import LONGEST_FILL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from node.core.segmenter import Samples
+    from node.core.track import VoiceDetector
+
+Mode = Literal["drop", "tag", "off"]
+
+PATIENCE = 10
+"""Ticks (0.32 s) of sound for which a microphone that falls behind is waited for."""
+
+LEARN_AT_ONCE = 64
+"""Ticks learnt from at most when much sound comes at once after a gap of all microphones."""
+
+Heard = list[tuple[str, Event]]
+"""What has become certain, each event with its microphone."""
+
+
+class Room:
+    """Turns the sound of several microphones into utterances. Owned by the thread that feeds it.
+
+    A tick of one microphone is judged when the others have delivered theirs. One that is late
+    beyond 0.32 s holds up nobody, and nothing of it is lost: its ticks are judged when they come,
+    against what the others had at that time. One that is flushed is not waited for until it is
+    fed again.
+
+    Modes: "drop" lets owned speech alone open and prolong utterances; an utterance that turns out
+    to be another's all the same ends with `crosstalk_of` set and is to be forgotten. "tag" lets
+    all speech count and sets `crosstalk_of` likewise. "off" hears every microphone alone.
+    """
+
+    def __init__(self, endpointing: Endpointing, mode: Mode) -> None:
+        self._endpointing = endpointing
+        self._mode = mode
+        self._ownership = Ownership()
+        self._channels: dict[str, Channel] = {}
+        self._unheard: dict[str, list[Frame]] = {}
+        self._begun: dict[str, int] = {}
+        self._awaited: set[str] = set()
+        self._complete = 0
+
+    def add(self, mic: str, detector: VoiceDetector, position: int = 0) -> None:
+        """Let another microphone in, whose first sample lies at `position`."""
+        self._channels[mic] = Channel(detector, self._endpointing, position)
+        self._unheard[mic] = []
+        self._ownership.add(mic)
+
+    def remove(self, mic: str) -> Heard:
+        """Flush a microphone and forget it."""
+        events = self.flush(mic)
+        self._ownership.remove(mic)
+        del self._channels[mic], self._unheard[mic]
+        return events
+
+    def feed(self, mic: str, samples: Samples) -> Heard:
+        """Append int16 samples at 16 kHz to what a microphone has heard."""
+        self._awaited.add(mic)
+        self._unheard[mic] += self._channels[mic].take(samples)
+        return self._advance()
+
+    def skip_to(self, mic: str, position: int) -> Heard:
+        """Nothing was heard up to `position`: silence where that is short, else a new beginning."""
+        channel = self._channels[mic]
+        missing = position - channel.position
+        if missing <= 0:
+            return []
+        if missing <= LONGEST_FILL:
+            return self.feed(mic, np.zeros(missing, np.int16))
+        events = self.flush(mic)
+        channel.jump(position)
+        return events
+
+    def flush(self, mic: str) -> Heard:
+        """End what a microphone has open, with its last samples."""
+        channel = self._channels[mic]
+        self._awaited.discard(mic)
+        self._unheard[mic] += channel.take_rest()
+        self._hear(self._unheard)
+        events: Heard = []
+        while channel.frames:
+            events += self._judge(mic, self._shares(channel.frames[0].tick))
+        events += self._marked(mic, channel.flush())
+        return events + self._advance()
+
+    def position(self, mic: str) -> int:
+        """Sample of the timeline at which the microphone's sound ends."""
+        return self._channels[mic].position
+
+    def level_dbfs(self, mic: str) -> float:
+        """RMS level since the last call, in dB below full scale."""
+        return self._channels[mic].level_dbfs()
+
+    def lags_s(self) -> dict[str, float | None]:
+        """Delay of each microphone against the earliest one; None where it is not known."""
+        return self._ownership.lags_s()
+
+    def _advance(self) -> Heard:
+        """Judge what is complete: heard by all who are awaited, as far as patience goes."""
+        if not self._awaited:
+            return []
+        ends = [self._channels[mic].next_tick for mic in self._awaited]
+        complete = max(min(ends), max(ends) - PATIENCE)
+        self._hear(
+            {
+                mic: [frame for frame in frames if frame.tick < complete]
+                for mic, frames in self._unheard.items()
+            }
+        )
+        if not self._alone:
+            for tick in range(max(self._complete, complete - LEARN_AT_ONCE), complete):
+                self._ownership.learn(tick)
+        self._complete = max(self._complete, complete)
+        return self._judge_before(complete - (0 if self._alone else self._ownership.delay_ticks))
+
+    def _hear(self, frames: dict[str, list[Frame]]) -> None:
+        """Note the energies of frames, those of one tick together."""
+        ticks: dict[int, dict[str, Frame]] = {}
+        for mic, several in frames.items():
+            for frame in several:
+                ticks.setdefault(frame.tick, {})[mic] = frame
+            self._unheard[mic] = self._unheard[mic][len(several) :]
+        if self._alone:
+            return
+        for tick in sorted(ticks):
+            sounds = {mic: frame.samples for mic, frame in ticks[tick].items()}
+            voices = {mic: frame.voice for mic, frame in ticks[tick].items()}
+            self._ownership.hear(tick, sounds, voices)
+
+    def _judge_before(self, limit: int) -> Heard:
+        events: Heard = []
+        while ready := self._ready(limit):
+            tick = min(self._channels[mic].frames[0].tick for mic in ready)
+            shares = self._shares(tick)
+            for mic in ready:
+                if self._channels[mic].frames[0].tick == tick:
+                    events += self._judge(mic, shares)
+        return events
+
+    def _ready(self, limit: int) -> list[str]:
+        channels = self._channels.items()
+        return [mic for mic, c in channels if c.frames and c.frames[0].tick < limit]
+
+    @property
+    def _alone(self) -> bool:
+        return self._mode == "off" or len(self._channels) < 2
+
+    def _shares(self, tick: int) -> dict[str, float]:
+        if self._alone or self._mode == "tag":
+            return dict.fromkeys(self._channels, 1.0)
+        return self._ownership.shares(tick)
+
+    def _judge(self, mic: str, shares: dict[str, float]) -> Heard:
+        channel = self._channels[mic]
+        owned = shares[mic] >= OWNED
+        return self._marked(mic, channel.judge(channel.frames[0].voice if owned else 0.0))
+
+    def _marked(self, mic: str, events: Iterable[Event]) -> Heard:
+        """The events of a microphone, its ends with whose speech it was."""
+        marked: Heard = []
+        for event in events:
+            if isinstance(event, Started):
+                self._begun[mic] = event.start
+            said = self._reviewed(mic, event) if isinstance(event, Ended) else event
+            marked.append((mic, said))
+        return marked
+
+    def _reviewed(self, mic: str, ended: Ended) -> Ended:
+        if self._alone:
+            return ended
+        first, last = self._begun[mic] // TICK, -(-ended.end // TICK)
+        verdict = self._ownership.review(mic, first, last)
+        least = self._endpointing.min_speech_ms * SAMPLE_RATE // 1000 / TICK
+        if verdict.owned_ticks >= least or verdict.loudest is None:
+            return ended
+        return replace(ended, crosstalk_of=verdict.loudest)

@@ -1,0 +1,84 @@
+"""The watchdog within the process, and the state of the disk: no worker dies or stalls unseen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from node.adapters.broker import Broker
+    from node.adapters.store.ballast import Ballast
+    from node.service.health import Machine
+    from node.service.listener import Listener
+    from node.service.publisher import Publisher
+    from node.service.transcriber import Transcriber
+
+STALL_S = 20.0
+"""The listener goes round at least every five seconds, also without mics."""
+
+SEEN_STALLED = 3
+"""Looks in a row at which a stall must be seen: after the whole process was stopped and goes on,
+its threads are all late for a moment."""
+
+LOW_DISK_MB = 50.0
+DISK_EVERY_S = 5.0
+
+
+class Guard:
+    """Owned by the main thread."""
+
+    def __init__(
+        self,
+        *,
+        listener: Listener,
+        transcriber: Transcriber,
+        broker: Broker,
+        publisher: Publisher,
+        machine: Machine,
+        ballast: Ballast,
+    ) -> None:
+        self._listener = listener
+        self._transcriber = transcriber
+        self._broker = broker
+        self._publisher = publisher
+        self._machine = machine
+        self._ballast = ballast
+        self._stalled = 0
+        self._disk_is_low = False
+        self._disk_at = 0.0
+
+    def stalled(self, now: float, *, online: bool) -> str | None:
+        """Which worker has stalled for good; the process must then end and be restarted."""
+        found = self._look(now, online=online)
+        self._stalled = self._stalled + 1 if found else 0
+        return found if self._stalled >= SEEN_STALLED else None
+
+    def _look(self, now: float, *, online: bool) -> str | None:
+        if now - self._listener.beat > STALL_S:
+            return "the listener thread has stalled"
+        if self._transcriber.overdue_s > 0:
+            return "the engine hangs on an utterance"
+        if online and not self._broker.alive():
+            return "the MQTT network thread has ended"
+        return None
+
+    def disk_failed(self, reason: str) -> None:
+        """The disk has refused something: give the ballast away, say so once."""
+        self._ballast.drop()
+        if not self._disk_is_low:
+            self._disk_is_low = True
+            self._publisher.event(
+                "disk_low", f"the disk refuses ({reason}); recording goes on in memory: make room"
+            )
+
+    def watch_disk(self, now: float) -> None:
+        """See the disk run full before it is, and see the room that comes back."""
+        if now < self._disk_at:
+            return
+        self._disk_at = now + DISK_EVERY_S
+        free_mb = self._machine.disk_free_mb()
+        if not self._disk_is_low and free_mb < LOW_DISK_MB:
+            self._disk_is_low = True
+            self._publisher.event("disk_low", f"{free_mb:.0f} MB are free at storage.path")
+        elif self._disk_is_low and free_mb >= LOW_DISK_MB and self._ballast.load():
+            self._disk_is_low = False
+            self._publisher.event("disk_back", f"{free_mb:.0f} MB are free again at storage.path")

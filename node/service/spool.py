@@ -1,0 +1,134 @@
+"""Utterances on their way to the disk, while somebody speaks: and in memory while it refuses."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import TYPE_CHECKING
+
+from node.core.model import SAMPLE_RATE
+from node.errors import StoreError
+from node.service.items import DiskFailed, SpeechDropped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from node.adapters.store import AudioFolder, Recording, Utterance, Utterances
+    from node.service.items import WorkerItem
+
+log = logging.getLogger(__name__)
+
+MAX_MEMORY_S = 1800
+"""Seconds of speech kept in memory while the disk refuses (55 MB); then the oldest is dropped."""
+
+MB = 1024 * 1024
+
+
+class Spoken:
+    """One utterance; every step to the disk is taken as soon as the disk allows it."""
+
+    def __init__(
+        self, session_id: str, mic: str, label: str, language: str | None, start: int
+    ) -> None:
+        self._place = (session_id, mic, label, language, start)
+        self._start = start
+        self._unwritten: list[npt.NDArray[np.int16]] = []
+        self._on_disk: tuple[Utterance, Recording] | None = None
+        self._finished = False
+        self.end: int | None = None
+        self.heard = 0
+
+    @property
+    def seconds(self) -> float:
+        return self.heard / SAMPLE_RATE
+
+    def append(self, samples: npt.NDArray[np.int16]) -> None:
+        self._unwritten.append(samples)
+        self.heard += len(samples)
+
+    def push(self, utterances: Utterances) -> bool:
+        """Go as far as the disk allows; says whether it is all there, ready for the engine.
+
+        Raises:
+            StoreError, OSError: the disk refuses; what is missing is kept, to be pushed again.
+        """
+        if self._on_disk is None:
+            self._on_disk = utterances.open(*self._place)
+        utterance, recording = self._on_disk
+        while self._unwritten:
+            recording.append(self._unwritten.pop(0))
+        if self.end is None:
+            return False
+        if not self._finished:
+            recording.finish(self.end - self._start)
+            self._finished = True
+        utterances.captured(utterance, self.end)
+        return True
+
+
+class Spool:
+    """Takes what is spoken. Owned by the listener thread."""
+
+    def __init__(
+        self,
+        *,
+        utterances: Utterances,
+        audio: AudioFolder,
+        max_mb: int,
+        captured: Callable[[], None],
+        post: Callable[[WorkerItem], None],
+    ) -> None:
+        self._utterances = utterances
+        self._audio = audio
+        self._max_bytes = max_mb * MB
+        self._captured = captured
+        self._post = post
+        self._late: deque[Spoken] = deque()
+
+    def begin(
+        self, session_id: str, mic: str, label: str, language: str | None, start: int
+    ) -> Spoken | None:
+        """Somebody has begun to speak; None where the spool is full: it is dropped, and said."""
+        while self._audio.spool_bytes() > self._max_bytes:
+            if not self._audio.drop_oldest_kept():
+                reason = f"storage.max_spool_mb ({self._max_bytes // MB}) is reached"
+                self._post(SpeechDropped(mic, reason))
+                return None
+        spoken = Spoken(session_id, mic, label, language, start)
+        self._push(spoken)
+        return spoken
+
+    def append(self, spoken: Spoken, samples: npt.NDArray[np.int16]) -> None:
+        spoken.append(samples)
+        self._push(spoken)
+
+    def end(self, spoken: Spoken, end: int) -> None:
+        """It has been spoken: it ends before sample `end` of the session."""
+        spoken.end = end
+        if not self._push(spoken):
+            self._late.append(spoken)
+            self._bound_memory()
+
+    def retry(self) -> None:
+        """Push what the disk has refused so far."""
+        while self._late and self._push(self._late[0]):
+            self._late.popleft()
+
+    def _push(self, spoken: Spoken) -> bool:
+        try:
+            there = spoken.push(self._utterances)
+        except (StoreError, OSError) as error:
+            self._post(DiskFailed(str(error)))
+            return False
+        if there:
+            self._captured()
+        return there
+
+    def _bound_memory(self) -> None:
+        while sum(spoken.seconds for spoken in self._late) > MAX_MEMORY_S:
+            dropped = self._late.popleft()
+            reason = f"{dropped.seconds:.0f} s of speech: the disk has refused them for too long"
+            self._post(SpeechDropped(None, reason))

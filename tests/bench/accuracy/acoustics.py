@@ -1,0 +1,143 @@
+"""What each microphone of a simulated room records.
+
+Every speaker has a microphone of their own at 0.4 m. Paths are image-source impulse responses of
+a shoebox room; those to the other microphones are scaled to the bleed asked for, so that the
+bleed is what a table says and its reverberation what a room gives it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyroomacoustics
+import soxr
+from scipy.signal import fftconvolve, lfilter
+
+from node.core.model import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from tests.bench.accuracy.meeting import Sound, Spoken
+
+ROOM_M = (6.0, 5.0, 2.8)
+TABLE_M = (3.0, 2.5)
+REACH_M = 0.4
+MARGIN_S = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Acoustics:
+    """A room and its microphones; spreads are half-widths of uniform distributions."""
+
+    bleed_db: float | None = -10.0
+    """Level of a voice in the other microphones, against its own; None: they hear nothing."""
+    rt60_s: float = 0.35
+    gain_db: float = 6.0
+    loudness_db: float = 3.0
+    delay_s: float = 0.05
+    drift_ppm: float = 50.0
+    fan_db: float = -62.0
+    """Level of the fan in dB below full scale, before the gains."""
+    keyboard: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Tracks of shape (microphones, samples), int16 at 16 kHz, and the delay of each in s."""
+
+    tracks: npt.NDArray[np.int16]
+    delays_s: npt.NDArray[np.float64]
+
+
+def record(said: list[Spoken], speakers: int, acoustics: Acoustics, seed: int) -> Recording:
+    rng = np.random.default_rng(seed)
+    length = round((max(spoken.end for spoken in said) + MARGIN_S) * SAMPLE_RATE)
+    paths = _paths(speakers, acoustics, rng)
+    loudness = 10 ** (rng.uniform(-1, 1, speakers) * acoustics.loudness_db / 20)
+    tracks = np.zeros((speakers, length), np.float32)
+    for spoken in said:
+        _add_voice(tracks, spoken, paths[spoken.speaker], loudness[spoken.speaker])
+    _add_noise(tracks, acoustics, rng)
+    gains = 10 ** (rng.uniform(-1, 1, speakers) * acoustics.gain_db / 20)
+    delays = rng.uniform(0, acoustics.delay_s, speakers)
+    drifts = rng.uniform(-1, 1, speakers) * acoustics.drift_ppm
+    heard = [
+        _captured(track * gain, delay, drift, rng)
+        for track, gain, delay, drift in zip(tracks, gains, delays, drifts, strict=True)
+    ]
+    return Recording(np.stack(heard), delays)
+
+
+def _paths(speakers: int, acoustics: Acoustics, rng: np.random.Generator) -> list[list[Sound]]:
+    """Impulse responses [speaker][microphone]; the direct sound of the own one has level 1."""
+    absorption, order = pyroomacoustics.inverse_sabine(acoustics.rt60_s, ROOM_M)
+    room = pyroomacoustics.ShoeBox(
+        ROOM_M,
+        fs=SAMPLE_RATE,
+        materials=pyroomacoustics.Material(absorption),
+        max_order=min(order, 12),
+    )
+    angles = 2 * np.pi * (np.arange(speakers) + rng.uniform(-0.2, 0.2, speakers)) / speakers
+    ring = np.stack([np.cos(angles), np.sin(angles)])
+    centre = np.array(TABLE_M)[:, None]
+    mouths = np.vstack([centre + 1.2 * ring, np.full(speakers, 1.2)])
+    mics = np.vstack([centre + (1.2 - REACH_M) * ring, np.full(speakers, 1.0)])
+    for mouth in mouths.T:
+        room.add_source(mouth)
+    room.add_microphone_array(mics)
+    room.compute_rir()
+    return [_scaled(room.rir, s, speakers, acoustics, rng) for s in range(speakers)]
+
+
+def _scaled(
+    rir: list[list[Sound]], speaker: int, mics: int, acoustics: Acoustics, rng: np.random.Generator
+) -> list[Sound]:
+    own = float(np.sqrt(np.sum(np.square(rir[speaker][speaker]))))
+    paths = []
+    for mic in range(mics):
+        path = rir[mic][speaker] / np.sqrt(np.sum(np.square(rir[mic][speaker])))
+        if mic == speaker:
+            path = rir[mic][speaker] / own
+        elif acoustics.bleed_db is None:
+            path = np.zeros(1)
+        else:
+            path = path * 10 ** ((acoustics.bleed_db + rng.uniform(-2, 2)) / 20)
+        paths.append(path.astype(np.float32))
+    return paths
+
+
+def _add_voice(tracks: Sound, spoken: Spoken, paths: list[Sound], loudness: float) -> None:
+    begin = round(spoken.start * SAMPLE_RATE)
+    for track, path in zip(tracks, paths, strict=True):
+        heard = fftconvolve(spoken.sound * (0.3 * loudness), path)[: len(track) - begin]
+        track[begin : begin + len(heard)] += heard
+
+
+def _add_noise(tracks: Sound, acoustics: Acoustics, rng: np.random.Generator) -> None:
+    """A fan that all hear, and one who types near one of the microphones."""
+    length = tracks.shape[1]
+    for track in tracks:
+        hum = lfilter([1.0], [1.0, -0.95], rng.standard_normal(length))
+        track += (hum / hum.std() * 10 ** (acoustics.fan_db / 20)).astype(np.float32)
+    if not acoustics.keyboard:
+        return
+    near = rng.integers(len(tracks))
+    for begin in rng.integers(0, length - SAMPLE_RATE, max(1, length // (2 * SAMPLE_RATE))):
+        knock = rng.standard_normal(800) * np.exp(-np.arange(800) / rng.uniform(20, 120)) * 0.03
+        for mic, track in enumerate(tracks):
+            track[begin : begin + 800] += (knock * (1.0 if mic == near else 0.25)).astype(np.float32)
+
+
+def _captured(
+    track: Sound, delay_s: float, drift_ppm: float, rng: np.random.Generator
+) -> npt.NDArray[np.int16]:
+    """Late by a constant, by a crystal that is a little off, and with the noise of the device."""
+    length = len(track)
+    late = np.pad(track, (round(delay_s * SAMPLE_RATE), 0))
+    drifted = soxr.resample(late, SAMPLE_RATE, SAMPLE_RATE * (1 + drift_ppm * 1e-6))
+    fitted = np.pad(drifted, (0, max(0, length - len(drifted))))[:length]
+    noisy = fitted + rng.standard_normal(length) * 10 ** (-78 / 20)
+    return np.clip(np.round(noisy * 32767), -32768, 32767).astype(np.int16)
