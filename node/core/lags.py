@@ -85,10 +85,8 @@ class Lags:
             placed.add(b)
         if self.known.any():
             self.seconds[self.known] -= self.seconds[self.known].min()
-        unit = HOP / SAMPLE_RATE
-        middle = self.seconds.max(initial=0) / 2
-        shift = np.where(self.known, self.seconds - middle, 0) / unit
-        self.hops = np.rint(shift).astype(np.int64).clip(-LONGEST, LONGEST)
+        hops = np.rint(self.seconds * SAMPLE_RATE / HOP).astype(np.int64)
+        self.hops = np.where(self.known, hops - hops.max(initial=0) // 2, 0).clip(-LONGEST, LONGEST)
 
     def _peaks(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Of each pair (a, b): how clear its peak is, and by how many seconds b is later."""

@@ -57,13 +57,30 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the engine made of one utterance. An empty text means: nothing was said."""
+    """What the engine made of one utterance. An empty text means: nothing was said.
+
+    Times of words are seconds from the first sample of the utterance.
+    """
 
     text: str
     language: str
     language_probability: float
     confidence: float
     words: tuple[Word, ...] | None = None
+
+    def words_after(self, lead_s: float) -> tuple[Word, ...] | None:
+        """The words with times from where speech begins, `lead_s` behind the first sample."""
+        if self.words is None:
+            return None
+        return tuple(
+            Word(
+                word.word,
+                max(0.0, round(word.start - lead_s, 2)),
+                max(0.0, round(word.end - lead_s, 2)),
+                word.probability,
+            )
+            for word in self.words
+        )
 
 
 @dataclass(frozen=True, slots=True)

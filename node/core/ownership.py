@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 LEARN_AFTER = LONGEST // HOPS + 2
 """Ticks (256 ms) after which a tick is learnt from: the longest lag, and a tick more."""
 
-OWNED = 0.5
-"""Share of its power that is a microphone's own where speech counts as its speaker's: 3 dB."""
+OWNED, STILL_OWNED = 0.35, 0.2
+"""Share that is a microphone's own where speech becomes, and where it stays, its speaker's."""
 
 AROUND = 3
 """Hops before and after a tick that are judged with it (48 ms): a single syllable."""

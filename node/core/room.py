@@ -9,7 +9,7 @@ import numpy as np
 
 from node.core.channel import Channel, Frame
 from node.core.model import SAMPLE_RATE, TICK
-from node.core.ownership import OWNED, Ownership
+from node.core.ownership import OWNED, STILL_OWNED, Ownership
 from node.core.segmenter import Ended, Endpointing, Event, Started
 from node.core.track import LONGEST_FILL
 
@@ -51,6 +51,7 @@ class Room:
         self._channels: dict[str, Channel] = {}
         self._unheard: dict[str, list[Frame]] = {}
         self._begun: dict[str, int] = {}
+        self._owners: set[str] = set()
         self._awaited: set[str] = set()
         self._complete = 0
 
@@ -166,7 +167,8 @@ class Room:
 
     def _judge(self, mic: str, shares: dict[str, float]) -> Heard:
         channel = self._channels[mic]
-        owned = shares[mic] >= OWNED
+        owned = shares[mic] >= (STILL_OWNED if mic in self._owners else OWNED)
+        (self._owners.add if owned else self._owners.discard)(mic)
         return self._marked(mic, channel.judge(channel.frames[0].voice if owned else 0.0))
 
     def _marked(self, mic: str, events: Iterable[Event]) -> Heard:

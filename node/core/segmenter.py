@@ -12,7 +12,7 @@ the detector answers a little late). An utterance is capped below Whisper's wind
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,11 +62,14 @@ class Audio:
 class Ended:
     """The running utterance ends before sample `end`; what was sent beyond it is not its own.
 
-    `crosstalk_of` names the microphone whose speech it was, where that was another's.
+    `crosstalk_of` names the microphone whose speech it was, where that was another's. `speech` is
+    where its first speech frame begins and its last one ends, without pre-roll and tail; two ends
+    are the same where they cut at the same sample.
     """
 
     end: int
     crosstalk_of: str | None = None
+    speech: tuple[int, int] = field(default=(0, 0), compare=False)
 
 
 Event = Started | Audio | Ended
@@ -132,8 +135,8 @@ class Segmenter:
         """End the running utterance where the sound ends: the session or the stream is over."""
         events: list[Event] = []
         if self._confirmed:
-            keep = min(self._quiet, self._tail)
-            events.append(Ended(self._position - (self._quiet - keep) * TICK))
+            surplus = self._quiet - min(self._quiet, self._tail)
+            events.append(self._ended(len(self._frames) - surplus))
         self._reset(())
         return events
 
@@ -171,11 +174,10 @@ class Segmenter:
 
     def _end_of_speech(self) -> list[Event]:
         surplus = self._quiet - self._tail
-        events: list[Event] = [Ended(self._position - surplus * TICK)] if self._confirmed else []
+        kept = len(self._frames) - surplus
+        events: list[Event] = [self._ended(kept)] if self._confirmed else []
         # What follows the tail may be the first sound of the next utterance.
-        self._reset(
-            self._frames[len(self._frames) - surplus :] if self._confirmed else self._frames
-        )
+        self._reset(self._frames[kept:] if self._confirmed else self._frames)
         return events
 
     def _split(self) -> list[Event]:
@@ -186,11 +188,20 @@ class Segmenter:
             if self._quiet:  # cut in a pause that goes on, and what follows would be silence only
                 return self._end_of_speech() if self._quiet >= self._tail else []
             cut = self._quietest_frame()
-        rest = self._frames[cut:]
-        end = self._position - len(rest) * TICK
-        self._frames = rest
-        self._speech = sum(frame.voiced for frame in rest)
-        return [Ended(end), Started(end), Audio(np.concatenate([f.samples for f in rest]))]
+        ended = self._ended(cut)
+        self._frames = self._frames[cut:]
+        self._speech = sum(frame.voiced for frame in self._frames)
+        rest = np.concatenate([frame.samples for frame in self._frames])
+        return [ended, Started(ended.end), Audio(rest)]
+
+    def _ended(self, frames: int) -> Ended:
+        """The end of an utterance that has the first `frames` of the frames held."""
+        voiced = [index for index in range(frames) if self._frames[index].voiced]
+        first, last = (voiced[0], voiced[-1]) if voiced else (0, frames - 1)
+        return Ended(
+            self._start + frames * TICK,
+            speech=(self._start + first * TICK, self._start + (last + 1) * TICK),
+        )
 
     def _longest_pause(self) -> int | None:
         """Frame in the middle of the longest pause of the second half, if one is long enough.

@@ -217,8 +217,8 @@ class Microphone:
                     )
                 case Audio(samples) if self._spoken is not None:
                     self._setting.spool.append(self._spoken, samples)
-                case Ended(end) if self._spoken is not None:
-                    self._setting.spool.end(self._spoken, end)
+                case Ended() if self._spoken is not None:
+                    self._setting.spool.end(self._spoken, event)
                     self._spoken = None
 
 

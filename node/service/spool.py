@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from node.adapters.store import AudioFolder, Recording, Utterance, Utterances
+    from node.core.segmenter import Ended
     from node.service.items import WorkerItem
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class Spoken:
         self._unwritten: list[npt.NDArray[np.int16]] = []
         self._on_disk: tuple[Utterance, Recording] | None = None
         self._finished = False
-        self.end: int | None = None
+        self.ended: Ended | None = None
         self.heard = 0
 
     @property
@@ -60,12 +61,12 @@ class Spoken:
         utterance, recording = self._on_disk
         while self._unwritten:
             recording.append(self._unwritten.pop(0))
-        if self.end is None:
+        if self.ended is None:
             return False
         if not self._finished:
-            recording.finish(self.end - self._start)
+            recording.finish(self.ended.end - self._start)
             self._finished = True
-        utterances.captured(utterance, self.end)
+        utterances.captured(utterance, self.ended.end, self.ended.speech)
         return True
 
 
@@ -105,9 +106,9 @@ class Spool:
         spoken.append(samples)
         self._push(spoken)
 
-    def end(self, spoken: Spoken, end: int) -> None:
-        """It has been spoken: it ends before sample `end` of the session."""
-        spoken.end = end
+    def end(self, spoken: Spoken, ended: Ended) -> None:
+        """It has been spoken."""
+        spoken.ended = ended
         if not self._push(spoken):
             self._late.append(spoken)
             self._bound_memory()

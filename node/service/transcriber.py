@@ -169,11 +169,11 @@ class Transcriber:
         self._post(Transcribed(utterance.session_id, segment))
 
     def _lag(self, utterance: Utterance, started_at: datetime) -> float:
-        """Seconds from the end of an utterance to now."""
+        """Seconds from the end of its speech to now."""
         zero = self._sessions.zero(utterance.session_id)
         if zero is not None:
-            return time.monotonic() - zero - utterance.end / SAMPLE_RATE
-        late = datetime.now(UTC) - at_sample(started_at, utterance.end)
+            return time.monotonic() - zero - utterance.spoken[1] / SAMPLE_RATE
+        late = datetime.now(UTC) - at_sample(started_at, utterance.spoken[1])
         return max(0.0, late.total_seconds())
 
     def _measure(self, utterance: Utterance, took_s: float) -> None:
@@ -182,19 +182,20 @@ class Transcriber:
 
 
 def _segment(utterance: Utterance, heard: Heard, seq: int, latency_s: float) -> Segment:
+    start, end = utterance.spoken
     return Segment(
         id=utterance.id,
         session_id=utterance.session_id,
         seq=seq,
         mic=utterance.mic,
         speaker=utterance.speaker,
-        start=utterance.start,
-        end=utterance.end,
+        start=start,
+        end=end,
         text=heard.text,
         language=heard.language,
         language_probability=heard.language_probability,
         confidence=heard.confidence,
-        words=heard.words,
+        words=heard.words_after((start - utterance.start) / SAMPLE_RATE),
         replayed=utterance.recovered,
         latency_s=latency_s,
     )

@@ -37,7 +37,10 @@ MAX_CRASHES = 3
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """A stretch of speech of one mic; `start` and `end` are samples of its session."""
+    """A stretch of speech of one mic; `start` and `end` are samples of its session.
+
+    `speech` is where its speech begins and ends, without pre-roll and tail.
+    """
 
     session_id: str
     number: int
@@ -48,6 +51,12 @@ class Utterance:
     end: int
     attempts: int = 0
     recovered: bool = False
+    speech: tuple[int, int] | None = None
+
+    @property
+    def spoken(self) -> tuple[int, int]:
+        """Its speech; all of its sound where a crash has kept that from being noted."""
+        return self.speech or (self.start, self.end)
 
     @property
     def id(self) -> str:

@@ -38,6 +38,7 @@ CREATE TABLE utterance (
     mic TEXT NOT NULL, speaker TEXT NOT NULL, language TEXT,
     start INTEGER NOT NULL,     -- samples of the session at 16 kHz, as is `end`
     end INTEGER,
+    speech_start INTEGER, speech_end INTEGER,
     state TEXT NOT NULL CHECK (state IN ('open', 'captured', 'failed')),
     attempts INTEGER NOT NULL DEFAULT 0,
     recovered INTEGER NOT NULL DEFAULT 0,

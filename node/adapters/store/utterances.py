@@ -50,12 +50,13 @@ class Utterances:
         except OSError as error:
             raise StoreError(f"{self._audio.spool}: {error}") from error
 
-    def captured(self, utterance: Utterance, end: int) -> None:
+    def captured(self, utterance: Utterance, end: int, speech: tuple[int, int]) -> None:
         """It has been spoken and its audio is on the disk: it waits for the engine."""
         with self._database.transaction() as db:
             db.execute(
-                "UPDATE utterance SET state='captured', end=? WHERE session_id=? AND number=?",
-                (end, utterance.session_id, utterance.number),
+                "UPDATE utterance SET state='captured', end=?, speech_start=?, speech_end=?"
+                " WHERE session_id=? AND number=?",
+                (end, *speech, utterance.session_id, utterance.number),
             )
 
     def recover(self) -> int:
@@ -260,4 +261,5 @@ def _utterance(row: sqlite3.Row) -> Utterance:
         end=row["end"] if row["end"] is not None else row["start"],
         attempts=row["attempts"],
         recovered=bool(row["recovered"]),
+        speech=(row["speech_start"], row["speech_end"]) if row["speech_end"] else None,
     )
