@@ -181,6 +181,8 @@ class Node:
         """
         damage = self._store.open()
         try:
+            if self._config.homeassistant.enabled:
+                log.warning("homeassistant.enabled: this version does not announce itself yet")
             if damage is not None:
                 self._publisher.event("database_damaged", damage)
             self._recover()

@@ -163,7 +163,10 @@ def _broker() -> Iterator[int]:
         port = _free_port()
         file = Path(folder) / "mosquitto.conf"
         file.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
-        process = subprocess.Popen([program, "-c", str(file)], stderr=subprocess.DEVNULL)
+        # In a group of its own: Ctrl-C is for the demo, which ends the node before its broker.
+        process = subprocess.Popen(
+            [program, "-c", str(file)], stderr=subprocess.DEVNULL, process_group=0
+        )
         try:
             _wait_for_port(port, process)
             yield port
@@ -196,7 +199,7 @@ def _serve(config: Config) -> None:
 def _storage() -> Path:
     """Where the demo's transcripts stay after it, so that they can be looked at."""
     home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share")
-    folder = home / "scribe-node" / "demo"
+    folder = home / "scribe-node-demo"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder
 

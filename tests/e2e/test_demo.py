@@ -8,14 +8,17 @@ import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jiwer
+import psutil
 import pytest
 
 from tests.rig.node import MODEL, ROOT
-from tests.rig.processes import Program, children, need, wait_until
+from tests.rig.processes import Program, alive, need, wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DEMO = ROOT / "config" / "demo"
 REFERENCE: list[dict[str, Any]] = json.loads((DEMO / "reference.json").read_text(encoding="utf-8"))
@@ -34,14 +37,14 @@ def wer(lines: list[str]) -> float:
 
 
 def test_the_demo_shows_the_meeting_and_goes_on_serving(tmp_path: Path) -> None:
-    need("mosquitto")
+    need("mosquitto", "make")
     env = {**os.environ, "XDG_DATA_HOME": str(tmp_path), "COLUMNS": "120"}
-    with Program([sys.executable, "-m", "node", "demo"], env, ROOT) as demo:
-        demo.wait_output("Ctrl-C ends it", 150)
-        processes = children(demo.pid)
-        demo.signal(signal.SIGINT)
-        assert demo.wait(30) == 0
-        wait_until(lambda: not any(Path(f"/proc/{p}").exists() for p in processes), 5, "all ended")
+    with Program(["make", "run"], env, ROOT) as demo:
+        demo.wait_output("Ctrl-C ends it", 240)
+        processes = [process.pid for process in psutil.Process(demo.pid).children(recursive=True)]
+        demo.signal_group(signal.SIGINT)
+        demo.wait(30)
+        wait_until(lambda: not any(alive(pid) for pid in processes), 10, "all has ended")
         output = demo.output()
     assert "demonstration model" in output
     assert re.search(r"point MQTT Explorer at localhost:\d+", output)
@@ -49,7 +52,7 @@ def test_the_demo_shows_the_meeting_and_goes_on_serving(tmp_path: Path) -> None:
     assert sum(spoken["text"] in live for spoken in REFERENCE) >= 0.9 * len(REFERENCE)
     lines = re.findall(r"\[\d\d:\d\d:\d\d\] (.+?) *│", merged)
     assert wer(lines) <= MAX_WER
-    (text,) = (tmp_path / "scribe-node/demo/transcripts").glob("*.txt")
+    (text,) = (tmp_path / "scribe-node-demo/transcripts").glob("*.txt")
     assert str(text) in output.replace("\n", "")
 
 
@@ -58,7 +61,8 @@ def test_transcribe_takes_recorded_tracks(form: str, tmp_path: Path) -> None:
     tracks = [DEMO / f"mic-{name}.wav" for name in ("alice", "bruno", "chloe")]
     output = tmp_path / "out"
     names = [part for name in ("Alice", "Bruno", "Chloé") for part in ("--speaker", name)]
-    command = [sys.executable, "-m", "node", "transcribe", *tracks, *names, "--model", MODEL]
+    command: list[str | Path] = [sys.executable, "-m", "node", "transcribe", *tracks]
+    command += [*names, "--model", MODEL]
     subprocess.run([*command, "--format", form, "--output", output], cwd=ROOT, check=True)
     text = output.read_text(encoding="utf-8")
     if form == "text":

@@ -127,6 +127,10 @@ class Program:
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
+    def signal_group(self, number: int) -> None:
+        """What a terminal does on Ctrl-C: every process of the group gets it."""
+        os.killpg(self.pid, number)
+
     def wait(self, timeout: float) -> int:
         """Wait for the end and return the exit status; fail with the output if it does not come."""
         try:

@@ -1,0 +1,123 @@
+"""Every command of the README is run here as it is written, but for paths, ports and names."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from node.core.messages import REQUESTS
+from node.core.topics import Topics
+from tests.bench import plumbing
+from tests.model.sentences import SENTENCES
+from tests.rig.mqtt import Watcher
+from tests.rig.node import MODEL, ROOT, RunningNode, configuration, spoken
+from tests.rig.processes import Program, need
+from tests.rig.vmics import VirtualMic, VirtualMics, write_wav
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.rig.broker import Broker
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FENCE = re.compile(r"^ *```sh\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`((?:\.venv/bin/python -m|make) [^`]+)`")
+
+START = next(line for line in README.splitlines() if "request/session/start -m" in line)
+TRANSCRIBE = next(line for line in README.splitlines() if "node transcribe" in line)
+
+RUN_HERE = {
+    "make run CONFIG=config/node.yaml",
+    START,
+    "mosquitto_sub -t 'scribe/pi/mic/+/segment'",
+    "mosquitto_pub -t scribe/pi/request/session/stop -n",
+    ".venv/bin/python -m node mics",
+    ".venv/bin/python -m node check",
+    ".venv/bin/python -m node fetch-model",
+    TRANSCRIBE,
+    ".venv/bin/python -m tests.bench.plumbing",
+    "make schemas",
+}
+RUN_ELSEWHERE = {
+    "make run": "test_demo.py runs it",
+    "make test": "it runs this test",
+    "make lint": "it comes before the tests wherever they are run for good",
+}
+
+
+def test_no_command_of_the_readme_is_left_out() -> None:
+    fenced = "".join(FENCE.findall(README)).splitlines()
+    commands = {line.strip() for line in fenced if line.strip()} | set(INLINE.findall(README))
+    assert commands == RUN_HERE | set(RUN_ELSEWHERE)
+
+
+def test_the_service_as_the_readme_runs_it(broker: Broker, tmp_path: Path) -> None:
+    need("make", "mosquitto_pub", "mosquitto_sub")
+    config = configuration(tmp_path, broker.port, ["one", "two"], node={"id": "pi"})
+    with VirtualMics([VirtualMic("one"), VirtualMic("two")]) as mics, Watcher(broker.port) as seen:
+        file = RunningNode(tmp_path, config).file
+        with Program(["make", "run", f"CONFIG={file}"], mics.env, ROOT) as node:
+            seen.wait_for(lambda m: m.topic == "scribe/pi/status" and m.text == "online", 120)
+            command = _with_port("mosquitto_sub -t 'scribe/pi/mic/+/segment'", broker)
+            with Program([*command, "-C", "1"]) as subscriber:
+                subprocess.run(_with_port(START, broker), check=True)
+                seen.wait_for("scribe/pi/response/session/start", 20)
+                mics.play("two", spoken(SENTENCES[0]), 16000)
+                assert subscriber.wait(30) == 0
+                assert '"speaker": "Bruno"' in subscriber.output()
+            stop = "mosquitto_pub -t scribe/pi/request/session/stop -n"
+            subprocess.run(_with_port(stop, broker), check=True)
+            answer = seen.wait_for("scribe/pi/response/session/stop", 30).json()
+            assert answer["status"] == "ok"
+            for verb in ("mics", "check", "fetch-model"):
+                done = _python(f".venv/bin/python -m node {verb}", "--config", str(file), mics=mics)
+                assert done.returncode == 0, done.stdout
+            node.signal_group(signal.SIGTERM)
+            seen.wait_for(lambda m: m.topic == "scribe/pi/status" and m.text == "offline", 30)
+
+
+def _with_port(command: str, broker: Broker) -> list[str]:
+    return [*shlex.split(command), "-p", str(broker.port)]
+
+
+def _python(
+    command: str, *more: str, mics: VirtualMics | None = None, cwd: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, *shlex.split(command)[1:], *more]
+    return subprocess.run(
+        words, cwd=cwd, env=mics.env if mics else None, stdout=-1, stderr=-2, text=True, check=False
+    )
+
+
+def test_recorded_tracks_as_the_readme_transcribes_them(tmp_path: Path) -> None:
+    for name in ("alice", "bruno"):
+        write_wav(tmp_path / f"{name}.wav", spoken(SENTENCES[0]), 16000)
+    command = TRANSCRIBE.replace("alice.wav", str(tmp_path / "alice.wav"))
+    command = command.replace("bruno.wav", str(tmp_path / "bruno.wav"))
+    done = _python(command, "--model", str(MODEL))
+    assert done.returncode == 0, done.stdout
+    assert f"Alice: {SENTENCES[0].text}" in done.stdout
+
+
+def test_the_benchmark_runs() -> None:
+    """Once round, for a moment: its figures say nothing here."""
+    tables = plumbing.measure(rounds=1, seconds=0.2)
+    assert [table.row_count for table in tables] == [3, 3]
+
+
+@pytest.mark.parametrize("verb", REQUESTS)
+def test_every_verb_is_in_the_readme(verb: str) -> None:
+    assert f"| `{verb}` |" in README
+
+
+def test_every_topic_is_in_the_readme() -> None:
+    topics = Topics("scribe", "pi")
+    names = ("status", "info", "session", "mics", "live", "final", "last", "health", "event")
+    for topic in (getattr(topics, name) for name in names):
+        assert f"| `{topic.replace('scribe/pi', 'T')}` |" in README

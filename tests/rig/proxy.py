@@ -1,0 +1,173 @@
+"""A TCP proxy before a broker: it delays, swallows and cuts, and counts what is acknowledged."""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Self
+
+from tests.rig.broker import HOST, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CONNECT_TIMEOUT_S = 5
+CHUNK_BYTES = 65536
+PUBLISH, PUBACK = 3, 4  # packet types, the upper four bits of the first byte (MQTT 5, 2.1.2)
+
+
+class Packets:
+    """Cuts one direction of an MQTT connection into its control packets."""
+
+    def __init__(self) -> None:
+        self._pending = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """Yield the first byte and the body of every packet that is complete."""
+        self._pending += data
+        while (lengths := self._lengths()) is not None:
+            header, size = lengths
+            if len(self._pending) < header + size:
+                return
+            yield self._pending[0], bytes(self._pending[header : header + size])
+            del self._pending[: header + size]
+
+    def _lengths(self) -> tuple[int, int] | None:
+        """Bytes of the fixed header and of the rest, once the header is there."""
+        size = 0
+        for place, byte in enumerate(self._pending[1:5]):
+            size |= (byte & 0x7F) << (7 * place)
+            if byte < 0x80:
+                return place + 2, size
+        return None
+
+
+class Connection:
+    """One client's connection with the broker, passed on by two threads."""
+
+    def __init__(self, proxy: Proxy, client: socket.socket, broker: socket.socket) -> None:
+        self._proxy = proxy
+        self._client, self._broker = client, broker
+        self._unacknowledged: set[int] = set()
+        self._threads = [
+            threading.Thread(target=self._pass_on, args=(client, broker, self._from_client)),
+            threading.Thread(target=self._pass_on, args=(broker, client, self._from_broker)),
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def cut(self) -> None:
+        """End it as a pulled cable ends it for both sides, at once."""
+        for side in (self._client, self._broker):
+            with contextlib.suppress(OSError):  # the other thread was quicker
+                side.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Wait for its end, which `cut` has brought about."""
+        for thread in self._threads:
+            thread.join()
+        self._client.close()
+        self._broker.close()
+
+    def _pass_on(
+        self, source: socket.socket, target: socket.socket, look: Callable[[int, bytes], None]
+    ) -> None:
+        packets = Packets()
+        with contextlib.suppress(OSError):
+            while data := source.recv(CHUNK_BYTES):
+                if source is self._broker:
+                    time.sleep(self._proxy.delay_s)
+                if self._proxy.swallow:
+                    continue
+                for first, body in packets.feed(data):
+                    look(first, body)
+                target.sendall(data)
+        self.cut()
+
+    def _from_client(self, first: int, body: bytes) -> None:
+        if first >> 4 != PUBLISH:
+            return
+        size = int.from_bytes(body[:2], "big")
+        topic = body[2 : 2 + size].decode()
+        self._proxy.published.append(topic)
+        if first & 0x06 and self._proxy.counts(topic):
+            self._unacknowledged.add(int.from_bytes(body[2 + size : 4 + size], "big"))
+            waiting = len(self._unacknowledged)
+            self._proxy.most_unacknowledged = max(self._proxy.most_unacknowledged, waiting)
+
+    def _from_broker(self, first: int, body: bytes) -> None:
+        if first >> 4 == PUBACK:
+            self._unacknowledged.discard(int.from_bytes(body[:2], "big"))
+
+
+class Proxy:
+    """Listens on `port` for clients of the broker on `broker_port`, within its context.
+
+    `delay_s` holds back what the broker says, `swallow` passes nothing on while connections stay
+    open, and `lifetime_s` cuts each connection after so long. `published` lists the topics that
+    clients have published on; of those that `counts` accepts, `most_unacknowledged` is how many
+    were ever on their way at once.
+    """
+
+    def __init__(self, broker_port: int, counts: Callable[[str], bool] = lambda _: True) -> None:
+        self._broker_port = broker_port
+        self.counts = counts
+        self.port = free_port()
+        self.delay_s = 0.0
+        self.swallow = False
+        self.lifetime_s: float | None = None
+        self.published: list[str] = []
+        self.most_unacknowledged = 0
+        self.accepted = 0
+        self._open: list[tuple[Connection, float]] = []
+        self._quit = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def cut(self) -> None:
+        """Cut every connection that stands."""
+        for connection, _ in self._open:
+            connection.cut()
+
+    def _run(self) -> None:
+        with socket.create_server((HOST, self.port)) as server, selectors.PollSelector() as poll:
+            poll.register(server, selectors.EVENT_READ)
+            while not self._quit.is_set():
+                if poll.select(0.02):
+                    self._accept(server)
+                self._cut_old()
+
+    def _accept(self, server: socket.socket) -> None:
+        client, _ = server.accept()
+        try:
+            broker = socket.create_connection((HOST, self._broker_port), CONNECT_TIMEOUT_S)
+        except OSError:  # the broker is away: the client finds its connection closed
+            client.close()
+            return
+        broker.settimeout(None)
+        self.accepted += 1
+        connection = Connection(self, client, broker)
+        self._open.append((connection, time.monotonic()))
+        connection.start()
+
+    def _cut_old(self) -> None:
+        if self.lifetime_s is None:
+            return
+        for connection, since in self._open:
+            if time.monotonic() - since > self.lifetime_s:
+                connection.cut()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._quit.set()
+        self._thread.join()
+        self.cut()
+        for connection, _ in self._open:
+            connection.close()
