@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,11 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import psutil
 import pytest
+import soxr
 
 from tests.model.sentences import SENTENCES
 from tests.rig.broker import Broker
 from tests.rig.mqtt import Watcher
-from tests.rig.node import TOPIC, Room, RunningNode, configuration
+from tests.rig.node import MODEL, TOPIC, Room, RunningNode, configuration, spoken
 from tests.rig.processes import children, open_files, threads, wait_until
 from tests.rig.vmics import VirtualMic, VirtualMics, write_wav
 
@@ -182,6 +184,31 @@ def test_no_model(broker: Broker, watcher: Watcher, tmp_path: Path) -> None:
         error = room.refused("session/start", assignments=assignments)
         assert error["code"] == "model_unavailable"
         assert "transcription.model" in error["message"]
+        after = watcher.count()
+        shutil.copytree(MODEL, missing)
+        watcher.wait_for(  # it looks again every 30 s
+            lambda m: m.topic == f"{TOPIC}/info" and m.json()["model_state"] == "ready", 60, after
+        )
+        room.do("session/start", assignments=assignments)
+        room.stop()
+
+
+def test_a_stereo_recording_played_as_a_microphone(
+    broker: Broker, watcher: Watcher, tmp_path: Path
+) -> None:
+    """Any rate, any number of channels: here the voice is on one of two, at 44.1 kHz."""
+    voice = spoken(HELLO, pause_s=3)
+    right = soxr.resample(voice, 16000, 44100)
+    file = write_wav(tmp_path / "tape.wav", np.stack([np.zeros_like(right), right], axis=1), 44100)
+    audio = {"source": "files", "devices": [], "files": [{"mic": "tape", "file": str(file)}]}
+    config = configuration(tmp_path, broker.port, [], audio=audio)
+    with RunningNode(tmp_path, config) as node:
+        room = Room(node.wait_online(watcher), None, watcher)  # type: ignore[arg-type]  # no mics
+        session = room.start(tape="Alice")
+        (segment,) = room.segments(session, 1)
+        assert room.do("mics/detect")["mics"][0]["sample_rate"] == 44100
+        room.stop()
+    assert segment["text"] == HELLO.text
 
 
 def _file_mic(folder: Path) -> dict[str, object]:

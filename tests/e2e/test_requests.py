@@ -119,6 +119,16 @@ def test_two_starts_at_once_give_one_session(room: Room) -> None:
     assert answers[1].json()["error"]["code"] == "already_recording"
 
 
+def test_start_during_the_drain_of_a_stop_is_answered_busy(room: Room) -> None:
+    room.start(desk="Alice")
+    after = room.watcher.count()
+    stop, start = f"{TOPIC}/request/session/stop", f"{TOPIC}/request/session/start"
+    room.watcher._client.publish(stop, json.dumps({"transaction": 1}), 1)
+    room.watcher._client.publish(start, json.dumps({"transaction": 2}), 1)
+    assert room.watcher.wait_for(_answer_to(2), 20, after).json()["error"]["code"] == "busy"
+    assert room.watcher.wait_for(_answer_to(1), 20, after).json()["status"] == "ok"
+
+
 def test_stop_during_start_stops_the_session_when_it_has_begun(room: Room) -> None:
     after = room.watcher.count()
     body = json.dumps({"assignments": ONE, "transaction": 1})
@@ -252,6 +262,7 @@ def test_mqtt_3_1_1(broker: Broker, tmp_path: Path) -> None:
         assert watcher.request(TOPIC, "mics/detect")["data"] == {"mics": []}
         error = watcher.request(TOPIC, "session/start")["error"]
         assert error["code"] == "no_assignments"
+        assert watcher.request(TOPIC, "transcript/get")["error"]["code"] == "no_session"
         assert node.end() == 0
         watcher.wait_for(lambda m: m.topic == f"{TOPIC}/status" and m.text == "offline")
 

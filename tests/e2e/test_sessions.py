@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from tests.model.sentences import SENTENCES
@@ -219,6 +220,24 @@ def test_silence_gives_no_segment(room: Room) -> None:
     answer = room.stop()
     assert answer["segments_total"] == 0
     assert Path(answer["file_path"]).read_text(encoding="utf-8") == ""
+
+
+def test_noise_gives_no_segment(room: Room) -> None:
+    """A fan, and somebody typing: loud enough for any threshold of level."""
+    noise = np.random.default_rng(7)
+    fan = np.cumsum(noise.normal(0, 60, 6 * 16000))
+    fan = 3000 * (fan - np.convolve(fan, np.ones(400) / 400, "same")) / np.abs(fan).max()
+    keys = np.zeros(6 * 16000)
+    for at in noise.integers(0, len(keys) - 400, 40):
+        keys[at : at + 400] += noise.normal(0, 6000, 400) * np.exp(-np.arange(400) / 60)
+    session = room.start(desk="Fan", door="Keys", wall="Alice")
+    room.mics.play("desk", fan.clip(-32768, 32767).astype(np.int16), 16000)
+    room.mics.play("door", keys.clip(-32768, 32767).astype(np.int16), 16000)
+    room.say("wall", ENGLISH[0], FRENCH[0], ENGLISH[1])  # as long as the noise
+    room.segments(session, 3)
+    answer = room.stop()
+    assert answer["segments_total"] == 3
+    assert {s["mic"] for s in room.segments(session, 3)} == {"wall"}
 
 
 @pytest.mark.parametrize("language", ["fr", "auto"])

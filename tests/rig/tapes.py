@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tests.model.say import say, write_wav
+from tests.model.say import say
+from tests.rig.vmics import write_wav
 
 if TYPE_CHECKING:
     import random

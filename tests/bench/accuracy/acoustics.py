@@ -136,7 +136,7 @@ def _captured(
 ) -> npt.NDArray[np.int16]:
     """Late by a constant, by a crystal that is a little off, and with the noise of the device."""
     length = len(track)
-    late = np.pad(track, (round(delay_s * SAMPLE_RATE), 0))
+    late = np.pad(track, (round(delay_s * SAMPLE_RATE), 0), mode="reflect")
     drifted = soxr.resample(late, SAMPLE_RATE, SAMPLE_RATE * (1 + drift_ppm * 1e-6))
     fitted = np.pad(drifted, (0, max(0, length - len(drifted))))[:length]
     noisy = fitted + rng.standard_normal(length) * 10 ** (-78 / 20)
