@@ -1,12 +1,13 @@
 """`transcribe`: the service's own way from sound to transcript, over recorded tracks.
 
 One file a microphone of the same meeting, begun at the same time. The tracks are heard side by
-side in steps, and every utterance goes through the same endpointing and the same engine as when
-it is spoken live.
+side in equal steps, and every utterance goes through the same ownership, endpointing and engine as
+when it is spoken live.
 """
 
 from __future__ import annotations
 
+import itertools
 import sys
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -24,8 +25,8 @@ from node.config import Config, load_config
 from node.core.formats import WRITERS
 from node.core.languages import WHISPER_LANGUAGES
 from node.core.model import SAMPLE_RATE, Segment, Session, at_sample
+from node.core.room import Room
 from node.core.segmenter import Audio, Ended, Started
-from node.core.track import Track
 from node.core.transcript import Transcript, merge
 from node.errors import ConfigError
 from node.service.archive import SUFFIX
@@ -37,10 +38,11 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from node.core.room import Heard
     from node.core.segmenter import Event
 
-STEP = 30 * SAMPLE_RATE
-"""Samples heard of every track before what was said in them is transcribed."""
+STEP = SAMPLE_RATE // 10
+"""Samples (0.1 s) heard of one track before the next has its turn: a room waits for 0.3 s."""
 
 START = datetime(2000, 1, 1, tzinfo=UTC)
 """Recordings do not say when they were made: times of day count from the beginning."""
@@ -54,44 +56,41 @@ class _Spoken:
     speaker: str
     start: int
     samples: npt.NDArray[np.int16]
+    crosstalk_of: str | None
 
 
 class _Recorded:
-    """One file on its way: read in steps, cut into utterances."""
+    """One file on its way: read in pieces, collected into utterances."""
 
-    def __init__(self, file: Path, mic: str, speaker: str, track: Track) -> None:
-        self._pieces = sound_files.read(file)
-        self._mic = mic
+    def __init__(self, file: Path, mic: str, speaker: str) -> None:
+        self.mic = mic
         self._speaker = speaker
-        self._track = track
+        self._pieces = sound_files.read(file)
+        self._read = 0
         self._start = 0
         self._heard: list[npt.NDArray[np.int16]] = []
-        self.over = False
 
-    def step(self) -> list[_Spoken]:
-        """Hear the next step; gives the utterances that have ended in it."""
-        spoken: list[_Spoken] = []
-        until = self._track.position + STEP
-        while self._track.position < until:
-            piece = next(self._pieces, None)
-            if piece is None:
-                self.over = True
-                return spoken + self._take(self._track.flush())
-            spoken += self._take(self._track.feed(piece))
-        return spoken
+    def read_to(self, position: int) -> npt.NDArray[np.int16] | None:
+        """Samples up to a position at least, or to the end; None where that was reached before."""
+        pieces: list[npt.NDArray[np.int16]] = []
+        while self._read < position and (piece := next(self._pieces, None)) is not None:
+            pieces.append(piece)
+            self._read += len(piece)
+        if not pieces and self._read < position:
+            return None
+        return np.concatenate([np.empty(0, np.int16), *pieces])
 
-    def _take(self, events: list[Event]) -> list[_Spoken]:
-        spoken = []
-        for event in events:
-            match event:
-                case Started(start):
-                    self._start, self._heard = start, []
-                case Audio(samples):
-                    self._heard.append(samples)
-                case Ended(end):
-                    samples = np.concatenate(self._heard)[: end - self._start]
-                    spoken.append(_Spoken(self._mic, self._speaker, self._start, samples))
-        return spoken
+    def collect(self, event: Event) -> _Spoken | None:
+        """Take an event of this track; gives the utterance that ends with it."""
+        match event:
+            case Started(start):
+                self._start, self._heard = start, []
+            case Audio(samples):
+                self._heard.append(samples)
+            case Ended(end, crosstalk_of):
+                samples = np.concatenate(self._heard)[: end - self._start]
+                return _Spoken(self.mic, self._speaker, self._start, samples, crosstalk_of)
+        return None
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -115,7 +114,8 @@ def run(arguments: argparse.Namespace) -> int:
         ended_at=at_sample(START, round(length_s * SAMPLE_RATE)),
         speakers={segment.mic: segment.speaker for segment in segments},
     )
-    _write(Transcript(session, merge(segments), UTC), arguments)
+    crosstalk = [segment for segment in segments if segment.crosstalk_of is not None]
+    _write(Transcript(session, merge(segments), UTC), crosstalk, arguments)
     return 0
 
 
@@ -137,20 +137,35 @@ def _segments(engine: Engine, arguments: argparse.Namespace, config: Config) -> 
             language_probability=heard.language_probability,
             confidence=heard.confidence,
             words=heard.words,
+            crosstalk_of=spoken.crosstalk_of,
         )
 
 
 def _utterances(arguments: argparse.Namespace, config: Config) -> Iterator[_Spoken]:
-    """Every utterance of all tracks, those of one step in the order in which they were begun."""
+    """The utterances of all tracks as they end; in mode "tag" those of other mics among them."""
     silero = Silero()
-    names = _names(arguments)
-    tracks = [
-        _Recorded(file, mic, speaker, Track(silero.detector(), endpointing(config)))
-        for file, (mic, speaker) in zip(arguments.files, names, strict=True)
-    ]
-    while not all(track.over for track in tracks):
-        ended = [spoken for track in tracks if not track.over for spoken in track.step()]
-        yield from sorted(ended, key=lambda spoken: spoken.start)
+    room = Room(endpointing(config), config.crosstalk.mode)
+    tracks: dict[str, _Recorded] = {}
+    for file, (mic, speaker) in zip(arguments.files, _names(arguments), strict=True):
+        tracks[mic] = _Recorded(file, mic, speaker)
+        room.add(mic, silero.detector())
+    running = list(tracks)
+    for position in itertools.count(STEP, STEP):
+        for mic in tuple(running):
+            samples = tracks[mic].read_to(position)
+            if samples is None:
+                running.remove(mic)
+            events = room.flush(mic) if samples is None else room.feed(mic, samples)
+            yield from _ended(tracks, events, config)
+        if not running:
+            return
+
+
+def _ended(tracks: dict[str, _Recorded], events: Heard, config: Config) -> Iterator[_Spoken]:
+    for mic, event in events:
+        spoken = tracks[mic].collect(event)
+        if spoken and (spoken.crosstalk_of is None or config.crosstalk.mode == "tag"):
+            yield spoken
 
 
 def _names(arguments: argparse.Namespace) -> list[tuple[str, str]]:
@@ -181,8 +196,8 @@ def _config(arguments: argparse.Namespace) -> Config:
     return config.model_copy(update={"transcription": changed})
 
 
-def _write(transcript: Transcript, arguments: argparse.Namespace) -> None:
-    text = WRITERS[SUFFIX[arguments.format]](transcript, ())
+def _write(transcript: Transcript, crosstalk: list[Segment], arguments: argparse.Namespace) -> None:
+    text = WRITERS[SUFFIX[arguments.format]](transcript, crosstalk)
     if arguments.output is None:
         sys.stdout.write(text)
     else:

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from node.core.hearing import HOP
+from node.core.masking import masked
 from node.core.model import TICK
 from node.core.segmenter import Audio, Ended, Endpointing, Event, Segmenter, Started
 
 if TYPE_CHECKING:
+    from node.core.hearing import Floats
     from node.core.segmenter import Samples
     from node.core.track import VoiceDetector
 
@@ -41,6 +44,9 @@ class Channel:
         self._power = 0.0
         self._measured = 0
         self.frames: deque[Frame] = deque()
+        self.position = self._origin = position
+        self._rest: Samples = np.zeros(position % TICK, np.int16)
+        self._before: Samples = np.zeros(HOP, np.int16)
         self._start(position)
 
     @property
@@ -68,9 +74,18 @@ class Channel:
         self.position = end
         return filled
 
-    def judge(self, probability: float) -> list[Event]:
-        """Send the oldest frame to endpointing, as speech with this probability."""
-        return self._placed(self._segmenter.feed(self.frames.popleft().samples, probability))
+    def judge(self, probability: float, gains: Floats | None) -> list[Event]:
+        """Send the oldest frame to endpointing, as speech with this probability.
+
+        `gains` of shape (3, BANDS) take out what is not the microphone's own; None: nothing.
+        """
+        samples = self.frames.popleft().samples
+        sound = samples
+        if gains is not None:
+            after = self.frames[0].samples if self.frames else np.zeros(TICK, np.int16)
+            sound = masked(self._before, samples, after[:HOP], gains)
+        self._before = samples[-HOP:]
+        return self._placed(self._segmenter.feed(sound, probability))
 
     def flush(self) -> list[Event]:
         """End what is open. All frames must have been judged, the rest among them."""
@@ -91,10 +106,11 @@ class Channel:
 
     def _start(self, position: int) -> None:
         self.position = self._origin = position
-        self._rest: Samples = np.zeros(position % TICK, np.int16)
+        self._rest = np.zeros(position % TICK, np.int16)
         self._next = position // TICK
         self._segmenter.jump(self._next * TICK)
         self._surplus = 0
+        self._before = np.zeros(HOP, np.int16)
 
     def _frame(self, samples: Samples) -> Frame:
         wide = samples.astype(np.float32) / 32768

@@ -84,6 +84,7 @@ class Coupling:
         self._count: Floats = np.zeros((0, 0, BANDS), np.float32)
         self._range: Floats = np.zeros((0, 0, RANGE), np.float32)
         self.gain_db: npt.NDArray[np.float64] = np.zeros(0)
+        self._connected: npt.NDArray[np.bool_] = np.zeros(0, np.bool_)
         self.matrix: Floats = np.zeros((0, 0, BANDS), np.float32)
         self.inverse: Floats = np.zeros((BANDS, 0, 0), np.float32)
 
@@ -91,6 +92,7 @@ class Coupling:
         for name in ("_db", "_count", "_range"):
             setattr(self, name, np.pad(getattr(self, name), ((0, 1), (0, 1), (0, 0))))
         self.gain_db = np.pad(self.gain_db, (0, 1))
+        self._connected = np.pad(self._connected, (0, 1))
         self._refresh()
 
     def remove(self, row: int) -> None:
@@ -98,6 +100,7 @@ class Coupling:
             kept = np.delete(np.delete(getattr(self, name), row, axis=0), row, axis=1)
             setattr(self, name, kept)
         self.gain_db = np.delete(self.gain_db, row)
+        self._connected = np.delete(self._connected, row)
         self._refresh()
 
     def learn(self, levels: Levels) -> None:
@@ -116,8 +119,20 @@ class Coupling:
         if speech[owner].any():
             self._note_coupling(owner, levels, loud[owner] & speech[owner][:, None])
 
-    def estimate(self, floor_db: npt.NDArray[np.float64]) -> None:
-        """Work out gains and couplings anew; `floor_db` are the levels of the noise floors."""
+    def forget(self) -> None:
+        """Begin anew: what was learnt compared sounds that did not belong together."""
+        self._db, self._count = np.zeros_like(self._db), np.zeros_like(self._count)
+        self._range = np.zeros_like(self._range)
+
+    def estimate(self, floor_db: npt.NDArray[np.float64], connected: npt.NDArray[np.bool_]) -> None:
+        """Work out gains and couplings anew.
+
+        Args:
+            floor_db: levels of the noise floors.
+            connected: which microphones are known to hear the same; the others hear only
+                themselves.
+        """
+        self._connected = connected
         count = len(floor_db)
         normal = np.eye(count) * FLOOR_WEIGHT
         aim = FLOOR_WEIGHT * (floor_db - floor_db.mean())
@@ -165,6 +180,8 @@ class Coupling:
         db = weight * self._db + (1 - weight) * (PRIOR_DB + gains[..., None])
         db = np.minimum(db, HIGHEST_DB + gains[..., None])
         count = len(self.gain_db)
-        db[np.arange(count), np.arange(count)] = 0
-        self.matrix = (10 ** (db / 10)).astype(np.float32)
+        apart = ~(self._connected[:, None] & self._connected[None, :])
+        matrix = np.where(apart[..., None], 0, 10 ** (db / 10))
+        matrix[np.arange(count), np.arange(count)] = 1
+        self.matrix = matrix.astype(np.float32)
         self.inverse = np.linalg.inv(self.matrix.transpose(2, 0, 1)).astype(np.float32)

@@ -7,7 +7,7 @@ most of the time: each microphone then still shows its own speaker.
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,15 +36,18 @@ KEPT_TICKS = 1024
 KEPT = KEPT_TICKS * HOPS
 
 NEVER = -(1 << 40)
+"""A tick before any other."""
 
-LEAST_POWER = 1e-10
-"""Power a band is taken to have at least: digital silence has no logarithm (-100 dBFS)."""
+LEAST_POWER = 1e-12
+"""Power a band is taken to have at least: what rounding to 16 bits leaves in it."""
 
 FLOOR_SMOOTHING = 0.15
 """Share of a new hop in the level whose minimum is the noise floor: about 0.1 s of memory."""
 
-FLOOR_RISE = 10 ** (1.5 * HOP / SAMPLE_RATE / 10)
-"""The floor rises by 1.5 dB a second, so that a sentence does not lift it noticeably."""
+FLOOR_TICKS = 8
+FLOOR_BLOCKS = 9
+"""Ticks in a block (0.26 s) and blocks whose least level is the noise floor: 2.3 s, in which every
+band of speech pauses (minimum statistics, Martin 2001, take 1.5 s; rooms echo longer)."""
 
 
 class Hearing:
@@ -62,7 +65,8 @@ class Hearing:
         self._tick: npt.NDArray[np.int64] = np.zeros((0, KEPT_TICKS), np.int64)
         self._last: Floats = np.zeros((0, HOP), np.float32)
         self._smooth: Floats = np.zeros((0, BANDS), np.float32)
-        self._floor: Floats = np.zeros((0, BANDS), np.float32)
+        self._least: Floats = np.zeros((0, FLOOR_BLOCKS, BANDS), np.float32)
+        self._block = -1
 
     def add(self, mic: str) -> None:
         """Make room for another microphone, which has heard nothing yet."""
@@ -73,13 +77,13 @@ class Hearing:
         self._tick = _with_row(self._tick, NEVER)
         self._last = _with_row(self._last, 0)
         self._smooth = _with_row(self._smooth, 0)
-        self._floor = _with_row(self._floor, 0)
+        self._least = _with_row(self._least, np.inf)
 
     def remove(self, mic: str) -> int:
         """Forget a microphone; gives the row it had."""
         row = self.mics.index(mic)
         self.mics.remove(mic)
-        for name in ("power", "floor", "voice", "_tick", "_last", "_smooth", "_floor"):
+        for name in ("power", "floor", "voice", "_tick", "_last", "_smooth", "_least"):
             setattr(self, name, np.delete(getattr(self, name), row, axis=0))
         return row
 
@@ -93,9 +97,11 @@ class Hearing:
         self.voice[rows, slot] = [voices[mic] for mic in frames]
         self._tick[rows, slot] = tick
         for hop in range(HOPS):
-            self._follow_floor(rows, powers[:, hop])
             self.power[rows, slot * HOPS + hop] = powers[:, hop]
-            self.floor[rows, slot * HOPS + hop] = self._floor[rows]
+            self.floor[rows, slot * HOPS + hop] = self._follow_floor(rows, powers[:, hop])
+        if tick // FLOOR_TICKS > self._block:
+            self._block = tick // FLOOR_TICKS
+            self._end_floor_block()
 
     def window(
         self, first: int, count: int, lags: npt.NDArray[np.int64]
@@ -112,16 +118,25 @@ class Hearing:
         voice = np.where(heard, self.voice[rows, hops // HOPS % KEPT_TICKS], 0)
         return power, self.floor[rows, hops % KEPT], voice
 
-    def _follow_floor(self, rows: list[int], power: Floats) -> None:
-        fresh = self._smooth[rows] == 0
-        smooth = np.where(fresh, power, self._smooth[rows])
-        smooth = smooth + FLOOR_SMOOTHING * (power - smooth)
-        self._smooth[rows] = smooth
-        risen = np.where(fresh, power, self._floor[rows] * FLOOR_RISE)
-        self._floor[rows] = np.minimum(risen, smooth)
+    def _follow_floor(self, rows: list[int], power: Floats) -> Floats:
+        """Zeros are no sound but the lack of it: a gap filled, a track padded, a muted device."""
+        sound = power > 2 * LEAST_POWER
+        last = self._smooth[rows]
+        smooth = np.where(last == 0, power, last + FLOOR_SMOOTHING * (power - last))
+        self._smooth[rows] = np.where(sound, smooth, last)
+        least = self._least[rows]
+        least[:, 0] = np.where(sound, np.minimum(least[:, 0], smooth), least[:, 0])
+        self._least[rows] = least
+        floor = least.min(axis=1)
+        return np.where(np.isfinite(floor), floor, np.maximum(power, LEAST_POWER))
+
+    def _end_floor_block(self) -> None:
+        self._least = np.roll(self._least, 1, axis=1)
+        self._least[:, 0] = np.inf
 
 
-def _with_row(array: npt.NDArray[np.generic], value: float) -> npt.NDArray[np.generic]:
+def _with_row(array: npt.NDArray[Any], value: float) -> npt.NDArray[Any]:
+    """An array with one more row, filled with a value."""
     return np.concatenate([array, np.full((1, *array.shape[1:]), value, array.dtype)])
 
 

@@ -39,7 +39,11 @@ class SegmentPayload(TypedDict):
 
 
 class SessionPayload(TypedDict):
-    """`T/session`; null where there is nothing to say."""
+    """`T/session`; null where there is nothing to say.
+
+    `problem` is what keeps a session from starting: the model is missing, or why the last `ON` on
+    `T/session/set` was refused, for as long as nothing about state and mics changes.
+    """
 
     state: StateName
     session_id: str | None
@@ -49,6 +53,7 @@ class SessionPayload(TypedDict):
     segments_total: int
     backlog_s: float
     message: str | None
+    problem: str | None
 
 
 class MicPayload(TypedDict):
@@ -113,6 +118,17 @@ class LivePayload(TypedDict):
     updated_at: str
 
 
+class LastWordsPayload(TypedDict):
+    """`T/mic/<mic>/last_words` and, of all mics, `T/transcript/last_words`: the newest segment."""
+
+    session_id: str
+    mic: str
+    speaker: str
+    text: str
+    start: str
+    language: str
+
+
 class InfoPayload(TypedDict):
     """`T/info`. `model_state` says whether speech can be transcribed, `model_notice` its limits."""
 
@@ -129,7 +145,11 @@ class InfoPayload(TypedDict):
 
 
 class HealthPayload(TypedDict):
-    """`T/health`; null where this machine has no such sensor."""
+    """`T/health`; null where this machine has no such sensor.
+
+    `mic_lag_s`: by how much each mic of the session hears later than the earliest one, as found
+    from what they hear of each other; null where it is not known.
+    """
 
     uptime_s: float
     outbox: int
@@ -142,7 +162,7 @@ class HealthPayload(TypedDict):
     cpu_percent: float
     temperature_c: float | None
     disk_free_mb: float
-    drift_ppm: NotRequired[dict[str, float]]
+    mic_lag_s: dict[str, float | None]
 
 
 class EventPayload(TypedDict):
@@ -176,6 +196,7 @@ PUBLISHED: dict[str, Any] = {
     "mics": MicsPayload,
     "transcript": FinalPayload,
     "live": LivePayload,
+    "last-words": LastWordsPayload,
     "info": InfoPayload,
     "health": HealthPayload,
     "event": EventPayload,

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from node.core.channel import Channel, Frame
+from node.core.masking import FOREIGN
 from node.core.model import SAMPLE_RATE, TICK
-from node.core.ownership import OWNED, STILL_OWNED, Ownership
+from node.core.ownership import OWNED, STILL_OWNED, Judgement, Ownership
 from node.core.segmenter import Ended, Endpointing, Event, Started
 from node.core.track import LONGEST_FILL
 
@@ -94,7 +95,7 @@ class Room:
         self._hear(self._unheard)
         events: Heard = []
         while channel.frames:
-            events += self._judge(mic, self._shares(channel.frames[0].tick))
+            events += self._judge(mic, self._judgements(channel.frames[0].tick).get(mic))
         events += self._marked(mic, channel.flush())
         return events + self._advance()
 
@@ -146,10 +147,10 @@ class Room:
         events: Heard = []
         while ready := self._ready(limit):
             tick = min(self._channels[mic].frames[0].tick for mic in ready)
-            shares = self._shares(tick)
+            judgements = self._judgements(tick)
             for mic in ready:
                 if self._channels[mic].frames[0].tick == tick:
-                    events += self._judge(mic, shares)
+                    events += self._judge(mic, judgements.get(mic))
         return events
 
     def _ready(self, limit: int) -> list[str]:
@@ -160,16 +161,21 @@ class Room:
     def _alone(self) -> bool:
         return self._mode == "off" or len(self._channels) < 2
 
-    def _shares(self, tick: int) -> dict[str, float]:
+    def _judgements(self, tick: int) -> dict[str, Judgement]:
         if self._alone or self._mode == "tag":
-            return dict.fromkeys(self._channels, 1.0)
-        return self._ownership.shares(tick)
+            return {}
+        return self._ownership.judge(tick)
 
-    def _judge(self, mic: str, shares: dict[str, float]) -> Heard:
+    def _judge(self, mic: str, judgement: Judgement | None) -> Heard:
+        """Send the oldest frame of a microphone to its endpointing."""
         channel = self._channels[mic]
-        owned = shares[mic] >= (STILL_OWNED if mic in self._owners else OWNED)
+        if judgement is None:
+            return self._marked(mic, channel.judge(channel.frames[0].voice, None))
+        owned = judgement.share >= (STILL_OWNED if mic in self._owners else OWNED)
         (self._owners.add if owned else self._owners.discard)(mic)
-        return self._marked(mic, channel.judge(channel.frames[0].voice if owned else 0.0))
+        if owned:
+            return self._marked(mic, channel.judge(channel.frames[0].voice, judgement.gains))
+        return self._marked(mic, channel.judge(0.0, FOREIGN))
 
     def _marked(self, mic: str, events: Iterable[Event]) -> Heard:
         """The events of a microphone, its ends with whose speech it was."""

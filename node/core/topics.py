@@ -78,6 +78,10 @@ class Topics:
         return f"{self.root}/transcript/last"
 
     @property
+    def last_words(self) -> str:
+        return f"{self.root}/transcript/last_words"
+
+    @property
     def health(self) -> str:
         return f"{self.root}/health"
 
@@ -91,6 +95,22 @@ class Topics:
     def segment(self, mic: str) -> str:
         return f"{self.root}/mic/{mic}/segment"
 
+    def mic_last_words(self, mic: str) -> str:
+        return f"{self.root}/mic/{mic}/last_words"
+
+    def speaker_set(self, mic: str) -> str:
+        return f"{self.root}/mic/{mic}/speaker/set"
+
+    def enabled_set(self, mic: str) -> str:
+        return f"{self.root}/mic/{mic}/enabled/set"
+
+    @property
+    def session_set(self) -> str:
+        return f"{self.root}/session/set"
+
+    def request(self, verb: str) -> str:
+        return f"{self.root}/request/{verb}"
+
     def response(self, verb: str) -> str:
         return f"{self.root}/response/{verb}"
 
@@ -99,10 +119,10 @@ class Topics:
         """Topic filters of everything the node listens to."""
         group = f"{self.base}/{EVERY_NODE}"
         return (
-            f"{self.root}/request/#",
-            f"{self.root}/session/set",
-            f"{self.root}/mic/+/speaker/set",
-            f"{self.root}/mic/+/enabled/set",
+            self.request("#"),
+            self.session_set,
+            self.speaker_set("+"),
+            self.enabled_set("+"),
             f"{group}/request/#",
             f"{group}/session/set",
         )

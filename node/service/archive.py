@@ -70,9 +70,7 @@ class Archive:
         Raises:
             StoreError: the disk refuses.
         """
-        transcript = self.transcript(session)
-        suffixes = [SUFFIX[form] for form in formats]
-        texts = {suffix: WRITERS[suffix](transcript, ()) for suffix in suffixes}
+        texts = self._texts(session, [SUFFIX[form] for form in formats])
         files = self._folder.reserve(moment.astimezone(self._zone), texts)
         self._folder.write(files, texts)
         return files
@@ -87,15 +85,21 @@ class Archive:
             StoreError: the disk refuses.
         """
         if not session.files:
-            session.files = self._folder.reserve(moment.astimezone(self._zone), WRITERS)
-            self._sessions.plan_files(session)
-        transcript = self.transcript(session)
-        texts = {suffix: write(transcript, ()) for suffix, write in WRITERS.items()}
-        self._folder.write(session.files, texts)
-        body = final_body(transcript)
+            files = self._folder.reserve(moment.astimezone(self._zone), WRITERS)
+            self._sessions.plan_files(session.id, files)
+            session.files = files
+        self._folder.write(session.files, self._texts(session, WRITERS))
+        body = final_body(self.transcript(session))
         payload = json.dumps(body, ensure_ascii=False)
         self._sessions.finish(session, [(self._topics.final, payload)])
         return body
+
+    def _texts(self, session: Session, suffixes: Iterable[str]) -> dict[str, str]:
+        """The file of each suffix; the JSON file also has what others said into each mic."""
+        segments = self._sessions.segments(session.id)
+        transcript = Transcript(session, merge(segments), self._zone)
+        crosstalk = [segment for segment in segments if segment.crosstalk_of is not None]
+        return {suffix: WRITERS[suffix](transcript, crosstalk) for suffix in suffixes}
 
     def last(self) -> FinalPayload | None:
         """The newest finished session's transcript, for those who connect later."""

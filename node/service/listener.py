@@ -16,18 +16,29 @@ from typing import TYPE_CHECKING
 
 from node.adapters.vad import Silero
 from node.core.model import SAMPLE_RATE
-from node.core.track import Track
+from node.core.room import Room
 from node.service import orders
-from node.service.items import Flushed, Levels, MicBack, MicLost, MicsOpened, MicsRefused
-from node.service.microphone import Microphone, Seat, Setting
+from node.service.items import (
+    Flushed,
+    Levels,
+    MicBack,
+    MicJoined,
+    MicLost,
+    MicsOpened,
+    MicsRefused,
+)
+from node.service.microphone import Microphone, Setting
+from node.service.minutes import Minutes
 from node.service.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from node.core.room import Mode
     from node.core.segmenter import Endpointing
     from node.service.inventory import Inventory
     from node.service.items import WorkerItem
+    from node.service.minutes import Seat
     from node.service.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -67,11 +78,13 @@ class Listener:
         inventory: Inventory,
         spool: Spool,
         endpointing: Endpointing,
+        crosstalk: Mode,
         post: Callable[[WorkerItem], None],
     ) -> None:
         self._inventory = inventory
         self._spool = spool
         self._endpointing = endpointing
+        self._mode = crosstalk
         self._post = post
         self._commands: queue.SimpleQueue[orders.Command] = queue.SimpleQueue()
         self._wake_out, self._wake_in = -1, -1
@@ -80,15 +93,16 @@ class Listener:
         self._setting: Setting | None = None
         self._mics: dict[str, Microphone] = {}
         self._lost: set[str] = set()
+        self._joining: set[str] = set()
         self._phase = _Phase.IDLE
         self._open_by = 0.0
         self._levels_at = 0.0
         self._retry_at = 0.0
         self.beat = 0.0  # when the thread last went round; read by the watchdog
 
-    def configure(self, endpointing: Endpointing) -> None:
-        """Use another endpointing, from the next session on."""
-        self._endpointing = endpointing
+    def configure(self, endpointing: Endpointing, crosstalk: Mode) -> None:
+        """Hear differently, from the next session on."""
+        self._endpointing, self._mode = endpointing, crosstalk
 
     def start(self) -> None:
         self.beat = time.monotonic()
@@ -140,6 +154,9 @@ class Listener:
         finally:
             for microphone in self._mics.values():
                 microphone.stop()
+            if self._setting is not None:
+                for mic in self._mics:
+                    self._setting.minutes.close(mic)
 
     def _step(self) -> bool:
         """Wait for sound or a command, once. Gives False when told to quit."""
@@ -172,20 +189,22 @@ class Listener:
 
     def _begin(self, begin: orders.Begin) -> None:
         self._silero = self._silero or Silero()
-        self._setting = Setting(begin.session_id, begin.zero, self._inventory, self._spool)
+        room = Room(self._endpointing, self._mode)
+        minutes = Minutes(begin.session_id, room, self._silero, self._spool, self._mode)
+        self._setting = Setting(begin.session_id, begin.zero, self._inventory, minutes)
         self._phase = _Phase.OPENING
         self._open_by = time.monotonic() + OPEN_TIMEOUT_S
         for mic, seat in begin.seats.items():
             self._mics[mic] = self._microphone(mic, seat)
             self._mics[mic].open()
         if begin.patient:
+            self._joining = set(begin.seats)
             self._go()
 
     def _microphone(self, mic: str, seat: Seat) -> Microphone:
-        assert self._silero is not None
         assert self._setting is not None
-        track = Track(self._silero.detector(), self._endpointing)
-        return Microphone(mic, seat, track, self._setting)
+        self._setting.minutes.join(mic, seat)
+        return Microphone(mic, self._setting)
 
     def _go(self) -> None:
         self._phase = _Phase.RECORDING
@@ -194,9 +213,12 @@ class Listener:
             microphone.go()
 
     def _seat(self, mic: str, seat: Seat) -> None:
+        if self._setting is None:
+            return
         if mic in self._mics:
-            self._mics[mic].seat(seat)
-        elif self._setting is not None:
+            self._setting.minutes.seat(mic, seat)
+        else:
+            self._joining.add(mic)
             self._mics[mic] = self._microphone(mic, seat)
             self._mics[mic].go()
             self._mics[mic].open()
@@ -207,7 +229,10 @@ class Listener:
         deadline = time.monotonic() + STOP_GRACE_S
         while (left := deadline - time.monotonic()) > 0 and self._drain(left):
             pass
-        ends = [microphone.stop() for microphone in self._mics.values()]
+        for microphone in self._mics.values():
+            microphone.stop()
+        # Only when all have given their last sound: whose speech it is, is judged against all.
+        ends = [self._setting.minutes.close(mic) for mic in self._mics]
         now = round((time.monotonic() - self._setting.zero) * SAMPLE_RATE)
         self._post(Flushed(self._setting.session_id, max([now, *ends])))
         self._clear()
@@ -223,7 +248,7 @@ class Listener:
         return bool(open_mics)
 
     def _clear(self) -> None:
-        self._mics, self._lost = {}, set()
+        self._mics, self._lost, self._joining = {}, set(), set()
         self._setting = None
         self._phase = _Phase.IDLE
 
@@ -260,13 +285,23 @@ class Listener:
 
     def _report(self, now: float) -> None:
         for microphone in self._mics.values():
-            if microphone.failure and microphone.mic not in self._lost:
-                self._lost.add(microphone.mic)
-                self._post(MicLost(microphone.mic, microphone.failure))
-            elif microphone.delivers and microphone.mic in self._lost:
-                self._lost.discard(microphone.mic)
-                self._post(MicBack(microphone.mic, microphone.sample_rate or 0))
-        if self._mics and now >= self._levels_at:
+            self._report_mic(microphone)
+        if self._setting is not None and now >= self._levels_at:
             self._levels_at = now + LEVELS_EVERY_S
-            levels = {mic: m.level_dbfs() for mic, m in self._mics.items()}
-            self._post(Levels(levels, sum(m.lost_s for m in self._mics.values())))
+            minutes = self._setting.minutes
+            levels = {mic: minutes.level_dbfs(mic) for mic in self._mics}
+            lost_s = sum(m.lost_s for m in self._mics.values())
+            self._post(Levels(levels, lost_s, minutes.lags_s()))
+
+    def _report_mic(self, microphone: Microphone) -> None:
+        mic, rate = microphone.mic, microphone.sample_rate or 0
+        if microphone.failure and mic not in self._lost:
+            self._lost.add(mic)
+            self._joining.discard(mic)
+            self._post(MicLost(mic, microphone.failure))
+        elif microphone.delivers and mic in self._lost:
+            self._lost.discard(mic)
+            self._post(MicBack(mic, rate))
+        elif microphone.delivers and mic in self._joining:
+            self._joining.discard(mic)
+            self._post(MicJoined(mic, rate))

@@ -1,4 +1,4 @@
-"""One microphone in a session: its capture process, its clock, its track, its open utterance."""
+"""One microphone in a session: its capture process, its clock, its place on the timeline."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ import soxr
 
 from node.adapters import capture
 from node.core.model import SAMPLE_RATE
-from node.core.segmenter import Audio, Ended, Event, Started
 from node.core.timeline import ANCHOR_S, StreamClock
 from node.errors import MicError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from node.core.track import Track
     from node.service.inventory import Inventory
-    from node.service.spool import Spoken, Spool
+    from node.service.minutes import Minutes
 
 log = logging.getLogger(__name__)
 
@@ -32,15 +30,6 @@ RETRY_S = (0.2, 0.5, 1.0, 1.5)
 """Waits before a lost mic is opened again; the last one repeats, so it is back within 3 s."""
 
 
-@dataclass(slots=True)
-class Seat:
-    """Who sits at the mic: what new utterances of it are marked with."""
-
-    label: str
-    language: str | None
-    enabled: bool
-
-
 @dataclass(frozen=True, slots=True)
 class Setting:
     """What all mics of one session share."""
@@ -48,20 +37,18 @@ class Setting:
     session_id: str
     zero: float
     inventory: Inventory
-    spool: Spool
+    minutes: Minutes
 
 
 class Microphone:
     """Owned by the listener thread, which calls every method.
 
     Blocks are held until the session goes and the stream is placed on the timeline; from then
-    on each becomes samples at 16 kHz, then frames, then utterances in the store.
+    on each becomes samples at 16 kHz, which the minutes of the session take.
     """
 
-    def __init__(self, mic: str, seat: Seat, track: Track, setting: Setting) -> None:
+    def __init__(self, mic: str, setting: Setting) -> None:
         self.mic = mic
-        self._seat = seat
-        self._track = track
         self._setting = setting
         self._process: capture.CaptureProcess | None = None
         self._opened: capture.Opened | None = None
@@ -69,7 +56,6 @@ class Microphone:
         self._clock: StreamClock | None = None
         self._held: list[tuple[npt.NDArray[np.int16], float]] = []
         self._going = False
-        self._spoken: Spoken | None = None
         self._heard_at = 0.0
         self._attempts = 0
         self.retry_at: float | None = None
@@ -131,7 +117,7 @@ class Microphone:
     def lose(self, reason: str) -> None:
         """The stream is over: keep what was said, and try again later."""
         self._close()
-        self._store(self._track.flush())
+        self._setting.minutes.pause(self.mic)
         self.failure = reason
         self.retry_at = time.monotonic() + RETRY_S[min(self._attempts, len(RETRY_S) - 1)]
         self._attempts += 1
@@ -140,25 +126,14 @@ class Microphone:
         """The session has begun: what was held counts, from its first sample on."""
         self._going = True
 
-    def seat(self, seat: Seat) -> None:
-        """Change who sits here. Muting ends the open utterance at this instant."""
-        if not seat.enabled and self._seat.enabled:
-            self._store(self._track.flush())
-        self._seat = seat
-
-    def stop(self) -> int:
-        """Take the last sound, close the stream and end the open utterance. Gives its sample."""
+    def stop(self) -> None:
+        """Take the last sound and close the stream; what is open in the minutes stays so."""
         self.read()
         if self._clock is None and self._held and self._going:
             self._place_held()
         if self._resampler is not None and self._clock is not None:
             self._append(self._resampler.resample_chunk(np.empty(0, np.int16), last=True))
         self._close()
-        self._store(self._track.flush())
-        return self._track.position
-
-    def level_dbfs(self) -> float:
-        return self._track.level_dbfs()
 
     def _close(self) -> None:
         if self._process is not None:
@@ -184,7 +159,7 @@ class Microphone:
     def _place_held(self) -> None:
         self._clock = StreamClock(self._setting.zero)
         start = self._clock.anchor([(len(samples), at) for samples, at in self._held])
-        self._hear(start, np.empty(0, np.int16))
+        self._setting.minutes.hear(self.mic, start, np.empty(0, np.int16))
         held, self._held = self._held, []
         for samples, at in held:
             self._append(samples, at)
@@ -199,27 +174,7 @@ class Microphone:
             position += placement.silence
             self.lost_s += placement.silence / SAMPLE_RATE
             samples = _slipped(samples, placement.slip)
-        self._hear(position, samples)
-
-    def _hear(self, position: int, samples: npt.NDArray[np.int16]) -> None:
-        if not self._seat.enabled:
-            return
-        self._store(self._track.skip_to(position))
-        self._store(self._track.feed(samples))
-
-    def _store(self, events: list[Event]) -> None:
-        for event in events:
-            match event:
-                case Started(start):
-                    seat = self._seat
-                    self._spoken = self._setting.spool.begin(
-                        self._setting.session_id, self.mic, seat.label, seat.language, start
-                    )
-                case Audio(samples) if self._spoken is not None:
-                    self._setting.spool.append(self._spoken, samples)
-                case Ended() if self._spoken is not None:
-                    self._setting.spool.end(self._spoken, event)
-                    self._spoken = None
+        self._setting.minutes.hear(self.mic, position, samples)
 
 
 def _resampler(rate: int) -> soxr.ResampleStream:

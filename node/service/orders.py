@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from node.service.microphone import Seat
+    from node.service.minutes import Seat
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,16 +119,18 @@ def _add_voice(tracks: Sound, spoken: Spoken, paths: list[Sound], loudness: floa
 def _add_noise(tracks: Sound, acoustics: Acoustics, rng: np.random.Generator) -> None:
     """A fan that all hear, and one who types near one of the microphones."""
     length = tracks.shape[1]
-    for track in tracks:
+    for mic in range(len(tracks)):
         hum = lfilter([1.0], [1.0, -0.95], rng.standard_normal(length))
-        track += (hum / hum.std() * 10 ** (acoustics.fan_db / 20)).astype(np.float32)
+        tracks[mic] += (hum / hum.std() * 10 ** (acoustics.fan_db / 20)).astype(np.float32)
     if not acoustics.keyboard:
         return
     near = rng.integers(len(tracks))
     for begin in rng.integers(0, length - SAMPLE_RATE, max(1, length // (2 * SAMPLE_RATE))):
         knock = rng.standard_normal(800) * np.exp(-np.arange(800) / rng.uniform(20, 120)) * 0.03
         for mic, track in enumerate(tracks):
-            track[begin : begin + 800] += (knock * (1.0 if mic == near else 0.25)).astype(np.float32)
+            track[begin : begin + 800] += (knock * (1.0 if mic == near else 0.25)).astype(
+                np.float32
+            )
 
 
 def _captured(

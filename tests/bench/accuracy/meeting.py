@@ -95,7 +95,11 @@ class _Table:
         """A short word into the turn of another."""
         turn = self.said[-1]
         text = self._rng.choice(SHORT[VOICES[self._plan.voices][speaker][0]])
-        self._add(speaker, text, self._rng.uniform(turn.start + 0.3, max(turn.end - 0.5, turn.start + 0.4)))
+        self._add(
+            speaker,
+            text,
+            self._rng.uniform(turn.start + 0.3, max(turn.end - 0.5, turn.start + 0.4)),
+        )
 
     def _add(self, speaker: int, text: str, start: float) -> None:
         free = max((s.end + OWN_GAP_S for s in self.said if s.speaker == speaker), default=0.0)

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from node.core.model import SAMPLE_RATE, TICK
+from node.core.ownership import OWNED, Ownership
+
+Tracks = npt.NDArray[np.float32]
+SECONDS = 14
+TICKS = SECONDS * SAMPLE_RATE // TICK
+SETTLED = 8 * SAMPLE_RATE // TICK
+"""Both have spoken alone for 2 s and more."""
+TURNS: dict[int, list[tuple[float, float]]] = {
+    0: [(1, 3), (5, 7), (9, 10), (12, 13)],
+    1: [(3, 5), (7, 8.5), (10.2, 11.5), (12, 13)],
+}
+"""Seconds in which each of two people speaks; from 12 to 13 s both do."""
+NAMES = ("a", "b")
+
+
+def voice(seed: int) -> Tracks:
+    """Noise with the loudness of syllables: 5 a second, each with a pitch of its own."""
+    rng = np.random.default_rng(seed)
+    length = SECONDS * SAMPLE_RATE
+    sound = np.zeros(length + 4200, np.float32)
+    begin = 0
+    while begin < length:
+        count = int(rng.integers(2000, 4200))
+        carrier = np.cos(2 * np.pi * rng.uniform(300, 3000) / SAMPLE_RATE * np.arange(count))
+        breath = np.convolve(rng.standard_normal(count), np.hanning(64), "same")
+        piece = breath * carrier * np.hanning(count)
+        sound[begin : begin + count] = piece / np.abs(piece).max() * rng.uniform(0.3, 1)
+        begin += count
+    return sound[:length]
+
+
+def meeting(bleed_db: float = -10, gains: tuple[float, float] = (1, 1), lag: int = 0) -> Tracks:
+    """Two people at their own microphones, that of the second `lag` samples late."""
+    spoken = np.zeros((2, SECONDS * SAMPLE_RATE), np.float32)
+    for speaker, turns in TURNS.items():
+        sound = voice(speaker)
+        for start, end in turns:
+            part = slice(int(start * SAMPLE_RATE), int(end * SAMPLE_RATE))
+            spoken[speaker, part] = sound[part] * 0.2
+    leak = 10 ** (bleed_db / 20)
+    heard = np.stack([spoken[0] + leak * spoken[1], spoken[1] + leak * spoken[0]])
+    heard += np.random.default_rng(9).standard_normal(heard.shape).astype(np.float32) * 0.0005
+    heard[1] = np.roll(heard[1], lag)
+    return heard * np.array(gains, np.float32)[:, None]
+
+
+def shares(tracks: Tracks, names: tuple[str, ...] = NAMES) -> Tracks:
+    """Share of every microphone, shape (microphones, ticks), in the order of `tracks`."""
+    ownership = Ownership()
+    for name in names:
+        ownership.add(name)
+    sound = np.clip(np.round(tracks * 32767), -32768, 32767).astype(np.int16)
+    found = np.ones((len(names), TICKS), np.float32)
+    for tick in range(TICKS):
+        frames = {n: sound[i, tick * TICK : (tick + 1) * TICK] for i, n in enumerate(names)}
+        voices = {n: float(np.abs(frame).max() > 200) for n, frame in frames.items()}
+        ownership.hear(tick, frames, voices)
+        ownership.learn(tick)
+        judged = tick - ownership.delay_ticks
+        if judged >= 0:
+            judgements = ownership.judge(judged)
+            found[:, judged] = [judgements[name].share for name in names]
+    return found
+
+
+def owned(found: Tracks, mic: int, start: float, end: float) -> float:
+    """Part of the ticks well within a time that are the microphone's."""
+    first, last = int((start + 0.2) * SAMPLE_RATE / TICK), int((end - 0.2) * SAMPLE_RATE / TICK)
+    return float((found[mic, first:last] >= OWNED).mean())
+
+
+def test_silence_is_nobodys_leak() -> None:
+    assert (shares(np.zeros((2, SECONDS * SAMPLE_RATE), np.float32)) == 1).all()
+
+
+@pytest.mark.parametrize("bleed_db", [-20, -10, -6])
+def test_each_turn_is_its_speakers(bleed_db: float) -> None:
+    found = shares(meeting(bleed_db))
+    assert owned(found, 0, 9, 10) > 0.95
+    assert owned(found, 1, 9, 10) < 0.05
+    assert owned(found, 1, 10.2, 11.5) > 0.95
+    assert owned(found, 0, 10.2, 11.5) < 0.05
+
+
+def test_who_speak_at_once_are_both_heard() -> None:
+    found = shares(meeting(-10))
+    assert owned(found, 0, 12, 13) > 0.9
+    assert owned(found, 1, 12, 13) > 0.9
+
+
+def test_permuting_microphones_permutes_the_answer() -> None:
+    tracks = meeting(-8, gains=(1, 0.5))
+    there = shares(tracks)
+    back = shares(tracks[::-1], NAMES[::-1])[::-1]
+    np.testing.assert_allclose(there, back, atol=1e-3)
+
+
+@pytest.mark.parametrize("gain", [0.25, 4])
+def test_a_gain_changes_nothing_once_settled(gain: float) -> None:
+    plain, scaled = shares(meeting(-10)), shares(meeting(-10, gains=(1, gain)))
+    same = (plain >= OWNED) == (scaled >= OWNED)
+    assert same[:, SETTLED : -SAMPLE_RATE // TICK].mean() > 0.98
+
+
+@pytest.mark.parametrize("lag_s", [-0.15, 0.02, 0.18])
+def test_the_lag_is_found_in_the_leak(lag_s: float) -> None:
+    ownership = Ownership()
+    sound = (meeting(-10, lag=round(lag_s * SAMPLE_RATE)) * 32767).astype(np.int16)
+    for name in NAMES:
+        ownership.add(name)
+    for tick in range(TICKS):
+        frames = {n: sound[i, tick * TICK : (tick + 1) * TICK] for i, n in enumerate(NAMES)}
+        ownership.hear(tick, frames, {n: float(np.abs(f).max() > 200) for n, f in frames.items()})
+        ownership.learn(tick)
+    lags = ownership.lags_s()
+    assert lags["a"] is not None
+    assert lags["b"] is not None
+    assert lags["b"] - lags["a"] == pytest.approx(lag_s, abs=0.006)
+
+
+def test_no_lag_is_claimed_without_a_leak() -> None:
+    ownership = Ownership()
+    for name in NAMES:
+        ownership.add(name)
+    assert ownership.lags_s() == {"a": None, "b": None}

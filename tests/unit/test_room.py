@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from node.core.model import SAMPLE_RATE, TICK
+from node.core.room import Room
+from node.core.segmenter import Audio, Ended, Endpointing, Event, Started
+from node.core.track import Track
+
+if TYPE_CHECKING:
+    from node.core.room import Heard, Mode
+    from node.core.segmenter import Samples
+
+LOUD = 8000
+
+
+class LoudnessDetector:
+    """Stands in for the speech model: a frame is speech where it is loud."""
+
+    def __call__(self, samples: Samples) -> float:
+        return 1.0 if np.abs(samples.astype(np.int32)).mean() > LOUD / 2 else 0.0
+
+    def reset(self) -> None:
+        pass
+
+
+def room(*mics: str, mode: Mode = "drop") -> Room:
+    heard = Room(Endpointing(), mode)
+    for mic in mics:
+        heard.add(mic, LoudnessDetector())
+    return heard
+
+
+def sound(*parts: tuple[int, int]) -> Samples:
+    return np.concatenate([np.full(count, level, np.int16) for level, count in parts])
+
+
+def of(heard: Heard, mic: str) -> list[Event]:
+    return [event for name, event in heard if name == mic]
+
+
+def plain(events: list[Event]) -> list[Event | tuple[int, ...]]:
+    return [tuple(e.samples.tolist()) if isinstance(e, Audio) else e for e in events]
+
+
+def samples_of(events: list[Event]) -> list[int]:
+    return [s for e in events if isinstance(e, Audio) for s in e.samples.tolist()]
+
+
+parts = st.lists(st.tuples(st.sampled_from([0, LOUD]), st.integers(1, 12_000)), max_size=5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(parts, st.sampled_from(["drop", "tag", "off"]))
+def test_one_microphone_is_heard_as_a_track(spoken: list[tuple[int, int]], mode: Mode) -> None:
+    samples = sound((0, 1), *spoken)
+    track, alone = Track(LoudnessDetector(), Endpointing()), room("a", mode=mode)
+    expected = track.feed(samples) + track.flush()
+    events = of(alone.feed("a", samples) + alone.flush("a"), "a")
+    assert plain(events) == plain(expected)
+    assert alone.position("a") == len(samples)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3000)), max_size=40))
+def test_no_sample_is_lost_or_doubled(order: list[tuple[str, int]]) -> None:
+    """However the blocks of three microphones come: each is judged whole, once, in order."""
+    three = room("a", "b", "c", mode="tag")
+    track = sound((LOUD, 40 * TICK))
+    fed = dict.fromkeys("abc", 0)
+    events: Heard = []
+    for mic, count in order:
+        events += three.feed(mic, track[fed[mic] : fed[mic] + count])
+        fed[mic] = min(len(track), fed[mic] + count)
+    for mic in "abc":
+        events += three.feed(mic, track[fed[mic] :]) + three.flush(mic)
+    for mic in "abc":
+        assert [e for e in of(events, mic) if isinstance(e, Started)] == [Started(0)]
+        assert samples_of(of(events, mic)) == track.tolist()
+
+
+def test_a_microphone_waits_for_the_others_no_longer_than_a_third_of_a_second() -> None:
+    pair = room("a", "b")
+    pair.feed("b", sound((0, TICK)))
+    assert pair.feed("a", sound((LOUD, 10 * TICK))) == []
+    assert of(pair.feed("a", sound((LOUD, 20 * TICK))), "a")[0] == Started(0)
+
+
+def test_one_that_is_flushed_is_not_waited_for() -> None:
+    pair = room("a", "b", mode="tag")
+    pair.feed("b", sound((0, TICK)))
+    pair.feed("a", sound((LOUD, 9 * TICK)))
+    assert pair.flush("b") == []
+    assert of(pair.feed("a", sound((LOUD, 8 * TICK))), "a")[0] == Started(0)
+
+
+def test_what_comes_late_is_kept() -> None:
+    pair = room("a", "b")
+    pair.feed("b", sound((0, TICK)))
+    pair.feed("a", sound((0, 100 * TICK)))
+    late = pair.feed("b", sound((LOUD, 60 * TICK), (0, 39 * TICK))) + pair.flush("b")
+    [started, *_, ended] = of(late, "b")
+    assert (started, ended) == (Started(0), Ended(71 * TICK))
+
+
+def test_a_microphone_may_join_and_leave() -> None:
+    heard = room("a")
+    heard.feed("a", sound((LOUD, 20 * TICK)))
+    heard.add("b", LoudnessDetector(), 20 * TICK)
+    heard.feed("a", sound((LOUD, 20 * TICK)))
+    heard.feed("b", sound((0, 20 * TICK)))
+    heard.remove("b")
+    assert heard.lags_s() == {"a": None}
+    assert of(heard.flush("a"), "a")[-1] == Ended(40 * TICK)
+
+
+def test_a_beginning_within_a_tick_lies_on_the_grid() -> None:
+    placed = room(mode="off")
+    placed.add("a", LoudnessDetector(), 1000)
+    events = of(placed.feed("a", sound((LOUD, 20 * TICK))) + placed.flush("a"), "a")
+    assert (events[0], events[-1]) == (Started(1000), Ended(1000 + 20 * TICK))
+    assert samples_of(events)[: 20 * TICK] == [LOUD] * 20 * TICK
+
+
+def test_a_long_gap_is_a_new_beginning() -> None:
+    gapped = room("a", "b", mode="tag")
+    gapped.feed("a", sound((LOUD, 20 * TICK + 100)))
+    there = 20 * TICK + 100 + SAMPLE_RATE + 1
+    assert of(gapped.skip_to("a", there), "a")[-1] == Ended(20 * TICK + 100)
+    assert gapped.position("a") == there
+
+
+def test_a_short_gap_is_silence() -> None:
+    gapped = room("a")
+    gapped.feed("a", sound((LOUD, 20 * TICK)))
+    events = gapped.skip_to("a", 30 * TICK) + gapped.feed("a", sound((LOUD, 10 * TICK)))
+    assert samples_of(of(events, "a")) == [0] * 10 * TICK + [LOUD] * 10 * TICK
+
+
+def test_level_is_that_since_the_last_look() -> None:
+    heard = room("a")
+    heard.feed("a", sound((16384, 2 * TICK)))
+    assert heard.level_dbfs("a") == pytest.approx(-6.0)
+    assert heard.level_dbfs("a") == -100

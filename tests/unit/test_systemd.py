@@ -1,0 +1,194 @@
+"""The notification protocol, the journal's levels, and the unit as systemd reads it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from node.adapters.systemd import MAX_STATUS, JournalFormatter, Notifier, logs_to_journal
+from node.app import GOODBYE_S, JOIN_S
+from node.errors import EXIT_CONFIG
+from node.service.desk import DRAIN_S, IDLE_TICK_S
+from tests.rig.processes import need
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+UNIT = Path(__file__).parents[2] / "systemd" / "scribe-node.service"
+MAX_EXPOSURE = 1.5
+
+
+class Manager:
+    """The other end of the socket."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+        self._socket.setblocking(False)
+
+    def received(self) -> list[str]:
+        messages = []
+        while True:
+            try:
+                messages.append(self._socket.recv(4096).decode())
+            except BlockingIOError:
+                return messages
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Manager]:
+    manager = Manager(tmp_path / "notify")
+    yield manager
+    manager.close()
+
+
+def test_each_message_is_one_datagram(manager: Manager) -> None:
+    notifier = Notifier(str(manager.path))
+    notifier.ready()
+    notifier.alive()
+    notifier.extend_timeout(1.5)
+    notifier.stopping()
+    assert manager.received() == [
+        "READY=1",
+        "WATCHDOG=1",
+        "EXTEND_TIMEOUT_USEC=1500000",
+        "STOPPING=1",
+    ]
+    notifier.reloading()
+    (message,) = manager.received()
+    assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d+", message)
+
+
+def test_a_status_is_one_line_and_sent_once(manager: Manager) -> None:
+    notifier = Notifier(str(manager.path))
+    notifier.status("réunion\nREADY=1")
+    notifier.status("réunion READY=1")
+    assert manager.received() == ["STATUS=réunion READY=1"]
+    notifier.status("é" * 2000)
+    (message,) = manager.received()
+    assert len(message) == len("STATUS=") + MAX_STATUS
+    assert message.endswith("…")
+
+
+def test_the_variables_are_taken_out_of_the_environment(manager: Manager) -> None:
+    environment = {
+        "NOTIFY_SOCKET": str(manager.path),
+        "WATCHDOG_USEC": "60000000",
+        "WATCHDOG_PID": str(os.getpid()),
+        "HOME": "/",
+    }
+    notifier = Notifier.from_environment(environment)
+    assert environment == {"HOME": "/"}
+    assert notifier.watchdog_s == 60
+    notifier.ready()
+    assert manager.received() == ["READY=1"]
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"NOTIFY_SOCKET": "/s", "WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "1"},
+        {"NOTIFY_SOCKET": "/s", "WATCHDOG_USEC": "soon"},
+        {"WATCHDOG_USEC": "60000000"},
+    ],
+)
+def test_a_watchdog_that_is_not_ours_is_left_alone(environment: dict[str, str]) -> None:
+    assert Notifier.from_environment(environment).watchdog_s is None
+
+
+def test_an_abstract_socket() -> None:
+    name = f"scribe-node-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind(f"\0{name}")
+        Notifier(f"@{name}").ready()
+        assert other.recv(100) == b"READY=1"
+
+
+def test_without_systemd_nothing_happens() -> None:
+    notifier = Notifier.from_environment({})
+    notifier.ready()
+    notifier.status("idle")
+    assert notifier.watchdog_s is None
+
+
+def test_a_manager_that_is_gone_is_said_and_survived(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Notifier(str(tmp_path / "gone")).status("secret words")
+    assert "systemd does not take STATUS" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_every_line_has_the_priority_of_its_level() -> None:
+    form = JournalFormatter("%(message)s").format
+    record = logging.makeLogRecord({"levelno": logging.ERROR, "msg": "one\ntwo"})
+    assert form(record) == "<3>one\n<3>two"
+    levels = {10: "<7>", 20: "<6>", 30: "<4>", 40: "<3>", 50: "<2>"}
+    for level, priority in levels.items():
+        assert form(logging.makeLogRecord({"levelno": level, "msg": "m"})) == f"{priority}m"
+
+
+def test_the_journal_is_told_from_a_file_that_came_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "log").open("w") as log:
+        monkeypatch.setattr(sys, "stderr", log)
+        stream = os.fstat(log.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{stream.st_dev}:{stream.st_ino}")
+        assert logs_to_journal()
+        monkeypatch.setenv("JOURNAL_STREAM", f"{stream.st_dev}:{stream.st_ino + 1}")
+        assert not logs_to_journal()
+        monkeypatch.delenv("JOURNAL_STREAM")
+        assert not logs_to_journal()
+
+
+def setting(name: str) -> str:
+    """The last value of a key of the unit."""
+    values: list[str] = re.findall(rf"^{name}=(.*)$", UNIT.read_text(), re.MULTILINE)
+    return values[-1]
+
+
+def test_the_times_of_the_unit_fit_those_of_the_node() -> None:
+    assert int(setting("TimeoutStopSec")) > DRAIN_S + 2 * JOIN_S + GOODBYE_S
+    assert int(setting("WatchdogSec")) / 2 > 2 * IDLE_TICK_S
+    assert int(setting("RestartPreventExitStatus")) == EXIT_CONFIG
+
+
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+    need("systemd-analyze")
+    # It wants the program to be there; `true` is, everywhere.
+    copy = tmp_path / UNIT.name
+    unit = re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", UNIT.read_text(), flags=re.MULTILINE)
+    copy.write_text(unit)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", copy], capture_output=True, text=True, check=False
+    )
+    # It ends with 0 also where it ignores a line: it may not say anything.
+    assert done.stdout + done.stderr == ""
+    assert done.returncode == 0
+
+
+def test_the_exposure_is_low() -> None:
+    need("systemd-analyze")
+    analyze = shutil.which("systemd-analyze")
+    threshold = f"--threshold={round(MAX_EXPOSURE * 10)}"
+    done = subprocess.run(
+        [analyze or "", "security", "--offline=true", "--no-pager", threshold, UNIT],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout.splitlines()[-1]
