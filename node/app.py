@@ -11,8 +11,10 @@ import logging
 import queue
 import signal
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
+from node.adapters.announced import AnnouncedTopics
 from node.adapters.broker import MAX_QUEUED_COMMANDS, Acknowledged, Broker, BrokerItem, Message
 from node.adapters.store import Store
 from node.adapters.transcripts import TranscriptFolder
@@ -22,11 +24,12 @@ from node.core.topics import Topics
 from node.service.admission import Admission
 from node.service.archive import Archive
 from node.service.board import Board
+from node.service.broker_advice import anonymous_warning, connection_advice
 from node.service.conductor import Conductor
-from node.service.courier import Courier
 from node.service.desk import Desk
 from node.service.guard import Guard
 from node.service.health import Health, Machine
+from node.service.homeassistant import HomeAssistant
 from node.service.inventory import Inventory
 from node.service.items import ReloadRequested, StopRequested, WorkerItem
 from node.service.listener import Listener
@@ -34,14 +37,22 @@ from node.service.publisher import Publisher
 from node.service.recovery import Recovery
 from node.service.reload import Reloader
 from node.service.requests import Requests
-from node.service.settings import broker_settings, endpointing, engine_settings, zone
+from node.service.settings import (
+    broker_settings,
+    discovery,
+    endpointing,
+    engine_settings,
+    zone,
+)
 from node.service.spool import Spool
+from node.service.supervision import Supervision
 from node.service.transcriber import Transcriber
 from node.service.verbs import Verbs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from node.adapters.systemd import Notifier
     from node.config import Config
 
 log = logging.getLogger(__name__)
@@ -55,8 +66,9 @@ GOODBYE_S = 2.0
 class Node:
     """One running Scribe Node. `run` is called once."""
 
-    def __init__(self, config: Config, config_file: Path) -> None:
+    def __init__(self, config: Config, config_file: Path, notifier: Notifier) -> None:
         self._config = config
+        self._notifier = notifier
         self._inbox: queue.SimpleQueue[WorkerItem | BrokerItem] = queue.SimpleQueue()
         self._dropped_commands = self._dropped_said = 0
         self._topics = Topics(config.mqtt.base_topic, config.node.id)
@@ -66,6 +78,7 @@ class Node:
         self._make_threads(config)
         self._make_session(config)
         self._make_voice(config)
+        self._make_watch()
         self._make_desk(config, config_file)
 
     def _make_threads(self, config: Config) -> None:
@@ -87,6 +100,7 @@ class Node:
                 post=self._inbox.put,
             ),
             endpointing=endpointing(config),
+            crosstalk=config.crosstalk.mode,
             post=self._inbox.put,
         )
 
@@ -114,9 +128,10 @@ class Node:
 
     def _make_voice(self, config: Config) -> None:
         """Everything that is said on MQTT."""
-        self._broker = Broker(broker_settings(config), self._topics.status, self._deliver)
-        courier = Courier(self._broker, self._store.outbox)
-        self._publisher = Publisher(self._broker, self._topics, courier)
+        settings = broker_settings(config)
+        advice = partial(connection_advice, settings)
+        self._broker = Broker(settings, self._topics.status, self._deliver, advice)
+        self._publisher = Publisher(self._broker, self._topics, self._store.outbox)
         self._board = Board(
             config=config,
             topics=self._topics,
@@ -125,12 +140,36 @@ class Node:
             conductor=self._conductor,
             zone=zone(config),
         )
+        self._home_assistant = HomeAssistant(
+            discovery=discovery(config, self._topics),
+            announced=AnnouncedTopics(config.storage.path / "homeassistant.json"),
+            broker=self._broker,
+            publisher=self._publisher,
+            roster=self._roster,
+        )
         self._health = Health(
             machine=self._machine,
             transcriber=self._transcriber,
             utterances=self._store.utterances,
             outbox=self._store.outbox,
             publisher=self._publisher,
+        )
+
+    def _make_watch(self) -> None:
+        """What sees that a part of the node, or all of it, has stalled."""
+        self._guard = Guard(
+            listener=self._listener,
+            transcriber=self._transcriber,
+            broker=self._broker,
+            publisher=self._publisher,
+            machine=self._machine,
+            ballast=self._store.ballast,
+        )
+        self._supervision = Supervision(
+            notifier=self._notifier,
+            conductor=self._conductor,
+            roster=self._roster,
+            guard=self._guard,
         )
 
     def _make_desk(self, config: Config, config_file: Path) -> None:
@@ -142,31 +181,27 @@ class Node:
             archive=self._archive,
             conductor=self._conductor,
             health=self._health.record,
-            deleted=lambda session_id: self._board.forget(session_id, self._archive.last()),
+            deleted=lambda session: self._board.forget(session, self._archive.last()),
         )
         requests = Requests(
             topics=self._topics,
             verbs=verbs,
             conductor=self._conductor,
             publisher=self._publisher,
+            refused=self._board.refused,
         )
         self._desk = Desk(
             roster=self._roster,
             inventory=self._inventory,
             conductor=self._conductor,
             broker=self._broker,
-            guard=Guard(
-                listener=self._listener,
-                transcriber=self._transcriber,
-                broker=self._broker,
-                publisher=self._publisher,
-                machine=self._machine,
-                ballast=self._store.ballast,
-            ),
+            guard=self._guard,
+            supervision=self._supervision,
             publisher=self._publisher,
             board=self._board,
             health=self._health,
             requests=requests,
+            home_assistant=self._home_assistant,
             reloader=Reloader(
                 config_file, config, self._inventory, self._listener, self._conductor
             ),
@@ -177,14 +212,13 @@ class Node:
 
         Raises:
             StoreError: the storage folder cannot be used.
-            OSError: a certificate of the configuration cannot be read.
         """
         damage = self._store.open()
         try:
-            if self._config.homeassistant.enabled:
-                log.warning("homeassistant.enabled: this version does not announce itself yet")
             if damage is not None:
                 self._publisher.event("database_damaged", damage)
+            if (problem := anonymous_warning(self._config.mqtt)) is not None:
+                log.warning("mqtt: %s", problem)
             self._recover()
             self._take_signals()
             self._listener.start()
@@ -196,6 +230,7 @@ class Node:
 
     def _recover(self) -> None:
         """Take up where the last process left off, however it ended."""
+        self._home_assistant.load()
         self._roster.restore(self._store.sessions.remembered_mics())
         self._inventory.refresh(self._roster)
         waiting = self._store.utterances.recover()
@@ -213,13 +248,17 @@ class Node:
 
     def _serve(self) -> int:
         while self._desk.exit_status is None:
-            try:
-                self._desk.handle(self._inbox.get(timeout=self._desk.patience_s))
-            except queue.Empty:
-                self._desk.look_for_changes()
+            if (item := self._next()) is not None:
+                self._desk.handle(item)
             self._desk.tick(time.monotonic())
             self._say_what_was_dropped()
         return self._desk.exit_status
+
+    def _next(self) -> WorkerItem | BrokerItem | None:
+        try:
+            return self._inbox.get(timeout=self._desk.patience_s)
+        except queue.Empty:
+            return None
 
     def _deliver(self, item: BrokerItem) -> None:
         """Take an item from paho's thread; a flood of commands is dropped, not kept."""

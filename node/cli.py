@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from node import __version__
+from node.adapters.systemd import JournalFormatter, Notifier, logs_to_journal
 from node.errors import EXIT_CONFIG, EXIT_FAILED, ConfigError, NodeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DEFAULT_CONFIG = Path("config/node.yaml")
+CLONE_CONFIG = Path("config/node.yaml")
+INSTALLED_CONFIG = Path("/etc/scribe-node/node.yaml")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -50,12 +52,26 @@ def _parser() -> argparse.ArgumentParser:
     _add_transcribe(commands)
     mics = commands.add_parser("mics", help="the microphones, with a live level of each")
     _with_config(mics).set_defaults(run=_module("mics"))
+    _add_looks(commands)
     check = commands.add_parser("check", help="try everything, say what is wrong and what to do")
     _with_config(check).set_defaults(run=_module("check"))
     fetch = commands.add_parser("fetch-model", help="download the Whisper model")
     fetch.add_argument("name", nargs="?", metavar="NAME", help="default: the configuration's")
     _with_config(fetch).set_defaults(run=_module("fetch_model"))
     return parser
+
+
+def _add_looks(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """What looks at a node that runs, or at what it has stored, and changes nothing."""
+    status = commands.add_parser("status", help="how the running node is, asked over MQTT")
+    status.add_argument("--watch", action="store_true", help="go on showing it until Ctrl-C")
+    _with_config(status).set_defaults(run=_module("status"))
+    sessions = commands.add_parser("sessions", help="the sessions stored on this machine")
+    _with_config(sessions).set_defaults(run=_module("sessions"))
+    transcript = commands.add_parser("transcript", help="print a stored session's transcript")
+    transcript.add_argument("id", nargs="?", metavar="ID", help="default: the newest session")
+    transcript.add_argument("--format", choices=("text", "json", "srt", "vtt"), default="text")
+    _with_config(transcript).set_defaults(run=_module("transcript"))
 
 
 def _add_transcribe(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -84,28 +100,52 @@ def _module(command: str) -> Callable[[argparse.Namespace], int]:
 
 
 def _with_config(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    default = CLONE_CONFIG
+    if not CLONE_CONFIG.exists() and _exists(INSTALLED_CONFIG):
+        default = INSTALLED_CONFIG
     parser.add_argument(
-        "--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help="default: %(default)s"
+        "--config", type=Path, default=default, metavar="FILE", help="default: %(default)s"
     )
     return parser
 
 
-def _run(arguments: argparse.Namespace) -> int:
-    # Imported here: the engine's libraries take a second that `--help` need not pay.
-    from node.app import Node  # noqa: PLC0415
-    from node.config import load_config  # noqa: PLC0415
+def _exists(file: Path) -> bool:
+    """Whether it is there, also where this user may not look."""
+    try:
+        return file.exists()
+    except PermissionError:
+        return True
 
-    status = Node(load_config(arguments.config), arguments.config).run()
+
+def _run(arguments: argparse.Namespace) -> int:
+    notifier = Notifier.from_environment()
+    try:
+        # Imported here: the engine's libraries take a second that `--help` need not pay.
+        from node.app import Node  # noqa: PLC0415
+        from node.config import load_config  # noqa: PLC0415
+
+        status = Node(load_config(arguments.config), arguments.config, notifier).run()
+    except NodeError as error:
+        notifier.status(_in_a_line(error))
+        raise
     logging.shutdown()
     # A thread that hangs in native code would turn the interpreter's own exit into an abort.
     os._exit(status)
 
 
+def _in_a_line(error: NodeError) -> str:
+    """The first problem, as `systemctl status` has room for one line."""
+    first, *rest = str(error).splitlines() or [type(error).__name__]
+    return f"{first} (and {len(rest)} more, see the journal)" if rest else first
+
+
 def _log_to_stderr(*, verbose: bool) -> None:
-    """One line an event; without a time of day under systemd, whose journal has its own."""
-    form = "%(levelname)s %(name)s: %(message)s"
-    if "JOURNAL_STREAM" not in os.environ:
-        form = f"%(asctime)s {form}"
-    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format=form)
+    """One line an event; in the journal with its priority, and without a time: it has its own."""
+    handler = logging.StreamHandler()
+    if logs_to_journal():
+        handler.setFormatter(JournalFormatter("%(name)s: %(message)s"))
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler])
     for chatty in ("httpx", "httpcore", "huggingface_hub", "faster_whisper"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import logging
 import random
-import ssl
+import socket
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +21,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
-    from pathlib import Path
 
     from paho.mqtt.reasoncodes import ReasonCode
 
@@ -32,21 +34,18 @@ MAX_QUEUED_COMMANDS = 1024
 MAX_KEPT_BYTES = 64 * 1024 + 1
 """Of a longer payload only so much is kept: enough to see that it is longer than any request."""
 
-RECONNECT_MIN_S, RECONNECT_MAX_S = (1, 3), (30, 60)
-"""Waits between reconnects double, from the first of these up to the second, each drawn anew."""
+MAX_PACKET_BYTES = 1024 * 1024
+"""An MQTT 5 broker does not pass on what is longer: paho would take it into memory whole."""
+
+RECONNECT_MIN_S, RECONNECT_MAX_S = 2.0, 60.0
+"""Waits between reconnects double from the first of these up to the second; each is drawn anew
+between a half and the whole of that."""
 
 TAKEN_OVER = 0x8E
 """MQTT 5 reason code of a DISCONNECT: session taken over."""
 
 FAILED = 0x80
 """First reason code that means failure (MQTT 5, 2.4)."""
-
-
-@dataclass(frozen=True, slots=True)
-class TlsSettings:
-    ca_file: Path | None = None
-    cert_file: Path | None = None
-    key_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ class BrokerSettings:
     keepalive_s: int = 30
     username: str | None = None
     password: str | None = None
-    tls: TlsSettings | None = None
+    tls: ssl.SSLContext | None = None
 
     def __repr__(self) -> str:
         return f"BrokerSettings({self.host}:{self.port}, {self.client_id}, MQTT {self.protocol})"
@@ -113,23 +112,28 @@ class Broker:
         settings: where and how to connect.
         will_topic: gets a retained `offline` from the broker when the node vanishes.
         deliver: takes every item; called in paho's thread, must not block or raise.
+        explain: says what to do about a connection that could not be made (None: it was ended
+            before the broker answered); called in paho's thread too.
     """
 
     def __init__(
-        self, settings: BrokerSettings, will_topic: str, deliver: Callable[[BrokerItem], None]
+        self,
+        settings: BrokerSettings,
+        will_topic: str,
+        deliver: Callable[[BrokerItem], None],
+        explain: Callable[[OSError | None], str],
     ) -> None:
         self._settings = settings
+        self._explain = explain
         self._deliver = deliver
         self._will_topic = will_topic
         self._five = settings.protocol == "5"
         self._client: Client | None = None
+        self._stands = self._refused = False
+        self._failures = 0
 
     def start(self) -> None:
-        """Connect, and go on connecting for ever; where there is no broker yet, later.
-
-        Raises:
-            OSError: a TLS file cannot be read, ssl.SSLError: it is no certificate or key.
-        """
+        """Connect, and go on connecting for ever; where there is no broker yet, later."""
         settings = self._settings
         client = Client(
             CallbackAPIVersion.VERSION2,
@@ -142,16 +146,20 @@ class Broker:
         if settings.username is not None:
             client.username_pw_set(settings.username, settings.password)
         if settings.tls is not None:
-            client.tls_set_context(tls_context(settings.tls))
+            client.tls_set_context(settings.tls)
         client.on_connect = self._on_connect
         client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
         client.on_publish = self._on_publish
-        options: dict[str, Any] = {"clean_start": True} if self._five else {}
+        options: dict[str, Any] = {}
+        if self._five:
+            limit = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+            limit.MaximumPacketSize = MAX_PACKET_BYTES
+            options = {"clean_start": True, "properties": limit}
         client.connect_async(settings.host, settings.port, settings.keepalive_s, **options)
         self._client = client
-        self._jitter()
+        self._draw_wait(client)
         client.loop_start()
 
     def stop(self) -> None:
@@ -160,6 +168,13 @@ class Broker:
             self._client.disconnect()
             self._client.loop_stop()
             self._client = None
+
+    def renew(self) -> None:
+        """End the connection as a pulled cable would; paho's thread makes a new one."""
+        stream = self._client.socket() if self._client is not None else None
+        if stream is not None:
+            with suppress(OSError):  # it has ended by itself
+                stream.shutdown(socket.SHUT_RDWR)
 
     def subscribe(self, filters: tuple[str, ...]) -> None:
         assert self._client is not None
@@ -192,33 +207,44 @@ class Broker:
         thread = getattr(self._client, "_thread", None)
         return thread is not None and thread.is_alive()
 
-    def _jitter(self) -> None:
-        """Spread the reconnects of many nodes whose broker comes back: paho's delays are fixed."""
-        if self._client is not None:
-            shortest, longest = random.randint(*RECONNECT_MIN_S), random.randint(*RECONNECT_MAX_S)
-            self._client.reconnect_delay_set(shortest, longest)
-
     # paho's thread runs everything below.
+
+    def _draw_wait(self, client: Client) -> None:
+        """Set the next wait: paho's own are the same for all nodes whose broker comes back."""
+        longest = min(RECONNECT_MAX_S, RECONNECT_MIN_S * 2**self._failures)
+        wait = random.uniform(longest / 2, longest)
+        client.reconnect_delay_set(wait, wait)  # type: ignore[arg-type]  # any number will do
+        self._failures = min(self._failures + 1, 16)
 
     def _on_connect(
         self, client: Client, _data: object, _flags: object, reason: ReasonCode, properties: object
     ) -> None:
         client.drop_out_messages()
         if reason.is_failure:
+            self._refused = True
             self._deliver(Disconnected(f"the broker refuses the connection: {reason}"))
             return
+        self._stands, self._failures = True, 0
         self._deliver(Connected(getattr(properties, "MaximumPacketSize", None)))
 
-    def _on_connect_fail(self, _client: Client, _data: object) -> None:
+    def _on_connect_fail(self, client: Client, _data: object) -> None:
+        self._draw_wait(client)
         where = f"{self._settings.host}:{self._settings.port}"
-        self._deliver(Disconnected(f"no connection to {where}; is the broker running there?"))
+        error = sys.exception()  # paho calls this while it handles it
+        advice = self._explain(error if isinstance(error, OSError) else OSError("no connection"))
+        self._deliver(Disconnected(f"no connection to {where}: {advice}"))
 
     def _on_disconnect(
-        self, _client: Client, _data: object, _flags: object, reason: ReasonCode, _props: object
+        self, client: Client, _data: object, _flags: object, reason: ReasonCode, _props: object
     ) -> None:
-        self._jitter()
+        self._draw_wait(client)
+        stood, refused = self._stands, self._refused
+        self._stands = self._refused = False
+        if refused:  # said already, and better
+            return
+        what = "connection lost" if stood else f"no answer: {self._explain(None)}"
         taken_over = self._five and reason.value == TAKEN_OVER
-        self._deliver(Disconnected(f"connection lost: {reason}", taken_over))
+        self._deliver(Disconnected(f"{what}: {reason}", taken_over))
 
     def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
         properties = message.properties
@@ -236,11 +262,3 @@ class Broker:
         self, _client: Client, _data: object, mid: int, reason: ReasonCode, _props: object
     ) -> None:
         self._deliver(Acknowledged(mid, str(reason) if reason.value >= FAILED else None))
-
-
-def tls_context(tls: TlsSettings) -> ssl.SSLContext:
-    """Certificates and host names are always checked."""
-    context = ssl.create_default_context(cafile=str(tls.ca_file) if tls.ca_file else None)
-    if tls.cert_file is not None:
-        context.load_cert_chain(tls.cert_file, tls.key_file)
-    return context

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import ipaddress
 import queue
-import socket
-import ssl
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from node.adapters.broker import BrokerSettings, tls_context
 from node.commands.findings import Finding, ok, warning, wrong
 from node.errors import ConfigError
+from node.service.broker_advice import (
+    CONNECT_TIMEOUT_S,
+    anonymous_warning,
+    network_advice,
+    no_answer_advice,
+    plain_password_warning,
+)
 from node.service.settings import broker_settings
 
 if TYPE_CHECKING:
@@ -22,10 +25,10 @@ if TYPE_CHECKING:
 
     from paho.mqtt.reasoncodes import ReasonCode
 
+    from node.adapters.broker import BrokerSettings
     from node.config import Config
     from node.config.sections import MqttConfig
 
-TIMEOUT_S = 5.0
 SUCCESS = 0
 
 PROTOCOL_ERROR, UNSUPPORTED_PROTOCOL, BAD_CLIENT_ID = 0x82, 0x84, 0x85
@@ -34,11 +37,6 @@ BAD_LOGIN, NOT_AUTHORIZED, UNAVAILABLE, BUSY, BANNED = 0x86, 0x87, 0x88, 0x89, 0
 
 The first one is paho's own, for an answer it cannot make sense of, or 3.1.1 refused as such.
 """
-
-CLOCK_ERRORS = {9, 10}
-"""X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL."""
-NAME_ERRORS = {62, 64}
-"""X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
 
 
 def check_broker(config: Config) -> Iterator[Finding]:
@@ -59,41 +57,26 @@ def _login(mqtt: MqttConfig) -> Iterator[Finding]:
             "password file",
             f"other users of this machine can read it: chmod 600 {mqtt.password_file}",
         )
-    if mqtt.username is None and not mqtt.tls.cert_file and not _is_loopback(mqtt.host):
-        yield warning(
-            "broker login",
-            f"anonymous, and {mqtt.host} is not this machine: whoever reaches it can read"
-            " along and start recordings; set mqtt.username and mqtt.password_file",
-        )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name
-        return host.lower().rstrip(".") == "localhost"
+    for problem in filter(None, (anonymous_warning(mqtt), plain_password_warning(mqtt))):
+        yield warning("broker login", problem)
 
 
 def _connect(settings: BrokerSettings) -> Finding:
     where = f"{settings.host}:{settings.port}"
     try:
-        context = tls_context(settings.tls) if settings.tls else None
-    except (OSError, ssl.SSLError) as error:
-        return wrong("broker", f"mqtt.tls: a file is no PEM certificate or key: {error}")
-    try:
-        reason = _ask(settings, context)
+        reason = _ask(settings)
     except OSError as error:
-        return wrong("broker", f"{where}: {_network_advice(error, settings)}")
+        return wrong("broker", f"{where}: {network_advice(error, settings)}")
     if reason is None:
-        return wrong("broker", f"{where}: {_no_answer_advice(settings)}")
+        return wrong("broker", f"{where}: {no_answer_advice(settings)}")
     if reason.value != SUCCESS:
-        return wrong("broker", f"{where} refuses: {_refusal_advice(reason, settings)}")
+        return wrong("broker", f"{where} refuses: {refusal_advice(reason, settings)}")
     who = f"as {settings.username}" if settings.username else "anonymous"
     tls = "with TLS" if settings.tls else "without TLS"
     return ok("broker", f"{where}, MQTT {settings.protocol}, {tls}, {who}")
 
 
-def _ask(settings: BrokerSettings, context: ssl.SSLContext | None) -> ReasonCode | None:
+def _ask(settings: BrokerSettings) -> ReasonCode | None:
     """Connect once; gives the broker's answer, or None where it closes or gives none.
 
     Raises:
@@ -108,11 +91,11 @@ def _ask(settings: BrokerSettings, context: ssl.SSLContext | None) -> ReasonCode
         clean_session=None if five else True,
         reconnect_on_failure=False,
     )
-    client.connect_timeout = TIMEOUT_S
+    client.connect_timeout = CONNECT_TIMEOUT_S
     if settings.username is not None or settings.password is not None:
         client.username_pw_set(settings.username, settings.password)
-    if context is not None:
-        client.tls_set_context(context)
+    if settings.tls is not None:
+        client.tls_set_context(settings.tls)
     client.on_connect = lambda _client, _data, _flags, reason, _props: answers.put(reason)
     client.on_disconnect = lambda _client, _data, _flags, reason, _props: answers.put(
         reason if reason.value == PROTOCOL_ERROR else None
@@ -120,7 +103,7 @@ def _ask(settings: BrokerSettings, context: ssl.SSLContext | None) -> ReasonCode
     client.connect(settings.host, settings.port, settings.keepalive_s)
     client.loop_start()
     try:
-        return answers.get(timeout=TIMEOUT_S)
+        return answers.get(timeout=CONNECT_TIMEOUT_S)
     except queue.Empty:
         return None
     finally:
@@ -128,40 +111,8 @@ def _ask(settings: BrokerSettings, context: ssl.SSLContext | None) -> ReasonCode
         client.loop_stop()
 
 
-def _network_advice(error: OSError, settings: BrokerSettings) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return _certificate_advice(error)
-    if isinstance(error, ssl.SSLError | ConnectionResetError | EOFError) and settings.tls:
-        return (
-            "it does not speak TLS there: correct mqtt.port (usually 8883), or set"
-            f" mqtt.tls.enabled: false ({error.strerror or error})"
-        )
-    if isinstance(error, socket.gaierror):
-        return f"nobody knows this name ({error.strerror}): correct mqtt.host, or give an address"
-    if isinstance(error, ConnectionRefusedError):
-        return "no broker listens there: start it, or correct mqtt.host and mqtt.port"
-    if isinstance(error, TimeoutError):
-        return f"no answer within {TIMEOUT_S:g} s: is the machine on, and does a firewall block it?"
-    return f"not reachable ({error.strerror or error}): check the network and mqtt.host"
-
-
-def _certificate_advice(error: ssl.SSLCertVerificationError) -> str:
-    what = f"its certificate is not accepted: {error.verify_message}"
-    if error.verify_code in CLOCK_ERRORS:
-        return f"{what}; renew it, or set the clock of this machine"
-    if error.verify_code in NAME_ERRORS:
-        return f"{what}; set mqtt.host to the name in the certificate"
-    return f"{what}; set mqtt.tls.ca_file to the certificate of the authority that signed it"
-
-
-def _no_answer_advice(settings: BrokerSettings) -> str:
-    cause = "this port wants TLS (mqtt.tls.enabled: true)"
-    if settings.tls:
-        cause = "it wants a client certificate (mqtt.tls.cert_file, key_file)"
-    return f"it answers no MQTT connect: {cause}, it is no broker, or it hangs; see its log"
-
-
-def _refusal_advice(reason: ReasonCode, settings: BrokerSettings) -> str:
+def refusal_advice(reason: ReasonCode, settings: BrokerSettings) -> str:
+    """What to do where the broker has answered, but lets nobody in."""
     code = reason.value
     other = "3.1.1" if settings.protocol == "5" else "5"
     if code == UNSUPPORTED_PROTOCOL:

@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
+from node.adapters.systemd import Notifier
 from node.config import Config, load_config
 from node.core.topics import Topics
 from node.errors import NodeError
@@ -193,7 +194,7 @@ def _serve(config: Config) -> None:
     os.setsid()  # Ctrl-C is for the demo, which ends the node in its own time
     log = config.storage.path / "demo.log"
     logging.basicConfig(filename=log, level=logging.INFO, format="%(asctime)s %(message)s")
-    sys.exit(Node(config, DEMO / "node.yaml").run())
+    sys.exit(Node(config, DEMO / "node.yaml", Notifier()).run())
 
 
 def _storage() -> Path:

@@ -50,13 +50,17 @@ START = datetime(2000, 1, 1, tzinfo=UTC)
 SESSION = f"{START:%Y%m%dT%H%M%SZ}-0000"
 
 
+Names = list[tuple[str, str]]
+"""Mic id and speaker of each file."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Spoken:
     mic: str
     speaker: str
     start: int
     samples: npt.NDArray[np.int16]
-    crosstalk_of: str | None
+    ended: Ended
 
 
 class _Recorded:
@@ -87,14 +91,14 @@ class _Recorded:
                 self._start, self._heard = start, []
             case Audio(samples):
                 self._heard.append(samples)
-            case Ended(end, crosstalk_of):
-                samples = np.concatenate(self._heard)[: end - self._start]
-                return _Spoken(self.mic, self._speaker, self._start, samples, crosstalk_of)
+            case Ended():
+                samples = np.concatenate(self._heard)[: event.end - self._start]
+                return _Spoken(self.mic, self._speaker, self._start, samples, event)
         return None
 
 
 def run(arguments: argparse.Namespace) -> int:
-    config = _config(arguments)
+    config, names = _config(arguments), _names(arguments)
     length_s = max(sound_files.duration_s(file) for file in arguments.files)
     engine = Engine(engine_settings(config))
     engine.load()
@@ -103,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("transcribing", total=length_s)
         segments: list[Segment] = []
-        for segment in _segments(engine, arguments, config):
+        for segment in _segments(engine, arguments, names, config):
             progress.update(task, completed=segment.end / SAMPLE_RATE)
             if segment.text:
                 segments.append(replace(segment, seq=len(segments) + 1))
@@ -119,34 +123,37 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _segments(engine: Engine, arguments: argparse.Namespace, config: Config) -> Iterator[Segment]:
+def _segments(
+    engine: Engine, arguments: argparse.Namespace, names: Names, config: Config
+) -> Iterator[Segment]:
     """What the engine makes of each utterance; an empty text where nothing was said."""
     language = None if config.transcription.language == "auto" else config.transcription.language
-    for number, spoken in enumerate(_utterances(arguments, config), start=1):
+    for number, spoken in enumerate(_utterances(arguments, names, config), start=1):
         heard = engine.transcribe(spoken.samples, language)
+        start, end = spoken.ended.speech
         yield Segment(
             id=f"{SESSION}/{spoken.mic}/{number}",
             session_id=SESSION,
             seq=number,
             mic=spoken.mic,
             speaker=spoken.speaker,
-            start=spoken.start,
-            end=spoken.start + len(spoken.samples),
+            start=start,
+            end=end,
             text=heard.text,
             language=heard.language,
             language_probability=heard.language_probability,
             confidence=heard.confidence,
-            words=heard.words,
-            crosstalk_of=spoken.crosstalk_of,
+            words=heard.words_after((start - spoken.start) / SAMPLE_RATE),
+            crosstalk_of=spoken.ended.crosstalk_of,
         )
 
 
-def _utterances(arguments: argparse.Namespace, config: Config) -> Iterator[_Spoken]:
+def _utterances(arguments: argparse.Namespace, names: Names, config: Config) -> Iterator[_Spoken]:
     """The utterances of all tracks as they end; in mode "tag" those of other mics among them."""
     silero = Silero()
     room = Room(endpointing(config), config.crosstalk.mode)
     tracks: dict[str, _Recorded] = {}
-    for file, (mic, speaker) in zip(arguments.files, _names(arguments), strict=True):
+    for file, (mic, speaker) in zip(arguments.files, names, strict=True):
         tracks[mic] = _Recorded(file, mic, speaker)
         room.add(mic, silero.detector())
     running = list(tracks)
@@ -164,11 +171,11 @@ def _utterances(arguments: argparse.Namespace, config: Config) -> Iterator[_Spok
 def _ended(tracks: dict[str, _Recorded], events: Heard, config: Config) -> Iterator[_Spoken]:
     for mic, event in events:
         spoken = tracks[mic].collect(event)
-        if spoken and (spoken.crosstalk_of is None or config.crosstalk.mode == "tag"):
+        if spoken and (spoken.ended.crosstalk_of is None or config.crosstalk.mode == "tag"):
             yield spoken
 
 
-def _names(arguments: argparse.Namespace) -> list[tuple[str, str]]:
+def _names(arguments: argparse.Namespace) -> Names:
     """Mic id and speaker of each file: the name given, else the file's own."""
     if len(arguments.speaker) > len(arguments.files):
         raise ConfigError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import stat
 from pathlib import Path
@@ -97,7 +98,7 @@ class MqttConfig(Section):
     username: Text | None = None
     """User at the broker; None: anonymous."""
     password_file: ResolvedPath | None = None
-    """File whose content is the password; read at each connection."""
+    """File whose content is the password; a systemd credential of its name goes before it."""
 
     @field_validator("password_file")
     @classmethod
@@ -116,7 +117,7 @@ class MqttConfig(Section):
         if self.password_file is None:
             return None
         try:
-            content = self.password_file.read_bytes().decode()
+            content = (self._credential() or self.password_file).read_bytes().decode()
         except OSError as error:
             raise self._password_error(f"cannot be read: {error.strerror}") from error
         except UnicodeDecodeError as error:
@@ -125,6 +126,12 @@ class MqttConfig(Section):
         if not password:
             raise self._password_error("is empty; write the password into it")
         return password
+
+    def _credential(self) -> Path | None:
+        """The credential of that file's name which systemd has given this service."""
+        assert self.password_file is not None
+        credential = Path(os.environ.get("CREDENTIALS_DIRECTORY", "")) / self.password_file.name
+        return credential if credential.is_absolute() and credential.is_file() else None
 
     def password_file_is_private(self) -> bool:
         """Whether only owner and group have access; True where there is no such file."""

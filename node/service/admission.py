@@ -50,7 +50,7 @@ class Admission:
                 return kept
         raise RequestError(
             "no_assignments",
-            "no mic has a speaker; name them in `assignments`, or by mics/assign before",
+            "no mic has a speaker; give one a name first, by mics/assign or in `assignments`",
         )
 
     def _check_mics(self, chosen: dict[str, Assignment]) -> None:

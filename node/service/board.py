@@ -7,24 +7,29 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from node import __version__
-from node.core.model import SAMPLE_RATE, Segment, iso
+from node.core.model import SAMPLE_RATE, Segment, at_sample, iso, started_at_of
 from node.core.transcript import LIVE_LINES, line, speech_start
 
 if TYPE_CHECKING:
     from datetime import tzinfo
 
     from node.config import Config
+    from node.core.model import Session
     from node.core.payloads import (
         FinalPayload,
         HealthPayload,
         InfoPayload,
+        LastWordsPayload,
         LivePayload,
         SessionPayload,
     )
     from node.core.roster import Roster
+    from node.core.session import State
     from node.core.topics import Topics
     from node.service.conductor import Conductor
     from node.service.publisher import Publisher
+
+    Circumstances = tuple[State, list[tuple[str, str | None, bool]]]
 
 LIVE_EVERY_S = 2.0
 
@@ -56,6 +61,8 @@ class Board:
         self._started_at = iso(datetime.now(UTC))
         self._mics: set[str] = set()
         self._recent: deque[Segment] = deque(maxlen=LIVE_MEMORY)
+        self._words_of: dict[str, str] = {}
+        self._refusal: tuple[str, Circumstances] | None = None
         self._live_at = 0.0
         self._live_is_old = False
 
@@ -88,9 +95,23 @@ class Board:
             "speakers": session.speakers if session else {},
             "segments_total": conductor.segments_total if session else 0,
             "backlog_s": round(conductor.backlog_s(), 1),
-            "message": conductor.message,
+            "message": conductor.message or self._problem(),
+            "problem": self._problem(),
         }
         self._publisher.state(self._topics.session, payload)
+
+    def refused(self, reason: str) -> None:
+        """A start by the switch was refused; shown for as long as things stand as they do."""
+        self._refusal = (reason, self._circumstances())
+
+    def _problem(self) -> str | None:
+        if self._refusal is not None and self._refusal[1] != self._circumstances():
+            self._refusal = None
+        return self._conductor.model_problem or (self._refusal[0] if self._refusal else None)
+
+    def _circumstances(self) -> Circumstances:
+        mics = [(m["mic"], m["speaker"], m["connected"]) for m in self._roster.payloads()]
+        return self._conductor.state, mics
 
     def mics(self) -> None:
         """`T/mics` and one state a mic; the states of mics that are gone are taken back."""
@@ -101,6 +122,7 @@ class Board:
         present = {mic["mic"] for mic in payloads}
         for gone in self._mics - present:
             self._publisher.clear(self._topics.mic_state(gone))
+            self._publisher.clear(self._topics.mic_last_words(gone))
         self._mics = present
 
     def health(self, health: HealthPayload) -> None:
@@ -110,11 +132,28 @@ class Board:
         self._publisher.state(self._topics.last, transcript)
 
     def heard(self, segment: Segment) -> None:
-        """A segment of the running session is to be seen in the live text."""
+        """A segment of the running session is to be seen: as last words, and in the live text."""
+        self._last_words(segment)
         if self._recent and self._recent[-1].session_id != segment.session_id:
             self._recent.clear()
         self._recent.append(segment)
         self._live_is_old = True
+
+    def _last_words(self, segment: Segment) -> None:
+        session = self._conductor.session
+        running = session is not None and session.id == segment.session_id
+        zero = session.started_at if session and running else started_at_of(segment.session_id)
+        words: LastWordsPayload = {
+            "session_id": segment.session_id,
+            "mic": segment.mic,
+            "speaker": segment.speaker,
+            "text": segment.text,
+            "start": iso(at_sample(zero, segment.start)),
+            "language": segment.language,
+        }
+        for topic in (self._topics.last_words, self._topics.mic_last_words(segment.mic)):
+            self._words_of[topic] = segment.session_id
+            self._publisher.state(topic, words)
 
     def live(self, now: float) -> None:
         """Publish the live text where it is old, at most every two seconds."""
@@ -131,11 +170,18 @@ class Board:
         self._publisher.state(self._topics.live, live)
         self._live_at, self._live_is_old = now, False
 
-    def forget(self, session_id: str, last: FinalPayload | None) -> None:
-        """A session was deleted: nothing retained may still show it."""
-        if self._recent and self._recent[-1].session_id == session_id:
+    def forget(self, session: Session, last: FinalPayload | None) -> None:
+        """A session was deleted: nothing retained may still show it.
+
+        What an earlier process left on the broker is not known here, and is cleared as well.
+        """
+        if not self._recent or self._recent[-1].session_id == session.id:
             self._recent.clear()
             self._publisher.clear(self._topics.live)
+        mics = [self._topics.mic_last_words(mic) for mic in session.speakers]
+        for topic in (self._topics.last_words, *mics):
+            if self._words_of.get(topic, session.id) == session.id:
+                self._publisher.clear(topic)
         if last is None:
             self._publisher.clear(self._topics.last)
         else:

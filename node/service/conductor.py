@@ -8,11 +8,11 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from node.core.model import Session, at_sample, iso, new_session_id
+from node.core.model import Session, at_sample, iso, new_session_id, parse_iso
 from node.core.roster import Live
 from node.core.session import Machine, Move, State
 from node.errors import RequestError, StoreError
-from node.service.microphone import Seat
+from node.service.minutes import Seat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +69,7 @@ class Conductor:
         self._flushed = self._end_noted = False
         self.session: Session | None = None
         self.segments_total = 0
-        self.message: str | None = "the model is being loaded"
+        self.message: str | None = None
         self.model_problem: str | None = None
 
     @property
@@ -165,7 +165,8 @@ class Conductor:
         assert self.session is not None
         answer, self._starting = self._starting, nobody
         try:
-            self._sessions.begin(self.session, self._zero)
+            mics = [(self._roster.info(mic), a) for mic, a in self._wanted.items()]
+            self._sessions.begin(self.session, self._zero, mics)
         except StoreError as error:
             self._listener.end()
             self.session = None
@@ -196,15 +197,17 @@ class Conductor:
         answer(RequestError("mic_unavailable", reasons))
 
     def on_flushed(self, item: Flushed) -> None:
-        if self.session is None:  # its start was refused by the disk
-            return
-        self.session.ended_at = at_sample(self.session.started_at, item.end)
+        if self.session is None or item.session_id != self.session.id:
+            return  # its start was refused by the disk
+        # In whole milliseconds, as the store keeps it: a restart must not change a transcript.
+        self.session.ended_at = parse_iso(iso(at_sample(self.session.started_at, item.end)))
         self._flushed = True
         for mic in self._roster:
             self._roster.set_live(mic, None)
 
     def on_segment(self, segment: Segment) -> None:
-        if self.session is not None and segment.session_id == self.session.id:
+        running = self.session is not None and segment.session_id == self.session.id
+        if running and segment.crosstalk_of is None:
             self.segments_total += 1
 
     def tick(self, now: float) -> FinalPayload | None:
@@ -254,7 +257,7 @@ class Conductor:
         if self.state is not State.IDLE or (session := self._recovery.next()) is None:
             return
         self.session = session
-        self.segments_total = len(self._sessions.segments(session.id))
+        self.segments_total = self._sessions.segments_total(session.id)
         if self._recovery.goes_on(session):
             self._go_on(session)
             return

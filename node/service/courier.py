@@ -14,37 +14,29 @@ from node.errors import StoreError
 if TYPE_CHECKING:
     from node.adapters.broker import Acknowledged, Broker
     from node.adapters.store import Outbox, OutboxMessage
+    from node.service.suspicion import Suspicion
 
 WINDOW = 10
 """Messages sent and not yet acknowledged: far below what brokers queue for a slow subscriber."""
 
 HEADER_BYTES = 512
 """Allowance for topic and properties when a payload is held against the broker's limit."""
-
-SUSPECT_S = 5.0
-"""A connection that ends so soon after a message was sent may have ended because of it."""
-
-MAX_SUSPICIONS = 4
-"""A message that has ended so many connections in a row, alone in flight, is set aside.
-
-MQTT 3.1.1 has no other way to say that a message is too large.
-"""
+CUTS = "every connection ends when it is sent; it may be too large for the broker"
 
 
 class Courier:
     """Owned by the main thread."""
 
-    def __init__(self, broker: Broker, outbox: Outbox) -> None:
+    def __init__(self, broker: Broker, outbox: Outbox, suspicion: Suspicion) -> None:
         self._broker = broker
         self._outbox = outbox
+        self._suspicion = suspicion
         self._connected = False
         self._max_packet: int | None = None
         self._in_flight: dict[int, OutboxMessage] = {}
         self._sent = 0
-        self._sent_at = 0.0
         self._late_until = 0
         self._acknowledged: list[int] = []
-        self._suspicions: dict[int, int] = {}
 
     def on_connected(self, max_packet: int | None) -> None:
         """Begin anew behind what is acknowledged."""
@@ -54,9 +46,6 @@ class Courier:
         self._late_until = self._outbox.newest()
 
     def on_disconnected(self) -> None:
-        if self._in_flight and time.monotonic() - self._sent_at < SUSPECT_S:
-            head = min(message.id for message in self._in_flight.values())
-            self._suspicions = {head: self._suspicions.get(head, 0) + 1}
         self._connected = False
         self._in_flight.clear()
 
@@ -65,7 +54,6 @@ class Courier:
         message = self._in_flight.pop(item.mid, None)
         if message is None:
             return None
-        self._suspicions.pop(message.id, None)
         if item.refused:
             return self._set_aside(message, f"the broker refuses it: {item.refused}")
         self._acknowledged.append(message.id)
@@ -79,7 +67,7 @@ class Courier:
         """
         self._strike_off()
         problems: list[str] = []
-        while self._connected and len(self._in_flight) < self._window():
+        while self._connected and self._may_send():
             messages = self._outbox.after(self._sent, 1)
             if not messages:
                 break
@@ -97,28 +85,32 @@ class Courier:
         """Whether the broker has everything."""
         return not self._in_flight and len(self._outbox) == len(self._acknowledged)
 
-    def _window(self) -> int:
-        return 1 if self._suspicions else WINDOW
+    def _may_send(self) -> bool:
+        """With a message under suspicion one at a time, so that the next cut shows which it is."""
+        if self._suspicion.active:
+            return self._suspicion.waiting == 0
+        return len(self._in_flight) < WINDOW
 
     def _send(self, message: OutboxMessage) -> bool:
-        mid = self._broker.publish(message.topic, self._stamped(message))
+        payload = self._stamped(message)
+        mid = self._broker.publish(message.topic, payload)
         if mid is None:
             return False
         self._in_flight[mid] = message
-        self._sent, self._sent_at = message.id, time.monotonic()
+        self._suspicion.sent(mid, message.id, len(payload), time.monotonic())
+        self._sent = message.id
         return True
 
     def _unfit(self, message: OutboxMessage) -> str | None:
         size = len(message.payload.encode()) + HEADER_BYTES
         if self._max_packet is not None and size > self._max_packet:
             return f"it has {size} bytes and the broker takes {self._max_packet} at most"
-        if self._suspicions.get(message.id, 0) >= MAX_SUSPICIONS:
-            return "every connection ends when it is sent; it may be too large for the broker"
+        if self._suspicion.condemned(message.id):
+            return CUTS
         return None
 
     def _set_aside(self, message: OutboxMessage, reason: str) -> str:
         """Keep a message out of the way of those behind it, with its reason."""
-        self._suspicions.pop(message.id, None)
         self._outbox.set_aside(message.id, reason)
         return f"{message.topic}: a message is set aside: {reason}"
 

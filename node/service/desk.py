@@ -16,6 +16,7 @@ from node.service.items import (
     Flushed,
     Levels,
     MicBack,
+    MicJoined,
     MicLost,
     MicsOpened,
     MicsRefused,
@@ -37,16 +38,21 @@ if TYPE_CHECKING:
     from node.service.conductor import Conductor
     from node.service.guard import Guard
     from node.service.health import Health
+    from node.service.homeassistant import HomeAssistant
     from node.service.inventory import Inventory
     from node.service.publisher import Publisher
     from node.service.reload import Reloader
     from node.service.requests import Requests
+    from node.service.supervision import Supervision
 
 log = logging.getLogger(__name__)
 
 TICK_S = 0.5
 IDLE_TICK_S = 2.0
 """The main thread looks at the time so often, in a session and without one."""
+
+LOOK_EVERY_S = 1.5
+"""How often changed hardware is looked for; what it costs is the reading of one small file."""
 
 HEALTH_EVERY_S = 60.0
 
@@ -69,7 +75,9 @@ class Desk:
         board: Board,
         health: Health,
         requests: Requests,
+        home_assistant: HomeAssistant,
         reloader: Reloader,
+        supervision: Supervision,
     ) -> None:
         self._roster = roster
         self._inventory = inventory
@@ -80,8 +88,10 @@ class Desk:
         self._board = board
         self._health = health
         self._requests = requests
+        self._home_assistant = home_assistant
         self._reloader = reloader
-        self._cards: str | None = None
+        self._supervision = supervision
+        self._look_at = 0.0
         self._online = False
         self._health_at = 0.0
         self._ending_by: float | None = None
@@ -91,61 +101,76 @@ class Desk:
     def patience_s(self) -> float:
         """How long the inbox may stay empty before the desk wants to look at the time."""
         idle = self._conductor.session is None and self._ending_by is None
-        return IDLE_TICK_S if idle else TICK_S
+        tick_s = IDLE_TICK_S if idle else TICK_S
+        return self._home_assistant.patience_s(time.monotonic(), tick_s)
 
     def handle(self, item: WorkerItem | BrokerItem) -> None:  # noqa: C901  # a table of items
         """Take one item of the inbox to where it belongs."""
         match item:
             case Message():
-                self._requests.take(item)
+                self._on_message(item)
             case Acknowledged() | Connected() | Disconnected():
                 self._publisher.handle(item)
+                self._supervision.broker(item)
+                if isinstance(item, Connected):
+                    self._home_assistant.on_connected()
                 if isinstance(item, Disconnected) and item.taken_over:
                     self._give_way()
             case Transcribed() | MicsOpened() | MicsRefused() | Flushed() | UtteranceFailed():
                 self._on_session(item)
-            case MicLost() | MicBack() | Levels() | SpeechDropped():
+            case MicJoined() | MicLost() | MicBack() | Levels() | SpeechDropped():
                 self._on_mic(item)
             case DiskFailed(reason):
                 self._guard.disk_failed(reason)
             case ModelReady() | ModelUnavailable():
                 self._on_model(item)
             case ReloadRequested():
-                self._publisher.event("configuration", self._reloader.reload())
+                self._reload()
             case StopRequested():
                 self._end()
             case WorkerDied(worker, error):
                 log.critical("the %s thread has ended: this is a bug", worker, exc_info=error)
                 self.exit_status = EXIT_FAILED
 
+    def _on_message(self, item: Message) -> None:
+        if self._home_assistant.takes(item, time.monotonic()):
+            return
+        if not self._publisher.is_own_info(item):
+            self._requests.take(item)
+        elif self._publisher.shows_younger_namesake(item):
+            self._give_way()
+
     def tick(self, now: float) -> None:
         """Do what is due at `now`, and publish the states that have changed."""
+        self._look_for_changes(now)
         try:
             if (final := self._conductor.tick(now)) is not None:
                 self._board.last(final)
                 self._publisher.pump()
         except StoreError as error:  # tried again at the next tick
             self._guard.disk_failed(str(error))
+        self._home_assistant.tick(now)
         self._board.session()
         self._board.mics()
         self._board.live(now)
         self._guard.watch_disk(now)
         if (stalled := self._guard.stalled(now, online=self._online)) is not None:
             log.critical("%s; ending, to be restarted and resumed", stalled)
+            self._supervision.failed(stalled)
             self.exit_status = EXIT_FAILED
+        self._supervision.tick(now)
         if self._online:
             self._publisher.pump()
             self._tick_health(now)
         if self._ending_by is not None:
             self._check_end(now)
 
-    def look_for_changes(self) -> None:
-        """A card plugged in or pulled while nothing else happens."""
-        cards = self._inventory.cards()
-        if cards != self._cards:
-            if self._cards is not None:
+    def _look_for_changes(self, now: float) -> None:
+        """See a card that was plugged in or pulled."""
+        if now >= self._look_at:
+            self._look_at = now + LOOK_EVERY_S
+            if self._inventory.has_changed():
                 self._inventory.refresh(self._roster)
-            self._cards = cards
 
     def _tick_health(self, now: float) -> None:
         if now >= self._health_at:
@@ -158,8 +183,9 @@ class Desk:
         match item:
             case Transcribed(_, segment) if segment is not None:
                 self._conductor.on_segment(segment)
-                self._board.heard(segment)
-                self._publisher.pump()
+                if segment.crosstalk_of is None:
+                    self._board.heard(segment)
+                    self._publisher.pump()
             case MicsOpened():
                 self._conductor.on_opened(item)
                 self._requests.resume()
@@ -171,19 +197,21 @@ class Desk:
             case UtteranceFailed(_, message):
                 self._publisher.event("transcription_failed", message)
 
-    def _on_mic(self, item: MicLost | MicBack | Levels | SpeechDropped) -> None:
+    def _on_mic(self, item: MicJoined | MicLost | MicBack | Levels | SpeechDropped) -> None:
         match item:
             case SpeechDropped(mic_or_none, reason):
                 self._publisher.event("speech_dropped", reason, mic_or_none)
             case MicLost(mic, reason):
                 self._roster.set_connected(mic, connected=False)
                 self._publisher.event("mic_lost", f"{mic}: {reason}", mic)
-            case MicBack(mic, sample_rate):
+            case MicJoined(mic, sample_rate) | MicBack(mic, sample_rate):
                 self._roster.set_connected(mic, connected=True)
                 self._roster.set_live(mic, Live(recording=True, sample_rate=sample_rate))
-                self._publisher.event("mic_back", f"{mic} delivers again", mic)
-            case Levels(dbfs, dropped_s):
-                self._health.dropped_s = dropped_s
+                if isinstance(item, MicBack):
+                    self._publisher.event("mic_back", f"{mic} delivers again", mic)
+            case Levels(dbfs, dropped_s, lags_s):
+                self._health.dropped_s, self._health.lags_s = dropped_s, lags_s
+                self._supervision.heard(time.monotonic())
                 for mic, level in dbfs.items():
                     rate = self._roster.live(mic).sample_rate
                     self._roster.set_live(mic, Live(True, level, rate))
@@ -205,13 +233,21 @@ class Desk:
         if not self._online:
             self._online = True
             self._broker.start()
+            self._supervision.up()
+
+    def _reload(self) -> None:
+        self._supervision.reloading()
+        self._publisher.event("configuration", self._reloader.reload())
+        self._supervision.up()
 
     def _give_way(self) -> None:
         """Two nodes under one id would throw each other out for ever: the older one ends."""
-        log.critical(
+        reason = (
             "another node has connected under this node's id; give each its own node.id."
             " This one ends: what it has heard is kept, and is transcribed at its next start"
         )
+        log.critical("%s", reason)
+        self._supervision.failed(reason)
         self.exit_status = EXIT_CONFIG
 
     def _end(self) -> None:
@@ -220,6 +256,7 @@ class Desk:
             self.exit_status = 0
             return
         self._ending_by = time.monotonic() + DRAIN_S
+        self._supervision.ending()
 
     def _check_end(self, now: float) -> None:
         assert self._ending_by is not None

@@ -43,14 +43,20 @@ class Guard:
         self._machine = machine
         self._ballast = ballast
         self._stalled = 0
-        self._disk_is_low = False
+        self._found: str | None = None
+        self._disk_is_low = self._disk_refuses = False
         self._disk_at = 0.0
 
     def stalled(self, now: float, *, online: bool) -> str | None:
         """Which worker has stalled for good; the process must then end and be restarted."""
-        found = self._look(now, online=online)
+        found = self._found = self._look(now, online=online)
         self._stalled = self._stalled + 1 if found else 0
         return found if self._stalled >= SEEN_STALLED else None
+
+    @property
+    def in_doubt(self) -> str | None:
+        """Which worker seemed to stall at the last look; None where all is well."""
+        return self._found
 
     def _look(self, now: float, *, online: bool) -> str | None:
         if now - self._listener.beat > STALL_S:
@@ -64,8 +70,8 @@ class Guard:
     def disk_failed(self, reason: str) -> None:
         """The disk has refused something: give the ballast away, say so once."""
         self._ballast.drop()
-        if not self._disk_is_low:
-            self._disk_is_low = True
+        if not self._disk_refuses:
+            self._disk_is_low = self._disk_refuses = True
             self._publisher.event(
                 "disk_low", f"the disk refuses ({reason}); recording goes on in memory: make room"
             )
@@ -80,5 +86,5 @@ class Guard:
             self._disk_is_low = True
             self._publisher.event("disk_low", f"{free_mb:.0f} MB are free at storage.path")
         elif self._disk_is_low and free_mb >= LOW_DISK_MB and self._ballast.load():
-            self._disk_is_low = False
+            self._disk_is_low = self._disk_refuses = False
             self._publisher.event("disk_back", f"{free_mb:.0f} MB are free again at storage.path")

@@ -70,6 +70,7 @@ class Health:
         self._outbox = outbox
         self._publisher = publisher
         self.dropped_s = 0.0
+        self.lags_s: dict[str, float | None] = {}
 
     def record(self) -> HealthPayload:
         """`T/health` as of now."""
@@ -86,6 +87,7 @@ class Health:
             "cpu_percent": self._machine.cpu_percent(),
             "temperature_c": self._machine.temperature_c(),
             "disk_free_mb": self._machine.disk_free_mb(),
+            "mic_lag_s": self.lags_s,
         }
 
 

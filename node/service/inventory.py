@@ -27,10 +27,12 @@ LIST_TIMEOUT_S = 5.0
 
 
 class Inventory:
-    """Looks for microphones. Keeps nothing between two looks, so any thread may ask."""
+    """Looks for microphones. Any thread may ask for them; `refresh` is the main thread's."""
 
     def __init__(self, audio: AudioConfig) -> None:
         self._audio = audio
+        self._cards = ""
+        self._settled = True
 
     def configure(self, audio: AudioConfig) -> None:
         """Look by another configuration from now on; the reference is swapped whole."""
@@ -51,6 +53,8 @@ class Inventory:
         One that is being recorded is as it was, whatever the look says: PortAudio does not list
         what is in use.
         """
+        cards = self._read_cards()
+        self._settled, self._cards = cards == self._cards, cards
         recording = [mic for mic in roster if roster.live(mic).recording]
         connected = {mic: roster.info(mic).connected for mic in recording}
         roster.found(self.find())
@@ -75,8 +79,15 @@ class Inventory:
                 return CardSource(usb.card, usb.device, self._audio.rates)
         raise MicError(f"{mic} is not plugged in")
 
-    def cards(self) -> str:
-        """The kernel's list of sound cards: where it changes, something was plugged or pulled."""
+    def has_changed(self) -> bool:
+        """Whether a card may have been plugged in or pulled since the last `refresh`.
+
+        Also once more after a change: the kernel's trees do not change all at one instant.
+        """
+        return not self._settled or self._read_cards() != self._cards
+
+    def _read_cards(self) -> str:
+        """The kernel's list of sound cards."""
         try:
             return (self._audio.proc_root / "asound/cards").read_text(errors="replace")
         except OSError:  # a kernel without sound

@@ -58,6 +58,14 @@ class MicsRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class MicJoined:
+    """A mic that was added to the running session delivers for the first time."""
+
+    mic: str
+    sample_rate: int
+
+
+@dataclass(frozen=True, slots=True)
 class MicLost:
     mic: str
     reason: str
@@ -71,10 +79,13 @@ class MicBack:
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """Sound level of each recording mic in dBFS, and the seconds of sound lost so far."""
+    """Sound level of each recording mic in dBFS, the seconds of sound lost so far, and by how much
+    each mic hears later than the earliest one, where that is known.
+    """
 
     dbfs: dict[str, float]
     dropped_s: float
+    lags_s: dict[str, float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +135,7 @@ WorkerItem = (
     | ModelUnavailable
     | MicsOpened
     | MicsRefused
+    | MicJoined
     | MicLost
     | MicBack
     | Levels

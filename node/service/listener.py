@@ -18,15 +18,8 @@ from node.adapters.vad import Silero
 from node.core.model import SAMPLE_RATE
 from node.core.room import Room
 from node.service import orders
-from node.service.items import (
-    Flushed,
-    Levels,
-    MicBack,
-    MicJoined,
-    MicLost,
-    MicsOpened,
-    MicsRefused,
-)
+from node.service.attendance import Attendance
+from node.service.items import Flushed, Levels, MicsOpened, MicsRefused
 from node.service.microphone import Microphone, Setting
 from node.service.minutes import Minutes
 from node.service.worker import Worker
@@ -92,8 +85,7 @@ class Listener:
         self._silero: Silero | None = None
         self._setting: Setting | None = None
         self._mics: dict[str, Microphone] = {}
-        self._lost: set[str] = set()
-        self._joining: set[str] = set()
+        self._attendance = Attendance(post)
         self._phase = _Phase.IDLE
         self._open_by = 0.0
         self._levels_at = 0.0
@@ -160,17 +152,21 @@ class Listener:
 
     def _step(self) -> bool:
         """Wait for sound or a command, once. Gives False when told to quit."""
+        self._listen(STEP_S if self._mics else IDLE_STEP_S)
+        return self._obey() and self._supervise()
+
+    def _listen(self, timeout_s: float) -> None:
+        """Take what comes from the mics; a command only ends the wait."""
         with selectors.PollSelector() as selector:
             selector.register(self._wake_out, selectors.EVENT_READ)
             for microphone in self._mics.values():
                 if (descriptor := microphone.fileno()) is not None:
                     selector.register(descriptor, selectors.EVENT_READ, microphone)
-            for key, _ in selector.select(STEP_S if self._mics else IDLE_STEP_S):
+            for key, _ in selector.select(timeout_s):
                 if isinstance(key.data, Microphone):
                     key.data.read()
                 else:
                     os.read(self._wake_out, 4096)
-        return self._obey() and self._supervise()
 
     def _obey(self) -> bool:
         while not self._commands.empty():
@@ -218,7 +214,7 @@ class Listener:
         if mic in self._mics:
             self._setting.minutes.seat(mic, seat)
         else:
-            self._joining.add(mic)
+            self._attendance.expect(mic)
             self._mics[mic] = self._microphone(mic, seat)
             self._mics[mic].go()
             self._mics[mic].open()
@@ -227,8 +223,8 @@ class Listener:
         if self._setting is None:
             return
         deadline = time.monotonic() + STOP_GRACE_S
-        while (left := deadline - time.monotonic()) > 0 and self._drain(left):
-            pass
+        while (left := deadline - time.monotonic()) > 0:
+            self._listen(left)
         for microphone in self._mics.values():
             microphone.stop()
         # Only when all have given their last sound: whose speech it is, is judged against all.
@@ -237,19 +233,9 @@ class Listener:
         self._post(Flushed(self._setting.session_id, max([now, *ends])))
         self._clear()
 
-    def _drain(self, timeout_s: float) -> bool:
-        """Take what still comes from the mics; False where none is open."""
-        open_mics = [m for m in self._mics.values() if m.fileno() is not None]
-        with selectors.PollSelector() as selector:
-            for microphone in open_mics:
-                selector.register(microphone.fileno() or 0, selectors.EVENT_READ, microphone)
-            for key, _ in selector.select(timeout_s) if open_mics else []:
-                key.data.read()
-        return bool(open_mics)
-
     def _clear(self) -> None:
-        self._mics, self._lost, self._joining = {}, set(), set()
-        self._setting = None
+        self._mics, self._setting = {}, None
+        self._attendance = Attendance(self._post)
         self._phase = _Phase.IDLE
 
     def _supervise(self) -> bool:
@@ -285,23 +271,10 @@ class Listener:
 
     def _report(self, now: float) -> None:
         for microphone in self._mics.values():
-            self._report_mic(microphone)
+            self._attendance.look(microphone)
         if self._setting is not None and now >= self._levels_at:
             self._levels_at = now + LEVELS_EVERY_S
             minutes = self._setting.minutes
             levels = {mic: minutes.level_dbfs(mic) for mic in self._mics}
             lost_s = sum(m.lost_s for m in self._mics.values())
             self._post(Levels(levels, lost_s, minutes.lags_s()))
-
-    def _report_mic(self, microphone: Microphone) -> None:
-        mic, rate = microphone.mic, microphone.sample_rate or 0
-        if microphone.failure and mic not in self._lost:
-            self._lost.add(mic)
-            self._joining.discard(mic)
-            self._post(MicLost(mic, microphone.failure))
-        elif microphone.delivers and mic in self._lost:
-            self._lost.discard(mic)
-            self._post(MicBack(mic, rate))
-        elif microphone.delivers and mic in self._joining:
-            self._joining.discard(mic)
-            self._post(MicJoined(mic, rate))

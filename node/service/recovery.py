@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from node.core.model import SAMPLE_RATE, at_sample
+from node.core.model import SAMPLE_RATE, at_sample, iso, parse_iso
 
 if TYPE_CHECKING:
     from node.adapters.store import Sessions, Utterances
@@ -36,20 +36,26 @@ class Recovery:
         return self._unfinished.pop(0) if self._unfinished else None
 
     def goes_on(self, session: Session) -> bool:
-        """Whether `session`, just handed out, is to be recorded further."""
-        return self._resume and session.ended_at is None and not self._unfinished
+        """Whether `session`, just handed out, is to be recorded further.
+
+        Not one that is known from its audio only: who sat where was lost with the database.
+        """
+        cut_off = session.ended_at is None and bool(session.speakers)
+        return self._resume and cut_off and not self._unfinished
 
     def close(self, session: Session) -> None:
         """End a session at its last sound."""
         if session.ended_at is None:
             end = self._utterances.last_sample(session.id)
-            session.ended_at = at_sample(session.started_at, end)
+            session.ended_at = parse_iso(iso(at_sample(session.started_at, end)))
             self._sessions.stopping(session)
 
     def reopen(self, session: Session) -> float:
         """Give the monotonic time of sample 0, so that new sound falls behind what is there."""
         heard_s = self._utterances.last_sample(session.id) / SAMPLE_RATE
         passed_s = (datetime.now(UTC) - session.started_at) / timedelta(seconds=1)
-        zero = time.monotonic() - max(heard_s + 1, passed_s)
+        if passed_s <= heard_s:  # the clock was set back meanwhile
+            passed_s = heard_s + 1
+        zero = time.monotonic() - passed_s
         self._sessions.set_zero(session.id, zero)
         return zero

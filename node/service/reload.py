@@ -6,8 +6,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from node.config import Config, load_config
-from node.core.segmenter import Endpointing
 from node.errors import ConfigError
+from node.service.settings import endpointing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SAFE = ("vad", "audio", "transcription.language")
+SAFE = ("vad", "audio", "crosstalk", "transcription.language")
 """Sections and keys that the next session takes up; every other change needs a restart."""
 
 
@@ -49,7 +49,7 @@ class Reloader:
         taken = [key for key in changed if key.startswith(SAFE)]
         waiting = [key for key in changed if not key.startswith(SAFE)]
         self._inventory.configure(config.audio)
-        self._listener.configure(Endpointing(**config.vad.model_dump()))
+        self._listener.configure(endpointing(config), config.crosstalk.mode)
         self._conductor.default_language = config.transcription.language
         parts = [
             f"taken up: {', '.join(taken)}" if taken else "",

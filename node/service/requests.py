@@ -13,6 +13,8 @@ from node.errors import RequestError, StoreError
 from node.service.conductor import nobody
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from node.adapters.broker import Message
     from node.core.payloads import Answer, AnswerError
     from node.core.topics import Command, Topics
@@ -38,11 +40,13 @@ class Requests:
         verbs: Verbs,
         conductor: Conductor,
         publisher: Publisher,
+        refused: Callable[[str], None],
     ) -> None:
         self._topics = topics
         self._verbs = verbs
         self._conductor = conductor
         self._publisher = publisher
+        self._refused = refused
         self._waiting: deque[Message] = deque()
 
     def take(self, message: Message) -> None:
@@ -96,12 +100,17 @@ class Requests:
     def _switch(self, *, on: bool) -> None:
         recording = self._conductor.state is State.RECORDING
         if on and not recording:
-            self._conductor.start(messages.StartSession(), self._said_on_event)
+            try:
+                self._conductor.start(messages.StartSession(), self._switched_on)
+            except RequestError as error:
+                self._switched_on(error)
         elif not on and recording:
             self._conductor.stop(None, nobody)
 
-    def _said_on_event(self, result: Result) -> None:
+    def _switched_on(self, result: Result) -> None:
+        """Who turns a switch reads no answers: a refusal is shown where the switch is."""
         if isinstance(result, RequestError):
+            self._refused(str(result))
             self._publisher.event("command_rejected", f"session/set: {result}")
 
     def _reject(self, command: Command, message: Message, error: RequestError) -> None:

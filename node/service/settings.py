@@ -5,15 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from node.adapters.broker import BrokerSettings, TlsSettings
+from node import __version__
+from node.adapters.broker import BrokerSettings
+from node.adapters.hardware import digest, hardware_id
+from node.adapters.tls import tls_context
 from node.adapters.whisper import EngineSettings
 from node.config.zone import local_zone
+from node.core.discovery import Discovery
 from node.core.segmenter import Endpointing
 
 if TYPE_CHECKING:
     from datetime import tzinfo
 
     from node.config import Config
+    from node.core.topics import Topics
 
 
 def engine_settings(config: Config) -> EngineSettings:
@@ -34,7 +39,7 @@ def broker_settings(config: Config) -> BrokerSettings:
     """Where the broker is.
 
     Raises:
-        ConfigError: the password file cannot be read.
+        ConfigError: the password file or a certificate cannot be read.
     """
     mqtt = config.mqtt
     tls = mqtt.tls
@@ -47,7 +52,18 @@ def broker_settings(config: Config) -> BrokerSettings:
         keepalive_s=mqtt.keepalive_s,
         username=mqtt.username,
         password=mqtt.read_password(),
-        tls=TlsSettings(tls.ca_file, tls.cert_file, tls.key_file) if tls.enabled else None,
+        tls=tls_context(tls.ca_file, tls.cert_file, tls.key_file) if tls.enabled else None,
+    )
+
+
+def discovery(config: Config, topics: Topics) -> Discovery | None:
+    """How the node announces itself to Home Assistant; None where it does not."""
+    home_assistant = config.homeassistant
+    if not home_assistant.enabled:
+        return None
+    hardware = hardware_id(config.audio.sys_root) or digest(topics.root.encode())
+    return Discovery(
+        topics, home_assistant.discovery_prefix, hardware, home_assistant.language, __version__
     )
 
 

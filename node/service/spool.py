@@ -46,9 +46,19 @@ class Spoken:
     def seconds(self) -> float:
         return self.heard / SAMPLE_RATE
 
+    @property
+    def session_id(self) -> str:
+        return self._place[0]
+
     def append(self, samples: npt.NDArray[np.int16]) -> None:
         self._unwritten.append(samples)
         self.heard += len(samples)
+
+    def drop_sound(self) -> bool:
+        """Forget what waits in memory; says whether nothing at all is left of it."""
+        self._unwritten.clear()
+        self.heard = 0
+        return self._on_disk is None
 
     def push(self, utterances: Utterances) -> bool:
         """Go as far as the disk allows; says whether it is all there, ready for the engine.
@@ -66,8 +76,19 @@ class Spoken:
         if not self._finished:
             recording.finish(self.ended.end - self._start)
             self._finished = True
-        utterances.captured(utterance, self.ended.end, self.ended.speech)
+        utterances.captured(utterance, self.ended)
         return True
+
+    def discard(self, utterances: Utterances) -> None:
+        """Take back what is on the disk.
+
+        Raises:
+            StoreError, OSError: the disk refuses.
+        """
+        if self._on_disk is not None:
+            utterance, recording = self._on_disk
+            recording.discard()
+            utterances.discard(utterance)
 
 
 class Spool:
@@ -93,11 +114,10 @@ class Spool:
         self, session_id: str, mic: str, label: str, language: str | None, start: int
     ) -> Spoken | None:
         """Somebody has begun to speak; None where the spool is full: it is dropped, and said."""
-        while self._audio.spool_bytes() > self._max_bytes:
-            if not self._audio.drop_oldest_kept():
-                reason = f"storage.max_spool_mb ({self._max_bytes // MB}) is reached"
-                self._post(SpeechDropped(mic, reason))
-                return None
+        if not self._has_room():
+            reason = f"storage.max_spool_mb ({self._max_bytes // MB}) is reached"
+            self._post(SpeechDropped(mic, reason))
+            return None
         spoken = Spoken(session_id, mic, label, language, start)
         self._push(spoken)
         return spoken
@@ -111,12 +131,29 @@ class Spool:
         spoken.ended = ended
         if not self._push(spoken):
             self._late.append(spoken)
+            self._utterances.hold(spoken.session_id, 1)
             self._bound_memory()
+
+    def discard(self, spoken: Spoken) -> None:
+        """It was another mic's speech: forget it."""
+        try:
+            spoken.discard(self._utterances)
+        except (StoreError, OSError) as error:  # it is taken for speech then, which loses nothing
+            self._post(DiskFailed(str(error)))
 
     def retry(self) -> None:
         """Push what the disk has refused so far."""
         while self._late and self._push(self._late[0]):
-            self._late.popleft()
+            self._utterances.hold(self._late.popleft().session_id, -1)
+
+    def _has_room(self) -> bool:
+        try:
+            while self._audio.total_bytes() > self._max_bytes:
+                if not self._audio.drop_oldest_kept():
+                    return False
+        except OSError as error:
+            self._post(DiskFailed(str(error)))
+        return True
 
     def _push(self, spoken: Spoken) -> bool:
         try:
@@ -130,6 +167,9 @@ class Spool:
 
     def _bound_memory(self) -> None:
         while sum(spoken.seconds for spoken in self._late) > MAX_MEMORY_S:
-            dropped = self._late.popleft()
-            reason = f"{dropped.seconds:.0f} s of speech: the disk has refused them for too long"
+            oldest = next(spoken for spoken in self._late if spoken.heard)
+            reason = f"{oldest.seconds:.0f} s of speech: the disk has refused them for too long"
             self._post(SpeechDropped(None, reason))
+            if oldest.drop_sound():
+                self._late.remove(oldest)
+                self._utterances.hold(oldest.session_id, -1)

@@ -130,11 +130,10 @@ class Transcriber:
         if not self._utterances.attempt(utterance):
             self._give_up(utterance, "the process has died of it again and again")
             return
-        audio = self._utterances.audio(utterance)
         began = time.monotonic()
         self._deadline = began + DEADLINE_S + DEADLINE_RTF * utterance.duration_s
         try:
-            heard = self._engine.transcribe(audio, utterance.language)
+            heard = self._engine.transcribe(self._utterances.audio(utterance), utterance.language)
         except Exception as error:
             log.exception("transcribing %s failed", utterance.id)
             if utterance.attempts + 1 < MAX_ATTEMPTS:
@@ -144,6 +143,7 @@ class Transcriber:
             return
         finally:
             self._deadline = None
+            self._utterances.survived(utterance)
         self._measure(utterance, time.monotonic() - began)
         self._finish(utterance, heard)
 
@@ -198,4 +198,5 @@ def _segment(utterance: Utterance, heard: Heard, seq: int, latency_s: float) -> 
         words=heard.words_after((start - utterance.start) / SAMPLE_RATE),
         replayed=utterance.recovered,
         latency_s=latency_s,
+        crosstalk_of=utterance.crosstalk_of,
     )

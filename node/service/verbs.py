@@ -41,7 +41,7 @@ class Verbs:
         archive: Archive,
         conductor: Conductor,
         health: Callable[[], HealthPayload],
-        deleted: Callable[[str], None],
+        deleted: Callable[[Session], None],
     ) -> None:
         self._roster = roster
         self._inventory = inventory
@@ -121,7 +121,7 @@ class Verbs:
             )
         session = self._find(request.session_id)
         self._archive.delete(session)
-        self._deleted(session.id)
+        self._deleted(session)
         return {"session_id": session.id}
 
     def _find(self, session_id: str | None) -> Session:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from tests.rig.node import TOPIC
-from tests.rig.processes import alive, children, wait_until
+from tests.rig.processes import alive, children, files_of, wait_until
 from tests.rig.verdict import Judge, Report, Span, rows
 
 if TYPE_CHECKING:
@@ -25,10 +25,13 @@ if TYPE_CHECKING:
 LOST_S = 0.5
 """What the promise gives up of the last sound before a kill."""
 
-OPEN_S = 1.0
-"""From `recording` on T/session until the players surely deliver after a restart."""
+OPEN_S = 0.5
+"""From the moment at which every player has its tape open until a sentence may begin."""
 
 KILL_AFTER_S = (0.2, 8.0)
+LAST_S = 4.0
+"""What a session that went on over all kills still hears before it is stopped."""
+
 POLL_S = 0.02
 DRAIN_S = 60
 
@@ -51,12 +54,13 @@ class Campaign:
         self._rng = rng
         self._resume = resume
         self._spans: list[Span] = []
+        self._playing_at: float | None = None
         self._report = Report()
 
     def run(self, kills: int) -> Report:
         """Kill so often, then let the last process finish; says what became of every sentence."""
-        for _ in range(kills):
-            self._live(self._rng.uniform(*KILL_AFTER_S))
+        for number in range(kills):
+            self._live(self._rng.uniform(*KILL_AFTER_S), of_speech=number % 2 == 0)
             self._report.kills += 1
         self._finish()
         Judge(self._node.storage, self._watcher, self._tapes, self._spans, self._report).judge()
@@ -64,15 +68,21 @@ class Campaign:
 
     # One life of the process.
 
-    def _live(self, seconds: float) -> None:
+    def _live(self, seconds: float, *, of_speech: bool) -> None:
+        """Kill so long after the start, or after the tapes are heard: in and after recovery."""
         after, began = self._watcher.count(), time.monotonic()
         self._node.start()
         asked = False
-        while time.monotonic() < began + seconds:
+        self._playing_at = None
+        counts_from = began
+        while time.monotonic() < counts_from + seconds:
+            if not self._plays(after) and of_speech:
+                counts_from = time.monotonic()
             if not asked and self._may_start(after):
                 self._ask_for_session()
                 asked = True
             assert self._node.program.process.poll() is None, self._node.program.output()
+            assert time.monotonic() < began + DRAIN_S, self._node.program.output()
             time.sleep(POLL_S)
         recorders = children(self._node.pid)
         self._node.program.kill_group()
@@ -80,6 +90,20 @@ class Campaign:
         self._note_span(after, killed_at - LOST_S)
         self._note_recovery(after, began)
         wait_until(lambda: not any(map(alive, recorders)), 5, "the capture processes end with it")
+
+    def _plays(self, after: int) -> bool:
+        """Note when all tapes are open: from then on each is heard, and not from any time before.
+
+        A busy machine may take seconds from `recording` to there.
+        """
+        if self._playing_at is None and self._recording(after):
+            opened = {file for child in children(self._node.pid) for file in files_of(child)}
+            if all(str(tape.file) in opened for tape in self._tapes.values()):
+                self._playing_at = time.time()
+        return self._playing_at is not None
+
+    def _recording(self, after: int) -> bool:
+        return any(m.json()["state"] == "recording" for m in self._session_states(after))
 
     def _may_start(self, after: int) -> bool:
         states = self._session_states(after)
@@ -101,9 +125,8 @@ class Campaign:
             state = message.json()
             if state["state"] == "recording":
                 zero = datetime.fromisoformat(state["started_at"]).timestamp()
-                wall = message.time + time.time() - time.monotonic()
-                span = Span(state["session_id"], zero, wall + OPEN_S - zero, until - zero)
-                self._spans.append(span)
+                begin = (self._playing_at or until) + OPEN_S
+                self._spans.append(Span(state["session_id"], zero, begin - zero, until - zero))
                 return
 
     def _note_recovery(self, after: int, began: float) -> None:
@@ -125,8 +148,9 @@ class Campaign:
         after, began = self._watcher.count(), time.monotonic()
         self._node.start().wait_online(self._watcher, after)
         if self._resume:
-            self._await_state(after, "recording")
-            # Not before the last utterance is over: a stop in mid-sentence is no fault to count.
+            self._playing_at = None
+            wait_until(lambda: self._plays(after), DRAIN_S, "all tapes are heard")
+            time.sleep(LAST_S)
             until = time.time()
             answer = self._watcher.request(TOPIC, "session/stop", timeout=DRAIN_S)
             assert answer["status"] == "ok", answer

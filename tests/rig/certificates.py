@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from tests.rig.processes import need
@@ -19,6 +20,30 @@ keyUsage=digitalSignature
 extendedKeyUsage=serverAuth
 subjectKeyIdentifier=hash
 authorityKeyIdentifier=keyid
+"""
+
+CA_CONFIGURATION = """\
+[ca]
+default_ca = own
+[own]
+database = index.txt
+unique_subject = no
+new_certs_dir = .
+certificate = ca.crt
+private_key = ca.key
+rand_serial = yes
+default_md = sha256
+policy = any
+x509_extensions = either
+[any]
+commonName = supplied
+[either]
+subjectAltName = DNS:localhost,IP:127.0.0.1
+basicConstraints = CA:FALSE
+keyUsage = digitalSignature
+extendedKeyUsage = clientAuth,serverAuth
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
 """
 
 
@@ -40,6 +65,28 @@ def make_certificates(folder: Path) -> None:
         *("x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key"),
         *("-CAcreateserial", "-out", "server.crt", "-days", "2", "-extfile", "extensions"),
     )
+
+
+def make_certificate(folder: Path, name: str, *, days: int = 2) -> None:
+    """Write a certificate for either side, signed by ca.crt of `folder`; `days` < 0: expired."""
+    _openssl(
+        folder,
+        *("req", *KEY, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", "/CN=node"),
+    )
+    # `openssl x509` signs for the future only; `ca` also for the past, and keeps a database.
+    (folder / "index.txt").touch()
+    (folder / "ca.cnf").write_text(CA_CONFIGURATION)
+    start, end = (_utc(-2), _utc(-1)) if days < 0 else (_utc(-1), _utc(days))
+    _openssl(
+        folder,
+        *("ca", "-batch", "-config", "ca.cnf", "-in", f"{name}.csr", "-out", f"{name}.crt"),
+        *("-startdate", start, "-enddate", end, "-notext"),
+    )
+
+
+def _utc(days: int) -> str:
+    """So many days from now, as ASN.1 writes it."""
+    return f"{datetime.now(UTC) + timedelta(days=days):%Y%m%d%H%M%SZ}"
 
 
 def _openssl(folder: Path, *arguments: str) -> None:

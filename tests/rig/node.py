@@ -57,16 +57,24 @@ def configuration(
 
 
 class RunningNode:
-    """`python -m node run`, from entry to exit; may be ended and started again in between."""
+    """`python -m node run`, from entry to exit; may be ended and started again in between.
+
+    `module` may be one that runs the node with a fault in it.
+    """
 
     def __init__(
-        self, folder: Path, configuration: dict[str, Any], env: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        configuration: dict[str, Any],
+        env: Mapping[str, str] | None = None,
+        module: str = "node",
     ) -> None:
         self.folder = folder
         self.storage = Path(configuration["storage"]["path"])
         self.file = folder / "node.yaml"
         self.configure(configuration)
         self._env = env
+        self._module = module
         self._program: Program | None = None
 
     def configure(self, configuration: dict[str, Any]) -> None:
@@ -75,7 +83,7 @@ class RunningNode:
     def start(self) -> Self:
         if self._program is not None:
             self._program.__exit__()
-        command = [sys.executable, "-m", "node", "run", "--config", str(self.file)]
+        command = [sys.executable, "-m", self._module, "run", "--config", str(self.file)]
         self._program = Program(command, self._env, ROOT).start()
         return self
 

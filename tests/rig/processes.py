@@ -81,6 +81,14 @@ def open_files(pid: int) -> int:
     return len(list((PROC / str(pid) / "fd").iterdir()))
 
 
+def files_of(pid: int) -> list[str]:
+    """Return what a process has open; nothing of one that is gone."""
+    try:
+        return [str(entry.readlink()) for entry in (PROC / str(pid) / "fd").iterdir()]
+    except FileNotFoundError:
+        return []
+
+
 class Program:
     """A program in a process group of its own; leaving the context kills the whole group.
 

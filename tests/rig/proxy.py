@@ -106,7 +106,7 @@ class Connection:
 
 
 class Proxy:
-    """Listens on `port` for clients of the broker on `broker_port`, within its context.
+    """Listens on `port` for clients of the broker on `broker_port`, while it is open.
 
     `delay_s` holds back what the broker says, `swallow` passes nothing on while connections stay
     open, and `lifetime_s` cuts each connection after so long. `published` lists the topics that
@@ -126,7 +126,7 @@ class Proxy:
         self.accepted = 0
         self._open: list[tuple[Connection, float]] = []
         self._quit = threading.Event()
-        self._thread = threading.Thread(target=self._run)
+        self._thread: threading.Thread | None = None
 
     def cut(self) -> None:
         """Cut every connection that stands."""
@@ -161,13 +161,27 @@ class Proxy:
             if time.monotonic() - since > self.lifetime_s:
                 connection.cut()
 
-    def __enter__(self) -> Self:
+    def open(self) -> Self:
+        """Take connections on the port, which refuses them before."""
+        self._quit.clear()
+        self._thread = threading.Thread(target=self._run)
         self._thread.start()
         return self
 
-    def __exit__(self, *_exception: object) -> None:
+    def close(self) -> None:
+        """Cut every connection, and refuse new ones until it is opened again."""
+        if self._thread is None:
+            return
         self._quit.set()
         self._thread.join()
+        self._thread = None
         self.cut()
         for connection, _ in self._open:
             connection.close()
+        self._open.clear()
+
+    def __enter__(self) -> Self:
+        return self.open()
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()

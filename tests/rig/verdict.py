@@ -176,7 +176,7 @@ def _covers(body: dict[str, Any], line: Line, zero: float) -> bool:
     return start < line.end and line.start < end
 
 
-def rows(storage: Path, query: str) -> list[tuple[Any, ...]]:
+def rows(storage: Path, query: str, *values: object) -> list[tuple[Any, ...]]:
     """What a query finds in the database of a node, which may be running."""
     with closing(sqlite3.connect(f"file:{storage}/scribe.db?mode=ro", uri=True)) as database:
-        return database.execute(query).fetchall()
+        return database.execute(query, values).fetchall()

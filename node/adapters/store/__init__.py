@@ -55,10 +55,11 @@ class Store:
         """
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.ballast.give_way()
             self.audio.prepare()
         except OSError as error:
             raise StoreError(f"storage.path: {self._folder} cannot be used: {error}") from error
-        damage = self._database.open()
+        damage = self._database.open(self.sessions.prove)
         self.ballast.load()
         return damage
 

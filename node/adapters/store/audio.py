@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,7 @@ class Utterance:
     attempts: int = 0
     recovered: bool = False
     speech: tuple[int, int] | None = None
+    crosstalk_of: str | None = None
 
     @property
     def spoken(self) -> tuple[int, int]:
@@ -75,9 +77,10 @@ class Recording:
     """The audio file of an utterance being spoken. Owned by the listener thread."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._pending = bytearray()
         self._synced_at = time.monotonic()
-        self._file = path.open("xb", buffering=0)
+        self._file = path.open("wb", buffering=0)
 
     def append(self, samples: npt.NDArray[np.int16]) -> None:
         """Add sound.
@@ -104,6 +107,11 @@ class Recording:
         self._file.truncate(samples * 2)
         os.fsync(self._file.fileno())
         self._file.close()
+
+    def discard(self) -> None:
+        """Take it back: its row could not be kept, and its number goes to the next one."""
+        self._file.close()
+        self._path.unlink(missing_ok=True)
 
     def _flush(self) -> None:
         while self._pending:
@@ -155,6 +163,9 @@ class AudioFolder:
         else:
             path.unlink(missing_ok=True)
 
+    def remove(self, utterance: Utterance) -> None:
+        (self.spool / utterance.file_name).unlink(missing_ok=True)
+
     def give_up(self, utterance: Utterance) -> Path:
         """Set the sound aside under `failed/`; gives where."""
         self.unmark(utterance)
@@ -185,11 +196,16 @@ class AudioFolder:
             for file in folder.glob(f"{session_id}.*"):
                 file.unlink(missing_ok=True)
 
-    def spool_bytes(self) -> int:
-        return sum(path.stat().st_size for path in self.spool.iterdir())
+    def total_bytes(self) -> int:
+        """Sound on the disk: what waits, and what is kept on request."""
+        return _size(self.spool) + _size(self._kept)
 
     def drop_oldest_kept(self) -> bool:
-        """Make room at the cost of sound that is transcribed already; False where there is none."""
+        """Make room at the cost of sound that is transcribed already; False where there is none.
+
+        Raises:
+            OSError: the disk is read-only.
+        """
         oldest = min(self._kept.iterdir(), default=None)
         if oldest is not None:
             oldest.unlink(missing_ok=True)
@@ -197,3 +213,12 @@ class AudioFolder:
 
     def _mark(self, utterance: Utterance) -> Path:
         return self.spool / f"{utterance.file_name}.tried"
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):  # transcribed and removed just now
+                total += entry.stat().st_size
+    return total

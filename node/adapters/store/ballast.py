@@ -29,11 +29,21 @@ class Ballast:
     def __init__(self, path: Path) -> None:
         self._path = path
 
+    def give_way(self) -> None:
+        """Before anything is opened: a full disk would refuse even that."""
+        if self._path.exists() and shutil.disk_usage(self._path).free < BALLAST_BYTES:
+            self.drop()
+
     def load(self) -> bool:
-        """Take the ballast on where there is room for it; says whether it is there."""
-        if self._path.exists() and self._path.stat().st_size == BALLAST_BYTES:
-            return True
+        """Take the ballast on where there is room for it; says whether it is there.
+
+        It is written to, also where it is there already: a disk may have room and still refuse.
+        """
         try:
+            if self._path.exists() and self._path.stat().st_size == BALLAST_BYTES:
+                with self._path.open("r+b") as file:
+                    file.write(b"\0")
+                return True
             if shutil.disk_usage(self._path.parent).free < BALLAST_BYTES + SPARE_BYTES:
                 return False
             with self._path.open("wb") as file:

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 from node.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SCHEMA_VERSION = 1
+
+WAL_MAGIC = b"\x37\x7f\x06"
+"""What SQLite's write-ahead logs begin with (sqlite.org/fileformat2.html, 4.1)."""
 
 SCHEMA = """
 CREATE TABLE mic (
@@ -39,6 +42,7 @@ CREATE TABLE utterance (
     start INTEGER NOT NULL,     -- samples of the session at 16 kHz, as is `end`
     end INTEGER,
     speech_start INTEGER, speech_end INTEGER,
+    crosstalk_of TEXT,          -- mic whose speech it was, where that was another's
     state TEXT NOT NULL CHECK (state IN ('open', 'captured', 'failed')),
     attempts INTEGER NOT NULL DEFAULT 0,
     recovered INTEGER NOT NULL DEFAULT 0,
@@ -46,10 +50,10 @@ CREATE TABLE utterance (
     PRIMARY KEY (session_id, number)
 );
 CREATE TABLE segment (
-    session_id TEXT NOT NULL, seq INTEGER NOT NULL,
-    id TEXT NOT NULL UNIQUE, body TEXT NOT NULL,
-    PRIMARY KEY (session_id, seq)
+    id TEXT PRIMARY KEY,
+    session_id TEXT NOT NULL, seq INTEGER NOT NULL, body TEXT NOT NULL
 );
+CREATE INDEX segments_of_session ON segment (session_id, seq);
 CREATE TABLE outbox (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     session_id TEXT NOT NULL, topic TEXT NOT NULL, payload TEXT NOT NULL,
@@ -70,8 +74,11 @@ class Database:
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
 
-    def open(self) -> str | None:
+    def open(self, prove: Callable[[], object]) -> str | None:
         """Open the file, making it where there is none.
+
+        Args:
+            prove: reads back what the start needs; what it raises on its content is damage.
 
         Returns:
             What was found to be damaged and set aside, in a sentence; None where all is well.
@@ -81,16 +88,29 @@ class Database:
         """
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            try:
-                self._connection = _connect(self._path)
-            except sqlite3.OperationalError:
-                raise  # the disk's fault or a lock's: the file itself may be sound
-            except sqlite3.DatabaseError as error:
-                aside = _set_aside(self._path)
-                self._connection = _connect(self._path)
-                return f"the database was damaged ({error}); it is kept as {aside}, a new one begun"
+            log = _set_damaged_log_aside(self._path)
+            if (damage := self._open(prove)) is None:
+                return log
+            aside = _set_aside(self._path)
+            self._connection = _connect(self._path)
         except (sqlite3.Error, OSError) as error:
             raise StoreError(f"storage.path: {self._path} cannot be opened: {error}") from error
+        return f"the database was damaged ({damage}); it is kept as {aside}, a new one begun"
+
+    def _open(self, prove: Callable[[], object]) -> str | None:
+        """Open the file as it is; gives what is damaged in it, and is closed then."""
+        if self._path.is_dir():
+            return "it is a folder"
+        if self._path.exists() and self._path.stat().st_size == 0:
+            return "it is empty"
+        try:
+            self._connection = _connect(self._path)
+            prove()
+        except (sqlite3.Error, StoreError, ValueError, TypeError, KeyError) as error:
+            self.close()
+            if not _is_damage(error):
+                raise
+            return str(error)
         return None
 
     def look(self) -> None:
@@ -157,6 +177,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
     try:
         connection.row_factory = sqlite3.Row
+        # A damaged letter must not keep the rest of a text from being read.
+        connection.text_factory = lambda text: text.decode(errors="replace")
         connection.execute("PRAGMA journal_mode=WAL")
         (sound,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if sound != "ok":
@@ -177,9 +199,36 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def _is_damage(error: BaseException | None) -> bool:
+    """Whether the content is to blame; otherwise the disk is, a lock, or a newer version."""
+    if isinstance(error, StoreError):
+        return error.__cause__ is not None and _is_damage(error.__cause__)
+    if isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+        return code & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
+    return True
+
+
+def _set_damaged_log_aside(path: Path) -> str | None:
+    """Keep a write-ahead log that SQLite would ignore and write over; says so."""
+    wal = path.with_name(f"{path.name}-wal")
+    if not wal.is_file() or wal.stat().st_size == 0:
+        return None
+    with wal.open("rb") as file:
+        if file.read(len(WAL_MAGIC)) == WAL_MAGIC:
+            return None
+    aside = wal.with_name(f"{wal.name}{_damaged_now()}")
+    wal.replace(aside)
+    return f"the database's log was damaged; it is kept as {aside}, what it held is missing"
+
+
+def _damaged_now() -> str:
+    return f".damaged-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+
+
 def _set_aside(path: Path) -> Path:
     """Rename a damaged database with its companions; gives its new name."""
-    aside = path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S}")
+    aside = path.with_name(f"{path.name}{_damaged_now()}")
     path.replace(aside)
     for suffix in ("-wal", "-shm"):
         companion = path.with_name(path.name + suffix)

@@ -7,10 +7,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from node.core.model import Assignment, MicInfo, Segment, Session, Word, iso, parse_iso
+from node.errors import StoreError
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from node.adapters.store.database import Database
 
@@ -21,8 +22,14 @@ class Sessions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def begin(self, session: Session, zero: float) -> None:
-        """Record that a session is running; `zero` is sample 0 on the monotonic clock."""
+    def begin(
+        self, session: Session, zero: float, mics: Iterable[tuple[MicInfo, Assignment]] = ()
+    ) -> None:
+        """Record that a session is running; `zero` is sample 0 on the monotonic clock.
+
+        `mics` are what its request has assigned: kept with it, so that it can go on under the same
+        names after a crash.
+        """
         with self._database.transaction(durable=True) as db:
             db.execute(
                 "INSERT INTO session (id, started_at, zero, title, language, speakers, files,"
@@ -36,6 +43,7 @@ class Sessions:
                     json.dumps(session.speakers, ensure_ascii=False),
                 ),
             )
+            _remember(db, mics)
 
     def set_speakers(self, session: Session) -> None:
         with self._database.transaction() as db:
@@ -53,12 +61,12 @@ class Sessions:
                 (iso(session.ended_at), session.id),
             )
 
-    def plan_files(self, session: Session) -> None:
+    def plan_files(self, session_id: str, files: Mapping[str, str]) -> None:
         """Note where the session's files are about to be written."""
         with self._database.transaction(durable=True) as db:
             db.execute(
                 "UPDATE session SET files=? WHERE id=?",
-                (json.dumps(session.files, ensure_ascii=False), session.id),
+                (json.dumps(files, ensure_ascii=False), session_id),
             )
 
     def finish(self, session: Session, messages: Iterable[tuple[str, str]]) -> None:
@@ -69,6 +77,19 @@ class Sessions:
                 "INSERT INTO outbox (session_id, topic, payload) VALUES (?, ?, ?)",
                 [(session.id, topic, payload) for topic, payload in messages],
             )
+
+    def prove(self) -> None:
+        """Read what a start reads.
+
+        Raises:
+            StoreError, ValueError, TypeError, KeyError: it is damaged.
+        """
+        self.remembered_mics()
+        last = self.last_done()
+        for session in [*self.unfinished(), *([last] if last else [])]:
+            self.segments(session.id)
+        with self._database.reading() as db:
+            db.execute("SELECT * FROM utterance JOIN outbox").fetchone()
 
     def delete(self, session_id: str) -> None:
         """Forget a session: its row, its segments, its utterances, its unsent messages."""
@@ -122,16 +143,21 @@ class Sessions:
             rows = db.execute(
                 "SELECT body FROM segment WHERE session_id=? ORDER BY seq", (session_id,)
             ).fetchall()
-        return [segment_from_json(row["body"]) for row in rows]
+        try:
+            return [segment_from_json(row["body"]) for row in rows]
+        except (ValueError, TypeError, KeyError) as error:
+            raise StoreError(f"session {session_id} is damaged: {error}") from error
+
+    def segments_total(self, session_id: str) -> int:
+        """Segments published or to be published."""
+        with self._database.reading() as db:
+            row = db.execute("SELECT segments FROM session WHERE id=?", (session_id,)).fetchone()
+        return int(row["segments"]) if row else 0
 
     def remember_mics(self, mics: Iterable[tuple[MicInfo, Assignment]]) -> None:
         """Keep these mics with their speakers over restarts."""
         with self._database.transaction(durable=True) as db:
-            db.executemany(
-                "INSERT OR REPLACE INTO mic (mic, info, speaker, language, enabled)"
-                " VALUES (?, ?, ?, ?, ?)",
-                [(i.mic, json.dumps(asdict(i)), a.speaker, a.language, a.enabled) for i, a in mics],
-            )
+            _remember(db, mics)
 
     def remembered_mics(self) -> list[tuple[MicInfo, Assignment]]:
         with self._database.reading() as db:
@@ -143,6 +169,13 @@ class Sessions:
             )
             for row in rows
         ]
+
+
+def _remember(db: sqlite3.Connection, mics: Iterable[tuple[MicInfo, Assignment]]) -> None:
+    db.executemany(
+        "INSERT OR REPLACE INTO mic (mic, info, speaker, language, enabled) VALUES (?, ?, ?, ?, ?)",
+        [(i.mic, json.dumps(asdict(i)), a.speaker, a.language, a.enabled) for i, a in mics],
+    )
 
 
 def segment_to_json(segment: Segment) -> str:

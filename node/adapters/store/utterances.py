@@ -6,11 +6,20 @@ one that stands between a segment and the end of its audio is synced.
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from node.adapters.store.audio import MAX_CRASHES, AudioFolder, Recording, Utterance
-from node.adapters.store.sessions import segment_to_json
-from node.core.model import SAMPLE_RATE, Segment, iso, started_at_of
+from node.adapters.store.rows import (
+    Made,
+    adopt,
+    insert_segment,
+    insert_utterance,
+    next_number,
+    utterance_of,
+)
+from node.core.model import SAMPLE_RATE
 from node.errors import StoreError
 
 if TYPE_CHECKING:
@@ -22,8 +31,11 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from node.adapters.store.database import Database
+    from node.core.model import Segment
+    from node.core.segmenter import Ended
 
-    Made = tuple[Segment, str, str]
+
+log = logging.getLogger(__name__)
 
 
 class Utterances:
@@ -32,6 +44,7 @@ class Utterances:
     def __init__(self, database: Database, audio: AudioFolder) -> None:
         self._database = database
         self._audio = audio
+        self._in_memory: Counter[str] = Counter()
 
     def open(
         self, session_id: str, mic: str, speaker: str, language: str | None, start: int
@@ -41,29 +54,65 @@ class Utterances:
         Raises:
             StoreError: the disk refuses.
         """
+        recording = None
         try:
             with self._database.transaction() as db:
-                number = _next_number(db, session_id)
+                number = next_number(db, session_id)
                 utterance = Utterance(session_id, number, mic, speaker, language, start, start)
-                _insert(db, utterance, "open")
-                return utterance, self._audio.record(utterance)
-        except OSError as error:
+                insert_utterance(db, utterance, "open")
+                recording = self._audio.record(utterance)
+        except (StoreError, OSError) as error:
+            if recording is not None:  # the commit was refused
+                recording.discard()
             raise StoreError(f"{self._audio.spool}: {error}") from error
+        return utterance, recording
 
-    def captured(self, utterance: Utterance, end: int, speech: tuple[int, int]) -> None:
+    def hold(self, session_id: str, utterances: int) -> None:
+        """So many more of a session wait in memory for the disk; negative when it takes them.
+
+        Called by the listener only, which calls it after the disk has taken an utterance.
+        """
+        self._in_memory[session_id] += utterances
+
+    def captured(self, utterance: Utterance, ended: Ended) -> None:
         """It has been spoken and its audio is on the disk: it waits for the engine."""
         with self._database.transaction() as db:
             db.execute(
-                "UPDATE utterance SET state='captured', end=?, speech_start=?, speech_end=?"
-                " WHERE session_id=? AND number=?",
-                (end, *speech, utterance.session_id, utterance.number),
+                "UPDATE utterance SET state='captured', end=?, speech_start=?, speech_end=?,"
+                " crosstalk_of=? WHERE session_id=? AND number=?",
+                (
+                    ended.end,
+                    *ended.speech,
+                    ended.crosstalk_of,
+                    utterance.session_id,
+                    utterance.number,
+                ),
             )
 
+    def discard(self, utterance: Utterance) -> None:
+        """It was nothing of its own: no trace of it is kept."""
+        with self._database.transaction() as db:
+            db.execute(
+                "DELETE FROM utterance WHERE session_id=? AND number=?",
+                (utterance.session_id, utterance.number),
+            )
+        self._audio.remove(utterance)
+
     def recover(self) -> int:
-        """After a crash: what was being spoken ends where its audio ends. Says how many wait."""
+        """After a crash: what was being spoken ends where its audio ends. Says how many wait.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        try:
+            return self._recover()
+        except OSError as error:
+            raise StoreError(f"{self._audio.spool}: {error}") from error
+
+    def _recover(self) -> int:
         with self._database.transaction() as db:
             for row in db.execute("SELECT * FROM utterance WHERE state='open'").fetchall():
-                utterance = _utterance(row)
+                utterance = utterance_of(row)
                 db.execute(
                     "UPDATE utterance SET state='captured', end=? WHERE session_id=? AND number=?",
                     (
@@ -81,25 +130,17 @@ class Utterances:
     def _adopt_strays(self, db: sqlite3.Connection) -> None:
         """Give rows to sounds that have none, and an end to sounds that are segments already."""
         for stray in self._audio.waiting():
-            key = (stray.session_id, stray.number)
-            if db.execute(
-                "SELECT 1 FROM utterance WHERE session_id=? AND number=? AND state='captured'", key
-            ).fetchone():
-                continue
-            if db.execute("SELECT 1 FROM segment WHERE id=?", (stray.id,)).fetchone():
+            row = db.execute(
+                "SELECT state FROM utterance WHERE session_id=? AND number=?",
+                (stray.session_id, stray.number),
+            ).fetchone()
+            if row is not None:
+                if row["state"] == "failed":
+                    self._audio.give_up(stray)
+            elif db.execute("SELECT 1 FROM segment WHERE id=?", (stray.id,)).fetchone():
                 self._audio.release(stray)
-                continue
-            db.execute(
-                "INSERT OR IGNORE INTO session (id, started_at, speakers, files, state)"
-                " VALUES (?, ?, '{}', '{}', 'recording')",
-                (stray.session_id, iso(started_at_of(stray.session_id))),
-            )
-            db.execute(
-                "UPDATE session SET utterances = max(utterances, ?), state ="
-                " iif(state='done', 'stopping', state) WHERE id=?",
-                (stray.number, stray.session_id),
-            )
-            _insert(db, stray, "captured")
+            else:
+                adopt(db, stray)
 
     def next(self) -> Utterance | None:
         """The utterance that has waited longest, by the time it was spoken."""
@@ -108,18 +149,15 @@ class Utterances:
                 "SELECT utterance.* FROM utterance JOIN session ON session.id = session_id"
                 " WHERE utterance.state='captured' ORDER BY started_at, end LIMIT 1"
             ).fetchone()
-        return _utterance(row) if row else None
+        return utterance_of(row) if row else None
 
     def audio(self, utterance: Utterance) -> npt.NDArray[np.int16]:
         """Its samples, int16 at 16 kHz.
 
         Raises:
-            StoreError: the file is gone.
+            OSError: the file is gone or cannot be read.
         """
-        try:
-            return self._audio.read(utterance)
-        except OSError as error:
-            raise StoreError(f"the audio of {utterance.id} cannot be read: {error}") from error
+        return self._audio.read(utterance)
 
     def backlog_s(self, session_id: str | None = None) -> float:
         """Seconds of speech that wait for the engine."""
@@ -133,14 +171,11 @@ class Utterances:
 
     def waiting(self, session_id: str) -> int:
         """Utterances of a session that are not yet segments."""
+        # Looked at first: what leaves it meanwhile is on the disk, and counted there.
+        in_memory = self._in_memory[session_id]
         with self._database.reading() as db:
-            return int(
-                db.execute(
-                    "SELECT count(*) FROM utterance WHERE session_id=?"
-                    " AND state IN ('open', 'captured')",
-                    (session_id,),
-                ).fetchone()[0]
-            )
+            query = "SELECT count(*) FROM utterance WHERE session_id=? AND state != 'failed'"
+            return in_memory + int(db.execute(query, (session_id,)).fetchone()[0])
 
     def last_sample(self, session_id: str) -> int:
         """Where the last sound of a session ends."""
@@ -162,6 +197,17 @@ class Utterances:
             raise StoreError(f"{self._audio.spool}: {error}") from error
         return True
 
+    def survived(self, utterance: Utterance) -> None:
+        """The engine has come back from it, with or without success: no process has died of it.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        try:
+            self._audio.unmark(utterance)
+        except OSError as error:
+            raise StoreError(f"{self._audio.spool}: {error}") from error
+
     def transcribed(
         self, utterance: Utterance, make: Callable[[int], Made] | None
     ) -> Segment | None:
@@ -176,12 +222,15 @@ class Utterances:
         segment = None
         with self._database.transaction(durable=True) as db:
             if make is not None:
-                segment = _insert_segment(db, utterance, make)
+                segment = insert_segment(db, utterance, make)
             db.execute(
                 "DELETE FROM utterance WHERE session_id=? AND number=?",
                 (utterance.session_id, utterance.number),
             )
-        self._audio.release(utterance)
+        try:
+            self._audio.release(utterance)
+        except OSError as error:
+            log.warning("the audio of %s stays until the next start: %s", utterance.id, error)
         return segment
 
     def retry(self, utterance: Utterance) -> None:
@@ -191,75 +240,19 @@ class Utterances:
                 "UPDATE utterance SET attempts = attempts + 1 WHERE session_id=? AND number=?",
                 (utterance.session_id, utterance.number),
             )
-        self._audio.unmark(utterance)
 
     def fail(self, utterance: Utterance, reason: str) -> Path:
-        """Give an utterance up: its audio is kept under `failed/`, its row says why."""
-        kept = self._audio.give_up(utterance)
+        """Give an utterance up: its row says why, its audio is kept under `failed/`.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
         with self._database.transaction(durable=True) as db:
             db.execute(
                 "UPDATE utterance SET state='failed', reason=? WHERE session_id=? AND number=?",
                 (reason, utterance.session_id, utterance.number),
             )
-        return kept
-
-
-def _next_number(db: sqlite3.Connection, session_id: str) -> int:
-    row = db.execute(
-        "UPDATE session SET utterances = utterances + 1 WHERE id=? RETURNING utterances",
-        (session_id,),
-    ).fetchone()
-    return int(row[0])
-
-
-def _insert(db: sqlite3.Connection, utterance: Utterance, state: str) -> None:
-    db.execute(
-        "INSERT INTO utterance (session_id, number, mic, speaker, language, start, end, state)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            utterance.session_id,
-            utterance.number,
-            utterance.mic,
-            utterance.speaker,
-            utterance.language,
-            utterance.start,
-            utterance.end,
-            state,
-        ),
-    )
-
-
-def _insert_segment(
-    db: sqlite3.Connection, utterance: Utterance, make: Callable[[int], Made]
-) -> Segment | None:
-    row = db.execute(
-        "UPDATE session SET segments = segments + 1 WHERE id=? RETURNING segments",
-        (utterance.session_id,),
-    ).fetchone()
-    if row is None:  # deleted while the engine was at work
-        return None
-    segment, topic, payload = make(row[0])
-    db.execute(
-        "INSERT INTO segment (session_id, seq, id, body) VALUES (?, ?, ?, ?)",
-        (segment.session_id, segment.seq, segment.id, segment_to_json(segment)),
-    )
-    db.execute(
-        "INSERT INTO outbox (session_id, topic, payload) VALUES (?, ?, ?)",
-        (segment.session_id, topic, payload),
-    )
-    return segment
-
-
-def _utterance(row: sqlite3.Row) -> Utterance:
-    return Utterance(
-        session_id=row["session_id"],
-        number=row["number"],
-        mic=row["mic"],
-        speaker=row["speaker"],
-        language=row["language"],
-        start=row["start"],
-        end=row["end"] if row["end"] is not None else row["start"],
-        attempts=row["attempts"],
-        recovered=bool(row["recovered"]),
-        speech=(row["speech_start"], row["speech_end"]) if row["speech_end"] else None,
-    )
+        try:
+            return self._audio.give_up(utterance)
+        except OSError as error:
+            raise StoreError(f"{self._audio.spool}: {error}") from error

@@ -32,7 +32,9 @@ SEGMENTS = f"{TOPIC}/mic/+/segment"
 OLD_SESSION = "20260101T100000Z-00ff"
 
 
-def fill_outbox(storage: Path, numbers: Sequence[int], *, mic: str = "desk", filler: int = 0) -> None:
+def fill_outbox(
+    storage: Path, numbers: Sequence[int], *, mic: str = "desk", filler: int = 0
+) -> None:
     """Put messages of an earlier run into the outbox of a node that is not running."""
     store = Store(storage, keep_audio=False)
     assert store.open() is None
@@ -53,6 +55,10 @@ def waiting(storage: Path) -> int:
     """Messages in the outbox that have not been set aside."""
     with closing(sqlite3.connect(f"file:{storage}/scribe.db?mode=ro", uri=True)) as db:
         return int(db.execute("SELECT count(*) FROM outbox WHERE refused IS NULL").fetchone()[0])
+
+
+def wait_waiting(node: RunningNode, count: int) -> None:
+    wait_until(lambda: waiting(node.storage) == count, 20, f"{count} messages wait on the disk")
 
 
 def set_aside(storage: Path) -> list[str]:
@@ -94,38 +100,36 @@ def desk() -> Iterator[VirtualMics]:
         yield mics
 
 
-def test_no_broker_at_start(desk: VirtualMics, tmp_path: Path) -> None:
+def test_no_broker_at_start(
+    broker: Broker, watcher: Watcher, desk: VirtualMics, tmp_path: Path
+) -> None:
     """A session goes on after a crash while there is no broker; all of it is said later."""
-    broker = Broker(persistence=False)
+    proxy = Proxy(broker.port)
     session = {"resume": True}
-    config = configuration(tmp_path, broker.port, ["desk"], session=session)
+    config = configuration(tmp_path, proxy.port, ["desk"], session=session)
     with RunningNode(tmp_path, config, desk.env) as node:
-        node.program.wait_output("is the broker running there?", 20)
-        with broker, Watcher(broker.port) as watcher:
+        node.program.wait_output("no broker listens there", 20)
+        with proxy:
             room = Room(node.wait_online(watcher), desk, watcher)
             session_id = room.start(desk="Alice")
-            broker.kill()
-            node.program.kill_group()
-            node.start()
-            node.program.wait_output("is the broker running there?", 20)
-            wait_until(lambda: _capturing(node.pid), 10, "the session goes on")
-            for number, sentence in enumerate((HELLO, BONJOUR), 1):
-                room.say("desk", sentence)
-                wait_until(lambda n=number: waiting(node.storage) == n, 20, "it waits on the disk")
-            back = time.monotonic()
-            after = watcher.count()
-            broker.start()
+        node.program.kill_group()
+        node.start()
+        node.program.wait_output("no broker listens there", 20)
+        wait_until(lambda: _capturing(node.pid), 10, "the session goes on")
+        for number, sentence in enumerate((HELLO, BONJOUR), 1):
+            room.say("desk", sentence)
+            wait_waiting(node, number)
+        after = watcher.count()
+        with proxy:
             first, second = room.segments(session_id, 2, 70)
-            assert time.monotonic() - back < 65
             assert [first["text"], second["text"]] == [HELLO.text, BONJOUR.text]
             assert [first["seq"], second["seq"]] == [1, 2]
             assert first["replayed"]
             assert second["replayed"]
             order = [message.topic for message in watcher.messages(after=after)]
-            states = [f"{TOPIC}/{state}" for state in ("status", "info", "session", "mics")]
-            assert order[0] == states[0]
             first_segment = order.index(f"{TOPIC}/mic/desk/segment")
-            assert all(order.index(state) < first_segment for state in states)
+            for state in ("status", "info", "session", "mics", "mic/desk/state"):
+                assert order.index(f"{TOPIC}/{state}") < first_segment
             assert room.stop()["segments_total"] == 2
 
 
@@ -136,16 +140,23 @@ def _capturing(pid: int) -> bool:
 def test_a_broker_without_memory_learns_all_states_anew(
     forgetful: Broker, desk: VirtualMics, tmp_path: Path
 ) -> None:
-    config = configuration(tmp_path, forgetful.port, ["desk"])
-    with Watcher(forgetful.port) as watcher, RunningNode(tmp_path, config, desk.env) as node:
+    with (
+        Proxy(forgetful.port) as proxy,
+        Watcher(forgetful.port) as watcher,
+        RunningNode(tmp_path, configuration(tmp_path, proxy.port, ["desk"]), desk.env) as node,
+    ):
         room = Room(node.wait_online(watcher), desk, watcher)
         session_id = room.start(desk="Alice")
+        proxy.close()
         forgetful.kill()
         watcher.wait_disconnected()
-        length = room.say("desk", HELLO)
-        time.sleep(length / 2)
+        room.say("desk", HELLO)
         forgetful.start()
-        (segment,) = room.segments(session_id, 1, 30)
+        watcher.wait_connected(20)
+        after = watcher.count()
+        proxy.open()
+        node.wait_online(watcher, after)
+        (segment,) = room.segments(session_id, 1)
         assert segment["text"] == HELLO.text
         with Watcher(forgetful.port, topics=[f"{TOPIC}/#"]) as newcomer:
             for topic in ("info", "session", "mics", "mic/desk/state", "health"):
@@ -165,7 +176,7 @@ def test_a_frozen_broker(forgetful: Broker, desk: VirtualMics, tmp_path: Path) -
         room.say("desk", HELLO, BONJOUR)
         node.program.wait_output("waits on the disk", 20)
         assert time.monotonic() - frozen < 12
-        wait_until(lambda: waiting(node.storage) == 2, 20, "both sentences wait on the disk")
+        wait_waiting(node, 2)
         forgetful.thaw()
         texts = [segment["text"] for segment in room.segments(session_id, 2, 70)]
         assert texts == [HELLO.text, BONJOUR.text]
@@ -189,8 +200,7 @@ def test_a_wrong_password_is_said_once(tmp_path: Path) -> None:
         config = configuration(tmp_path, broker.port, [], mqtt=mqtt)
         with RunningNode(tmp_path, config) as node:
             node.program.wait_output("refuses the connection: Not authorized", 20)
-            attempts = "Client scribe-lab disconnected, not authorised"
-            wait_until(lambda: broker.log().count(attempts) >= 4, 30, "it has tried again")
+            wait_until(lambda: broker.log().count("not authorised") >= 3, 30, "it has tried again")
             assert node.program.output().count("broker: ") == 1, node.program.output()
             assert "wrong" not in node.program.output()
             _set_password(broker, "node", "wrong")
@@ -233,7 +243,7 @@ def test_a_topic_refused_by_the_acl_blocks_nothing(tmp_path: Path) -> None:
             told = event(watcher, "message_refused")
             assert f"{TOPIC}/mic/secret/segment" in told
             assert "Not authorized" in told
-            wait_until(lambda: waiting(node.storage) == 0, 10, "the outbox is empty")
+            wait_waiting(node, 0)
             assert len(set_aside(node.storage)) == 2
             node.program.wait_output(f"the broker refuses {TOPIC}/health", 10)
 
@@ -315,7 +325,7 @@ def test_a_connection_that_is_cut_again_and_again(
             proxy.lifetime_s = None
             wait_all(watcher, numbers, 30)
             assert all(body["replayed"] for body in come(watcher))
-            wait_until(lambda: waiting(node.storage) == 0, 10, "the outbox is empty")
+            wait_waiting(node, 0)
             assert not set_aside(node.storage)
 
 
@@ -362,7 +372,7 @@ def test_thousands_of_waiting_messages_take_no_memory(
         grown_mb = (psutil.Process(node.pid).memory_info().rss - before) / 2**20
         assert grown_mb < 8, f"{grown_mb:.1f} MB"
         assert time.monotonic() - began < 30
-        wait_until(lambda: waiting(node.storage) == 0, 10, "the outbox is empty")
+        wait_waiting(node, 0)
 
 
 def test_the_older_of_two_nodes_with_one_id_ends(
@@ -379,8 +389,10 @@ def test_the_older_of_two_nodes_with_one_id_ends(
         room.segments(session_id, 1)
         time.sleep(room.say("desk", BONJOUR) - 1)
         with RunningNode(other, configuration(other, broker.port, [])) as newer:
-            assert older.program.wait(20) == 78
-            assert "another node has connected under this node's id" in older.program.output()
+            older.program.wait_output("another node has connected under this node's id", 20)
+            after = watcher.count()
+            assert older.program.wait(10) == 78
+            newer.wait_online(watcher, after)
             assert watcher.request(TOPIC, "session/list")["data"]["total"] == 0
             assert newer.end() == 0
         after = watcher.count()

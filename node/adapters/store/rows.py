@@ -1,0 +1,100 @@
+"""The rows of utterances and segments, as the transactions of `Utterances` write and read them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from node.adapters.store.audio import Utterance
+from node.adapters.store.sessions import segment_to_json
+from node.core.model import Segment, iso, started_at_of
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+Made = tuple[Segment, str, str]
+"""A segment with the topic and the payload of its message."""
+
+
+def next_number(db: sqlite3.Connection, session_id: str) -> int:
+    row = db.execute(
+        "UPDATE session SET utterances = utterances + 1 WHERE id=? RETURNING utterances",
+        (session_id,),
+    ).fetchone()
+    return int(row[0])
+
+
+def insert_utterance(db: sqlite3.Connection, utterance: Utterance, state: str) -> None:
+    db.execute(
+        "INSERT INTO utterance (session_id, number, mic, speaker, language, start, end, state)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            utterance.session_id,
+            utterance.number,
+            utterance.mic,
+            utterance.speaker,
+            utterance.language,
+            utterance.start,
+            utterance.end,
+            state,
+        ),
+    )
+
+
+def adopt(db: sqlite3.Connection, stray: Utterance) -> None:
+    """Give a row to a sound whose own was lost, under the name that its session has for its mic."""
+    db.execute(
+        "INSERT OR IGNORE INTO session (id, started_at, speakers, files, state)"
+        " VALUES (?, ?, '{}', '{}', 'recording')",
+        (stray.session_id, iso(started_at_of(stray.session_id))),
+    )
+    (speakers,) = db.execute(
+        "UPDATE session SET utterances = max(utterances, ?), state ="
+        " iif(state='done', 'stopping', state) WHERE id=? RETURNING speakers",
+        (stray.number, stray.session_id),
+    ).fetchone()
+    speaker = json.loads(speakers).get(stray.mic) or stray.speaker
+    insert_utterance(db, replace(stray, speaker=speaker), "captured")
+
+
+def insert_segment(
+    db: sqlite3.Connection, utterance: Utterance, make: Callable[[int], Made]
+) -> Segment | None:
+    # What another mic's speaker said is kept for the JSON file, but neither counted nor published.
+    counts = utterance.crosstalk_of is None
+    row = db.execute(
+        "UPDATE session SET segments = segments + ? WHERE id=? RETURNING segments",
+        (int(counts), utterance.session_id),
+    ).fetchone()
+    if row is None:  # deleted while the engine was at work
+        return None
+    segment, topic, payload = make(row[0] if counts else 0)
+    db.execute(
+        "INSERT INTO segment (session_id, seq, id, body) VALUES (?, ?, ?, ?)",
+        (segment.session_id, segment.seq, segment.id, segment_to_json(segment)),
+    )
+    if not counts:
+        return segment
+    db.execute(
+        "INSERT INTO outbox (session_id, topic, payload) VALUES (?, ?, ?)",
+        (segment.session_id, topic, payload),
+    )
+    return segment
+
+
+def utterance_of(row: sqlite3.Row) -> Utterance:
+    return Utterance(
+        session_id=row["session_id"],
+        number=row["number"],
+        mic=row["mic"],
+        speaker=row["speaker"],
+        language=row["language"],
+        start=row["start"],
+        end=row["end"] if row["end"] is not None else row["start"],
+        attempts=row["attempts"],
+        recovered=bool(row["recovered"]),
+        crosstalk_of=row["crosstalk_of"],
+        speech=(row["speech_start"], row["speech_end"]) if row["speech_end"] else None,
+    )

@@ -1,0 +1,125 @@
+"""A look at what a running node has published; publishes nothing itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from typing import TYPE_CHECKING, Any, Self
+
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from node.commands.check_broker import SUCCESS, refusal_advice
+from node.errors import NodeError
+from node.service.broker_advice import CONNECT_TIMEOUT_S, network_advice, no_answer_advice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from paho.mqtt.reasoncodes import ReasonCode
+
+    from node.adapters.broker import BrokerSettings
+
+
+class Follower:
+    """Keeps the newest payload of some topics, within its context.
+
+    Args:
+        settings: the node's own; the client id is made another one, or the node would be
+            thrown out.
+        topics: what to follow.
+    """
+
+    def __init__(self, settings: BrokerSettings, topics: Iterable[str]) -> None:
+        self._settings = settings
+        self._topics = tuple(topics)
+        self._payloads: dict[str, bytes] = {}
+        self._changed = threading.Condition()
+        self._answer: ReasonCode | None = None
+        self._version = self._seen = 0
+        five = settings.protocol == "5"
+        self._client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=f"{settings.client_id}-status-{os.getpid()}",
+            protocol=MQTTProtocolVersion.MQTTv5 if five else MQTTProtocolVersion.MQTTv311,
+            clean_session=None if five else True,
+        )
+
+    def __enter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            NodeError: the broker is not there, or lets this client not in.
+        """
+        client, settings = self._client, self._settings
+        client.suppress_exceptions = True  # an error in a callback must not end the thread
+        client.connect_timeout = CONNECT_TIMEOUT_S
+        if settings.username is not None:
+            client.username_pw_set(settings.username, settings.password)
+        if settings.tls is not None:
+            client.tls_set_context(settings.tls)
+        client.on_connect = self._on_connect
+        client.on_message = self._on_message
+        where = f"{settings.host}:{settings.port}"
+        try:
+            client.connect(settings.host, settings.port, settings.keepalive_s)
+        except OSError as error:
+            raise NodeError(f"broker {where}: {network_advice(error, settings)}") from error
+        client.loop_start()
+        with self._changed:
+            self._changed.wait_for(lambda: self._answer is not None, CONNECT_TIMEOUT_S)
+        if self._answer is None:
+            self.__exit__()
+            raise NodeError(f"broker {where}: {no_answer_advice(settings)}")
+        if self._answer.value != SUCCESS:
+            self.__exit__()
+            advice = refusal_advice(self._answer, settings)
+            raise NodeError(f"broker {where} refuses: {advice}")
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def wait(self, topics: Iterable[str], timeout_s: float) -> bool:
+        """Wait until each of these has come; says whether all have."""
+        wanted = set(topics)
+        with self._changed:
+            return self._changed.wait_for(lambda: wanted <= self._payloads.keys(), timeout_s)
+
+    def wait_news(self, timeout_s: float) -> None:
+        """Wait until something has come since the last call."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._version > self._seen, timeout_s)
+            self._seen = self._version
+
+    def text(self, topic: str) -> str:
+        """The payload; empty where none has come or it was taken back."""
+        with self._changed:
+            return self._payloads.get(topic, b"").decode(errors="replace")
+
+    def json(self, topic: str) -> dict[str, Any]:
+        """The payload as an object; empty where there is none to be read."""
+        try:
+            payload = json.loads(self.text(topic) or "{}")
+        except ValueError:
+            return {}
+        return payload if isinstance(payload, dict) else {}
+
+    # paho's thread runs everything below.
+
+    def _on_connect(
+        self, client: Client, _data: object, _flags: object, reason: ReasonCode, _props: object
+    ) -> None:
+        if not reason.is_failure:
+            client.subscribe([(topic, 0) for topic in self._topics])
+        with self._changed:
+            self._answer = reason
+            self._changed.notify_all()
+
+    def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
+        with self._changed:
+            self._payloads[message.topic] = bytes(message.payload)
+            self._version += 1
+            self._changed.notify_all()

@@ -1,0 +1,43 @@
+"""The database of a node, which may be running, to read from."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from node.adapters.store import DATABASE, Sessions
+from node.adapters.store.database import Database
+from node.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from node.config import Config
+
+
+@contextmanager
+def stored_sessions(config: Config) -> Iterator[Sessions]:
+    """The sessions at `storage.path`; nothing is changed there.
+
+    Raises:
+        StoreError: there are none, or this user may not see them.
+    """
+    file = config.storage.path / DATABASE
+    try:
+        there = file.exists()
+    except PermissionError:
+        there = True
+    if not there:
+        raise StoreError(f"storage.path: {config.storage.path} holds no sessions yet")
+    if not os.access(file, os.R_OK):
+        raise StoreError(
+            f"storage.path: {config.storage.path} is for the node's user alone;"
+            " run this with sudo, or as that user"
+        )
+    database = Database(file)
+    try:
+        database.look()
+        yield Sessions(database)
+    finally:
+        database.close()

@@ -1,0 +1,111 @@
+"""What systemd is told of this node: that it is up, that it lives, and in a line how it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from node.adapters.broker import Acknowledged, Connected, Disconnected
+from node.core.session import State
+
+if TYPE_CHECKING:
+    from node.adapters.systemd import Notifier
+    from node.core.roster import Roster
+    from node.service.conductor import Conductor
+    from node.service.guard import Guard
+
+LOAD_EXTENSION_S = 120.0
+"""The model may be a download away: while it is awaited, the start may take so long from now."""
+
+EXTEND_EVERY_S = 10.0
+
+DEAF_S = 20.0
+"""Four reports of levels that have not come: the microphones of a session are not heard."""
+
+
+class Supervision:
+    """Owned by the main thread, which calls `tick` as often as it looks at the time."""
+
+    def __init__(
+        self,
+        *,
+        notifier: Notifier,
+        conductor: Conductor,
+        roster: Roster,
+        guard: Guard,
+    ) -> None:
+        self._notifier = notifier
+        self._conductor = conductor
+        self._roster = roster
+        self._guard = guard
+        self._up = self._ending = self._failed = False
+        self._ping_at = self._extend_at = 0.0
+        self._heard_at: float | None = None
+        self._broker_is_away: str | None = "not connected yet"
+
+    def up(self) -> None:
+        """The start is done, with or without model and broker; or a reload is."""
+        self._up = True
+        self._notifier.ready()
+
+    def heard(self, now: float) -> None:
+        """The levels of the session's microphones have come."""
+        self._heard_at = now
+
+    def reloading(self) -> None:
+        self._notifier.reloading()
+
+    def ending(self) -> None:
+        """Asked to stop; the session at hand is ended first."""
+        self._ending = True
+        self._notifier.stopping()
+
+    def failed(self, reason: str) -> None:
+        """The process ends because of this; it is the last that systemd hears."""
+        self._notifier.status(reason)
+        self._failed = True
+
+    def broker(self, item: Connected | Disconnected | Acknowledged) -> None:
+        if isinstance(item, Disconnected):
+            self._broker_is_away = item.reason
+        elif isinstance(item, Connected):
+            self._broker_is_away = None
+
+    def tick(self, now: float) -> None:
+        """Ping the watchdog where all is well, and say how things stand."""
+        if not self._up and now >= self._extend_at:
+            self._extend_at = now + EXTEND_EVERY_S
+            self._notifier.extend_timeout(LOAD_EXTENSION_S)
+        deaf = self._is_deaf(now)
+        period = self._notifier.watchdog_s
+        if period is not None and now >= self._ping_at and not (deaf or self._guard.in_doubt):
+            self._ping_at = now + period / 2
+            self._notifier.alive()
+        if not self._failed:
+            self._notifier.status(self._status(deaf=deaf))
+
+    def _is_deaf(self, now: float) -> bool:
+        """Whether a running session hears nothing of its microphones, not even that one is lost."""
+        if self._conductor.state is not State.RECORDING:
+            self._heard_at = None
+            return False
+        if self._heard_at is None:
+            self._heard_at = now
+        return now - self._heard_at > DEAF_S
+
+    def _status(self, *, deaf: bool) -> str:
+        parts = [
+            "ending" if self._ending else str(self._conductor.state),
+            self._microphones(),
+            f"{backlog:.0f} s to transcribe" if (backlog := self._conductor.backlog_s()) else "",
+            f"broker: {self._broker_is_away}" if self._broker_is_away else "",
+            "no sound comes from the microphones" if deaf else "",
+            self._guard.in_doubt or "",
+            self._conductor.message or "",
+        ]
+        return "; ".join(part for part in parts if part)
+
+    def _microphones(self) -> str:
+        mics = [self._roster.info(mic) for mic in self._roster]
+        lost = [info.mic for info in mics if not info.connected]
+        there = f"{len(mics) - len(lost)} of {len(mics)} microphones"
+        return f"{there}, missing: {', '.join(lost)}" if lost else there

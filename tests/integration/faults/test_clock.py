@@ -1,0 +1,150 @@
+"""The wall clock steps by hours in mid-session, as on a machine without a battery-backed clock.
+
+The clock is faked where Python reads it: libfaketime (0.9.10) makes every `time.sleep` of Python
+3.11 and later fail, and the clock of the machine is not a test's to set.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.model.sentences import SENTENCES
+from tests.rig.node import TOPIC, Room, RunningNode, configuration
+from tests.rig.vmics import VirtualMic, VirtualMics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.rig.broker import Broker
+    from tests.rig.mqtt import Watcher
+
+SAID = (SENTENCES[0], SENTENCES[31], SENTENCES[6])
+HOUR_S = 3600
+
+
+SHIFT = """\
+import datetime, pathlib, time
+
+REAL, FILE = time.time, pathlib.Path(__file__).with_name("shift_s")
+
+
+def shift_s():
+    return float(FILE.read_text())
+
+
+class Shifted(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return super().now(tz) + datetime.timedelta(seconds=shift_s())
+
+
+datetime.datetime = Shifted
+time.time = lambda: REAL() + shift_s()
+"""
+
+
+class WallClock:
+    """The wall clock of the Python processes that get `env`, in hours from the real one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "shift_s"
+        self.step_to(0)
+        # Imported by Python itself at its start, before any module has taken a clock by name.
+        (folder / "sitecustomize.py").write_text(SHIFT)
+        self.env = {"PYTHONPATH": str(folder)}
+
+    def step_to(self, hours: float) -> None:
+        new = self._file.with_suffix(".new")
+        new.write_text(f"{hours * HOUR_S}")
+        new.replace(self._file)
+
+
+@pytest.fixture
+def clock(tmp_path_factory: pytest.TempPathFactory) -> WallClock:
+    return WallClock(tmp_path_factory.mktemp("clock"))
+
+
+@pytest.fixture
+def room(broker: Broker, watcher: Watcher, clock: WallClock, tmp_path: Path) -> Iterator[Room]:
+    with VirtualMics([VirtualMic("desk"), VirtualMic("door")]) as mics:
+        config = configuration(tmp_path, broker.port, ["desk", "door"])
+        with RunningNode(tmp_path, config, mics.env | clock.env) as node:
+            yield Room(node.wait_online(watcher), mics, watcher)
+
+
+def start(segment: dict[str, str]) -> float:
+    return datetime.fromisoformat(segment["start"]).timestamp()
+
+
+def test_steps_move_nothing(room: Room, clock: WallClock) -> None:
+    answer = room.do(
+        "session/start",
+        assignments=[{"mic": "desk", "speaker": "Alice"}, {"mic": "door", "speaker": "Bruno"}],
+        max_duration_s=HOUR_S,
+    )
+    session, said_at = answer["session_id"], []
+    for mic, hours, sentence in zip(("desk", "door", "desk"), (0, 5, -7), SAID, strict=True):
+        clock.step_to(hours)
+        said_at.append(time.monotonic())
+        room.say(mic, sentence)
+        room.segments(session, len(said_at))
+    done = room.stop()
+    segments = room.segments(session, 3)
+    assert [segment["text"] for segment in segments] == [sentence.text for sentence in SAID]
+    assert [segment["seq"] for segment in segments] == [1, 2, 3]
+    assert len({segment["id"] for segment in segments}) == 3
+    for before, after in ((0, 1), (1, 2)):
+        real = said_at[after] - said_at[before]
+        assert start(segments[after]) - start(segments[before]) == pytest.approx(real, abs=0.2)
+    assert all(0 < segment["latency_s"] < 5 for segment in segments)
+    assert done["duration_s"] == pytest.approx(time.monotonic() - said_at[0], abs=2)
+    whole = room.do("transcript/get", session_id=session)["text"]
+    assert [line.partition(": ")[2] for line in whole.splitlines()] == [s.text for s in SAID]
+    assert not room.watcher.messages(f"{TOPIC}/event")
+
+
+def test_files_of_one_second_do_not_overwrite_each_other(room: Room, clock: WallClock) -> None:
+    """The hour comes again, and with it the names of the files."""
+    paths = []
+    for hours in (0.0, 3.0):
+        clock.step_to(hours)
+        room.start(desk="Alice")
+        paths.append(Path(room.stop()["file_path"]))
+    stopped = paths[0].stat().st_mtime
+    # The clock stands at the very second at which the first session was stopped.
+    clock.step_to((stopped - time.time()) / HOUR_S)
+    room.start(desk="Alice")
+    paths.append(Path(room.stop()["file_path"]))
+    assert len(set(paths)) == 3
+    assert all(path.exists() for path in paths)
+    moment = datetime.strptime(paths[1].stem[-15:], "%Y%m%d_%H%M%S").replace(tzinfo=UTC)
+    assert abs(moment - datetime.now(UTC) - timedelta(hours=3)) < timedelta(hours=2, minutes=1)
+    assert room.do("session/list")["total"] == 3
+
+
+@pytest.mark.parametrize("hours", [-9, 9])
+def test_the_time_limit_counts_real_seconds(room: Room, clock: WallClock, hours: int) -> None:
+    assignments = [{"mic": "desk", "speaker": "Alice"}]
+    room.do("session/start", assignments=assignments, max_duration_s=4)
+    began, after = time.monotonic(), room.watcher.count()
+    clock.step_to(hours)
+    room.state("idle", after, timeout=10)
+    assert 3 < time.monotonic() - began < 8
+
+
+def test_a_session_cut_off_before_a_step_is_finished_after_it(room: Room, clock: WallClock) -> None:
+    session = room.start(desk="Alice")
+    room.say("desk", SAID[0])
+    room.segments(session, 1)
+    room.node.program.kill_group()
+    clock.step_to(-30)
+    after = room.watcher.count()
+    room.node.start().wait_online(room.watcher, after)
+    final = room.watcher.wait_for(f"{TOPIC}/transcript/final", 20, after).json()
+    assert (final["session_id"], final["segments_total"]) == (session, 1)
+    assert 0 < final["duration_s"] < 60

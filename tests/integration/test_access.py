@@ -1,0 +1,159 @@
+"""The broker's files of `config/mosquitto`: three users, each of whom may do what it needs."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from paho.mqtt.client import Client, MQTTv5
+from paho.mqtt.enums import CallbackAPIVersion
+
+from tests.rig.broker import HOST, Broker, free_port
+from tests.rig.mqtt import Watcher
+from tests.rig.node import TOPIC, RunningNode, configuration
+from tests.rig.processes import Program
+from tests.rig.vmics import write_wav
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FILES = Path(__file__).parents[2] / "config/mosquitto"
+USERS = {"node": "pw-n", "homeassistant": "pw-h", "dashboard": "pw-d", "test": "pw-t"}
+
+STATES = ("status", "info", "session", "mics", "mic/a.b/state", "mic/a.b/last_words", "health")
+TEXTS = ("transcript/live", "transcript/last", "transcript/last_words", "transcript/final")
+PASSING = ("event", "mic/a.b/segment", "mic/a.b/partial", "response/session/start")
+COMMANDS = ("session/set", "mic/a.b/speaker/set", "mic/a.b/enabled/set")
+REQUESTS = ("request/session/start", "request/session/stop", "request/mics/assign")
+DELETE = "request/session/delete"
+DISCOVERY = "homeassistant/device/scribe_0_a/config"
+BIRTH = "homeassistant/status"
+
+OF_NODE = {f"{TOPIC}/{name}" for name in (*STATES, *TEXTS, *PASSING)}
+ASKED = {f"{TOPIC}/{name}" for name in (*COMMANDS, *REQUESTS)}
+GROUP = {"scribe/all/session/set", "scribe/all/request/session/start"}
+EVERYTHING = {*OF_NODE, *ASKED, *GROUP, f"{TOPIC}/{DELETE}", DISCOVERY, BIRTH, "home/light/set"}
+
+SHOWN = ("status", "session", "mics", "mic/a.b/state", "mic/a.b/last_words")
+SHOWN_TEXTS = ("transcript/live", "transcript/last_words")
+
+MAY_WRITE = {
+    "node": {*OF_NODE, DISCOVERY},
+    "homeassistant": {*ASKED, *GROUP, BIRTH},
+    "dashboard": set(),
+}
+MAY_READ = {
+    "node": {f"{TOPIC}/info", *ASKED, *GROUP, f"{TOPIC}/{DELETE}", BIRTH},
+    "homeassistant": EVERYTHING - {"home/light/set"},
+    "dashboard": {f"{TOPIC}/{name}" for name in (*SHOWN, *SHOWN_TEXTS)},
+}
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[Broker]:
+    acl = (FILES / "acl").read_text(encoding="utf-8")
+    with Broker(users=USERS, acl=f"{acl}\nuser test\ntopic readwrite #\n") as running:
+        yield running
+
+
+def taken(port: int, user: str, topics: set[str]) -> set[str]:
+    """Which of `topics` the broker lets a user write to."""
+    answers: dict[int, bool] = {}
+    all_answered = threading.Event()
+
+    def on_publish(_client: Client, _data: object, mid: int, reason: Any, _props: object) -> None:
+        answers[mid] = not reason.is_failure
+        if len(answers) == len(topics):
+            all_answered.set()
+
+    client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
+    client.username_pw_set(user, USERS[user])
+    client.on_publish = on_publish
+    client.connect(HOST, port)
+    client.loop_start()
+    mids = {topic: client.publish(topic, "x", qos=1).mid for topic in topics}
+    assert all_answered.wait(10)
+    client.disconnect()
+    client.loop_stop()
+    return {topic for topic, mid in mids.items() if answers[mid]}
+
+
+@pytest.mark.parametrize("user", MAY_WRITE)
+def test_who_may_write_what(broker: Broker, user: str) -> None:
+    assert taken(broker.port, user, EVERYTHING) == MAY_WRITE[user]
+
+
+@pytest.mark.parametrize("user", MAY_READ)
+def test_who_may_read_what(broker: Broker, user: str) -> None:
+    with (
+        Watcher(broker.port, username="test", password=USERS["test"]) as writer,
+        Watcher(broker.port, username=user, password=USERS[user]) as reader,
+    ):
+        for topic in sorted(EVERYTHING):
+            writer.publish(topic, "x")
+        last = max(MAY_READ[user])
+        reader.wait_for(last)
+        for topic in sorted(EVERYTHING):
+            writer.wait_for(topic)
+        assert {message.topic for message in reader.messages()} == MAY_READ[user]
+
+
+def test_the_node_is_refused_nothing_it_does(broker: Broker, tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text(USERS["node"])
+    file = write_wav(tmp_path / "quiet.wav", np.zeros(16000, np.int16), 16000)
+    files = [{"mic": "a.b", "file": str(file), "loop": True}]
+    config = configuration(
+        tmp_path,
+        broker.port,
+        [],
+        mqtt={"username": "node", "password_file": str(password)},
+        audio={"source": "files", "devices": [], "files": files},
+        homeassistant={"enabled": True},
+    )
+    with (
+        Watcher(broker.port, username="test", password=USERS["test"]) as watcher,
+        RunningNode(tmp_path, config) as node,
+    ):
+        node.wait_online(watcher)
+        people = {"assignments": [{"mic": 1, "speaker": "Alice"}]}
+        for verb, request in [
+            ("session/start", people),
+            ("session/stop", {}),
+            ("health/check", {}),
+        ]:
+            assert watcher.request(TOPIC, verb, request)["status"] == "ok"
+        watcher.wait_for(f"{TOPIC}/transcript/last")
+        watcher.wait_for("homeassistant/device/+/config")
+        assert "refuses" not in node.program.output()
+
+
+def test_the_brokers_file_keeps_strangers_out(tmp_path: Path) -> None:
+    port = free_port()
+    for name in ("passwords", "acl"):
+        (tmp_path / name).touch(mode=0o600)
+    (tmp_path / "acl").write_text((FILES / "acl").read_text(encoding="utf-8"))
+    add = ["mosquitto_passwd", "-b", str(tmp_path / "passwords"), "node", USERS["node"]]
+    subprocess.run(add, check=True, capture_output=True)
+    text = (FILES / "mosquitto.conf").read_text(encoding="utf-8")
+    text = text.replace("/etc/mosquitto/", f"{tmp_path}/").replace(
+        "/var/lib/mosquitto", str(tmp_path)
+    )
+    text = text.replace("listener 1883", f"listener {port} {HOST}")
+    # Started as root it would become the user mosquitto, who cannot read the files of the test.
+    file = tmp_path / "mosquitto.conf"
+    file.write_text(text + ("user root\n" if os.geteuid() == 0 else ""))
+    with Program(["mosquitto", "-c", file]) as program:
+        program.wait_output("running", 10)
+        client = ["mosquitto_pub", "-h", HOST, "-p", str(port), "-t", f"{TOPIC}/status", "-n"]
+        stranger = subprocess.run(client, capture_output=True, text=True, check=False)
+        assert re.search("not authori[sz]ed", stranger.stderr, re.IGNORECASE)
+        login = ["-u", "node", "-P", USERS["node"]]
+        assert subprocess.run([*client, *login], check=False).returncode == 0
+        assert "error" not in program.output().lower()

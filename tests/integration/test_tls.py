@@ -1,0 +1,144 @@
+"""TLS to the broker: what is right connects, what is wrong is named by file and key."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.rig.broker import Broker, free_port
+from tests.rig.certificates import make_certificate, make_certificates
+from tests.rig.commands import run, write
+from tests.rig.mqtt import Watcher
+from tests.rig.node import RunningNode, configuration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class MutualBroker(Broker):
+    """Asks every client on `tls_port` for a certificate of its own authority."""
+
+    def __init__(self, folder: Path) -> None:
+        port = free_port()
+        lines = [f"listener {port} 127.0.0.1", f"cafile {folder}/ca.crt"]
+        lines += [f"certfile {folder}/server.crt", f"keyfile {folder}/server.key"]
+        super().__init__(extra="\n".join([*lines, "require_certificate true"]))
+        self.tls_port = port
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("certificates")
+    make_certificates(folder)
+    make_certificate(folder, "client")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def mutual(files: Path) -> Iterator[Broker]:
+    with MutualBroker(files) as broker:
+        yield broker
+
+
+def tls_configuration(folder: Path, port: int | None, **tls: str) -> dict[str, Any]:
+    config = configuration(folder, port or 1, [])
+    config["mqtt"]["tls"] = {"enabled": True, **tls}
+    return config
+
+
+def own(files: Path) -> dict[str, str]:
+    names = {"ca_file": "ca.crt", "cert_file": "client.crt", "key_file": "client.key"}
+    return {key: str(files / name) for key, name in names.items()}
+
+
+def test_a_client_certificate_lets_the_node_in(mutual: Broker, files: Path, tmp_path: Path) -> None:
+    config = tls_configuration(tmp_path, mutual.tls_port, **own(files))
+    with Watcher(mutual.port) as watcher, RunningNode(tmp_path, config) as node:
+        node.wait_online(watcher)
+    done = run("check", "--config", write(tmp_path, config))
+    assert "with TLS" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("key", "content", "what"),
+    [
+        ("ca_file", "", "holds no PEM certificate"),
+        ("ca_file", "no certificate", "holds no PEM certificate"),
+        ("cert_file", "no certificate", "holds no PEM certificate"),
+        ("key_file", "no key", "is no PEM key without a password"),
+        ("key_file", "server.key", "is not the key of mqtt.tls.cert_file"),
+    ],
+)
+def test_a_file_that_is_wrong_ends_the_start(
+    files: Path, tmp_path: Path, key: str, content: str, what: str
+) -> None:
+    bad = tmp_path / "bad.pem"
+    if (files / content).is_file():
+        shutil.copy(files / content, bad)
+    else:
+        bad.write_text(content)
+    config = tls_configuration(tmp_path, 1, **{**own(files), key: str(bad)})
+    done = run("run", "--config", write(tmp_path, config))
+    assert done.returncode == 78
+    assert f"mqtt.tls.{key}: {bad} {what}" in done.stderr
+    assert (
+        f"mqtt.tls.{key}: {bad} {what}" in run("check", "--config", tmp_path / "node.yaml").stdout
+    )
+
+
+def test_a_file_that_is_missing_ends_the_start(files: Path, tmp_path: Path) -> None:
+    config = tls_configuration(tmp_path, 1, **{**own(files), "ca_file": "/nowhere/ca.pem"})
+    done = run("run", "--config", write(tmp_path, config))
+    assert done.returncode == 78
+    assert 'mqtt.tls.ca_file: there is no file "/nowhere/ca.pem"' in done.stderr
+
+
+def test_an_unknown_authority(mutual: Broker, files: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    make_certificates(other)
+    tls = {**own(files), "ca_file": str(other / "ca.crt")}
+    said_of_a_refusal(tmp_path, mutual, tls, "its certificate is not accepted")
+
+
+def test_an_expired_broker_certificate(tmp_path: Path) -> None:
+    make_certificates(tmp_path)
+    make_certificate(tmp_path, "client")
+    make_certificate(tmp_path, "server", days=-1)
+    with MutualBroker(tmp_path) as broker:
+        said_of_a_refusal(tmp_path, broker, own(tmp_path), "certificate has expired; renew it")
+
+
+def test_without_a_client_certificate(mutual: Broker, files: Path, tmp_path: Path) -> None:
+    tls = {"ca_file": str(files / "ca.crt")}
+    said_of_a_refusal(tmp_path, mutual, tls, "wants a client certificate")
+
+
+def test_an_expired_client_certificate(mutual: Broker, files: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(files, old)
+    make_certificate(old, "client", days=-1)
+    said_of_a_refusal(tmp_path, mutual, own(old), "wants a client certificate, or not the one")
+
+
+def said_of_a_refusal(folder: Path, broker: Broker, tls: dict[str, str], what: str) -> None:
+    """The node runs on and says it; `check` says the same; neither goes on without TLS."""
+    config = tls_configuration(folder, broker.tls_port, **tls)
+    with Watcher(broker.port) as watcher, RunningNode(folder, config) as node:
+        node.program.wait_output(what, 30)
+        assert "Traceback" not in node.program.output()
+        assert all(message.retain for message in watcher.messages("scribe/lab/status"))
+        assert node.end() == 0
+    done = run("check", "--config", write(folder, config))
+    assert what in done.stdout
+    assert done.returncode == 1
+
+
+def test_a_broker_elsewhere_that_asks_nobody_is_warned_of(tmp_path: Path) -> None:
+    config = configuration(tmp_path, 1, [])
+    config["mqtt"]["host"] = "192.0.2.1"
+    with RunningNode(tmp_path, config) as node:
+        node.program.wait_output("anonymous, and 192.0.2.1 is not this machine", 30)

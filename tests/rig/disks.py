@@ -1,0 +1,96 @@
+"""Small disks that run full, or that the kernel turns read-only. They need root."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+MB = 1024 * 1024
+
+
+class SmallDisk:
+    """A tmpfs of its own that can be filled to the last byte."""
+
+    def __init__(self, folder: Path, megabytes: int) -> None:
+        self.folder = folder
+        self._megabytes = megabytes
+        self._filler = folder / "filler"
+
+    def fill(self, leave: int = 0) -> None:
+        """Take all but `leave` bytes, also what has come free since the last time."""
+        with self._filler.open("ab") as file:
+            while (free := shutil.disk_usage(self.folder).free - leave) > 0:
+                with suppress(OSError):  # somebody else has taken some of it meanwhile
+                    os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), free)
+
+    def make_room(self) -> None:
+        self._filler.unlink()
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir()
+        options = ["-t", "tmpfs", "-o", f"size={self._megabytes}m", "none"]
+        mount(*options, str(self.folder))
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        unmount(self.folder)
+
+
+class BreakingDisk:
+    """An ext4 file system on a loop device: an error makes the kernel turn it read-only for good.
+
+    That is what becomes of an SD card that fails. Only mounting it anew makes it writable again.
+    """
+
+    def __init__(self, folder: Path, megabytes: int) -> None:
+        self.folder = folder
+        self._image = folder.with_suffix(".img")
+        self._megabytes = megabytes
+
+    def break_down(self) -> None:
+        command = ["findmnt", "-n", "-o", "SOURCE", str(self.folder)]
+        device = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        trigger = Path("/sys/fs/ext4") / Path(device).name / "trigger_fs_error"
+        trigger.write_text("a test", encoding="ascii")
+
+    def mend(self) -> None:
+        """Mount it anew; nothing may have a file open on it."""
+        unmount(self.folder)
+        subprocess.run(["fsck.ext4", "-p", "-f", self._image], check=False, capture_output=True)
+        self._mount()
+
+    def _mount(self) -> None:
+        mount("-o", "loop,errors=remount-ro", str(self._image), str(self.folder))
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir()
+        with self._image.open("wb") as file:
+            file.truncate(self._megabytes * MB)
+        subprocess.run(["mkfs.ext4", "-q", "-F", self._image], check=True, capture_output=True)
+        self._mount()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        unmount(self.folder)
+
+
+def mount(*arguments: str) -> None:
+    """Mount, or skip the test where that is not allowed; under CI, where it must be, fail it."""
+    done = subprocess.run(["mount", *arguments], check=False, capture_output=True, text=True)
+    if done.returncode == 0:
+        return
+    message = f"cannot mount: {done.stderr.strip()}"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def unmount(folder: Path) -> None:
+    """Also where a process that is about to end still has a file open."""
+    subprocess.run(["umount", "--lazy", folder], check=True, capture_output=True)

@@ -1,0 +1,54 @@
+"""The node with an engine that fails on long utterances: `python -m tests.rig.failing_engine run`.
+
+`ENGINE_FAULT` says how: `raise`, `raise_once`, `hang` or `abort`. An engine cannot be made to fail
+at will from outside; all else of the node is as it is. A hang is noticed after seconds here.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from node.adapters.whisper import Engine
+from node.cli import main
+from node.core.model import SAMPLE_RATE
+from node.service import transcriber
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from node.core.model import Heard
+
+LONG_S = 2.6
+"""Longer than the short sentences of the tests with their pre-roll and tail."""
+
+DEADLINE_S = 2.0
+
+_FAULT = os.environ["ENGINE_FAULT"]
+_times = itertools.count()
+_transcribe = Engine.transcribe
+
+
+def _failing(self: Engine, samples: npt.NDArray[np.int16], language: str | None) -> Heard:
+    if len(samples) > LONG_S * SAMPLE_RATE:
+        _fail()
+    return _transcribe(self, samples, language)
+
+
+def _fail() -> None:
+    if _FAULT == "hang":
+        time.sleep(3600)
+    elif _FAULT == "abort":
+        os.abort()
+    elif _FAULT == "raise" or next(_times) == 0:
+        raise RuntimeError("the engine is out of order")
+
+
+if __name__ == "__main__":
+    Engine.transcribe = _failing  # type: ignore[method-assign]
+    transcriber.DEADLINE_S, transcriber.DEADLINE_RTF = DEADLINE_S, 0.0
+    sys.exit(main())

@@ -1,0 +1,150 @@
+"""When systemd hears that the node is up and alive, and what it hears of its state."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from node.adapters.broker import Connected, Disconnected
+from node.adapters.systemd import Notifier
+from node.core.model import MicInfo
+from node.core.roster import Roster
+from node.core.session import State
+from node.service.supervision import DEAF_S, Supervision
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from node.service.conductor import Conductor
+    from node.service.guard import Guard
+
+WATCHDOG_S = 60.0
+MIC = MicInfo("desk", "Desk", None, "hw:1", None, None, None, connected=True)
+
+
+@dataclass
+class Session:
+    """What a conductor says of itself."""
+
+    state: State = State.IDLE
+    message: str | None = None
+    backlog: float = 0.0
+
+    def backlog_s(self) -> float:
+        return self.backlog
+
+
+@dataclass
+class Workers:
+    """What a guard says of them."""
+
+    in_doubt: str | None = None
+
+
+class Desk:
+    """A supervision between a manager who listens and parts whose state is set by hand."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+        self._socket.setblocking(False)
+        self.session = Session()
+        self.workers = Workers()
+        self.roster = Roster()
+        self.roster.found([MIC])
+        self.supervision = Supervision(
+            notifier=Notifier(str(path), WATCHDOG_S),
+            conductor=cast("Conductor", self.session),
+            roster=self.roster,
+            guard=cast("Guard", self.workers),
+        )
+
+    def tick(self, now: float) -> list[str]:
+        """What is sent at `now`, together with what was sent before."""
+        self.supervision.tick(now)
+        messages = []
+        while True:
+            try:
+                messages.append(self._socket.recv(4096).decode())
+            except BlockingIOError:
+                return messages
+
+    def pings(self, *moments: float) -> list[float]:
+        """Those of these moments at which the watchdog was pinged."""
+        return [now for now in moments if "WATCHDOG=1" in self.tick(now)]
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(tmp_path / "notify")
+    yield desk
+    desk.close()
+
+
+def test_the_start_is_extended_until_the_node_is_up(desk: Desk) -> None:
+    assert "EXTEND_TIMEOUT_USEC=120000000" in desk.tick(0)
+    assert not [m for m in desk.tick(5) if m.startswith("EXTEND")]
+    assert "EXTEND_TIMEOUT_USEC=120000000" in desk.tick(10)
+    desk.supervision.up()
+    assert "READY=1" in desk.tick(20)
+    assert not [m for m in desk.tick(40) if m.startswith("EXTEND")]
+
+
+def test_the_watchdog_is_pinged_at_half_its_period(desk: Desk) -> None:
+    assert desk.pings(0, 2, 29, 30, 31, 59, 60) == [0, 30, 60]
+
+
+def test_no_ping_while_a_worker_may_have_stalled(desk: Desk) -> None:
+    assert desk.pings(0) == [0]
+    desk.workers.in_doubt = "the listener thread has stalled"
+    assert desk.pings(30, 40, 70) == []
+    desk.workers.in_doubt = None
+    assert desk.pings(72) == [72]
+
+
+def test_no_ping_while_a_session_hears_nothing(desk: Desk) -> None:
+    desk.session.state = State.RECORDING
+    assert desk.pings(0, 30) == [0]
+    desk.supervision.heard(31)
+    assert desk.pings(32, 31 + DEAF_S + 31) == [32]
+    desk.session.state = State.IDLE
+    assert desk.pings(100) == [100]
+
+
+def test_the_status_says_what_is_wrong(desk: Desk) -> None:
+    assert "STATUS=idle; 1 of 1 microphones; broker: not connected yet" in desk.tick(0)
+    desk.supervision.broker(Connected())
+    assert desk.tick(1) == ["STATUS=idle; 1 of 1 microphones"]
+    desk.supervision.broker(Disconnected("connection lost"))
+    desk.roster.set_connected("desk", connected=False)
+    desk.session.state, desk.session.backlog = State.STOPPING, 12.3
+    (status,) = desk.tick(2)
+    assert status == (
+        "STATUS=stopping; 0 of 1 microphones, missing: desk; 12 s to transcribe;"
+        " broker: connection lost"
+    )
+    desk.supervision.ending()
+    assert desk.tick(3)[0] == "STOPPING=1"
+
+
+def test_why_it_ends_is_the_last_it_says(desk: Desk) -> None:
+    desk.tick(0)
+    desk.supervision.failed("another node has this id")
+    assert desk.tick(1) == ["STATUS=another node has this id"]
+
+
+def test_a_reload_is_begun_and_ended(desk: Desk) -> None:
+    desk.supervision.up()
+    desk.tick(0)
+    desk.supervision.reloading()
+    desk.supervision.up()
+    begun, ended = desk.tick(1)
+    assert begun.startswith("RELOADING=1\nMONOTONIC_USEC=")
+    assert ended == "READY=1"
