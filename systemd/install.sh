@@ -1,0 +1,249 @@
+#!/bin/bash
+# Installs Scribe Node as a service of systemd, upgrades it, or takes it away again.
+# Each step may be repeated; see `install.sh --help`.
+set -euo pipefail
+
+readonly NAME=scribe-node
+readonly HOME_DIR=/opt/$NAME
+readonly VENV=$HOME_DIR/venv
+readonly SHARE=$VENV/share/$NAME
+readonly CONFIG_DIR=/etc/$NAME
+readonly CONFIG=$CONFIG_DIR/node.yaml
+readonly PASSWORD=$CONFIG_DIR/mqtt-password
+readonly STATE=/var/lib/$NAME
+readonly UNIT=/etc/systemd/system/$NAME.service
+readonly COMMAND=/usr/local/bin/$NAME
+readonly PACKAGES="python3 python3-venv libportaudio2 alsa-utils ca-certificates"
+
+usage() {
+    cat <<END
+Usage: install.sh [install|upgrade|uninstall] [OPTIONS]
+
+  install, upgrade   make the service, or bring it up to date (the default)
+  uninstall          take it away; configuration and transcripts stay
+
+  --wheel FILE       install this wheel instead of the source around this script
+  --no-model         do not download the speech model now
+  --purge            with uninstall: the configuration and every transcript too
+  --yes              do not ask
+END
+}
+
+say() { printf '%s\n' "$*"; }
+step() { printf '\n== %s\n' "$*"; }
+fail() {
+    printf 'install.sh: %s\n' "$*" >&2
+    exit 1
+}
+
+systemd_runs() { [ -d /run/systemd/system ]; }
+
+agree() {
+    if [ "$yes" = no ] && [ -t 0 ]; then
+        read -rp "Go on? [y/N] " answer
+        [[ $answer == [yYoO]* ]] || fail "nothing was changed"
+    fi
+}
+
+require_machine() {
+    [ "$(id -u)" = 0 ] || fail "this changes the system: run it with sudo"
+    command -v apt-get >/dev/null || fail "this is for Debian and its relatives; see the README"
+    case $(uname -m) in
+    x86_64 | aarch64) ;;
+    *) fail "there is no speech engine for $(uname -m): use a 64-bit system" ;;
+    esac
+}
+
+missing_packages() {
+    local package
+    for package in $PACKAGES; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' ||
+            printf '%s ' "$package"
+    done
+}
+
+announce_install() {
+    say "This installs $NAME:"
+    say "  Debian packages     ${packages:-none: all are there}"
+    say "  program             $VENV, from $origin (packages of Python from PyPI)"
+    say "  command             $COMMAND"
+    say "  user                $NAME, a system user in the group audio"
+    if [ -e "$CONFIG" ]; then
+        say "  configuration       $CONFIG stays as it is"
+    else
+        say "  configuration       $CONFIG, the commented default"
+    fi
+    say "  password            $PASSWORD, empty if it is new"
+    say "  transcripts, model  $STATE, for that user alone"
+    say "  service             $UNIT, started now and at every boot"
+    [ "$model" = no ] || say "  speech model        downloaded if it is missing (150 MB for base)"
+}
+
+install_packages() {
+    [ -n "$packages" ] || return 0
+    step "Debian packages: $packages"
+    apt-get update -qq
+    # shellcheck disable=SC2086  # a list
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages
+}
+
+make_venv() {
+    step "Program: $VENV"
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+        fail "Python 3.11 is needed, this is $(python3 --version)"
+    # After an upgrade of Debian the interpreter of the old one is gone.
+    local version='import sys; print(sys.version_info[:2])'
+    if [ "$("$VENV/bin/python" -c "$version" 2>/dev/null)" != "$(python3 -c "$version")" ]; then
+        rm -rf "$VENV"
+        mkdir -p "$HOME_DIR"
+        python3 -m venv "$VENV"
+    fi
+}
+
+install_program() {
+    local build
+    build=$(mktemp -d)
+    # shellcheck disable=SC2064  # this folder
+    trap "rm -rf '$build'" EXIT
+    local package=$wheel
+    if [ -z "$wheel" ]; then
+        # A copy: building in the clone would leave files of root in it.
+        (cd "$source" && cp -r pyproject.toml README.md LICENSE node config systemd "$build")
+        package=$build
+    fi
+    local constraints=()
+    [ ! -f "$source/constraints.txt" ] || constraints=(-c "$source/constraints.txt")
+    "$VENV/bin/pip" install -q --disable-pip-version-check --upgrade "${constraints[@]}" "$package"
+    # The same version again, as from a clone that was changed: pip would keep the old files.
+    "$VENV/bin/pip" install -q --disable-pip-version-check --force-reinstall --no-deps "$package"
+    ln -sfn "$VENV/bin/$NAME" "$COMMAND"
+    say "$NAME $("$VENV/bin/$NAME" --version)"
+}
+
+make_user() {
+    if ! getent passwd "$NAME" >/dev/null; then
+        step "User: $NAME"
+        useradd --system --user-group --home-dir "$STATE" --no-create-home \
+            --shell /usr/sbin/nologin "$NAME"
+    fi
+    usermod -aG audio "$NAME"
+    install -d -m 0700 -o "$NAME" -g "$NAME" "$STATE"
+}
+
+make_configuration() {
+    install -d -m 0750 -o root -g "$NAME" "$CONFIG_DIR"
+    if [ ! -e "$PASSWORD" ]; then
+        install -m 0600 /dev/null "$PASSWORD"
+    fi
+    if [ -e "$CONFIG" ]; then
+        return
+    fi
+    step "Configuration: $CONFIG"
+    sed -e "s|^  path: ~/.local/share/$NAME |  path: $STATE |" \
+        -e "s|^  # password_file: mqtt-password .*|  # password_file: mqtt-password   # $PASSWORD, readable by root alone: systemd passes it on|" \
+        "$SHARE/node.yaml" | install -m 0640 -o root -g "$NAME" /dev/stdin "$CONFIG"
+}
+
+fetch_model() {
+    [ "$model" = yes ] || return 0
+    step "Speech model"
+    if ! (cd "$STATE" && runuser -u "$NAME" -- env HOME="$STATE" \
+        "$COMMAND" fetch-model --config "$CONFIG"); then
+        say "The model is not there yet; the service runs and says so until it is. Try again with:"
+        say "  sudo runuser -u $NAME -- $NAME fetch-model --config $CONFIG"
+    fi
+}
+
+start_service() {
+    step "Service: $UNIT"
+    install -m 0644 "$SHARE/$NAME.service" "$UNIT"
+    systemctl enable -q "$NAME"
+    if ! systemd_runs; then
+        say "systemd does not run here; the service starts at the next boot"
+        return
+    fi
+    systemctl daemon-reload
+    systemctl reset-failed "$NAME" 2>/dev/null || true
+    systemctl restart "$NAME" || say "It has not started; the reason stands below."
+    systemctl --no-pager --lines 0 status "$NAME" || true
+}
+
+check_all() {
+    step "Check"
+    "$COMMAND" check --config "$CONFIG" ||
+        say "Mend what is wrong in $CONFIG, then: sudo systemctl restart $NAME"
+}
+
+install_all() {
+    packages=$(missing_packages)
+    announce_install
+    agree
+    install_packages
+    make_venv
+    install_program
+    make_user
+    make_configuration
+    fetch_model
+    start_service
+    check_all
+    step "Done. Edit $CONFIG, then: sudo systemctl restart $NAME"
+    say "How it is: $NAME status --watch, systemctl status $NAME, journalctl -u $NAME"
+}
+
+uninstall_all() {
+    say "This removes $NAME: its service, its program $HOME_DIR and $COMMAND"
+    if [ "$purge" = yes ]; then
+        say "and $CONFIG_DIR, the user $NAME, and $STATE with EVERY TRANSCRIPT and the model."
+    else
+        say "and keeps $CONFIG_DIR and $STATE (--purge removes them too)."
+    fi
+    say "Debian packages stay."
+    agree
+    if systemd_runs; then
+        systemctl stop "$NAME" 2>/dev/null || true
+    fi
+    systemctl disable -q "$NAME" 2>/dev/null || true
+    rm -rf "$UNIT" "$UNIT.d" "$HOME_DIR" "$COMMAND"
+    systemd_runs && systemctl daemon-reload
+    if [ "$purge" = yes ]; then
+        rm -rf "$CONFIG_DIR" "$STATE"
+        if getent passwd "$NAME" >/dev/null; then
+            userdel "$NAME"
+        fi
+    fi
+    say "Done."
+}
+
+action=install wheel='' model=yes purge=no yes=no packages=''
+while [ $# -gt 0 ]; do
+    case $1 in
+    install | upgrade | uninstall) action=$1 ;;
+    --wheel)
+        wheel=$(realpath -e "${2:?--wheel needs a file}")
+        shift
+        ;;
+    --no-model) model=no ;;
+    --purge) purge=yes ;;
+    --yes) yes=yes ;;
+    -h | --help)
+        usage
+        exit 0
+        ;;
+    *)
+        usage >&2
+        exit 2
+        ;;
+    esac
+    shift
+done
+umask 022
+source=$(realpath "$(dirname "$0")/..")
+origin=${wheel:-$source}
+require_machine
+if [ "$action" = uninstall ]; then
+    uninstall_all
+else
+    [ -n "$wheel" ] || [ -f "$source/pyproject.toml" ] ||
+        fail "there is no source around this script: give a wheel with --wheel"
+    install_all
+fi
