@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test lint schemas clean apt apt-test
+.PHONY: help run test test-install test-clients lint lock schemas clean apt apt-test
 
 PYTHON ?= python3
 CONFIG ?=
@@ -29,6 +29,8 @@ help:
 	@echo "make run                          a recorded meeting, live, with everything built in"
 	@echo "make run CONFIG=config/node.yaml  the node, on your own broker and microphones"
 	@echo "make test                         all tests, on real parts"
+	@echo "make test-install                 the installer in a clean Debian (as root, some minutes)"
+	@echo "make test-clients                 with a real Home Assistant and Node-RED, fetched once"
 	@echo "make lint                         ruff and mypy"
 
 run: apt .venv/run
@@ -41,6 +43,16 @@ endif
 test: apt-test .venv/dev
 	.venv/bin/python -m pytest
 
+test-install: apt-test .venv/dev
+	$(call apt_install,debootstrap)
+	.venv/bin/python -m pytest -m install --durations 0
+
+# Home Assistant and Node-RED are kept in ~/.cache/scribe-node, or CLIENTS_DIR, for the next run.
+test-clients: apt-test .venv/dev
+	$(call apt_install,$(if $(shell command -v npm),,nodejs npm))
+	.venv/bin/python -m tests.rig.clients.install
+	CLIENTS=1 .venv/bin/python -m pytest tests/clients
+
 lint: .venv/dev
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
@@ -48,6 +60,9 @@ lint: .venv/dev
 
 schemas: .venv/dev
 	.venv/bin/python -m tests.rig.schemas
+
+lock: .venv/dev
+	.venv/bin/python -m tests.lock
 
 apt:
 	$(call apt_install,$(APT_RUN))

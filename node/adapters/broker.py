@@ -174,7 +174,7 @@ class Broker:
         stream = self._client.socket() if self._client is not None else None
         if stream is not None:
             with suppress(OSError):  # it has ended by itself
-                stream.shutdown(socket.SHUT_RDWR)
+                stream.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]  # it is a socket
 
     def subscribe(self, filters: tuple[str, ...]) -> None:
         assert self._client is not None

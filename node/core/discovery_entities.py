@@ -37,12 +37,31 @@ _BODY = "{% set body = value_json | default({}) %}"
 
 def node_entities(topics: Topics) -> dict[str, Entity]:
     """The entities of the node's device, by key."""
-    return {**_session(topics), **_transcripts(topics), **_health(topics)}
+    return {
+        **_controls(topics),
+        **_session(topics),
+        **_transcripts(topics),
+        **_health(topics),
+    }
 
 
 def mic_entities(topics: Topics, mic: str) -> dict[str, Entity]:
     """The entities of a mic's device, by key."""
     state = {"state_topic": topics.mic_state(mic)}
+    return {
+        **_mic_controls(topics, mic, state),
+        "segment": {
+            **_entity("event", "mdi:account-voice"),
+            **ALWAYS,
+            "state_topic": topics.segment(mic),
+            "event_types": ["segment"],
+        },
+        "last_words": _last_words(topics.mic_last_words(mic)),
+        **_mic_diagnostics(state),
+    }
+
+
+def _mic_controls(topics: Topics, mic: str, state: Entity) -> dict[str, Entity]:
     return {
         "speaker": {
             **_entity("text", "mdi:account"),
@@ -57,13 +76,11 @@ def mic_entities(topics: Topics, mic: str) -> dict[str, Entity]:
             "value_template": _on("body.get('enabled')"),
             "command_topic": topics.enabled_set(mic),
         },
-        "segment": {
-            **_entity("event", "mdi:account-voice"),
-            **ALWAYS,
-            "state_topic": topics.segment(mic),
-            "event_types": ["segment"],
-        },
-        "last_words": _last_words(topics.mic_last_words(mic)),
+    }
+
+
+def _mic_diagnostics(state: Entity) -> dict[str, Entity]:
+    return {
         "connected": {
             **_entity("binary_sensor"),
             **DIAGNOSTIC,
@@ -97,6 +114,28 @@ _MIC_STATUS = (
 )
 
 
+def _controls(topics: Topics) -> dict[str, Entity]:
+    return {
+        "transcription": {
+            **_entity("switch", "mdi:record-rec"),
+            "state_topic": topics.session,
+            "value_template": _on("body.get('state') in ['starting', 'recording']"),
+            "command_topic": topics.session_set,
+            **_attributes(topics.session, ["message"]),
+        },
+        "stop": {
+            **_entity("button", "mdi:stop"),
+            "command_topic": topics.session_set,
+            "payload_press": "OFF",
+        },
+        "save": {
+            **_entity("button", "mdi:content-save"),
+            "command_topic": topics.request("transcript/save"),
+            "payload_press": "{}",
+        },
+    }
+
+
 def _session(topics: Topics) -> dict[str, Entity]:
     state = {"state_topic": topics.session}
     return {
@@ -108,13 +147,6 @@ def _session(topics: Topics) -> dict[str, Entity]:
             "device_class": "connectivity",
             "payload_on": "online",
             "payload_off": "offline",
-        },
-        "transcription": {
-            **_entity("switch", "mdi:record-rec"),
-            **state,
-            "value_template": _on("body.get('state') in ['starting', 'recording']"),
-            "command_topic": topics.session_set,
-            **_attributes(topics.session, ["message"]),
         },
         "state": {
             **_entity("sensor", "mdi:state-machine"),
@@ -133,16 +165,6 @@ def _session(topics: Topics) -> dict[str, Entity]:
             "device_class": "problem",
             "value_template": _on("body.get('problem')"),
             **_attributes(topics.session, {"message": "body.get('problem')"}),
-        },
-        "stop": {
-            **_entity("button", "mdi:stop"),
-            "command_topic": topics.session_set,
-            "payload_press": "OFF",
-        },
-        "save": {
-            **_entity("button", "mdi:content-save"),
-            "command_topic": topics.request("transcript/save"),
-            "payload_press": "{}",
         },
     }
 

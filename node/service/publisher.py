@@ -33,10 +33,6 @@ PASSING_WINDOW = 20
 """Answers and events go out while fewer messages than this are unacknowledged; more would only
 queue up in paho's memory, which does not survive a connection."""
 
-ACK_TIMEOUT_S = 15.0
-"""A connection that acknowledges nothing for so long is made anew, though it seems to stand:
-mosquitto 2.0.11 drops acknowledgements as well when its queue for a client is full."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Passing:
@@ -165,11 +161,9 @@ class Publisher:
 
     def pump(self) -> None:
         """Send from the outbox what the window allows; say what cannot be sent at all."""
-        if self.connected and self._suspicion.unanswered_s(time.monotonic()) > ACK_TIMEOUT_S:
+        if self.connected and self._suspicion.unanswered(time.monotonic()):
             self._broker.renew()
-            self._on_disconnected(
-                Disconnected(f"it has acknowledged nothing for {ACK_TIMEOUT_S:g} s")
-            )
+            self._on_disconnected(Disconnected("it does not acknowledge any more"))
         for problem in self._courier.pump():
             self.event("message_refused", problem)
 

@@ -14,6 +14,11 @@ SUSPECT_S = 5.0
 MAX_CUTS = 4
 """So many connections in a row that end on one message condemn it."""
 
+ACK_TIMEOUT_S, SLOWEST_BYTES_PER_S = 10.0, 10_000.0
+"""A connection that acknowledges nothing for so long, and for as long as what is on its way takes
+over the slowest link, is dead though it seems to stand. mosquitto 2.0.11 drops acknowledgements
+with all else when its queue for a client is full."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
@@ -48,9 +53,12 @@ class Suspicion:
         """How many messages are not acknowledged yet."""
         return len(self._on_the_way)
 
-    def unanswered_s(self, now: float) -> float:
-        """How long the broker has acknowledged nothing, though something waits for it."""
-        return now - self._quiet_since if self._on_the_way else 0.0
+    def unanswered(self, now: float) -> bool:
+        """Whether acknowledgements have stayed away so long that they will not come any more."""
+        if not self._on_the_way:
+            return False
+        size = sum(sent.size for sent in self._on_the_way.values())
+        return now - self._quiet_since > ACK_TIMEOUT_S + size / SLOWEST_BYTES_PER_S
 
     def condemned(self, key: Hashable) -> bool:
         """Whether a message must not be sent again."""

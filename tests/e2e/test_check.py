@@ -253,7 +253,7 @@ def test_storage(tmp_path: Path, broker: Broker) -> None:
     assert found["storage"][0] == "ok"
     assert found["database"] == (
         "wrong",
-        f"storage.path: {storage}/scribe.db cannot be opened: file is not a database",
+        f"{storage}/scribe.db cannot be read: file is not a database",
     )
 
 

@@ -25,15 +25,16 @@ class Packets:
     def __init__(self) -> None:
         self._pending = bytearray()
 
-    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield the first byte and the body of every packet that is complete."""
+    def feed(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield every packet that is complete, whole and its body alone."""
         self._pending += data
         while (lengths := self._lengths()) is not None:
             header, size = lengths
             if len(self._pending) < header + size:
                 return
-            yield self._pending[0], bytes(self._pending[header : header + size])
+            packet = bytes(self._pending[: header + size])
             del self._pending[: header + size]
+            yield packet, packet[header:]
 
     def _lengths(self) -> tuple[int, int] | None:
         """Bytes of the fixed header and of the rest, once the header is there."""
@@ -75,7 +76,7 @@ class Connection:
         self._broker.close()
 
     def _pass_on(
-        self, source: socket.socket, target: socket.socket, look: Callable[[int, bytes], None]
+        self, source: socket.socket, target: socket.socket, look: Callable[[int, bytes], bool]
     ) -> None:
         packets = Packets()
         with contextlib.suppress(OSError):
@@ -84,14 +85,17 @@ class Connection:
                     time.sleep(self._proxy.delay_s)
                 if self._proxy.swallow:
                     continue
-                for first, body in packets.feed(data):
-                    look(first, body)
-                target.sendall(data)
+                for packet, body in packets.feed(data):
+                    if look(packet[0], body):
+                        target.sendall(packet)
         self.cut()
 
-    def _from_client(self, first: int, body: bytes) -> None:
-        if first >> 4 != PUBLISH:
-            return
+    def _from_client(self, first: int, body: bytes) -> bool:
+        if first >> 4 == PUBLISH:
+            self._count(first, body)
+        return True
+
+    def _count(self, first: int, body: bytes) -> None:
         size = int.from_bytes(body[:2], "big")
         topic = body[2 : 2 + size].decode()
         self._proxy.published.append(topic)
@@ -100,18 +104,20 @@ class Connection:
             waiting = len(self._unacknowledged)
             self._proxy.most_unacknowledged = max(self._proxy.most_unacknowledged, waiting)
 
-    def _from_broker(self, first: int, body: bytes) -> None:
-        if first >> 4 == PUBACK:
-            self._unacknowledged.discard(int.from_bytes(body[:2], "big"))
+    def _from_broker(self, first: int, body: bytes) -> bool:
+        if first >> 4 != PUBACK:
+            return True
+        self._unacknowledged.discard(int.from_bytes(body[:2], "big"))
+        return not self._proxy.lose_acknowledgements
 
 
 class Proxy:
     """Listens on `port` for clients of the broker on `broker_port`, while it is open.
 
     `delay_s` holds back what the broker says, `swallow` passes nothing on while connections stay
-    open, and `lifetime_s` cuts each connection after so long. `published` lists the topics that
-    clients have published on; of those that `counts` accepts, `most_unacknowledged` is how many
-    were ever on their way at once.
+    open, `lose_acknowledgements` all but PUBACK, and `lifetime_s` cuts each connection after so
+    long. `published` lists the topics that clients have published on; of those that `counts`
+    accepts, `most_unacknowledged` is how many were ever on their way at once.
     """
 
     def __init__(self, broker_port: int, counts: Callable[[str], bool] = lambda _: True) -> None:
@@ -120,6 +126,7 @@ class Proxy:
         self.port = free_port()
         self.delay_s = 0.0
         self.swallow = False
+        self.lose_acknowledgements = False
         self.lifetime_s: float | None = None
         self.published: list[str] = []
         self.most_unacknowledged = 0

@@ -297,7 +297,7 @@ def _past_session(storage: Path, segments: int) -> None:
         one = Segment(id_, session.id, n, "desk", "Alice", n * 16000, n * 16000, text, "fr", 1, 1)
         rows.append((session.id, n, id_, json.dumps(asdict(one))))
     with closing(sqlite3.connect(storage / "scribe.db")) as db, db:
-        db.executemany("INSERT INTO segment VALUES (?, ?, ?, ?)", rows)
+        db.executemany("INSERT INTO segment (session_id, seq, id, body) VALUES (?, ?, ?, ?)", rows)
 
 
 def test_no_more_than_ten_messages_are_on_their_way(
@@ -357,6 +357,20 @@ def test_a_silent_link_is_given_up_and_made_anew(
             proxy.swallow = False
             proxy.cut()
             node.wait_online(watcher, after)
+
+
+def test_acknowledgements_that_never_come(broker: Broker, watcher: Watcher, tmp_path: Path) -> None:
+    """mosquitto drops them when its queue for a client is full; the connection stands on."""
+    numbers = range(1, 31)
+    fill_outbox(tmp_path / "storage", numbers)
+    with Proxy(broker.port) as proxy:
+        proxy.lose_acknowledgements = True
+        with RunningNode(tmp_path, configuration(tmp_path, proxy.port, [])) as node:
+            node.program.wait_output("it does not acknowledge any more", 30)
+            assert waiting(node.storage) == len(numbers)
+            proxy.lose_acknowledgements = False
+            wait_all(watcher, numbers, 30)
+            wait_waiting(node, 0)
 
 
 def test_thousands_of_waiting_messages_take_no_memory(
