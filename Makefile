@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test test-install test-clients lint lock schemas clean apt apt-test
+.PHONY: help run test test-install test-clients soak lint lock schemas clean apt apt-test
 
 PYTHON ?= python3
 CONFIG ?=
@@ -31,6 +31,7 @@ help:
 	@echo "make test                         all tests, on real parts"
 	@echo "make test-install                 the installer in a clean Debian (as root, some minutes)"
 	@echo "make test-clients                 with a real Home Assistant and Node-RED, fetched once"
+	@echo "make soak                         a hundred kills (some ten minutes)"
 	@echo "make lint                         ruff and mypy"
 
 run: apt .venv/run
@@ -52,6 +53,9 @@ test-clients: apt-test .venv/dev
 	$(call apt_install,$(if $(shell command -v npm),,nodejs npm))
 	.venv/bin/python -m tests.rig.clients.install
 	CLIENTS=1 .venv/bin/python -m pytest tests/clients
+
+soak: apt-test .venv/dev
+	.venv/bin/python -m tests.bench.soak
 
 lint: .venv/dev
 	.venv/bin/ruff format --check .

@@ -48,6 +48,15 @@ RUN_ELSEWHERE = {
     "make run": "test_demo.py runs it",
     "make test": "it runs this test",
     "make lint": "it comes before the tests wherever they are run for good",
+    "make test-clients": "it needs 1 GB of clients, and comes behind this test where those are",
+    "make soak": "test_kills.py runs a short campaign of the same",
+    ".venv/bin/python -m tests.bench.accuracy --quick --length 70": "a benchmark of minutes",
+    "sudo systemd/install.sh": "tests/system/test_install.py, by make test-install",
+    "sudo nano /etc/scribe-node/node.yaml": "an editor",
+    "sudo systemctl restart scribe-node": "tests/system/test_service.py",
+    "sudo scribe-node check": "tests/system/test_install.py; here without sudo",
+    "sudo scribe-node status --watch": "test_looks.py",
+    "sudo systemctl edit scribe-node": "systemd's own",
 }
 
 
