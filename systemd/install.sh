@@ -112,7 +112,7 @@ install_program() {
         package=$build
     fi
     local constraints=()
-    [ ! -f "$source/constraints.txt" ] || constraints=(-c "$source/constraints.txt")
+    [ ! -f "$source/systemd/constraints.txt" ] || constraints=(-c "$source/systemd/constraints.txt")
     "$VENV/bin/pip" install -q --disable-pip-version-check --upgrade "${constraints[@]}" "$package"
     # The same version again, as from a clone that was changed: pip would keep the old files.
     "$VENV/bin/pip" install -q --disable-pip-version-check --force-reinstall --no-deps "$package"

@@ -1,4 +1,4 @@
-"""Writes constraints.txt: the versions that every supported Python installs, on PC and Pi.
+"""Writes systemd/constraints.txt: the versions that every supported Python installs, on PC and Pi.
 
     python -m tests.lock
 
@@ -15,7 +15,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-LOCK = ROOT / "constraints.txt"
+LOCK = ROOT / "systemd" / "constraints.txt"
 PYTHONS = ("3.11", "3.12", "3.13")
 MACHINES = ("x86_64", "aarch64")
 GLIBC = (28, 27, 26, 17)  # of Debian 10 and before: what the wheels are built on

@@ -16,7 +16,7 @@ from node.adapters.whisper.opening import MAX_AUTO_THREADS
 from node.commands.findings import Finding, ok, warning, wrong
 from node.commands.meters import Level, Meters
 from node.config.zone import LOCALTIME
-from node.core.track import SILENCE_DBFS
+from node.core.channel import SILENCE_DBFS
 from node.errors import StoreError
 from node.service.admission import MIN_FREE_MB
 from node.service.inventory import Inventory

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from node.adapters import capture
-from node.core.track import SILENCE_DBFS
+from node.core.channel import SILENCE_DBFS
 from node.errors import MicError
 from node.service.listener import OPEN_ATTEMPTS, OPEN_TIMEOUT_S
 from node.service.microphone import RETRY_S, STALL_S

@@ -15,8 +15,8 @@ from node.adapters.store.database import Database
 from node.commands.meters import Level, Meter, Meters
 from node.commands.tables import new_console, new_table, print_table
 from node.config import load_config
+from node.core.channel import SILENCE_DBFS
 from node.core.roster import Roster
-from node.core.track import SILENCE_DBFS
 from node.errors import MicError, StoreError
 from node.service.inventory import Inventory
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -16,10 +16,17 @@ from node.core.segmenter import Audio, Ended, Endpointing, Event, Segmenter, Sta
 if TYPE_CHECKING:
     from node.core.hearing import Floats
     from node.core.segmenter import Samples
-    from node.core.track import VoiceDetector
 
 SILENCE_DBFS = -100.0
 """Level of a microphone that has delivered nothing but zeros."""
+
+
+class VoiceDetector(Protocol):
+    """Speech probability of consecutive frames of one track."""
+
+    def __call__(self, samples: Samples) -> float: ...
+
+    def reset(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

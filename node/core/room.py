@@ -12,15 +12,17 @@ from node.core.masking import FOREIGN
 from node.core.model import SAMPLE_RATE, TICK
 from node.core.ownership import OWNED, STILL_OWNED, Judgement, Ownership
 from node.core.segmenter import Ended, Endpointing, Event, Started
-from node.core.track import LONGEST_FILL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from node.core.channel import VoiceDetector
     from node.core.segmenter import Samples
-    from node.core.track import VoiceDetector
 
 Mode = Literal["drop", "tag", "off"]
+
+LONGEST_FILL = SAMPLE_RATE
+"""A gap of up to 1 s is filled with silence inside an utterance; a longer one ends it."""
 
 PATIENCE = 10
 """Ticks (0.32 s) of sound for which a microphone that falls behind is waited for."""
