@@ -341,6 +341,7 @@ def test_a_link_too_slow_for_its_cuts_condemns_no_message(
             proxy.lifetime_s, proxy.delay_s = None, 0.0
             wait_all(watcher, [1, 2, 3], 30)
             assert not set_aside(node.storage)
+            assert "message_refused" not in node.program.output()
 
 
 def test_a_silent_link_is_given_up_and_made_anew(

@@ -19,7 +19,7 @@ from tests.rig.node import TOPIC, Room, RunningNode, configuration, spoken
 from tests.rig.processes import PROC, children, wait_until
 from tests.rig.recorder import correlation, noise
 from tests.rig.usbtree import Card, UsbTree
-from tests.rig.vmics import VirtualMic, VirtualMics
+from tests.rig.vmics import VirtualMic, VirtualMics, write_wav
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -202,6 +202,29 @@ def test_the_capture_process_is_held_up(room: Room) -> None:
     assert not room.watcher.messages(f"{TOPIC}/event", after)
     room.stop()
     assert alike(room, session, "wall", OTHER) > 0.95
+
+
+def test_a_reported_overflow_is_silence(broker: Broker, watcher: Watcher, tmp_path: Path) -> None:
+    """A player that is held up leaves sound out and says so; what comes after lies where it was."""
+    tape = np.zeros(14 * RATE, np.int16)
+    for at_s, sentence in ((1, HELLO), (9, BONJOUR)):
+        sound = spoken(sentence)
+        tape[at_s * RATE : at_s * RATE + len(sound)] = sound
+    files = [{"mic": "tape", "file": str(write_wav(tmp_path / "tape.wav", tape, RATE))}]
+    audio = {"source": "files", "devices": [], "files": files}
+    with RunningNode(tmp_path, configuration(tmp_path, broker.port, [], audio=audio)) as node:
+        room = Room(node.wait_online(watcher), None, watcher)  # type: ignore[arg-type]  # files
+        session = room.start(tape="Alice")
+        room.segments(session, 1)
+        (player,) = children(node.pid)
+        os.kill(player, signal.SIGSTOP)
+        time.sleep(1.6)
+        os.kill(player, signal.SIGCONT)
+        first, second = room.segments(session, 2)
+        assert [first["text"], second["text"]] == [HELLO.text, BONJOUR.text]
+        assert start(second) - start(first) == pytest.approx(8, abs=0.2)
+        assert 1 < room.do("health/check")["dropped_s"] < 2
+        assert room.stop()["segments_total"] == 2
 
 
 def test_a_killed_capture_process_is_replaced_at_once(room: Room) -> None:

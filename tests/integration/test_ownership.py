@@ -1,3 +1,5 @@
+"""Pure, but on seconds of sound for each case: too slow for the unit tests."""
+
 from __future__ import annotations
 
 import numpy as np
