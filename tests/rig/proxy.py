@@ -1,4 +1,4 @@
-"""A TCP proxy before a broker: it delays, swallows and cuts, and counts what is acknowledged."""
+"""A TCP proxy before a broker: it delays, drops and cuts, and counts what is acknowledged."""
 
 from __future__ import annotations
 
@@ -83,8 +83,6 @@ class Connection:
             while data := source.recv(CHUNK_BYTES):
                 if source is self._broker:
                     time.sleep(self._proxy.delay_s)
-                if self._proxy.swallow:
-                    continue
                 for packet, body in packets.feed(data):
                     if look(packet[0], body):
                         target.sendall(packet)
@@ -114,9 +112,8 @@ class Connection:
 class Proxy:
     """Listens on `port` for clients of the broker on `broker_port`, while it is open.
 
-    `delay_s` holds back what the broker says, `swallow` passes nothing on while connections stay
-    open, `lose_acknowledgements` all but PUBACK, and `lifetime_s` cuts each connection after so
-    long. `published` lists the topics that clients have published on; of those that `counts`
+    `delay_s` holds back what the broker says, `lose_acknowledgements` drops every PUBACK, and
+    `lifetime_s` cuts each connection after so long. `published` lists the topics that clients have published on; of those that `counts`
     accepts, `most_unacknowledged` is how many were ever on their way at once.
     """
 
@@ -125,7 +122,6 @@ class Proxy:
         self.counts = counts
         self.port = free_port()
         self.delay_s = 0.0
-        self.swallow = False
         self.lose_acknowledgements = False
         self.lifetime_s: float | None = None
         self.published: list[str] = []

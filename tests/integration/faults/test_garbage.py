@@ -131,6 +131,7 @@ def test_fuzzed_commands(node: RunningNode, watcher: Watcher, tmp_path: Path) ->
     assert "Traceback" not in node.program.output()
 
 
+@pytest.mark.parametrize("protocol", ["5"])
 def test_every_request_that_can_be_read_is_answered(node: RunningNode, watcher: Watcher) -> None:
     chance = random.Random(SEED + 1)
     for verb in REQUESTS:

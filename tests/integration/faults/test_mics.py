@@ -18,12 +18,10 @@ from tests.rig.mqtt import Watcher
 from tests.rig.node import TOPIC, Room, RunningNode, configuration, spoken
 from tests.rig.processes import PROC, children, wait_until
 from tests.rig.recorder import correlation, noise
-from tests.rig.usbtree import Card, UsbTree
-from tests.rig.vmics import VirtualMic, VirtualMics, write_wav
+from tests.rig.vmics import VirtualMic, VirtualMics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.rig.mqtt import Message
 
@@ -161,8 +159,7 @@ def test_frozen_and_thawed(room: Room) -> None:
     assert alike(room, session, "wall", OTHER) > 0.95
 
 
-@pytest.mark.parametrize("seconds", [0.5, 1.5])
-def test_the_device_stalls_for_a_moment(room: Room, seconds: float) -> None:
+def test_the_device_stalls_for_a_moment(room: Room) -> None:
     """Too short to be noticed as a loss: the gap is silence on the timeline."""
     session = room.start(desk="Alice")
     after = room.watcher.count()
@@ -170,7 +167,7 @@ def test_the_device_stalls_for_a_moment(room: Room, seconds: float) -> None:
     room.say("desk", HELLO)
     room.segments(session, 1)
     room.mics.freeze("desk")
-    time.sleep(seconds)
+    time.sleep(1.5)
     room.mics.thaw("desk")
     time.sleep(2.5)
     began.append(time.monotonic())
@@ -202,29 +199,6 @@ def test_the_capture_process_is_held_up(room: Room) -> None:
     assert not room.watcher.messages(f"{TOPIC}/event", after)
     room.stop()
     assert alike(room, session, "wall", OTHER) > 0.95
-
-
-def test_a_reported_overflow_is_silence(broker: Broker, watcher: Watcher, tmp_path: Path) -> None:
-    """A player that is held up leaves sound out and says so; what comes after lies where it was."""
-    tape = np.zeros(14 * RATE, np.int16)
-    for at_s, sentence in ((1, HELLO), (9, BONJOUR)):
-        sound = spoken(sentence)
-        tape[at_s * RATE : at_s * RATE + len(sound)] = sound
-    files = [{"mic": "tape", "file": str(write_wav(tmp_path / "tape.wav", tape, RATE))}]
-    audio = {"source": "files", "devices": [], "files": files}
-    with RunningNode(tmp_path, configuration(tmp_path, broker.port, [], audio=audio)) as node:
-        room = Room(node.wait_online(watcher), None, watcher)  # type: ignore[arg-type]  # files
-        session = room.start(tape="Alice")
-        room.segments(session, 1)
-        (player,) = children(node.pid)
-        os.kill(player, signal.SIGSTOP)
-        time.sleep(1.6)
-        os.kill(player, signal.SIGCONT)
-        first, second = room.segments(session, 2)
-        assert [first["text"], second["text"]] == [HELLO.text, BONJOUR.text]
-        assert start(second) - start(first) == pytest.approx(8, abs=0.2)
-        assert 1 < room.do("health/check")["dropped_s"] < 2
-        assert room.stop()["segments_total"] == 2
 
 
 def test_a_killed_capture_process_is_replaced_at_once(room: Room) -> None:
@@ -328,50 +302,3 @@ def test_a_spell_of_noise_is_whole_while_others_come_and_go(room: Room) -> None:
     assert all(
         correlation(np.pad(words, RATE), part[RATE // 2 : -RATE // 2]) > 0.95 for part in parts
     )
-
-
-HEADSETS = (
-    Card(1, "1-1.2", name="Left headset"),
-    Card(2, "1-1.3", name="Right headset"),
-    Card(3, "1-1.4", usb_id="1234:5678", serial="A7", name="Studio"),
-)
-
-
-def test_usb_mics_come_and_go(broker: Broker, watcher: Watcher, tmp_path: Path) -> None:
-    """The list follows the kernel's within 3 s; who sits where stays, whatever the card number."""
-    tree = UsbTree(tmp_path / "machine").create()
-    audio = {"proc_root": str(tree.proc_root), "sys_root": str(tree.sys_root)}
-    tree.plug(*HEADSETS)
-    with RunningNode(tmp_path, configuration(tmp_path, broker.port, [], audio=audio)) as node:
-        node.wait_online(watcher)
-
-        watcher.wait_for(f"{TOPIC}/mics")
-
-        def shown(*wanted: tuple[str, int | None, bool]) -> None:
-            def is_shown() -> bool:
-                newest = watcher.messages(f"{TOPIC}/mics")[-1].json()["mics"]
-                return [(m["mic"], m["card"], m["connected"]) for m in newest] == list(wanted)
-
-            wait_until(is_shown, 3, f"{wanted} are listed")
-
-        left, right, studio = "usb-1-1.2", "usb-1-1.3", "usb-1234-5678-a7"
-        shown((left, 1, True), (right, 2, True), (studio, 3, True))
-        body = {"assignments": [{"mic": left, "speaker": "Alice"}, {"mic": 3, "speaker": "Bruno"}]}
-        assert watcher.request(TOPIC, "mics/assign", body)["status"] == "ok"
-        tree.unplug(1)
-        shown((left, 1, False), (right, 2, True), (studio, 3, True))
-        tree.unplug(2)
-        shown((left, 1, False), (studio, 3, True))
-        tree.unplug(3)
-        shown((left, 1, False), (studio, 3, False))
-        tree.plug(Card(1, "1-1.4", usb_id="1234:5678", serial="A7", name="Studio"))
-        tree.plug(Card(2, "1-1.2", name="Left headset"))
-        shown((left, 2, True), (studio, 1, True))
-        # Clients that keep asking must not keep the node from looking.
-        tree.plug(Card(5, "1-1.3", name="Right headset"))
-        for _ in range(10):
-            watcher.request(TOPIC, "health/check")
-            time.sleep(0.25)
-        shown((left, 2, True), (right, 5, True), (studio, 1, True))
-        speakers = [m["speaker"] for m in watcher.messages(f"{TOPIC}/mics")[-1].json()["mics"]]
-        assert speakers == ["Alice", None, "Bruno"]
