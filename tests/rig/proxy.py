@@ -113,8 +113,9 @@ class Proxy:
     """Listens on `port` for clients of the broker on `broker_port`, while it is open.
 
     `delay_s` holds back what the broker says, `lose_acknowledgements` drops every PUBACK, and
-    `lifetime_s` cuts each connection after so long. `published` lists the topics that clients have published on; of those that `counts`
-    accepts, `most_unacknowledged` is how many were ever on their way at once.
+    `lifetime_s` cuts each connection after so long. `published` lists the topics that clients
+    have published on; of those that `counts` accepts, `most_unacknowledged` is how many were ever
+    on their way at once.
     """
 
     def __init__(self, broker_port: int, counts: Callable[[str], bool] = lambda _: True) -> None:

@@ -1,0 +1,69 @@
+"""The outbox of a node under test: filled before it starts, looked at while it runs."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from node.adapters.store import Store
+from tests.rig.node import TOPIC
+from tests.rig.processes import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from tests.rig.mqtt import Watcher
+    from tests.rig.node import RunningNode
+
+SEGMENTS = f"{TOPIC}/mic/+/segment"
+OLD_SESSION = "20260101T100000Z-00ff"
+
+
+def fill_outbox(
+    storage: Path, numbers: Sequence[int], *, mic: str = "desk", filler: int = 0
+) -> None:
+    """Put messages of an earlier run into the outbox of a node that is not running."""
+    store = Store(storage, keep_audio=False)
+    assert store.open() is None
+    store.close()
+    rows = [
+        (
+            OLD_SESSION,
+            f"{TOPIC}/mic/{mic}/segment",
+            json.dumps({"seq": n, "session_id": OLD_SESSION, "replayed": False, "x": "y" * filler}),
+        )
+        for n in numbers
+    ]
+    with closing(sqlite3.connect(storage / "scribe.db")) as db, db:
+        db.executemany("INSERT INTO outbox (session_id, topic, payload) VALUES (?, ?, ?)", rows)
+
+
+def waiting(storage: Path) -> int:
+    """Messages in the outbox that have not been set aside."""
+    with closing(sqlite3.connect(f"file:{storage}/scribe.db?mode=ro", uri=True)) as db:
+        return int(db.execute("SELECT count(*) FROM outbox WHERE refused IS NULL").fetchone()[0])
+
+
+def wait_waiting(node: RunningNode, count: int) -> None:
+    wait_until(lambda: waiting(node.storage) == count, 20, f"{count} messages wait on the disk")
+
+
+def set_aside(storage: Path) -> list[str]:
+    with closing(sqlite3.connect(f"file:{storage}/scribe.db?mode=ro", uri=True)) as db:
+        query = "SELECT refused FROM outbox WHERE refused IS NOT NULL ORDER BY id"
+        return [row[0] for row in db.execute(query)]
+
+
+def come(watcher: Watcher) -> list[dict[str, Any]]:
+    """Segments as a subscriber has them: repeats dropped, in the order of their first arrival."""
+    bodies = [message.json() for message in watcher.messages(SEGMENTS)]
+    return list({(body["session_id"], body["seq"]): body for body in bodies}.values())
+
+
+def wait_all(watcher: Watcher, numbers: Sequence[int], timeout: float) -> None:
+    """Wait for just these `seq`, and check that they came in order."""
+    wait_until(lambda: len(come(watcher)) >= len(numbers), timeout, f"{len(numbers)} segments")
+    assert [body["seq"] for body in come(watcher)] == list(numbers)
