@@ -101,7 +101,7 @@ def test_an_unknown_authority(mutual: Broker, files: Path, tmp_path: Path) -> No
     other.mkdir()
     make_certificates(other)
     tls = {**own(files), "ca_file": str(other / "ca.crt")}
-    said_of_a_refusal(tmp_path, mutual, tls, "its certificate is not accepted")
+    check_refusal_is_said(tmp_path, mutual, tls, "its certificate is not accepted")
 
 
 def test_an_expired_broker_certificate(tmp_path: Path) -> None:
@@ -109,22 +109,22 @@ def test_an_expired_broker_certificate(tmp_path: Path) -> None:
     make_certificate(tmp_path, "client")
     make_certificate(tmp_path, "server", days=-1)
     with MutualBroker(tmp_path) as broker:
-        said_of_a_refusal(tmp_path, broker, own(tmp_path), "certificate has expired; renew it")
+        check_refusal_is_said(tmp_path, broker, own(tmp_path), "certificate has expired; renew it")
 
 
 def test_without_a_client_certificate(mutual: Broker, files: Path, tmp_path: Path) -> None:
     tls = {"ca_file": str(files / "ca.crt")}
-    said_of_a_refusal(tmp_path, mutual, tls, "wants a client certificate")
+    check_refusal_is_said(tmp_path, mutual, tls, "wants a client certificate")
 
 
 def test_an_expired_client_certificate(mutual: Broker, files: Path, tmp_path: Path) -> None:
     old = tmp_path / "old"
     shutil.copytree(files, old)
     make_certificate(old, "client", days=-1)
-    said_of_a_refusal(tmp_path, mutual, own(old), "wants a client certificate, or not the one")
+    check_refusal_is_said(tmp_path, mutual, own(old), "wants a client certificate, or not the one")
 
 
-def said_of_a_refusal(folder: Path, broker: Broker, tls: dict[str, str], what: str) -> None:
+def check_refusal_is_said(folder: Path, broker: Broker, tls: dict[str, str], what: str) -> None:
     """The node runs on and says it; `check` says the same; neither goes on without TLS."""
     config = tls_configuration(folder, broker.tls_port, **tls)
     with Watcher(broker.port) as watcher, RunningNode(folder, config) as node:

@@ -28,6 +28,12 @@ fields = st.sampled_from(
 ) | st.sampled_from(["format", "formats", "transaction", "\ud800"])
 
 
+def check_answer(error: RequestError, *codes: str) -> None:
+    """The peer is told what is wrong: a documented code, and words that UTF-8 can carry."""
+    assert error.code in codes
+    assert str(error).encode()
+
+
 def take(verb: str, payload: bytes) -> None:
     """What the node does with a request; anything but a `RequestError` would end the process."""
     try:
@@ -35,7 +41,7 @@ def take(verb: str, payload: bytes) -> None:
         json.dumps(transaction_of(body), ensure_ascii=False, allow_nan=False).encode()
         parse(verb, body)
     except RequestError as error:
-        str(error).encode()
+        check_answer(error, "bad_json", "invalid_request")
 
 
 @settings(max_examples=50, deadline=None)
@@ -58,4 +64,4 @@ def test_no_plain_text_gets_past_requesterror(payload: bytes) -> None:
         try:
             shortcut(payload)
         except RequestError as error:
-            str(error).encode()
+            check_answer(error, "invalid_request")

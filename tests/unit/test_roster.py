@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -50,7 +51,8 @@ def test_usb_mics_come_first_in_the_order_of_their_ports() -> None:
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.text("0123456789-.²٣", max_size=6), max_size=6))
 def test_any_ports_can_be_ordered(ports: list[str]) -> None:
-    sorted(ports, key=natural)
+    ordered = [natural(port) for port in sorted(ports, key=natural)]
+    assert all(before <= after for before, after in pairwise(ordered))
 
 
 def test_an_assigned_mic_keeps_its_place_while_it_is_away() -> None:
