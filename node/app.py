@@ -89,6 +89,7 @@ class Node:
             utterances=self._store.utterances,
             topics=self._topics,
             post=self._inbox.put,
+            name_hotwords=config.transcription.name_hotwords,
         )
         self._listener = Listener(
             inventory=self._inventory,

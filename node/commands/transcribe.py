@@ -25,6 +25,7 @@ from node.config import Config, load_config
 from node.core.formats import WRITERS
 from node.core.languages import WHISPER_LANGUAGES
 from node.core.model import SAMPLE_RATE, Segment, Session, at_sample
+from node.core.prior import LanguagePrior
 from node.core.room import Room
 from node.core.segmenter import Audio, Ended, Started
 from node.core.transcript import Transcript, merge
@@ -128,8 +129,13 @@ def _segments(
 ) -> Iterator[Segment]:
     """What the engine makes of each utterance; an empty text where nothing was said."""
     language = None if config.transcription.language == "auto" else config.transcription.language
+    hotwords = ", ".join(name for _, name in names) if config.transcription.name_hotwords else None
+    languages = LanguagePrior()
     for number, spoken in enumerate(_utterances(arguments, names, config), start=1):
-        heard = engine.transcribe(spoken.samples, language)
+        prior = languages.of(spoken.mic, spoken.speaker)
+        heard = engine.transcribe(spoken.samples, language, prior=prior, hotwords=hotwords)
+        if spoken.ended.crosstalk_of is None:
+            languages.learn(spoken.mic, spoken.speaker, heard)
         start, end = spoken.ended.speech
         yield Segment(
             id=f"{SESSION}/{spoken.mic}/{number}",

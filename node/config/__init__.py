@@ -22,10 +22,10 @@ from node.config.sections import (
     SessionConfig,
     StorageConfig,
     TlsConfig,
-    TranscriptionConfig,
     VadConfig,
     section,
 )
+from node.config.transcription import TranscriptionConfig
 from node.config.values import TimeZone, default_node_id
 from node.config.wording import validation_problems
 from node.config.yaml_lines import format_path, parse

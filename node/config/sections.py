@@ -13,8 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from node.config.values import (
     ExistingFile,
     Host,
-    Language,
-    LanguageOrAuto,
     MicId,
     NodeId,
     Port,
@@ -23,7 +21,6 @@ from node.config.values import (
     Text,
     Topic,
     default_node_id,
-    resolve_path,
 )
 from node.config.wording import misplaced
 from node.errors import ConfigError
@@ -238,36 +235,6 @@ class VadConfig(Section):
 class CrosstalkConfig(Section):
     mode: Literal["drop", "tag", "off"] = "drop"
     """What becomes of speech that belongs to another microphone: left out, marked, or kept."""
-
-
-class TranscriptionConfig(Section):
-    model: Text = "base"
-    """Name of a Whisper model, or its folder: a value with a "/" (see `model_folder`)."""
-    compute_type: Literal[
-        "int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16",
-        "float16", "bfloat16", "float32", "auto", "default",
-    ] = "int8"  # fmt: skip
-    """Number format CTranslate2 computes in."""
-    language: LanguageOrAuto = "auto"
-    """Language spoken, as a Whisper code, or `auto`: told for each utterance."""
-    languages: tuple[Language, ...] = ("en", "fr")
-    """What `auto` chooses from; empty: everything Whisper knows."""
-    threads: int = Field(default=0, ge=0, le=64)
-    """Processor threads for the model; 0: one a core, at most 4."""
-    beam_size: int = Field(default=5, ge=1, le=10)
-    """Hypotheses followed while decoding; 1 is fastest."""
-    word_timestamps: bool = False
-    """Whether segments carry the time of each word."""
-
-    @field_validator("model")
-    @classmethod
-    def _resolve_folder(cls, value: str, info: ValidationInfo) -> str:
-        return str(resolve_path(Path(value), info)) if "/" in value else value
-
-    @property
-    def model_folder(self) -> Path | None:
-        """The folder that holds the model, which may be missing; None where it has a name."""
-        return Path(self.model) if "/" in self.model else None
 
 
 class SessionConfig(Section):

@@ -31,7 +31,10 @@ def engine_settings(config: Config) -> EngineSettings:
         languages=transcription.languages,
         threads=transcription.threads,
         beam_size=transcription.beam_size,
+        window=transcription.window,
         word_timestamps=transcription.word_timestamps,
+        hotwords=transcription.hotwords,
+        initial_prompt=transcription.initial_prompt,
     )
 
 

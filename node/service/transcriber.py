@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from node.core.model import SAMPLE_RATE, Heard, Segment, at_sample
+from node.core.prior import LanguagePrior
 from node.errors import ModelError, StoreError
 from node.service.items import (
     DiskFailed,
@@ -60,6 +61,7 @@ class Transcriber:
         utterances: Utterances,
         topics: Topics,
         post: Callable[[WorkerItem], None],
+        name_hotwords: bool = False,
     ) -> None:
         self._engine = engine
         self._sessions = sessions
@@ -70,6 +72,8 @@ class Transcriber:
         self._quit = threading.Event()
         self._worker = Worker("transcriber", self._run, post)
         self._deadline: float | None = None
+        self._name_hotwords = name_hotwords
+        self._languages = LanguagePrior()
         self.rtf: float | None = None
         self.lag_s = 0.0
 
@@ -127,13 +131,19 @@ class Transcriber:
         return False
 
     def _attempt(self, utterance: Utterance) -> None:
+        names = self._names(utterance.session_id)
         if not self._utterances.attempt(utterance):
             self._give_up(utterance, "the process has died of it again and again")
             return
         began = time.monotonic()
         self._deadline = began + DEADLINE_S + DEADLINE_RTF * utterance.duration_s
         try:
-            heard = self._engine.transcribe(self._utterances.audio(utterance), utterance.language)
+            heard = self._engine.transcribe(
+                self._utterances.audio(utterance),
+                utterance.language,
+                prior=self._languages.of(utterance.mic, utterance.speaker),
+                hotwords=names,
+            )
         except Exception as error:
             log.exception("transcribing %s failed", utterance.id)
             if utterance.attempts + 1 < MAX_ATTEMPTS:
@@ -145,7 +155,14 @@ class Transcriber:
             self._deadline = None
             self._utterances.survived(utterance)
         self._measure(utterance, time.monotonic() - began)
+        if utterance.crosstalk_of is None:
+            self._languages.learn(utterance.mic, utterance.speaker, heard)
         self._finish(utterance, heard)
+
+    def _names(self, session_id: str) -> str | None:
+        """The speakers of a session, where they are to be hotwords."""
+        session = self._sessions.get(session_id) if self._name_hotwords else None
+        return ", ".join(dict.fromkeys(session.speakers.values())) if session else None
 
     def _give_up(self, utterance: Utterance, reason: str) -> None:
         kept = self._utterances.fail(utterance, reason)

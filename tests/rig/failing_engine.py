@@ -10,7 +10,7 @@ import itertools
 import os
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from node.adapters.whisper import Engine
 from node.cli import main
@@ -33,10 +33,12 @@ _times = itertools.count()
 _transcribe = Engine.transcribe
 
 
-def _failing(self: Engine, samples: npt.NDArray[np.int16], language: str | None) -> Heard:
+def _failing(
+    self: Engine, samples: npt.NDArray[np.int16], language: str | None, **options: Any
+) -> Heard:
     if len(samples) > LONG_S * SAMPLE_RATE:
         _fail()
-    return _transcribe(self, samples, language)
+    return _transcribe(self, samples, language, **options)
 
 
 def _fail() -> None:

@@ -15,9 +15,12 @@ import numpy as np
 
 from node.adapters.whisper.opening import EngineSettings, notice_of, open_model
 from node.core.model import SAMPLE_RATE, Heard, Word
+from node.core.prior import weighed
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from node.core.prior import Prior
 
 HOP = 160
 """Samples in one mel frame (10 ms)."""
@@ -73,6 +76,16 @@ class _Decoded:
         return self.no_speech > MAX_NO_SPEECH and self.log_probability < MIN_LOG_PROBABILITY
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """How an utterance is decoded; `frames` is its length in mel frames."""
+
+    language: str
+    frames: int
+    beam_size: int
+    hotwords: str | None
+
+
 class Engine:
     """One Whisper model. Owned by the transcriber thread; `load` first."""
 
@@ -92,25 +105,37 @@ class Engine:
         self.notice = notice_of(self._settings)
         self.transcribe(np.zeros(SAMPLE_RATE, np.int16), None)
 
-    def transcribe(self, samples: npt.NDArray[np.int16], language: str | None) -> Heard:
+    def transcribe(
+        self,
+        samples: npt.NDArray[np.int16],
+        language: str | None,
+        *,
+        prior: Prior | None = None,
+        beam_size: int | None = None,
+        hotwords: str | None = None,
+    ) -> Heard:
         """Recognise one utterance of at most 28 s.
 
         Args:
             samples: int16 at 16 kHz, one dimension.
             language: Whisper's code, or None to find it among the configured languages.
+            prior: the language expected, weighed with what is detected.
+            beam_size: in place of the configured one.
+            hotwords: words to listen for beside the configured ones.
 
         Returns:
             What was said; an empty text where it was silence or noise.
         """
         padded = np.pad(samples.astype(np.float32) / 32768, (0, TRAILING_SILENCE))
         features = self._whisper.feature_extractor(padded)[:, : -(-len(padded) // HOP)]
-        window = min(FULL_WINDOW, max(FLOOR_WINDOW, features.shape[1] + WINDOW_MARGIN))
+        window = self._window(features.shape[1])
         encoding = self._encode(features, window)
-        code, probability = self._language(encoding, language)
-        decoded = self._decode(encoding, code, features.shape[1])
+        code, probability = self._language(encoding, language, prior)
+        ask = _Asked(code, features.shape[1], beam_size or self._settings.beam_size, hotwords)
+        decoded = self._decode(encoding, ask)
         if decoded.looks_wrong and window < FULL_WINDOW and not decoded.is_silence:
             full = self._encode(features, FULL_WINDOW)
-            again = self._decode(full, code, features.shape[1])
+            again = self._decode(full, ask)
             if again.log_probability > decoded.log_probability:
                 encoding, decoded = full, again
         if decoded.is_silence or not decoded.text or decoded.compression > MAX_COMPRESSION:
@@ -123,31 +148,39 @@ class Engine:
             words=self._words(encoding, code, decoded, features.shape[1]),
         )
 
+    def _window(self, frames: int) -> int:
+        if self._settings.window == "full":
+            return FULL_WINDOW
+        return min(FULL_WINDOW, max(FLOOR_WINDOW, frames + WINDOW_MARGIN))
+
     def _encode(self, features: npt.NDArray[np.float32], window: int) -> Any:
         from faster_whisper.transcribe import pad_or_trim  # noqa: PLC0415
 
         return self._whisper.encode(pad_or_trim(features, window))
 
-    def _language(self, encoding: Any, language: str | None) -> tuple[str, float]:
+    def _language(
+        self, encoding: Any, language: str | None, prior: Prior | None
+    ) -> tuple[str, float]:
         """The language given, or the likeliest of those configured, with its share among them."""
         if language is not None or not self._whisper.model.is_multilingual:
             return language or "en", 1.0
-        found = [(t[2:-2], p) for t, p in self._whisper.model.detect_language(encoding)[0]]
-        allowed = [(c, p) for c, p in found if c in self._settings.languages] or found
-        code, probability = max(allowed, key=lambda pair: pair[1])
-        return code, probability / max(sum(p for _, p in allowed), 1e-9)
+        found = {t[2:-2]: p for t, p in self._whisper.model.detect_language(encoding)[0]}
+        allowed = {c: max(p, 1e-9) for c, p in found.items() if c in self._settings.languages}
+        shares = weighed(allowed or found, prior)
+        code = max(shares, key=shares.__getitem__)
+        return code, shares[code]
 
-    def _decode(self, encoding: Any, language: str, frames: int) -> _Decoded:
+    def _decode(self, encoding: Any, asked: _Asked) -> _Decoded:
         from faster_whisper.transcribe import get_compression_ratio  # noqa: PLC0415
 
-        tokenizer = self._tokenizer(language)
-        prompt = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
-        rate = TOKENS_PER_S_OTHER_SCRIPTS if language in OTHER_SCRIPTS else TOKENS_PER_S
-        cap = math.ceil(frames / 100 * rate) + SPARE_TOKENS
+        tokenizer = self._tokenizer(asked.language)
+        prompt = self._prompt(tokenizer, asked.hotwords)
+        rate = TOKENS_PER_S_OTHER_SCRIPTS if asked.language in OTHER_SCRIPTS else TOKENS_PER_S
+        cap = math.ceil(asked.frames / 100 * rate) + SPARE_TOKENS
         result = self._whisper.model.generate(
             encoding,
             [prompt],
-            beam_size=self._settings.beam_size,
+            beam_size=asked.beam_size,
             max_length=min(self._whisper.max_length, len(prompt) + cap),
             return_scores=True,
             return_no_speech_prob=True,
@@ -163,6 +196,16 @@ class Engine:
             compression=get_compression_ratio(text) if text else 0.0,
             capped=len(tokens) >= cap,
         )
+
+    def _prompt(self, tokenizer: Any, hotwords: str | None) -> list[int]:
+        """Hotwords, the initial prompt, the language and the task; never what was said before."""
+        settings = self._settings
+        words = [*settings.hotwords, *([hotwords] if hotwords else [])]
+        initial = tokenizer.encode(f" {settings.initial_prompt}") if settings.initial_prompt else []
+        tokens: list[int] = self._whisper.get_prompt(
+            tokenizer, initial, without_timestamps=True, hotwords=", ".join(words) or None
+        )
+        return tokens
 
     def _words(
         self, encoding: Any, language: str, decoded: _Decoded, frames: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from node.errors import ModelError
 
@@ -32,7 +32,10 @@ class EngineSettings:
     languages: tuple[str, ...] = ()
     threads: int = 0
     beam_size: int = 5
+    window: Literal["fit", "full"] = "fit"
     word_timestamps: bool = False
+    hotwords: tuple[str, ...] = ()
+    initial_prompt: str | None = None
 
 
 def open_model(settings: EngineSettings) -> Any:

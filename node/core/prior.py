@@ -1,0 +1,67 @@
+"""What a microphone's last utterances tell of the language of its next one.
+
+Whisper tells English from French by the first seconds of an utterance; a short "OK" may be either.
+The speaker's language is taken for a chain of states (a hidden Markov model): it stays what it was
+but for a chance of `SWITCH` between two utterances. Each utterance's own probabilities are
+weighed with what the chain expects, and the result moves the chain on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from node.core.model import Heard
+
+SWITCH = 0.1
+"""Chance that a speaker has changed language since the last utterance.
+
+It bounds what the past can do: the expected language is at most 9 times likelier than another, so
+a detection surer than 9 to 1 always decides.
+"""
+
+MAX_ODDS = (1 - SWITCH) / SWITCH
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """The language expected, and how many times likelier it is than any other."""
+
+    language: str
+    odds: float
+
+
+def weighed(detected: Mapping[str, float], prior: Prior | None) -> dict[str, float]:
+    """Probabilities of languages, from those detected and the one expected; their sum is 1.
+
+    Args:
+        detected: probability by language, not all of them 0; they need not add up to 1.
+        prior: None where nothing is known.
+    """
+    odds = {prior.language: prior.odds} if prior else {}
+    weights = {language: p * odds.get(language, 1.0) for language, p in detected.items()}
+    total = sum(weights.values())
+    return {language: weight / total for language, weight in weights.items()}
+
+
+class LanguagePrior:
+    """The state of each microphone's chain; begun anew when another person sits down there."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[str, Prior | None]] = {}
+
+    def of(self, mic: str, speaker: str) -> Prior | None:
+        """What to expect of a speaker at a microphone; None where that is nothing."""
+        known, prior = self._last.get(mic, (None, None))
+        return prior if known == speaker else None
+
+    def learn(self, mic: str, speaker: str, heard: Heard) -> None:
+        """Take in what was heard; an utterance without words tells nothing."""
+        if not heard.text:
+            return
+        stays = SWITCH + (1 - 2 * SWITCH) * heard.language_probability
+        odds = stays / (1 - stays)
+        self._last[mic] = (speaker, Prior(heard.language, odds) if odds > 1 else None)
