@@ -11,6 +11,8 @@ from node.core.transcript import Transcript, final_body
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from node.core.turns import Turn
+
     Writer = Callable[[Transcript, Iterable[Segment]], str]
 
 
@@ -32,35 +34,49 @@ def document(transcript: Transcript, crosstalk: Iterable[Segment] = ()) -> dict[
         "schema": SCHEMA,
         "session": body,
         "segments": [segment.payload(session.started_at) for segment in heard],
-        "seglst": [seglst(segment) for segment in transcript.segments],
+        "seglst": [seglst(turn) for turn in transcript.turns],
     }
 
 
-def seglst(segment: Segment) -> dict[str, Any]:
-    """One entry of meeteval's SegLST; times are seconds from the session's start."""
+def seglst(turn: Turn) -> dict[str, Any]:
+    """One entry of meeteval's SegLST, with where it comes from; seconds from the session's start.
+
+    `segment` is the id of the segment, `part` which of its `parts` this line is.
+    """
     return {
-        "session_id": segment.session_id,
-        "speaker": segment.speaker,
-        "start_time": round(segment.start / SAMPLE_RATE, 3),
-        "end_time": round(segment.end / SAMPLE_RATE, 3),
-        "words": segment.text,
+        "session_id": turn.segment.session_id,
+        "speaker": turn.segment.speaker,
+        "start_time": round(turn.start / SAMPLE_RATE, 3),
+        "end_time": round(turn.end / SAMPLE_RATE, 3),
+        "words": turn.text,
+        "segment": turn.segment.id,
+        "part": turn.part,
+        "parts": turn.parts,
     }
 
 
-def to_srt(transcript: Transcript, _crosstalk: Iterable[Segment] = (), *, first: int = 1) -> str:
+def to_srt(transcript: Transcript, _crosstalk: Iterable[Segment] = ()) -> str:
+    return subrip(transcript.turns)
+
+
+def subrip(turns: Iterable[Turn], *, first: int = 1) -> str:
     """SubRip: cues numbered from `first` on, a comma before the milliseconds."""
     cues = [
-        f"{number}\n{_span(segment, ',')}\n{segment.speaker}: {segment.text}\n"
-        for number, segment in enumerate(transcript.segments, start=first)
+        f"{number}\n{_span(turn, ',')}\n{turn.segment.speaker}: {turn.text}\n"
+        for number, turn in enumerate(turns, start=first)
     ]
     return "\n".join(cues)
 
 
 def to_vtt(transcript: Transcript, _crosstalk: Iterable[Segment] = ()) -> str:
+    return webvtt(transcript.turns)
+
+
+def webvtt(turns: Iterable[Turn]) -> str:
     """WebVTT with a voice span for each speaker; `&`, `<` and `>` are escaped as it asks."""
     cues = [
-        f"{_span(segment, '.')}\n<v {_escape(segment.speaker)}>{_escape(segment.text)}\n"
-        for segment in transcript.segments
+        f"{_span(turn, '.')}\n<v {_escape(turn.segment.speaker)}>{_escape(turn.text)}\n"
+        for turn in turns
     ]
     return "\n".join(["WEBVTT\n", *cues])
 
@@ -69,8 +85,8 @@ def _escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _span(segment: Segment, point: str) -> str:
-    return f"{_clock(segment.start, point)} --> {_clock(segment.end, point)}"
+def _span(turn: Turn, point: str) -> str:
+    return f"{_clock(turn.start, point)} --> {_clock(turn.end, point)}"
 
 
 def _clock(sample: int, point: str) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from node.core.model import SAMPLE_RATE, Segment, Session, at_sample, iso
+from node.core.turns import Turn, turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,7 +21,7 @@ MAX_TEXT_BYTES = 256 * 1024
 LIVE_LINES = 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Transcript:
     """One session's segments, in order of speech, ready to be written in any form."""
 
@@ -27,12 +29,13 @@ class Transcript:
     segments: tuple[Segment, ...]
     zone: tzinfo
 
-    def lines(self) -> list[str]:
-        """`[HH:MM:SS] Alice: Bonjour tout le monde.`, one a segment."""
-        return [line(self.session, segment, self.zone) for segment in self.segments]
+    @cached_property
+    def turns(self) -> tuple[Turn, ...]:
+        """The lines: one a segment, more where others have interjected."""
+        return turns(self.segments)
 
     def text(self) -> str:
-        return "".join(f"{spoken}\n" for spoken in self.lines())
+        return plain(self.session, self.turns, self.zone)
 
 
 def speech_start(segment: Segment) -> float:
@@ -47,10 +50,14 @@ def merge(segments: Iterable[Segment]) -> tuple[Segment, ...]:
     return tuple(sorted(unique.values(), key=lambda s: (speech_start(s), s.seq)))
 
 
-def line(session: Session, segment: Segment, zone: tzinfo) -> str:
-    """One line of the transcript; the time of day is that of the segment's start, in `zone`."""
-    moment = at_sample(session.started_at, segment.start).astimezone(zone)
-    return f"[{moment:%H:%M:%S}] {segment.speaker}: {segment.text}"
+def plain(session: Session, spoken: Iterable[Turn], zone: tzinfo) -> str:
+    """`[HH:MM:SS] Alice: Bonjour tout le monde.`, a line each, with the time of day in `zone`."""
+    return "".join(f"{_line(session, turn, zone)}\n" for turn in spoken)
+
+
+def _line(session: Session, turn: Turn, zone: tzinfo) -> str:
+    moment = at_sample(session.started_at, turn.start).astimezone(zone)
+    return f"[{moment:%H:%M:%S}] {turn.segment.speaker}: {turn.text}"
 
 
 def clip(text: str, limit: int = MAX_TEXT_BYTES) -> tuple[str, bool]:

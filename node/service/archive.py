@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from node.core.formats import WRITERS, to_srt, to_vtt
-from node.core.transcript import Transcript, final_body, merge
+from node.core.formats import WRITERS, subrip, webvtt
+from node.core.transcript import Transcript, final_body, merge, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,23 +45,28 @@ class Archive:
         return Transcript(session, merge(self._sessions.segments(session.id)), self._zone)
 
     def page(self, session: Session, form: str, offset: int, limit: int) -> dict[str, Any]:
-        """A page of a transcript, as `transcript/get` answers it; offsets count segments."""
+        """A page of a transcript, as `transcript/get` answers it.
+
+        Offsets count segments in the format `json`, in the others lines: a segment in which others
+        have interjected is several.
+        """
         whole = self.transcript(session)
-        total = len(whole.segments)
-        part = Transcript(session, whole.segments[offset : offset + limit], self._zone)
+        total = len(whole.segments if form == "json" else whole.turns)
+        end = offset + limit
         answer: dict[str, Any] = {
             "session_id": session.id,
             "total": total,
-            "next_offset": offset + limit if offset + limit < total else None,
+            "next_offset": end if end < total else None,
         }
         if form == "json":
-            answer["segments"] = [s.payload(session.started_at) for s in part.segments]
+            part = whole.segments[offset:end]
+            answer["segments"] = [segment.payload(session.started_at) for segment in part]
         elif form == "srt":
-            answer["text"] = to_srt(part, first=offset + 1)
+            answer["text"] = subrip(whole.turns[offset:end], first=offset + 1)
         elif form == "vtt":
-            answer["text"] = to_vtt(part)
+            answer["text"] = webvtt(whole.turns[offset:end])
         else:
-            answer["text"] = part.text()
+            answer["text"] = plain(session, whole.turns[offset:end], self._zone)
         return answer
 
     def save(self, session: Session, moment: datetime, formats: Iterable[str]) -> dict[str, str]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from node import __version__
 from node.core.model import SAMPLE_RATE, Segment, at_sample, iso, started_at_of
-from node.core.transcript import LIVE_LINES, line, speech_start
+from node.core.transcript import LIVE_LINES, merge, plain
+from node.core.turns import turns
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -160,11 +161,11 @@ class Board:
         session = self._conductor.session
         if session is None or not self._live_is_old or now - self._live_at < LIVE_EVERY_S:
             return
-        ordered = sorted(self._recent, key=speech_start)[-LIVE_LINES:]
+        lines = turns(merge(self._recent))[-LIVE_LINES:]
         live: LivePayload = {
             "session_id": session.id,
             "segments_total": self._conductor.segments_total,
-            "text": "".join(f"{line(session, s, self._zone)}\n" for s in ordered),
+            "text": plain(session, lines, self._zone),
             "updated_at": iso(datetime.now(UTC)),
         }
         self._publisher.state(self._topics.live, live)

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.adapters.store.sessions import segment_from_json, segment_to_json
-from node.core.formats import WRITERS, seglst, to_json, to_srt, to_text, to_vtt
+from node.core.formats import WRITERS, seglst, subrip, to_json, to_srt, to_text, to_vtt
 from node.core.model import SAMPLE_RATE, Segment, Word
 from node.core.transcript import final_body
+from node.core.turns import turns
 from tests.unit.spoken import STARTED, segment, segments, transcript
 
 TALK = (
@@ -32,7 +33,7 @@ def test_subrip_file() -> None:
 
 
 def test_subrip_numbering_of_a_page_goes_on() -> None:
-    cues = to_srt(transcript(*TALK), first=41).split("\n\n")
+    cues = subrip(turns(TALK), first=41).split("\n\n")
     assert [cue.partition("\n")[0] for cue in cues] == ["41", "42"]
 
 
@@ -105,12 +106,15 @@ def test_json_file_keeps_crosstalk_but_seglst_does_not() -> None:
 
 
 def test_seglst_entry() -> None:
-    assert seglst(TALK[1]) == {
+    assert seglst(turns(TALK)[1]) == {
         "session_id": "20261122T100000Z-3f9c",
         "speaker": "Bob <b> & Co",
         "start_time": 3723.25,
         "end_time": 3724.25,
         "words": "Tom & <Jerry> -> fin",
+        "segment": "20261122T100000Z-3f9c/wall/2",
+        "part": 1,
+        "parts": 1,
     }
 
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.core.model import SAMPLE_RATE, Segment, Word
-from node.core.transcript import MAX_TEXT_BYTES, clip, final_body, line, merge, speech_start
+from node.core.transcript import MAX_TEXT_BYTES, clip, final_body, merge, plain, speech_start
+from node.core.turns import turns
 from tests.unit.spoken import (
     PARIS,
     STARTED,
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 def test_a_line_tells_the_time_of_day_in_the_zone_who_and_what() -> None:
     spoken = segment(1, 61.9, "Bonjour tout le monde.")
-    assert line(session(), spoken, PARIS) == "[11:01:01] Alice: Bonjour tout le monde."
+    written = plain(session(), turns([spoken]), PARIS)
+    assert written == "[11:01:01] Alice: Bonjour tout le monde.\n"
 
 
 def test_text_is_one_line_a_segment() -> None:
