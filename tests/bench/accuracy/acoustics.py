@@ -34,11 +34,12 @@ class Acoustics:
 
     bleed_db: float | None = -10.0
     """Level of a voice in the other microphones, against its own; None: they hear nothing."""
-    rt60_s: float = 0.35
+    rt60_s: tuple[float, float] = (0.25, 0.5)
+    """Bounds of the time in which reverberation falls by 60 dB: furnished rooms."""
     gain_db: float = 6.0
     loudness_db: float = 3.0
     delay_s: float = 0.05
-    drift_ppm: float = 50.0
+    drift_ppm: float = 100.0
     fan_db: float = -62.0
     """Level of the fan in dB below full scale, before the gains."""
     keyboard: bool = True
@@ -46,10 +47,17 @@ class Acoustics:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """Tracks of shape (microphones, samples), int16 at 16 kHz, and the delay of each in s."""
+    """What was captured.
+
+    `tracks` has shape (microphones, samples), int16 at 16 kHz; `delays_s` (microphones);
+    `levels_db` (sentences, microphones): the level of each sentence alone in dB below full scale;
+    `noise_db` (microphones): that of the room and the device.
+    """
 
     tracks: npt.NDArray[np.int16]
     delays_s: npt.NDArray[np.float64]
+    levels_db: npt.NDArray[np.float64]
+    noise_db: npt.NDArray[np.float64]
 
 
 def record(said: list[Spoken], speakers: int, acoustics: Acoustics, seed: int) -> Recording:
@@ -58,22 +66,28 @@ def record(said: list[Spoken], speakers: int, acoustics: Acoustics, seed: int) -
     paths = _paths(speakers, acoustics, rng)
     loudness = 10 ** (rng.uniform(-1, 1, speakers) * acoustics.loudness_db / 20)
     tracks = np.zeros((speakers, length), np.float32)
-    for spoken in said:
-        _add_voice(tracks, spoken, paths[spoken.speaker], loudness[spoken.speaker])
-    _add_noise(tracks, acoustics, rng)
+    powers = [_add_voice(tracks, s, paths[s.speaker], loudness[s.speaker]) for s in said]
+    noise = np.zeros_like(tracks)
+    _add_noise(noise, acoustics, rng)
     gains = 10 ** (rng.uniform(-1, 1, speakers) * acoustics.gain_db / 20)
     delays = rng.uniform(0, acoustics.delay_s, speakers)
     drifts = rng.uniform(-1, 1, speakers) * acoustics.drift_ppm
     heard = [
         _captured(track * gain, delay, drift, rng)
-        for track, gain, delay, drift in zip(tracks, gains, delays, drifts, strict=True)
+        for track, gain, delay, drift in zip(tracks + noise, gains, delays, drifts, strict=True)
     ]
-    return Recording(np.stack(heard), delays)
+    noise_power = np.square(noise * gains[:, None]).mean(axis=1)
+    return Recording(np.stack(heard), delays, _db(np.array(powers) * gains**2), _db(noise_power))
+
+
+def _db(power: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    level: npt.NDArray[np.float64] = 10 * np.log10(np.maximum(power, 1e-10))
+    return level
 
 
 def _paths(speakers: int, acoustics: Acoustics, rng: np.random.Generator) -> list[list[Sound]]:
     """Impulse responses [speaker][microphone]; the direct sound of the own one has level 1."""
-    absorption, order = pyroomacoustics.inverse_sabine(acoustics.rt60_s, ROOM_M)
+    absorption, order = pyroomacoustics.inverse_sabine(rng.uniform(*acoustics.rt60_s), ROOM_M)
     room = pyroomacoustics.ShoeBox(
         ROOM_M,
         fs=SAMPLE_RATE,
@@ -109,11 +123,15 @@ def _scaled(
     return paths
 
 
-def _add_voice(tracks: Sound, spoken: Spoken, paths: list[Sound], loudness: float) -> None:
+def _add_voice(tracks: Sound, spoken: Spoken, paths: list[Sound], loudness: float) -> list[float]:
+    """Let every microphone hear a sentence; gives its mean power in each."""
     begin = round(spoken.start * SAMPLE_RATE)
+    powers = []
     for track, path in zip(tracks, paths, strict=True):
         heard = fftconvolve(spoken.sound * (0.3 * loudness), path)[: len(track) - begin]
         track[begin : begin + len(heard)] += heard
+        powers.append(float(np.square(heard).sum() / len(spoken.sound)))
+    return powers
 
 
 def _add_noise(tracks: Sound, acoustics: Acoustics, rng: np.random.Generator) -> None:

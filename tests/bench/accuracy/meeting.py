@@ -22,13 +22,13 @@ OVERLAP_S = (0.5, 1.8)
 OWN_GAP_S = 0.25
 SHORT = {"en": ("Hello.", "Welcome.", "Good morning."), "fr": ("Salut.", "Bonjour.", "Bienvenue.")}
 VOICES = {
-    "tune": (
+    "tuning": (
         *(("en", "en-us"), ("fr", "fr-fr+m3"), ("en", "en-gb+m3"), ("fr", "fr-fr+f5")),
-        *(("en", "en-us+f4"), ("fr", "fr-be"), ("en", "en-us+f1"), ("fr", "fr-fr")),
+        *(("en", "en-us+f4"), ("fr", "fr-be"), ("en", "en-us+m2"), ("fr", "fr-fr+m1")),
     ),
     "report": (
         *(("en", "en-gb"), ("fr", "fr-fr"), ("en", "en-us+f3"), ("fr", "fr-fr+f1")),
-        *(("en", "en-us+f1"), ("fr", "fr-fr+m5"), ("en", "en-us"), ("fr", "fr-be")),
+        *(("en", "en-us+f1"), ("fr", "fr-fr+m5"), ("en", "en-gb+m1"), ("fr", "fr-be+f2")),
     ),
 }
 """Language and voice of each seat; those of one set are tuned on, those of the other reported."""

@@ -1,0 +1,85 @@
+"""A meeting as it was said and recorded, made once and kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from node.adapters.vad import Silero
+from node.core.model import TICK
+from tests.bench.accuracy.acoustics import Recording, record
+from tests.bench.accuracy.meeting import Spoken, converse
+from tests.bench.accuracy.store import digest, files_digest
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from tests.bench.accuracy.rows import Recipe
+    from tests.bench.accuracy.store import Store
+
+    Tracks = npt.NDArray[np.int16]
+
+MAKERS = (
+    *("tests/bench/accuracy/meeting.py", "tests/bench/accuracy/acoustics.py"),
+    *("tests/model/grammar.py", "config/demo/speech.py"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One meeting. `voices` has shape (microphones, ticks): Silero's probability of speech."""
+
+    name: str
+    key: str
+    said: list[Spoken]
+    recording: Recording
+    voices: npt.NDArray[np.float32]
+
+
+def scene(recipe: Recipe, store: Store) -> Scene:
+    key = digest(recipe, recipe.row.acoustics, files_digest(*MAKERS))
+    kept = store.arrays(f"{key}-meeting", lambda: _make(recipe))
+    voices = voices_of(kept["tracks"], store)
+    return Scene(recipe.name, key, _said(kept), _recording(kept), voices)
+
+
+def voices_of(tracks: Tracks, store: Store) -> npt.NDArray[np.float32]:
+    key = digest(tracks, files_digest("node/adapters/vad.py"))
+    voices: npt.NDArray[np.float32] = store.arrays(
+        f"{key}-voices", lambda: {"voices": np.stack([_probabilities(t) for t in tracks])}
+    )["voices"]
+    return voices
+
+
+def _make(recipe: Recipe) -> dict[str, Any]:
+    said = converse(recipe.plan)
+    heard = record(said, recipe.row.speakers, recipe.row.acoustics, recipe.seed)
+    return {
+        "speakers": np.array([s.speaker for s in said]),
+        "starts": np.array([s.start for s in said]),
+        "texts": np.array([s.text for s in said]),
+        "lengths": np.array([len(s.sound) for s in said]),
+        "sounds": np.concatenate([s.sound for s in said]),
+        "tracks": heard.tracks,
+        "delays_s": heard.delays_s,
+        "levels_db": heard.levels_db,
+        "noise_db": heard.noise_db,
+    }
+
+
+def _said(kept: dict[str, Any]) -> list[Spoken]:
+    sounds = np.split(kept["sounds"], np.cumsum(kept["lengths"])[:-1])
+    each = zip(kept["speakers"], kept["starts"], kept["texts"], sounds, strict=True)
+    return [Spoken(int(who), float(start), str(text), sound) for who, start, text, sound in each]
+
+
+def _recording(kept: dict[str, Any]) -> Recording:
+    return Recording(kept["tracks"], kept["delays_s"], kept["levels_db"], kept["noise_db"])
+
+
+def _probabilities(track: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
+    detector = Silero().detector()
+    whole = np.pad(track, (0, -len(track) % TICK)).reshape(-1, TICK)
+    return detector(whole)

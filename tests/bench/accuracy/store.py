@@ -1,0 +1,77 @@
+"""What is worked out once and kept in a folder: meetings, voice activity, texts of utterances.
+
+Everything is found by a digest of all it depends on, the code that makes it among that. A file is
+written aside and renamed, so that several processes may share the folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).parents[3]
+
+
+def digest(*parts: object) -> str:
+    """A short name for what these print as; arrays and bytes count with all their content."""
+    made = hashlib.sha256()
+    for part in parts:
+        raw = part.tobytes() if isinstance(part, np.ndarray) else part
+        made.update(raw if isinstance(raw, bytes) else repr(raw).encode())
+        made.update(b"\0")
+    return made.hexdigest()[:20]
+
+
+def files_digest(*patterns: str) -> str:
+    """Digest of the files of the repository that match these patterns."""
+    files = sorted(file for pattern in patterns for file in ROOT.glob(pattern))
+    return digest(*(file.read_bytes() for file in files))
+
+
+class Store:
+    """A folder of arrays and of JSON values."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def arrays(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        file = self._folder / f"{name}.npz"
+        if file.exists():
+            with np.load(file) as kept:
+                return {key: kept[key] for key in kept.files}
+        made = make()
+        aside = self._aside(file)
+        with aside.open("wb") as stream:
+            np.savez(stream, **made)
+        aside.rename(file)
+        return made
+
+    def value(self, name: str, make: Callable[[], Any]) -> Any:
+        file = self._folder / f"{name}.json"
+        if file.exists():
+            return json.loads(file.read_text(encoding="utf-8"))
+        made = make()
+        self.put(name, made)
+        return made
+
+    def get(self, name: str, default: Any) -> Any:
+        file = self._folder / f"{name}.json"
+        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else default
+
+    def put(self, name: str, value: Any) -> None:
+        file = self._folder / f"{name}.json"
+        aside = self._aside(file)
+        aside.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
+        aside.rename(file)
+
+    def _aside(self, file: Path) -> Path:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return file.with_name(f"{file.name}.{os.getpid()}")
