@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import stat
-from contextlib import contextmanager
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,13 +11,13 @@ import pytest
 
 from node.adapters.store import Store
 from node.core.model import Assignment, MicInfo
-from tests.rig.broker import HOST, free_port
+from tests.rig.broker import free_port
 from tests.rig.commands import Terminal, rows, run, write
+from tests.rig.hub import hub, hub_env
 from tests.rig.node import MODEL, configuration
 from tests.rig.processes import alive, children, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     import numpy.typing as npt
@@ -31,7 +25,6 @@ if TYPE_CHECKING:
     from tests.rig.vmics import VirtualMics
 
 TONE_DBFS = -9.0  # root mean square of a sine at half of full scale
-REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 
 def tone(seconds: float) -> npt.NDArray[np.int16]:
@@ -114,70 +107,6 @@ def test_mics_on_a_terminal_is_live_until_ctrl_c(tmp_path: Path, virtual_mics: V
         terminal.wait_output(r"wall +no +")
         assert terminal.interrupt() == 0
         assert not any(alive(capture) for capture in captures)
-
-
-class Hub(BaseHTTPRequestHandler):
-    """As much of the Hugging Face Hub as serves the demo's model under any name."""
-
-    def do_HEAD(self) -> None:
-        self._answer()
-
-    def do_GET(self) -> None:
-        self._answer()
-
-    def _answer(self) -> None:
-        path = self.path.partition("?")[0]
-        if "/revision/" in path:
-            names = [{"rfilename": file.name} for file in MODEL.iterdir()]
-            self._send(json.dumps({"id": "demo", "sha": REVISION, "siblings": names}).encode())
-        elif "/tree/" in path:
-            entries = [
-                {"type": "file", "path": f.name, "size": f.stat().st_size, "oid": etag(f)}
-                for f in MODEL.iterdir()
-            ]
-            self._send(json.dumps(entries).encode())
-        else:
-            file = MODEL / path.rpartition("/")[2]
-            self._send(file.read_bytes(), ETag=f'"{etag(file)}"', **{"X-Repo-Commit": REVISION})
-
-    def _send(self, body: bytes, **headers: str) -> None:
-        self.send_response(HTTPStatus.OK)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-    def log_message(self, *_arguments: object) -> None:
-        """Keep quiet."""
-
-
-def etag(file: Path) -> str:
-    return hashlib.sha1(file.read_bytes(), usedforsecurity=False).hexdigest()
-
-
-@contextmanager
-def hub() -> Iterator[int]:
-    """A hub on the loopback interface; gives its port."""
-    server = ThreadingHTTPServer((HOST, 0), Hub)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def hub_env(folder: Path, port: int) -> dict[str, str]:
-    """The environment that leads to a hub on `port`, and to no cache or proxy of this machine."""
-    return {
-        "HF_ENDPOINT": f"http://{HOST}:{port}",
-        "HF_HOME": str(folder / "hf"),
-        "NO_PROXY": HOST,
-        "no_proxy": HOST,
-    }
 
 
 def fetching(folder: Path) -> Path:
