@@ -2,25 +2,32 @@
 
 The encoder runs once an utterance, over a window fitted to it; language, text and word times
 all come from that one encoding. `WhisperModel.transcribe` would encode a whole 30 s window, and
-a second time for the language.
+a second time for the language. Whatever comes in, there is at most one more encoding and search,
+over the whole window, where the first result looks wrong.
 """
 
 from __future__ import annotations
 
+import logging
 import math
-from dataclasses import dataclass
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from node.adapters.whisper.decoding import Decoder, Request
 from node.adapters.whisper.opening import EngineSettings, notice_of, open_model
-from node.core.model import SAMPLE_RATE, Heard, Word
+from node.core.hallucination import is_inaudible, judged
+from node.core.model import SAMPLE_RATE, Heard
 from node.core.prior import weighed
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from node.core.hallucination import Said
     from node.core.prior import Prior
+
+log = logging.getLogger(__name__)
 
 HOP = 160
 """Samples in one mel frame (10 ms)."""
@@ -37,63 +44,27 @@ windows of 159 and 160 frames, whose encoding CTranslate2 would take for mel.
 TRAILING_SILENCE = SAMPLE_RATE // 2
 """Zeros appended to every utterance: without them Whisper drops last words (pipecat #5621)."""
 
-TOKENS_PER_S = 6.5
-TOKENS_PER_S_OTHER_SCRIPTS = 13.0
-SPARE_TOKENS = 16
-"""Cap on tokens for a duration (from Moonshine's); what runs into it is a loop, not speech."""
+AUDIBLE = 100
+"""A sample well above the guard on levels, for the first run."""
 
-_OTHER_SCRIPTS = (
-    "am ar as be bg bn bo el fa gu he hi hy ja ka kk km kn ko lo mk ml mn mr my ne pa ps ru sa sd"
-    " si sr ta te tg th uk ur yi yue zh"
-)
-OTHER_SCRIPTS = frozenset(_OTHER_SCRIPTS.split())
-
-MAX_COMPRESSION = 2.4
-MIN_LOG_PROBABILITY = -1.0
-MAX_NO_SPEECH = 0.6
-"""Whisper's own thresholds (openai/whisper, transcribe.py)."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Decoded:
-    tokens: list[int]
-    text: str
-    log_probability: float
-    no_speech: float
-    compression: float
-    capped: bool
-
-    @property
-    def looks_wrong(self) -> bool:
-        return (
-            self.capped
-            or self.compression > MAX_COMPRESSION
-            or self.log_probability < MIN_LOG_PROBABILITY
-        )
-
-    @property
-    def is_silence(self) -> bool:
-        return self.no_speech > MAX_NO_SPEECH and self.log_probability < MIN_LOG_PROBABILITY
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """How an utterance is decoded; `frames` is its length in mel frames."""
-
-    language: str
-    frames: int
-    beam_size: int
-    hotwords: str | None
+MIN_PROBABILITY = 1e-9
+"""Of a language: a model that gives all the allowed ones none has them equal."""
 
 
 class Engine:
-    """One Whisper model. Owned by the transcriber thread; `load` first."""
+    """One Whisper model. Owned by the transcriber thread; `load` first.
+
+    `removed` counts by guard the texts of which all or some was taken for invented, `retries` the
+    second looks.
+    """
 
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
         self._whisper: Any = None
-        self._tokenizers: dict[str, Any] = {}
+        self._decoder: Any = None
         self.notice: str | None = None
+        self.removed: Counter[str] = Counter()
+        self.retries = 0
 
     def load(self) -> None:
         """Load the model and run it once, so that the first utterance pays for nothing.
@@ -102,8 +73,10 @@ class Engine:
             ModelError: it is neither in its folder nor cached, nor can it be downloaded.
         """
         self._whisper = open_model(self._settings)
+        self._decoder = Decoder(self._whisper, self._settings)
         self.notice = notice_of(self._settings)
-        self.transcribe(np.zeros(SAMPLE_RATE, np.int16), None)
+        self.transcribe(np.full(SAMPLE_RATE, AUDIBLE, np.int16), None, beam_size=1)
+        self.removed.clear()
 
     def transcribe(
         self,
@@ -126,27 +99,31 @@ class Engine:
         Returns:
             What was said; an empty text where it was silence or noise.
         """
-        padded = np.pad(samples.astype(np.float32) / 32768, (0, TRAILING_SILENCE))
-        features = self._whisper.feature_extractor(padded)[:, : -(-len(padded) // HOP)]
+        if is_inaudible(samples):
+            self._note("level")
+            return Heard("", language or "", 0.0, 0.0)
+        features = self._features(samples)
         window = self._window(features.shape[1])
         encoding = self._encode(features, window)
         code, probability = self._language(encoding, language, prior)
-        ask = _Asked(code, features.shape[1], beam_size or self._settings.beam_size, hotwords)
-        decoded = self._decode(encoding, ask)
-        if decoded.looks_wrong and window < FULL_WINDOW and not decoded.is_silence:
-            full = self._encode(features, FULL_WINDOW)
-            again = self._decode(full, ask)
-            if again.log_probability > decoded.log_probability:
-                encoding, decoded = full, again
-        if decoded.is_silence or not decoded.text or decoded.compression > MAX_COMPRESSION:
-            return Heard("", code, probability, 0.0)
-        return Heard(
-            text=decoded.text,
-            language=code,
-            language_probability=probability,
-            confidence=math.exp(decoded.log_probability),
-            words=self._words(encoding, code, decoded, features.shape[1]),
-        )
+        beam_size = beam_size or self._settings.beam_size
+        request = Request(code, features.shape[1], beam_size, hotwords)
+        said: Said = self._decoder.decode(encoding, request)
+        if said.faults and not said.is_silence and window < FULL_WINDOW:
+            encoding, said = self._again(features, request, (encoding, said))
+        text, guard = judged(said)
+        if guard:
+            self._note(guard)
+        confidence = math.exp(said.log_probability) if text else 0.0
+        timed = text and self._settings.word_timestamps
+        words = self._decoder.words(encoding, text, request) if timed else None
+        return Heard(text, code, probability, confidence, words)
+
+    def _features(self, samples: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
+        """Log mel frames of the sound and a little silence behind it, of shape (mels, frames)."""
+        padded = np.pad(samples.astype(np.float32) / 32768, (0, TRAILING_SILENCE))
+        frames: npt.NDArray[np.float32] = self._whisper.feature_extractor(padded)
+        return frames[:, : -(-len(padded) // HOP)]
 
     def _window(self, frames: int) -> int:
         if self._settings.window == "full":
@@ -154,7 +131,7 @@ class Engine:
         return min(FULL_WINDOW, max(FLOOR_WINDOW, frames + WINDOW_MARGIN))
 
     def _encode(self, features: npt.NDArray[np.float32], window: int) -> Any:
-        from faster_whisper.transcribe import pad_or_trim  # noqa: PLC0415
+        from faster_whisper.transcribe import pad_or_trim  # noqa: PLC0415  (slow to import)
 
         return self._whisper.encode(pad_or_trim(features, window))
 
@@ -165,80 +142,20 @@ class Engine:
         if language is not None or not self._whisper.model.is_multilingual:
             return language or "en", 1.0
         found = {t[2:-2]: p for t, p in self._whisper.model.detect_language(encoding)[0]}
-        allowed = {c: max(p, 1e-9) for c, p in found.items() if c in self._settings.languages}
-        shares = weighed(allowed or found, prior)
+        allowed = [code for code in found if code in self._settings.languages] or found
+        shares = weighed({code: max(found[code], MIN_PROBABILITY) for code in allowed}, prior)
         code = max(shares, key=shares.__getitem__)
         return code, shares[code]
 
-    def _decode(self, encoding: Any, asked: _Asked) -> _Decoded:
-        from faster_whisper.transcribe import get_compression_ratio  # noqa: PLC0415
+    def _again(
+        self, features: npt.NDArray[np.float32], request: Request, first: tuple[Any, Said]
+    ) -> tuple[Any, Said]:
+        """A second look over the whole window; gives the better of the two."""
+        self.retries += 1
+        full = self._encode(features, FULL_WINDOW)
+        second = full, self._decoder.decode(full, request)
+        return min(first, second, key=lambda look: (look[1].faults, -look[1].log_probability))
 
-        tokenizer = self._tokenizer(asked.language)
-        prompt = self._prompt(tokenizer, asked.hotwords)
-        rate = TOKENS_PER_S_OTHER_SCRIPTS if asked.language in OTHER_SCRIPTS else TOKENS_PER_S
-        cap = math.ceil(asked.frames / 100 * rate) + SPARE_TOKENS
-        result = self._whisper.model.generate(
-            encoding,
-            [prompt],
-            beam_size=asked.beam_size,
-            max_length=min(self._whisper.max_length, len(prompt) + cap),
-            return_scores=True,
-            return_no_speech_prob=True,
-        )[0]
-        tokens = [token for token in result.sequences_ids[0] if token < tokenizer.eot]
-        text = tokenizer.decode(tokens).strip()
-        length = len(result.sequences_ids[0])
-        return _Decoded(
-            tokens=tokens,
-            text=text,
-            log_probability=result.scores[0] * length / (length + 1),
-            no_speech=result.no_speech_prob,
-            compression=get_compression_ratio(text) if text else 0.0,
-            capped=len(tokens) >= cap,
-        )
-
-    def _prompt(self, tokenizer: Any, hotwords: str | None) -> list[int]:
-        """Hotwords, the initial prompt, the language and the task; never what was said before."""
-        settings = self._settings
-        words = [*settings.hotwords, *([hotwords] if hotwords else [])]
-        initial = tokenizer.encode(f" {settings.initial_prompt}") if settings.initial_prompt else []
-        tokens: list[int] = self._whisper.get_prompt(
-            tokenizer, initial, without_timestamps=True, hotwords=", ".join(words) or None
-        )
-        return tokens
-
-    def _words(
-        self, encoding: Any, language: str, decoded: _Decoded, frames: int
-    ) -> tuple[Word, ...] | None:
-        if not self._settings.word_timestamps:
-            return None
-        aligned = self._whisper.find_alignment(
-            self._tokenizer(language), [decoded.tokens], encoding, frames
-        )[0]
-        return tuple(_joined(aligned))
-
-    def _tokenizer(self, language: str) -> Any:
-        from faster_whisper.tokenizer import Tokenizer  # noqa: PLC0415
-
-        if language not in self._tokenizers:
-            self._tokenizers[language] = Tokenizer(
-                self._whisper.hf_tokenizer,
-                self._whisper.model.is_multilingual,
-                task="transcribe",
-                language=language,
-            )
-        return self._tokenizers[language]
-
-
-def _joined(aligned: list[dict[str, Any]]) -> list[Word]:
-    """Aligned words, with signs that stand alone put to the word before them."""
-    words: list[Word] = []
-    for entry in aligned:
-        text = entry["word"].strip()
-        start, end = round(float(entry["start"]), 2), round(float(entry["end"]), 2)
-        if words and not any(char.isalnum() for char in text):
-            last = words[-1]
-            words[-1] = Word(last.word + text, last.start, end, last.probability)
-        elif text:
-            words.append(Word(text, start, end, round(float(entry["probability"]), 3)))
-    return words
+    def _note(self, guard: str) -> None:
+        self.removed[guard] += 1
+        log.debug("a text was taken for invented, wholly or in part: %s", guard)

@@ -1,0 +1,129 @@
+"""What removes words that nobody said, and what it leaves alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from node.core.hallucination import Said, is_inaudible, judged
+from node.core.silence_phrases import says_what_silence_says
+
+SURE = Said("", "en", 3.0, log_probability=-0.1, no_speech=0.01, capped=False)
+LOOPED = "So I said I'm going to be a bad person, " + "I'm going to be a bad person, " * 9
+
+
+def said(text: str, **changes: object) -> Said:
+    return replace(SURE, text=text, **changes)  # type: ignore[arg-type]  # checked by its use
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Turn on the kitchen light please.",
+        "Thank you.",
+        "Thanks for watching!",
+        "No no no no, that is not what I mean.",
+        "Non, non, non, non, non.",
+        "Sous-titres réalisés par la communauté d'Amara.org",
+    ],
+)
+def test_what_is_heard_for_sure_is_left_as_it_is(text: str) -> None:
+    assert judged(said(text)) == (text, None)
+
+
+def test_silence_needs_both_of_its_signs() -> None:
+    assert judged(said("Six", no_speech=0.9, log_probability=-1.5)) == ("", "no speech")
+    assert judged(said("Six", no_speech=0.9)) == ("Six", None)
+    assert judged(said("Six", log_probability=-1.5)) == ("Six", None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Thank you.",
+        "Thanks for watching!",
+        "Thanks for watching! Thanks for watching! Thanks for watching!",
+        "Merci d'avoir regardé cette vidéo !",
+        "Sous-titrage ST' 501",
+        "Sous-titrage Société Radio-Canada",
+        "❤️ par SousTitreur.com",
+        "Sous-titres faits par la communauté d'Amara.org",
+        "Subtitles by the Amara.org community",
+        "Untertitel der Amara.org-Community",
+    ],
+)
+@pytest.mark.parametrize("doubt", [{"log_probability": -0.6}, {"no_speech": 0.4}])
+def test_a_phrase_of_silence_goes_where_there_is_doubt(text: str, doubt: dict[str, float]) -> None:
+    assert judged(said(text, **doubt)) == ("", "phrase")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Thank you Paul.",
+        "Merci Marie.",
+        "I said thanks for watching.",
+        "Le sous-titrage de ce film est bon.",
+        "Les sous-titres d'Amara.org ne me plaisent pas du tout, il faut les refaire demain.",
+    ],
+)
+def test_a_phrase_of_silence_within_a_sentence_is_left(text: str) -> None:
+    assert not says_what_silence_says(text)
+    assert judged(said(text, log_probability=-0.9, no_speech=0.5)) == (text, None)
+
+
+def test_a_loop_is_left_once_where_it_cannot_have_been_said() -> None:
+    text, guard = judged(said(LOOPED, seconds=20.0))
+    assert (text, guard) == ("So I said I'm going to be a bad person", "loop")
+    spoken = "I want it now. I want it now. I want it now."
+    assert judged(said(spoken)) == (spoken, None)
+    assert judged(said(spoken, capped=True)) == ("I want it now.", "loop")
+    assert judged(said(spoken, seconds=0.8)) == ("I want it now.", "loop")
+
+
+def test_repetition_that_is_no_loop_at_the_end_goes_as_a_whole() -> None:
+    assert judged(said("la " * 60 + "fin", seconds=20.0)) == ("", "compression")
+
+
+def test_more_words_than_a_mouth_can_say_go() -> None:
+    words = "one two three four five six seven eight nine ten eleven"
+    assert judged(said(words, seconds=1.0)) == ("", "rate")
+    assert judged(said(words, seconds=1.2)) == (words, None)
+
+
+def test_characters_are_not_counted_as_words() -> None:
+    text = "今 日 は と て も い い 天 気 で す ね え"
+    assert judged(said(text, seconds=0.5, language="ja")) == (text, None)
+
+
+@given(
+    st.builds(
+        Said,
+        st.text(max_size=80),
+        st.just("en"),
+        st.floats(0.1, 28),
+        st.floats(-3, 0),
+        st.floats(0, 1),
+        st.booleans(),
+    )
+)
+def test_no_guard_adds_anything(heard: Said) -> None:
+    left, guard = judged(heard)
+    assert " ".join(heard.text.split()).startswith(" ".join(left.split()))
+    assert left == heard.text or guard is not None
+
+
+def test_digital_silence_is_inaudible_and_a_whisper_is_not() -> None:
+    rng = np.random.default_rng(1)
+    dither = rng.integers(-1, 2, 16_000).astype(np.int16)
+    whisper = dither.copy()
+    whisper[8000:8600] += (30 * np.sin(np.arange(600) / 5)).astype(np.int16)  # -64 dBFS
+    assert is_inaudible(np.zeros(16_000, np.int16))
+    assert is_inaudible(np.zeros(0, np.int16))
+    assert is_inaudible(dither)
+    assert not is_inaudible(whisper)
+    assert not is_inaudible(whisper[8000:8300])
