@@ -96,6 +96,13 @@ def test_two_who_alternate_word_by_word_are_written_word_by_word() -> None:
     ]
 
 
+def test_a_short_word_cuts_at_a_pause_only_where_the_speaker_was_silent() -> None:
+    alice = said(1, "Alice", 0, "le budget de la fête _ est de dix mille euros")
+    over, within = said(2, "Bob", 1.25, "Oui."), said(2, "Bob", 1.6, "Oui.")
+    assert [turn.segment.seq for turn in turns([alice, over])] == [1, 2]
+    assert [turn.segment.seq for turn in turns([alice, within])] == [1, 2, 1]
+
+
 def test_an_overlap_at_the_change_of_speakers_cuts_nothing() -> None:
     alice = said(1, "Alice", 0, "le budget de la fête est de dix mille euros")
     late = WORD_S * (10 - MIN_WORDS) + 0.01
@@ -115,6 +122,13 @@ def test_several_interject_and_the_parts_are_numbered() -> None:
     lines = turns([chloe, alice, bob])
     assert [t.segment.speaker for t in lines] == ["Alice", "Bob", "Alice", "Chloé", "Alice"]
     assert [(t.part, t.parts) for t in lines if t.segment is alice] == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_one_cut_serves_all_who_interject_before_it() -> None:
+    alice = said(1, "Alice", 0, LONG)
+    bob, chloe = said(2, "Bob", 1.9, "Attends un peu."), said(3, "Chloé", 1.95, "Je ne sais pas.")
+    lines = turns([alice, bob, chloe, said(4, "David", 3.0, "Oui.")])
+    assert [turn.segment.seq for turn in lines] == [1, 2, 3, 1, 4]
 
 
 def test_nothing_is_cut_without_word_times() -> None:
