@@ -3,11 +3,14 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test test-install test-clients soak lint lock schemas clean apt apt-test
+.PHONY: help run test test-install test-clients soak lint coverage dist lock schemas clean \
+	apt apt-test
 
 PYTHON ?= python3
 CONFIG ?=
 PIP := .venv/bin/pip --disable-pip-version-check
+LOCK := systemd/requirements.lock
+LOCK_DEV := tests/requirements.lock
 
 APT_RUN := python3-venv libportaudio2 mosquitto
 APT_TEST := $(APT_RUN) mosquitto-clients pulseaudio pulseaudio-utils libasound2-plugins \
@@ -33,6 +36,8 @@ help:
 	@echo "make test-clients                 with a real Home Assistant and Node-RED, fetched once"
 	@echo "make soak                         a hundred kills (some ten minutes)"
 	@echo "make lint                         ruff and mypy"
+	@echo "make coverage                     every branch of node/core, by the unit tests"
+	@echo "make dist                         source distribution and wheel, in dist/"
 
 run: apt .venv/run
 ifeq ($(CONFIG),)
@@ -62,6 +67,14 @@ lint: .venv/dev
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 
+# Every branch of the core, by the unit tests alone.
+coverage: .venv/dev
+	.venv/bin/coverage run -m pytest -q tests/unit
+	.venv/bin/coverage report
+
+dist: .venv/dev
+	.venv/bin/python -m build
+
 schemas: .venv/dev
 	.venv/bin/python -m tests.rig.schemas
 
@@ -77,12 +90,14 @@ apt-test:
 .venv/bin/python: | apt
 	$(PYTHON) -m venv .venv
 
-.venv/run: pyproject.toml | .venv/bin/python
-	$(PIP) install -q -e .
+.venv/run: pyproject.toml $(LOCK) | .venv/bin/python
+	$(PIP) install -q --require-hashes -r $(LOCK)
+	$(PIP) install -q --no-deps -e .
 	@touch $@
 
-.venv/dev: pyproject.toml | .venv/bin/python
-	$(PIP) install -q -e '.[dev]'
+.venv/dev: pyproject.toml $(LOCK) $(LOCK_DEV) | .venv/bin/python
+	$(PIP) install -q --require-hashes -r $(LOCK) -r $(LOCK_DEV)
+	$(PIP) install -q --no-deps -e .
 	@touch $@ .venv/run
 
 clean:

@@ -65,7 +65,8 @@ missing_packages() {
 announce_install() {
     say "This installs $NAME:"
     say "  Debian packages     ${packages:-none: all are there}"
-    say "  program             $VENV, from $origin (packages of Python from PyPI)"
+    say "  program             $VENV, from $origin"
+    say "                      (packages of Python from PyPI, versions and hashes as locked)"
     say "  command             $COMMAND"
     say "  user                $NAME, a system user in the group audio"
     if [ -e "$CONFIG" ]; then
@@ -101,24 +102,41 @@ make_venv() {
 }
 
 install_program() {
-    local build
+    local build package lock
     build=$(mktemp -d)
     # shellcheck disable=SC2064  # this folder
     trap "rm -rf '$build'" EXIT
-    local package=$wheel
-    if [ -z "$wheel" ]; then
+    if [ -n "$wheel" ]; then
+        package=$wheel lock=$build/requirements.lock
+        lock_of_wheel >"$lock"
+    else
         # A copy: building in the clone would leave files of root in it.
-        (cd "$source" && cp -r pyproject.toml README.md LICENSE node config systemd "$build")
-        package=$build
+        (cd "$source" &&
+            cp -r pyproject.toml README.md CHANGELOG.md LICENSE node config systemd "$build")
+        package=$build lock=$source/systemd/requirements.lock
     fi
-    local constraints=()
-    [ ! -f "$source/systemd/constraints.txt" ] || constraints=(-c "$source/systemd/constraints.txt")
-    "$VENV/bin/pip" install -q --disable-pip-version-check --upgrade "${constraints[@]}" "$package"
-    # The same version again, as from a clone that was changed: pip would keep the old files.
-    "$VENV/bin/pip" install -q --disable-pip-version-check --force-reinstall --no-deps "$package"
+    # What is needed is that of the lock file, to the byte; the program alone comes unhashed.
+    pip_install --require-hashes --only-binary :all: -r "$lock"
+    # Also where it is the same version, as from a clone that was changed.
+    pip_install --force-reinstall --no-deps "$package"
+    "$VENV/bin/pip" check
     ln -sfn "$VENV/bin/$NAME" "$COMMAND"
     say "$NAME $("$VENV/bin/$NAME" --version)"
 }
+
+lock_of_wheel() {
+    "$VENV/bin/python" - "$wheel" <<'END'
+import sys, zipfile
+
+with zipfile.ZipFile(sys.argv[1]) as wheel:
+    names = [name for name in wheel.namelist() if name.endswith("/systemd/requirements.lock")]
+    if not names:
+        sys.exit(f"install.sh: {sys.argv[1]} is no wheel of this program")
+    sys.stdout.buffer.write(wheel.read(names[0]))
+END
+}
+
+pip_install() { "$VENV/bin/pip" install -q --disable-pip-version-check "$@"; }
 
 make_user() {
     if ! getent passwd "$NAME" >/dev/null; then
@@ -141,7 +159,7 @@ make_configuration() {
     step "Configuration: $CONFIG"
     sed -e "s|^  path: ~/.local/share/$NAME |  path: $STATE |" \
         -e "s|^  # password_file: mqtt-password .*|  # password_file: mqtt-password   # $PASSWORD, readable by root alone: systemd passes it on|" \
-        "$SHARE/node.yaml" | install -m 0640 -o root -g "$NAME" /dev/stdin "$CONFIG"
+        "$SHARE/config/node.yaml" | install -m 0640 -o root -g "$NAME" /dev/stdin "$CONFIG"
 }
 
 fetch_model() {
@@ -156,7 +174,7 @@ fetch_model() {
 
 start_service() {
     step "Service: $UNIT"
-    install -m 0644 "$SHARE/$NAME.service" "$UNIT"
+    install -m 0644 "$SHARE/systemd/$NAME.service" "$UNIT"
     systemctl enable -q "$NAME"
     if ! systemd_runs; then
         say "systemd does not run here; the service starts at the next boot"

@@ -37,7 +37,12 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-DEMO = Path(__file__).parents[2] / "config" / "demo"
+CLONE = Path(__file__).parents[2]
+INSTALLED = Path(sys.prefix) / "share" / "scribe-node"
+DEMO = next(
+    (place for root in (CLONE, INSTALLED) if (place := root / "config" / "demo").is_dir()),
+    INSTALLED,
+)
 COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
 
 ONLINE_S = 60.0

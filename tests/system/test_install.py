@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,14 +13,16 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from tests.rig import package
 from tests.rig.broker import Broker
+from tests.rig.hub import hub, hub_env
 from tests.rig.mqtt import Watcher
 from tests.rig.node import MODEL, ROOT
 from tests.rig.processes import need, wait_until
 from tests.system.machine import Machine, need_systemd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 pytestmark = [pytest.mark.install, pytest.mark.timeout(1800)]
 
@@ -31,6 +32,7 @@ INSTALLER = "/opt/source/systemd/install.sh"
 MAX_EXPOSURE = 1.5
 CONFIG = "/etc/scribe-node/node.yaml"
 MODEL_SEEN_AT = "/opt/model"
+VENV = "/opt/scribe-node/venv"
 
 
 class Host:
@@ -46,8 +48,10 @@ class Host:
             **pip,
         }
 
-    def do(self, *command: str, status: int = 0) -> str:
-        done = self.machine.run(*command, env=self._env, timeout=INSTALL_TIMEOUT_S)
+    def do(self, *command: str, status: int = 0, env: Mapping[str, str] | None = None) -> str:
+        done = self.machine.run(
+            *command, env={**self._env, **(env or {})}, timeout=INSTALL_TIMEOUT_S
+        )
         output = done.stdout + done.stderr
         assert done.returncode == status, output + self.machine.journal()
         return output
@@ -116,6 +120,32 @@ def test_from_nothing(host: Host) -> None:
     assert "audio" in host.do("id", "-Gn", "scribe-node").split()
     assert "The model is not there yet" in said
     assert re.search(r"^broker\s+wrong", said, re.MULTILINE), "check was run at the end"
+    assert_as_locked(host)
+
+
+def assert_as_locked(host: Host) -> None:
+    """Nothing is installed but the program, at the versions of the lock file."""
+    lock = (ROOT / "systemd" / "requirements.lock").read_text()
+    locked = set(re.findall(r"^([\w.-]+==[\w.+-]+)", lock, re.MULTILINE))
+    pip = (f"{VENV}/bin/python", "-m", "pip", "list", "--format=freeze")
+    installed = set(host.do(*pip, "--exclude=pip", "--exclude=setuptools").split())
+    (program,) = {name for name in installed if name.startswith("scribe")}
+    normal = {re.sub(r"[-_.]+", "-", name).lower() for name in locked}
+    assert {re.sub(r"[-_.]+", "-", name).lower() for name in installed - {program}} <= normal
+
+
+def test_the_model_comes_with_a_progress_bar(host: Host) -> None:
+    """From a hub of our own, which gives the demonstration model for `base`; on a terminal."""
+    upgrade = f"{INSTALLER} upgrade --yes"
+    with hub() as port:
+        env = {**hub_env(Path("/tmp"), port), "HF_HUB_OFFLINE": "0", "TERM": "xterm"}  # noqa: S108
+        said = host.do("script", "-qec", upgrade, "/dev/null", env=env)
+    assert re.search(r"base .*━.* 2\.9/2\.9 MB", said), said
+    assert "base is ready: /var/lib/scribe-node/models/" in said
+    assert re.search(r"^model\s+ok\s+base loads", said, re.MULTILINE), said
+    owners = host.do("find", "/var/lib/scribe-node", "!", "-user", "scribe-node")
+    assert owners == "", "the service's user can use and delete it"
+    wait_until(lambda: "model" not in status(host), 60, "the service has taken the model up")
 
 
 def test_this_systemd_finds_nothing_wrong_with_the_unit(host: Host) -> None:
@@ -149,29 +179,17 @@ def test_again_it_changes_no_configuration(host: Host) -> None:
 
 
 def test_from_a_wheel(host: Host) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "-q",
-        "--no-deps",
-        "-w",
-        str(host.machine.share),
-    ]
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "source"
-        ignored = shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__", "tests")
-        shutil.copytree(ROOT, copy, ignore=ignored)
-        subprocess.run([*command, str(copy)], check=True)
-    (wheel,) = host.machine.share.glob("*.whl")
+        wheel = package.build(Path(folder)).wheel
+        shutil.copy(wheel, host.machine.share)
     # The installer that the wheel brings, as it is found where only the program was installed.
-    installed = "/opt/scribe-node/venv/share/scribe-node/install.sh"
+    installed = "/opt/scribe-node/venv/share/scribe-node/systemd/install.sh"
     host.do("cp", installed, "/root/install.sh")
     options = ("--wheel", f"/share/{wheel.name}", "--yes", "--no-model")
     said = host.do("bash", "/root/install.sh", *options)
     assert wheel.name in said
     assert host.machine.show("scribe-node", "ActiveState") == "active"
+    assert_as_locked(host)
 
 
 def test_uninstall_keeps_the_data_unless_told(host: Host) -> None:
