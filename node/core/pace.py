@@ -1,0 +1,39 @@
+"""How long a pass over the sound of unfinished speech will take, from those made lately."""
+
+from __future__ import annotations
+
+from collections import deque
+
+FIXED_S = 5.0
+"""What a pass costs whatever is said, in seconds of speech that would cost as much: the encoder
+takes ten seconds at least, and half of the work of such a window is independent of the words
+(`python -m tests.bench.backlog`)."""
+
+REMEMBERED = 8
+"""Passes remembered; the slowest of them counts, for a final text must not wait."""
+
+OLD_S = 30.0
+"""After so long without a pass, what is remembered says nothing of now."""
+
+
+class Pace:
+    """Time comes in as an argument."""
+
+    def __init__(self) -> None:
+        self._costs: deque[float] = deque(maxlen=REMEMBERED)
+        self._seen_at = 0.0
+
+    def saw(self, now: float, seconds: float, took_s: float) -> None:
+        """Remember that a pass over so many seconds of sound took so long."""
+        if self.is_old(now):
+            self._costs.clear()
+        self._costs.append(took_s / (FIXED_S + seconds))
+        self._seen_at = now
+
+    def is_old(self, now: float) -> bool:
+        """Whether nothing is known that could be relied on."""
+        return not self._costs or now - self._seen_at > OLD_S
+
+    def expect(self, seconds: float) -> float:
+        """Seconds that a pass over so much sound may take; infinite where nothing is known."""
+        return max(self._costs, default=float("inf")) * (FIXED_S + seconds)
