@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.bench.accuracy.meeting import Spoken
+    from tests.bench.accuracy.node_way import Account, Line
     from tests.bench.accuracy.scene import Scene
-    from tests.bench.accuracy.systems import Account, Line
 
 NEAR_S = 0.7
 
@@ -36,7 +36,7 @@ def explain(scene: Scene, account: Account) -> Iterator[str]:
 def _setting(scene: Scene, account: Account) -> str:
     late = scene.recording.delays_s - scene.recording.delays_s.min()
     delays = ", ".join(f"{1000 * delay:.0f}" for delay in late)
-    lags = [account.lags_s.get(str(mic)) for mic in range(len(scene.recording.delays_s))]
+    lags = account.lags_s
     found = ", ".join("?" if lag is None else f"{1000 * lag:.0f}" for lag in lags)
     noise = ", ".join(f"{level:.0f}" for level in scene.recording.noise_db)
     return f"  delays {delays} ms; found at the end {found} ms; noise {noise} dBFS"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tests.bench.accuracy.meeting import Spoken
-    from tests.bench.accuracy.systems import Line
+    from tests.bench.accuracy.node_way import Line
 
 TOLERANCE_S = 0.5
 """How far beside a sentence its words may be looked for: delays, pre-roll, a cut-off end."""

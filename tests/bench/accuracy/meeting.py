@@ -20,7 +20,12 @@ GAP_S = (0.15, 0.9)
 """Silence between turns: most gaps between turns of talk are below 1 s (Stivers et al. 2009)."""
 OVERLAP_S = (0.5, 1.8)
 OWN_GAP_S = 0.25
+ANSWERED = 0.15
+"""Share of turns into which another says a short word."""
+
 SHORT = {"en": ("Hello.", "Welcome.", "Good morning."), "fr": ("Salut.", "Bonjour.", "Bienvenue.")}
+"""The shortest that the demonstration model knows: it has no "yes" and no "oui"."""
+
 VOICES = {
     "tuning": (
         *(("en", "en-us"), ("fr", "fr-fr+m3"), ("en", "en-gb+m3"), ("fr", "fr-fr+f5")),
@@ -68,7 +73,7 @@ def converse(plan: Plan) -> list[Spoken]:
         speaker = rng.choice([s for s in range(plan.speakers) if s != last])
         for _ in range(rng.choice((1, 1, 2))):
             table.speak(speaker)
-        if plan.overlap and plan.speakers > 2 and rng.random() < 0.15:
+        if plan.overlap and rng.random() < ANSWERED:
             table.answer(rng.choice([s for s in range(plan.speakers) if s != speaker]))
         last = speaker
     return sorted(table.said, key=lambda spoken: spoken.start)

@@ -12,7 +12,7 @@ from tests.bench.accuracy.explain import explain
 from tests.bench.accuracy.scene import scene
 from tests.bench.accuracy.score import Score, score
 from tests.bench.accuracy.store import Store
-from tests.bench.accuracy.systems import SYSTEMS, Bench
+from tests.bench.accuracy.systems import SYSTEMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,10 +45,7 @@ def run_all(
 def run(recipe: Recipe, systems: Sequence[str], folder: Path) -> Outcome:
     store = Store(folder)
     meeting = scene(recipe, store)
-    bench = Bench(store)
-    bench.open(meeting.key)
-    accounts = {name: SYSTEMS[name](bench, meeting) for name in systems}
-    bench.keep(meeting.key)
+    accounts = {name: SYSTEMS[name](meeting, store) for name in systems}
     return Outcome(
         recipe,
         {name: score(meeting.said, account.lines) for name, account in accounts.items()},

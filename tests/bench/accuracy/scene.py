@@ -7,19 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from node.adapters.vad import Silero
-from node.core.model import TICK
 from tests.bench.accuracy.acoustics import Recording, record
 from tests.bench.accuracy.meeting import Spoken, converse
 from tests.bench.accuracy.store import digest, files_digest
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from tests.bench.accuracy.rows import Recipe
     from tests.bench.accuracy.store import Store
-
-    Tracks = npt.NDArray[np.int16]
 
 MAKERS = (
     *("tests/bench/accuracy/meeting.py", "tests/bench/accuracy/acoustics.py"),
@@ -29,28 +23,18 @@ MAKERS = (
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One meeting. `voices` has shape (microphones, ticks): Silero's probability of speech."""
+    """One meeting; `key` names all that it depends on."""
 
     name: str
     key: str
     said: list[Spoken]
     recording: Recording
-    voices: npt.NDArray[np.float32]
 
 
 def scene(recipe: Recipe, store: Store) -> Scene:
     key = digest(recipe, recipe.row.acoustics, files_digest(*MAKERS))
     kept = store.arrays(f"{key}-meeting", lambda: _make(recipe))
-    voices = voices_of(kept["tracks"], store)
-    return Scene(recipe.name, key, _said(kept), _recording(kept), voices)
-
-
-def voices_of(tracks: Tracks, store: Store) -> npt.NDArray[np.float32]:
-    key = digest(tracks, files_digest("node/adapters/vad.py"))
-    voices: npt.NDArray[np.float32] = store.arrays(
-        f"{key}-voices", lambda: {"voices": np.stack([_probabilities(t) for t in tracks])}
-    )["voices"]
-    return voices
+    return Scene(recipe.name, key, _said(kept), _recording(kept))
 
 
 def _make(recipe: Recipe) -> dict[str, Any]:
@@ -77,9 +61,3 @@ def _said(kept: dict[str, Any]) -> list[Spoken]:
 
 def _recording(kept: dict[str, Any]) -> Recording:
     return Recording(kept["tracks"], kept["delays_s"], kept["levels_db"], kept["noise_db"])
-
-
-def _probabilities(track: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
-    detector = Silero().detector()
-    whole = np.pad(track, (0, -len(track) % TICK)).reshape(-1, TICK)
-    return detector(whole)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tests.bench.accuracy.meeting import Spoken
-    from tests.bench.accuracy.systems import Line
+    from tests.bench.accuracy.node_way import Line
 
 for _name in ("preprocess", "error_rate"):
     # They say of every long line of other systems that it is longer than the collar.

@@ -1,4 +1,4 @@
-"""What is worked out once and kept in a folder: meetings, voice activity, texts of utterances.
+"""What is worked out once and kept in a folder: meetings, and what other programs made of them.
 
 Everything is found by a digest of all it depends on, the code that makes it among that. A file is
 written aside and renamed, so that several processes may share the folder.
@@ -59,18 +59,10 @@ class Store:
         if file.exists():
             return json.loads(file.read_text(encoding="utf-8"))
         made = make()
-        self.put(name, made)
-        return made
-
-    def get(self, name: str, default: Any) -> Any:
-        file = self._folder / f"{name}.json"
-        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else default
-
-    def put(self, name: str, value: Any) -> None:
-        file = self._folder / f"{name}.json"
         aside = self._aside(file)
-        aside.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
+        aside.write_text(json.dumps(made, ensure_ascii=False), encoding="utf-8")
         aside.rename(file)
+        return made
 
     def _aside(self, file: Path) -> Path:
         self._folder.mkdir(parents=True, exist_ok=True)

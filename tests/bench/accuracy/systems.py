@@ -4,195 +4,95 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from node.adapters.whisper import Engine, EngineSettings
 from node.core.model import SAMPLE_RATE
-from node.core.room import Room
-from node.core.segmenter import Audio, Ended, Endpointing, Started
-from tests.bench.accuracy.store import digest, files_digest
+from tests.bench.accuracy.node_way import LANGUAGES, MODEL, THREADS, Account, Line, transcript
+from tests.bench.accuracy.store import ROOT, digest, files_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    import numpy.typing as npt
+    from collections.abc import Callable
 
     from node.core.room import Mode
-    from node.core.segmenter import Event, Samples
+    from node.core.segmenter import Samples
+    from tests.bench.accuracy.meeting import Sound
     from tests.bench.accuracy.scene import Scene
     from tests.bench.accuracy.store import Store
 
-    System = Callable[["Bench", Scene], "Account"]
+    System = Callable[["Scene", "Store"], Account]
+    Transcriber = Callable[["Scene"], list[Line]]
 
-MODEL = Path("config/demo/model")
-LANGUAGES = ("en", "fr")
-
-THREADS = 1
-"""A second one gains nothing on a model this small; meetings run side by side instead."""
-
-CHUNK = 640
-"""Samples (40 ms) fed of one microphone before the next, as capture processes deliver them."""
+ENGINE = "node/adapters/whisper/*.py"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One segment of a transcript; times in seconds."""
-
-    speaker: int
-    start: float
-    end: float
-    text: str
+def node(mode: Mode, scene: Scene, store: Store) -> Account:
+    """The node's own way, from samples to transcript; never kept, because it is what is tried."""
+    del store
+    return transcript(scene.recording.tracks, mode)
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
-    """A transcript, and what the node decided on the way.
+def _kept(name: str, version: Callable[[], str], make: Transcriber) -> System:
+    """A system whose lines change only with its version, the model and the meeting."""
 
-    `set_aside` holds the utterances that ended as another microphone's: microphone, start and end
-    in seconds, and the microphone whose speech it was; `lags_s` the delays found.
-    """
+    def system(scene: Scene, store: Store) -> Account:
+        model = files_digest(f"{MODEL.relative_to(ROOT)}/*")
+        key = f"{scene.key}-{name}-{digest(version(), model)}"
+        lines = store.value(key, lambda: [asdict(line) for line in make(scene)])
+        return Account([Line(**line) for line in lines])
 
-    lines: list[Line]
-    set_aside: list[tuple[int, float, float, int]] = field(default_factory=list)
-    lags_s: dict[str, float | None] = field(default_factory=dict)
-
-
-class Bench:
-    """The engine and the plain model, with what they have recognised before."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._texts: dict[str, str] = {}
-        self._known = 0
-
-    def open(self, key: str) -> None:
-        """Remember what was recognised of the meeting of this name."""
-        self._texts = self._store.get(f"{key}-{_engine_digest()}-texts", {})
-        self._known = len(self._texts)
-
-    def keep(self, key: str) -> None:
-        if len(self._texts) > self._known:
-            self._store.put(f"{key}-{_engine_digest()}-texts", self._texts)
-
-    def text(self, samples: Samples) -> str:
-        """What the node's engine makes of an utterance."""
-        key = digest(samples)
-        if key not in self._texts:
-            self._texts[key] = _engine().transcribe(samples, None).text
-        return self._texts[key]
-
-    def tracks_once(self, name: str, key: str, make: Callable[[], list[Line]]) -> list[Line]:
-        """The lines of a system that is none of ours, which change only with its release."""
-        version = importlib.metadata.version("faster-whisper")
-        found = self._store.value(
-            f"{key}-{digest(name, version, _model_digest())}-lines",
-            lambda: [asdict(line) for line in make()],
-        )
-        return [Line(**entry) for entry in found]
+    return system
 
 
-def oracle(bench: Bench, scene: Scene) -> Account:
+def oracle(scene: Scene) -> list[Line]:
     """Each sentence as it was spoken, alone and clean, under its true name."""
-    lines = []
-    for spoken in scene.said:
-        text = bench.text(np.round(spoken.sound * 32767).astype(np.int16))
-        lines.append(Line(spoken.speaker, spoken.start, spoken.end, text))
-    return Account([line for line in lines if line.text])
+    texts = [recognised(spoken.sound) for spoken in scene.said]
+    both = zip(scene.said, texts, strict=True)
+    return [Line(said.speaker, said.start, said.end, text) for said, text in both if text]
 
 
-def node(mode: Mode, bench: Bench, scene: Scene) -> Account:
-    """The node's own way, from samples to text."""
-    room = Room(Endpointing(), mode)
-    for mic, voices in enumerate(scene.voices):
-        room.add(str(mic), Remembered(voices))
-    account = Account([])
-    open_since: dict[str, int] = {}
-    sound: dict[str, list[Samples]] = {}
-    for name, event in _events(room, scene.recording.tracks):
-        match event:
-            case Started(start):
-                open_since[name], sound[name] = start, []
-            case Audio(samples):
-                sound[name].append(samples)
-            case Ended():
-                samples = np.concatenate(sound[name])[: event.end - open_since[name]]
-                _take(bench, account, int(name), event, samples)
-    account.lags_s.update(room.lags_s())
-    account.lines.sort(key=lambda line: line.start)
-    return account
-
-
-def blocks(seconds: int, bench: Bench, scene: Scene) -> Account:
+def blocks(seconds: int, scene: Scene) -> list[Line]:
     """The prototype's way: blocks of fixed length of every track, one after the other."""
     size, tracks = seconds * SAMPLE_RATE, scene.recording.tracks
-
-    def lines() -> list[Line]:
-        return [
-            line
-            for begin in range(0, tracks.shape[1], size)
-            for mic, track in enumerate(tracks)
-            for line in _faster_whisper(mic, track[begin : begin + size], begin, vad_filter=False)
-        ]
-
-    return Account(bench.tracks_once(f"blocks {seconds}", scene.key, lines))
+    return [
+        line
+        for begin in range(0, tracks.shape[1], size)
+        for mic, track in enumerate(tracks)
+        for line in _faster_whisper(mic, track[begin : begin + size], begin, vad_filter=False)
+    ]
 
 
-def vad_filter(bench: Bench, scene: Scene) -> Account:
+def vad_filter(scene: Scene) -> list[Line]:
     """faster-whisper with its own voice activity detection on every whole track."""
+    lines = [
+        line
+        for mic, track in enumerate(scene.recording.tracks)
+        for line in _faster_whisper(mic, track, 0, vad_filter=True)
+    ]
+    return sorted(lines, key=lambda line: line.start)
 
-    def lines() -> list[Line]:
-        found = [
-            line
-            for mic, track in enumerate(scene.recording.tracks)
-            for line in _faster_whisper(mic, track, 0, vad_filter=True)
-        ]
-        return sorted(found, key=lambda line: line.start)
 
-    return Account(bench.tracks_once("vad filter", scene.key, lines))
+def recognised(sound: Sound) -> str:
+    """What the node's engine makes of an utterance, floats in [-1, 1]."""
+    return _engine().transcribe(np.round(sound * 32767).astype(np.int16), None).text
+
+
+def _peer_version() -> str:
+    return importlib.metadata.version("faster-whisper")
 
 
 SYSTEMS: dict[str, System] = {
-    "oracle": oracle,
+    "oracle": _kept("oracle", lambda: files_digest(ENGINE), oracle),
     "drop": functools.partial(node, "drop"),
     "off": functools.partial(node, "off"),
-    "blocks30": functools.partial(blocks, 30),
-    "blocks15": functools.partial(blocks, 15),
-    "vad": vad_filter,
+    "blocks30": _kept("blocks30", _peer_version, functools.partial(blocks, 30)),
+    "blocks15": _kept("blocks15", _peer_version, functools.partial(blocks, 15)),
+    "vad": _kept("vad", _peer_version, vad_filter),
 }
-
-
-class Remembered:
-    """A voice detector that has heard the track before."""
-
-    def __init__(self, probabilities: npt.NDArray[np.float32]) -> None:
-        self._probabilities = probabilities
-        self.reset()
-
-    def reset(self) -> None:
-        self._next = iter(self._probabilities.tolist())
-
-    def __call__(self, frames: Samples) -> npt.NDArray[np.float32]:
-        return np.array([next(self._next) for _ in frames], np.float32)
-
-
-def _events(room: Room, tracks: npt.NDArray[np.int16]) -> Iterator[tuple[str, Event]]:
-    for begin in range(0, tracks.shape[1], CHUNK):
-        for mic, track in enumerate(tracks):
-            yield from room.feed(str(mic), track[begin : begin + CHUNK])
-    for mic in range(len(tracks)):
-        yield from room.flush(str(mic))
-
-
-def _take(bench: Bench, account: Account, mic: int, ended: Ended, samples: Samples) -> None:
-    start, end = (position / SAMPLE_RATE for position in ended.speech)
-    if ended.crosstalk_of is not None:
-        account.set_aside.append((mic, start, end, int(ended.crosstalk_of)))
-    elif text := bench.text(samples):
-        account.lines.append(Line(mic, start, end, text))
+"""By the names that the command line takes."""
 
 
 @functools.cache
@@ -202,23 +102,12 @@ def _engine() -> Engine:
             model=str(MODEL),
             folder=MODEL,
             download_root=MODEL,
-            compute_type="int8",
             languages=LANGUAGES,
             threads=THREADS,
         )
     )
     engine.load()
     return engine
-
-
-@functools.cache
-def _engine_digest() -> str:
-    return digest(files_digest("node/adapters/whisper/*.py"), _model_digest())
-
-
-@functools.cache
-def _model_digest() -> str:
-    return files_digest(f"{MODEL}/*")
 
 
 @functools.cache

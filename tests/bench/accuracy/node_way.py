@@ -1,0 +1,129 @@
+"""The node itself: the command `transcribe` on the tracks of a meeting, watched."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from unittest.mock import patch
+
+import yaml
+
+from config.demo.speech import write_wav
+from node.cli import main as command
+from node.commands import transcribe
+from node.core.model import SAMPLE_RATE
+from node.core.room import Room
+from node.core.segmenter import Ended
+from tests.bench.accuracy.store import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from node.core.room import Heard, Mode
+    from node.core.segmenter import Endpointing, Samples
+
+MODEL = ROOT / "config/demo/model"
+LANGUAGES = ("en", "fr")
+
+THREADS = 1
+"""A second one gains nothing on a model this small; meetings run side by side instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a transcript; times in seconds."""
+
+    speaker: int
+    start: float
+    end: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A transcript, and what the node decided on the way.
+
+    `set_aside` holds the utterances that ended as another microphone's: microphone, start and end
+    in seconds, and the microphone whose speech it was; `lags_s` the delays found.
+    """
+
+    lines: list[Line]
+    set_aside: list[tuple[int, float, float, int]] = field(default_factory=list)
+    lags_s: list[float | None] = field(default_factory=list)
+
+
+def transcript(tracks: npt.NDArray[np.int16], mode: Mode) -> Account:
+    """What `transcribe` writes of tracks of shape (microphones, samples), in its order."""
+    with tempfile.TemporaryDirectory() as name, _watched() as rooms:
+        folder = Path(name)
+        written = _transcribe(tracks, mode, folder)
+        document = json.loads(written.read_text(encoding="utf-8"))
+    lines = [
+        Line(int(line["speaker"]), line["start_time"], line["end_time"], line["words"])
+        for line in document["seglst"]
+    ]
+    room = rooms[0]
+    return Account(lines, room.set_aside, list(room.lags_s().values()))
+
+
+def _transcribe(tracks: npt.NDArray[np.int16], mode: Mode, folder: Path) -> Path:
+    files = [folder / f"{mic}.wav" for mic in range(len(tracks))]  # the name is the speaker's
+    for file, track in zip(files, tracks, strict=True):
+        write_wav(file, track, SAMPLE_RATE)
+    engine = {"model": str(MODEL), "languages": list(LANGUAGES), "threads": THREADS}
+    (folder / "node.yaml").write_text(
+        yaml.safe_dump({"transcription": engine, "crosstalk": {"mode": mode}}), encoding="utf-8"
+    )
+    options = ("--config", folder / "node.yaml", "--format", "json", "--output", folder / "out")
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        status = command([str(word) for word in ("transcribe", *files, *options)])
+    if status:
+        raise RuntimeError(f"transcribe gave {status}: {said.getvalue()}")
+    return folder / "out"
+
+
+class _WatchedRoom(Room):
+    """The room, with a note of what it gives to other microphones."""
+
+    def __init__(self, endpointing: Endpointing, mode: Mode) -> None:
+        super().__init__(endpointing, mode)
+        self.set_aside: list[tuple[int, float, float, int]] = []
+
+    def feed(self, mic: str, samples: Samples) -> Heard:
+        return self._noted(super().feed(mic, samples))
+
+    def flush(self, mic: str) -> Heard:
+        return self._noted(super().flush(mic))
+
+    def _noted(self, events: Heard) -> Heard:
+        for mic, event in events:
+            if isinstance(event, Ended) and event.crosstalk_of is not None:
+                start, end = (position / SAMPLE_RATE for position in event.speech)
+                self.set_aside.append((_index(mic), start, end, _index(event.crosstalk_of)))
+        return events
+
+
+@contextlib.contextmanager
+def _watched() -> Iterator[list[_WatchedRoom]]:
+    """The rooms that the command makes."""
+    rooms: list[_WatchedRoom] = []
+
+    def make(endpointing: Endpointing, mode: Mode) -> Room:
+        rooms.append(_WatchedRoom(endpointing, mode))
+        return rooms[-1]
+
+    with patch.object(transcribe, "Room", make):
+        yield rooms
+
+
+def _index(mic: str) -> int:
+    return int(mic.removeprefix("track-")) - 1
