@@ -22,9 +22,9 @@ SILENCE_DBFS = -100.0
 
 
 class VoiceDetector(Protocol):
-    """Speech probability of consecutive frames of one track."""
+    """Speech probabilities of consecutive frames of one track: (n, 512) samples give (n,)."""
 
-    def __call__(self, samples: Samples) -> float: ...
+    def __call__(self, frames: Samples) -> Floats: ...
 
     def reset(self) -> None: ...
 
@@ -47,6 +47,7 @@ class Channel:
 
     def __init__(self, detector: VoiceDetector, endpointing: Endpointing, position: int) -> None:
         self._detector = detector
+        self._endpointing = endpointing
         self._segmenter = Segmenter(endpointing)
         self._power = 0.0
         self._measured = 0
@@ -61,13 +62,19 @@ class Channel:
         """Tick of the frame that is being filled."""
         return self._next
 
+    @property
+    def busy(self) -> bool:
+        """Whether somebody speaks, or may be about to: in what is judged or waits to be."""
+        least = self._endpointing.start_threshold
+        return self._segmenter.triggered or any(frame.voice >= least for frame in self.frames)
+
     def take(self, samples: Samples) -> list[Frame]:
         """Append int16 samples at 16 kHz; gives the frames they fill, which `frames` holds too."""
         self.position += len(samples)
         sound = np.concatenate([self._rest, samples])
         whole = len(sound) // TICK * TICK
         self._rest = sound[whole:]
-        filled = [self._frame(frame) for frame in sound[:whole].reshape(-1, TICK)]
+        filled = self._filled(sound[:whole].reshape(-1, TICK)) if whole else []
         self.frames.extend(filled)
         return filled
 
@@ -119,12 +126,14 @@ class Channel:
         self._surplus = 0
         self._before = np.zeros(HOP, np.int16)
 
-    def _frame(self, samples: Samples) -> Frame:
-        wide = samples.astype(np.float32) / 32768
-        self._power += float(np.dot(wide, wide))
-        self._measured += TICK
-        self._next += 1
-        return Frame(self._next - 1, samples, self._detector(samples))
+    def _filled(self, sound: Samples) -> list[Frame]:
+        """The frames of sound of shape (n, 512)."""
+        wide = sound.ravel().astype(np.float32)
+        self._power += float(np.dot(wide, wide)) / 32768**2
+        self._measured += len(wide)
+        first, self._next = self._next, self._next + len(sound)
+        voices = self._detector(sound).tolist()
+        return [Frame(first + n, sound[n], voice) for n, voice in enumerate(voices)]
 
     def _placed(self, events: list[Event]) -> list[Event]:
         """Events without the zeros that stand before the beginning and after the end."""

@@ -105,6 +105,11 @@ class Room:
         """Sample of the timeline at which the microphone's sound ends."""
         return self._channels[mic].position
 
+    @property
+    def busy(self) -> bool:
+        """Whether somebody speaks, or may be about to."""
+        return any(channel.busy for channel in self._channels.values())
+
     def level_dbfs(self, mic: str) -> float:
         """RMS level since the last call, in dB below full scale."""
         return self._channels[mic].level_dbfs()

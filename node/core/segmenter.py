@@ -114,9 +114,14 @@ class Segmenter:
         """Whether an utterance has been started and not ended."""
         return self._confirmed
 
+    @property
+    def triggered(self) -> bool:
+        """Whether speech has been heard that has not ended, be it long enough or not yet."""
+        return bool(self._frames)
+
     def feed(self, samples: Samples, probability: float) -> list[Event]:
         """Take one frame of 512 samples and the probability (0-1) that it is speech."""
-        triggered = bool(self._frames)
+        triggered = self.triggered
         floor = self._settings.stop_threshold if triggered else self._settings.start_threshold
         frame = _Frame(samples, voiced=probability >= floor)
         self._position += len(samples)

@@ -44,7 +44,8 @@ class Microphone:
     """Owned by the listener thread, which calls every method.
 
     Blocks are held until the session goes and the stream is placed on the timeline; from then
-    on each becomes samples at 16 kHz, which the minutes of the session take.
+    on each becomes samples at 16 kHz. The minutes of the session take those of one reading
+    together: what voice detection and the room cost is mostly a price a call.
     """
 
     def __init__(self, mic: str, setting: Setting) -> None:
@@ -55,6 +56,8 @@ class Microphone:
         self._resampler: soxr.ResampleStream | None = None
         self._clock: StreamClock | None = None
         self._held: list[tuple[npt.NDArray[np.int16], float]] = []
+        self._start = 0
+        self._unheard: list[npt.NDArray[np.int16]] = []
         self._going = False
         self._heard_at = 0.0
         self._attempts = 0
@@ -108,6 +111,7 @@ class Microphone:
                     reason = event.reason
                 case capture.Ended():
                     self.lose(reason)
+        self._pour()
 
     def check_stall(self, now: float) -> None:
         """Lose a mic that is open but has stopped delivering."""
@@ -116,6 +120,7 @@ class Microphone:
 
     def lose(self, reason: str) -> None:
         """The stream is over: keep what was said, and try again later."""
+        self._pour()
         self._close()
         self._setting.minutes.pause(self.mic)
         self.failure = reason
@@ -133,6 +138,7 @@ class Microphone:
             self._place_held()
         if self._resampler is not None and self._clock is not None:
             self._append(self._resampler.resample_chunk(np.empty(0, np.int16), last=True))
+        self._pour()
         self._close()
 
     def _close(self) -> None:
@@ -143,12 +149,12 @@ class Microphone:
 
     def _take(self, block: capture.Block) -> None:
         assert self._opened is not None
-        assert self._resampler is not None
         self._heard_at = time.monotonic()
         self._attempts = 0
         self.failure = None
-        mono = _fold(block.pcm, self._opened.channels)
-        samples: npt.NDArray[np.int16] = self._resampler.resample_chunk(mono)
+        samples = _fold(block.pcm, self._opened.channels)
+        if self._resampler is not None:
+            samples = self._resampler.resample_chunk(samples)
         if self._clock is not None:
             self._append(samples, block.time)
             return
@@ -171,13 +177,26 @@ class Microphone:
         position = self._clock.position
         if at is not None:
             placement = self._clock.place(len(samples), at)
+            if placement.silence:
+                self._pour()
             position += placement.silence
             self.lost_s += placement.silence / SAMPLE_RATE
             samples = _slipped(samples, placement.slip)
-        self._setting.minutes.hear(self.mic, position, samples)
+        if not self._unheard:
+            self._start = position
+        self._unheard.append(samples)
+
+    def _pour(self) -> None:
+        """Give the minutes what was read; it is contiguous."""
+        if self._unheard:
+            unheard, self._unheard = self._unheard, []
+            self._setting.minutes.hear(self.mic, self._start, np.concatenate(unheard))
 
 
-def _resampler(rate: int) -> soxr.ResampleStream:
+def _resampler(rate: int) -> soxr.ResampleStream | None:
+    """What brings a stream to 16 kHz; None where it is so already."""
+    if rate == SAMPLE_RATE:
+        return None
     return soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="int16", quality="HQ")
 
 

@@ -68,6 +68,11 @@ class Minutes:
         self.pause(mic)
         return self._room.position(mic)
 
+    @property
+    def busy(self) -> bool:
+        """Whether somebody speaks, or may be about to."""
+        return self._room.busy
+
     def level_dbfs(self, mic: str) -> float:
         """Level of a mic since the last call, in dB below full scale."""
         return self._room.level_dbfs(mic)

@@ -13,6 +13,8 @@ from node.core.room import Room
 from node.core.segmenter import Audio, Ended, Endpointing, Event, Segmenter, Started
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from node.core.room import Heard, Mode
     from node.core.segmenter import Samples
 
@@ -22,8 +24,9 @@ LOUD = 8000
 class LoudnessDetector:
     """Stands in for the speech model: a frame is speech where it is loud."""
 
-    def __call__(self, samples: Samples) -> float:
-        return 1.0 if np.abs(samples.astype(np.int32)).mean() > LOUD / 2 else 0.0
+    def __call__(self, frames: Samples) -> npt.NDArray[np.float32]:
+        means = np.abs(frames.astype(np.int32)).mean(axis=1)
+        return np.where(means > LOUD / 2, np.float32(1), np.float32(0))
 
     def reset(self) -> None:
         pass
@@ -59,7 +62,12 @@ def heard_alone(samples: Samples) -> list[Event]:
     """The utterances of one track, by endpointing and nothing else."""
     segmenter, detector = Segmenter(Endpointing()), LoudnessDetector()
     frames = np.pad(samples, (0, -len(samples) % TICK)).reshape(-1, TICK)
-    events = [event for frame in frames for event in segmenter.feed(frame, detector(frame))]
+    voices = detector(frames).tolist()
+    events = [
+        event
+        for frame, voice in zip(frames, voices, strict=True)
+        for event in segmenter.feed(frame, voice)
+    ]
     return [
         replace(event, end=min(event.end, len(samples))) if isinstance(event, Ended) else event
         for event in events + segmenter.flush()

@@ -1,0 +1,49 @@
+"""What a thread waits with that other threads may wake: descriptors, and a pipe of its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+log = logging.getLogger(__name__)
+
+DRAIN_BYTES = 4096
+
+
+class Bell:
+    """Rung by any thread; waited for by one, which made it with `start`."""
+
+    def __init__(self) -> None:
+        self._out, self._in = -1, -1
+        self._polled: set[int] = set()
+        self._poll = select.poll()
+
+    def start(self) -> None:
+        self._out, self._in = os.pipe()
+        os.set_blocking(self._out, False)
+        os.set_blocking(self._in, False)
+
+    def ring(self) -> None:
+        """End the wait that is on, or the next one at once."""
+        try:
+            os.write(self._in, b"\0")
+        except BlockingIOError:
+            log.debug("the pipe is full: who waits is about to wake up anyway")
+
+    def wait(self, descriptors: Iterable[int], timeout_s: float) -> list[int]:
+        """Wait for the bell or a descriptor; gives those that can be read, or are at their end."""
+        wanted = {self._out, *descriptors}
+        if wanted != self._polled:
+            self._polled, self._poll = wanted, select.poll()
+            for descriptor in wanted:
+                self._poll.register(descriptor, select.POLLIN)
+        ready = [descriptor for descriptor, _ in self._poll.poll(1000 * timeout_s)]
+        if self._out in ready:
+            os.read(self._out, DRAIN_BYTES)
+            ready.remove(self._out)
+        return ready
