@@ -77,6 +77,7 @@ dist: .venv/dev
 
 schemas: .venv/dev
 	.venv/bin/python -m tests.rig.schemas
+	.venv/bin/python -m tests.rig.reference
 
 lock: .venv/dev
 	.venv/bin/python -m tests.lock

@@ -9,10 +9,6 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-import pytest
-
-from node.core.messages import REQUESTS
-from node.core.topics import Topics
 from tests.bench import plumbing
 from tests.model.sentences import SENTENCES
 from tests.rig.mqtt import Watcher
@@ -118,15 +114,3 @@ def test_the_benchmark_runs() -> None:
     """Once round, for a moment: its figures say nothing here."""
     tables = plumbing.measure(rounds=1, seconds=0.2)
     assert [table.row_count for table in tables] == [3, 3]
-
-
-@pytest.mark.parametrize("verb", REQUESTS)
-def test_every_verb_is_in_the_readme(verb: str) -> None:
-    assert f"| `{verb}` |" in README
-
-
-def test_every_topic_is_in_the_readme() -> None:
-    topics = Topics("scribe", "pi")
-    names = ("status", "info", "session", "mics", "live", "final", "last", "health", "event")
-    for topic in (getattr(topics, name) for name in names):
-        assert f"| `{topic.replace('scribe/pi', 'T')}` |" in README

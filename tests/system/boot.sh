@@ -24,6 +24,8 @@ for node in null zero full random urandom tty; do
 done
 mkdir -p "$R/dev/pts" "$R/dev/shm" "$R/share" "$R/sys/fs/cgroup"
 ln -s /proc/self/fd "$R/dev/fd"
+mount -t devpts devpts "$R/dev/pts" -o newinstance,ptmxmode=0666
+ln -s pts/ptmx "$R/dev/ptmx"
 umount "$R/sys/fs/cgroup" 2>/dev/null || true
 mount -t cgroup2 cgroup2 "$R/sys/fs/cgroup"
 mount --bind "$SHARE" "$R/share"
