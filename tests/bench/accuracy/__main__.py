@@ -7,34 +7,47 @@ import os
 from pathlib import Path
 
 from tests.bench.accuracy.report import Report
-from tests.bench.accuracy.rows import QUICK_ROWS, ROWS, Recipe, parse_row
-from tests.bench.accuracy.runs import run_all
-from tests.bench.accuracy.systems import SYSTEMS
+from tests.bench.accuracy.rows import NOISE, QUICK_ROWS, ROWS, Recipe, parse_row
+from tests.bench.accuracy.runs import Job, run_all
+from tests.bench.accuracy.systems import OURS, QUICK_SYSTEMS, SYSTEMS
 
-QUICK_SYSTEMS = ("oracle", "drop", "off")
 EXPLAINED = 3
+NOISE_S, QUICK_NOISE_S = 600.0, 60.0
 
 
 def main() -> None:
     given = _arguments()
     names = given.rows or (QUICK_ROWS if given.quick else ROWS)
+    rows = [name for name in names if name != NOISE]
     systems = given.systems or (QUICK_SYSTEMS if given.quick else tuple(SYSTEMS))
-    count = given.meetings or (1 if given.quick else 3)
-    voices = "tuning" if given.tuning else "report"
-    recipes = [
-        Recipe(parse_row(name), number, given.length, voices)
-        for name in names
-        for number in range(1, count + 1)
-    ]
-    report = Report(names, systems)
-    for outcome in run_all(recipes, systems, given.cache, given.jobs):
-        report.add(outcome)
-        print(report.line(outcome), flush=True)
-    print(report.markdown())
-    if given.explain:
-        print("\n".join(report.worst(given.explain)))
+    looked_at = OURS if OURS in systems else systems[0]
+    noise_s = QUICK_NOISE_S if given.quick else NOISE_S
+    job = Job(
+        systems,
+        given.cache,
+        looked_at if given.explain else None,
+        noise_s if NOISE in names else 0,
+    )
+    report = Report(rows, systems)
+    for outcome in run_all(_recipes(rows, given), job, given.jobs):
+        print(report.add(outcome), flush=True)
+    print("", report.markdown(), sep="\n")
+    print("\n".join(report.worst(looked_at, given.explain)))
     if given.json:
         given.json.write_text(report.json(), encoding="utf-8")
+    if given.readme:
+        text = given.readme.read_text(encoding="utf-8")
+        given.readme.write_text(report.write_into(text), encoding="utf-8")
+
+
+def _recipes(rows: list[str], given: argparse.Namespace) -> list[Recipe]:
+    count = given.meetings or (1 if given.quick else 3)
+    voices = "tuning" if given.tuning else "report"
+    return [
+        Recipe(parse_row(name), number, given.length, voices)
+        for name in rows
+        for number in range(1, count + 1)
+    ]
 
 
 def _arguments() -> argparse.Namespace:
@@ -48,6 +61,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
     parser.add_argument("--cache", type=Path, default=Path("build/accuracy"), help="a folder")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
+    parser.add_argument("--readme", type=Path, help="put the table into this file, between marks")
     parser.add_argument(
         "--explain",
         type=int,

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from node.core.model import SAMPLE_RATE
 from tests.bench.accuracy.findings import Finding, find, order, words
+from tests.bench.accuracy.systems import recognised
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,6 +18,7 @@ if TYPE_CHECKING:
     from tests.bench.accuracy.scene import Scene
 
 NEAR_S = 0.7
+PRE_ROLL_S, TAIL_S = 0.3, 0.3
 
 
 def explain(scene: Scene, account: Account) -> Iterator[str]:
@@ -27,6 +32,8 @@ def explain(scene: Scene, account: Account) -> Iterator[str]:
             yield _sentence(finding.spoken, ", ".join(faults))
             yield from _circumstances(scene, finding.spoken)
             yield from _transcribed(finding, account)
+            if finding.line is None or finding.matched < len(words(finding.spoken.text)):
+                yield from _clean(scene, finding, account)
     for index in strays:
         line = account.lines[index]
         yield f"  {_span(line)}  mic {line.speaker + 1}  STRAY LINE  {line.text}"
@@ -86,6 +93,26 @@ def _transcribed(finding: Finding, account: Account) -> Iterator[str]:
     for mic, start, end, owner in account.set_aside:
         if mic == spoken.speaker and start < spoken.end + NEAR_S and end > spoken.start - NEAR_S:
             yield f"      set aside {start:.2f}-{end:.2f} s as speech of mic {owner + 1}"
+
+
+def _clean(scene: Scene, finding: Finding, account: Account) -> Iterator[str]:
+    """What the engine makes of the speaker alone, in the time of the lines that are there.
+
+    Wrong here too, the fault is in endpointing or the engine, and not in what others leave.
+    """
+    spoken = finding.spoken
+    mine = [line for line in account.lines if line.speaker == spoken.speaker]
+    lines = [line for line in mine if _touches(line, spoken)]
+    if not lines:
+        return
+    start = min(line.start for line in lines) - PRE_ROLL_S
+    end = max(line.end for line in lines) + TAIL_S
+    alone = np.zeros(round((end - start) * SAMPLE_RATE), np.float32)
+    for other in (x for x in scene.said if x.speaker == spoken.speaker):
+        at = round((other.start - start) * SAMPLE_RATE)
+        piece = other.sound[max(0, -at) :][: max(0, len(alone) - max(0, at))]
+        alone[max(0, at) : max(0, at) + len(piece)] += piece
+    yield f"      alone and clean, that time gives: {recognised(alone)}"
 
 
 def _speaking(scene: Scene, line: Line) -> Iterator[str]:

@@ -9,11 +9,23 @@ from functools import reduce
 from operator import add
 from typing import TYPE_CHECKING
 
+from tests.bench.accuracy.rows import parse_row
+from tests.bench.accuracy.runs import Outcome
+from tests.bench.accuracy.systems import OURS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tests.bench.accuracy.runs import Outcome
+    from tests.bench.accuracy.runs import Invented
     from tests.bench.accuracy.score import Score
+
+MARKS = "<!-- accuracy: begin -->\n", "<!-- accuracy: end -->\n"
+"""What the README's table stands between."""
+
+COLUMNS = (
+    *("Row", "System", "cpWER", "median", "worst", "tcpWER 5 s", "1 s", "ORC-WER"),
+    *("doubled", "lost", "wrong name", "strays", "order", "own missed", "others' kept"),
+)
 
 
 class Report:
@@ -23,35 +35,59 @@ class Report:
         self._rows = rows
         self._systems = systems
         self._outcomes: list[Outcome] = []
+        self._invented: list[Invented] = []
 
-    def add(self, outcome: Outcome) -> None:
-        self._outcomes.append(outcome)
-
-    def line(self, outcome: Outcome) -> str:
-        rates = (f"{name} {100 * s.cpwer:.1f} %" for name, s in outcome.scores.items())
-        return f"{outcome.recipe.name}: {', '.join(rates)}"
+    def add(self, outcome: Outcome | Invented) -> str:
+        """Take what was found; gives it as a line of text."""
+        if isinstance(outcome, Outcome):
+            self._outcomes.append(outcome)
+            rates = (f"{name} {_rate(s.cpwer)}" for name, s in outcome.scores.items())
+            return f"{outcome.recipe.name}: {', '.join(rates)}"
+        self._invented.append(outcome)
+        counts = (f"{name} {count}" for name, count in outcome.words.items())
+        return f"{outcome.seconds:.0f} s of {outcome.noise}: words of {', '.join(counts)}"
 
     def markdown(self) -> str:
-        """A table with a line for each system of each row."""
-        header = (
-            "| Row | System | cpWER | median | worst | tcpWER 5 s | 1 s | ORC-WER | doubled | lost"
-            " | wrong name | order | own speech missed | others' kept |"
-        )
-        rule = "|---" * header.count(" |") + "|"
+        """Everything: a line for each system of each row, and the words of the noises."""
         rows = [
-            f"| {row} | {system} | {' | '.join(_cells(self._scores(row, system)))} |"
+            (row, system, *_cells(self._scores(row, system)))
             for row in self._rows
             for system in self._systems
         ]
-        return "\n".join(["", header, rule, *rows, ""])
+        noise = [
+            (f"{x.seconds:.0f} s of {x.noise}", *(str(x.words.get(s, "")) for s in self._systems))
+            for x in self._invented
+        ]
+        return _table(COLUMNS, rows) + "\n" + _table(("Words of", *self._systems), noise)
 
-    def worst(self, count: int) -> Iterator[str]:
-        """Explanations of the meetings in which the node's own way (or the first) did worst."""
-        system = "drop" if "drop" in self._systems else self._systems[0]
+    def readme(self) -> str:
+        """The rates of all systems beside each other, and what else is wrong in the node's own."""
+        columns = (*self._systems, "doubled", "lost", "wrong name", "out of order")
+        rows = [(_in_words(row), *self._compared(row)) for row in self._rows]
+        if self._invented:
+            rows.append((self._noises(), *self._noise_words(), "", "", "", ""))
+        return _table(("Meeting", *columns), rows)
+
+    def write_into(self, text: str) -> str:
+        """A text with the table for the README in its place.
+
+        Raises:
+            ValueError: it has no such place.
+        """
+        begin, end = MARKS
+        before, opened, rest = text.partition(begin)
+        _, closed, after = rest.partition(end)
+        if not (opened and closed):
+            raise ValueError(f"no place for the table: want the lines {begin.strip()}, {end}")
+        return before + begin + self.readme() + end + after
+
+    def worst(self, system: str, count: int) -> Iterator[str]:
+        """Explanations of the meetings in which a system did worst."""
         ranked = sorted(self._outcomes, key=lambda o: o.scores[system].cpwer, reverse=True)
         for outcome in ranked[:count]:
-            yield f"\n{outcome.recipe.name}, {system}: cpWER {_percent(outcome.scores[system])}"
-            yield from outcome.explanations[system]
+            rate = _rate(outcome.scores[system].cpwer)
+            yield f"\n{outcome.recipe.name}, {system}: cpWER {rate}"
+            yield from outcome.explanation
 
     def json(self) -> str:
         meetings = [
@@ -64,26 +100,66 @@ class Report:
             }
             for outcome in self._outcomes
         ]
-        return json.dumps({"meetings": meetings}, indent=1)
+        noises = [asdict(invented) for invented in self._invented]
+        return json.dumps({"meetings": meetings, "noises": noises}, indent=1)
 
     def _scores(self, row: str, system: str) -> list[Score]:
         return [o.scores[system] for o in self._outcomes if o.recipe.row.name == row]
 
+    def _compared(self, row: str) -> list[str]:
+        cells = []
+        for system in self._systems:
+            scores = self._scores(row, system)
+            cells.append(_rate(reduce(add, scores).cpwer))
+            if system == OURS:
+                cells[-1] += f" ({_rate(max(s.cpwer for s in scores))})"
+        ours = reduce(add, self._scores(row, OURS))
+        return [
+            *cells,
+            f"{ours.doubled} of {ours.sentences}",
+            *(str(count) for count in (ours.lost, ours.misnamed)),
+            f"{ours.disordered} of {ours.pairs}",
+        ]
 
-def _percent(score: Score) -> str:
-    return f"{100 * score.cpwer:.1f} %"
+    def _noises(self) -> str:
+        minutes = self._invented[0].seconds / 60
+        return f"words in {minutes:.0f} min each of {', '.join(x.noise for x in self._invented)}"
+
+    def _noise_words(self) -> list[str]:
+        return [
+            ", ".join(str(x.words[system]) for x in self._invented)
+            if system in self._invented[0].words
+            else ""
+            for system in self._systems
+        ]
+
+
+def _in_words(name: str) -> str:
+    row = parse_row(name)
+    bleed = "no bleed" if row.bleed_db is None else f"bleed {row.bleed_db} dB"
+    uneven = ", gains ±12 dB, delays to 0.2 s" if row.uneven else ""
+    return f"{row.speakers} speakers, {bleed}, {row.overlap} % overlap{uneven}"
+
+
+def _rate(share: float) -> str:
+    return f"{100 * share:.1f} %" if share < 1 else f"{100 * share:.0f} %"
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
+    return "\n".join([*head, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
 
 
 def _cells(scores: list[Score]) -> list[str]:
     total = reduce(add, scores)
     return [
-        _percent(total),
-        f"{100 * statistics.median(s.cpwer for s in scores):.1f} %",
-        f"{100 * max(s.cpwer for s in scores):.1f} %",
-        *(f"{100 * e / total.words:.1f} %" for e in (total.tcp5, total.tcp1, total.orc)),
+        _rate(total.cpwer),
+        _rate(statistics.median(s.cpwer for s in scores)),
+        _rate(max(s.cpwer for s in scores)),
+        *(_rate(errors / total.words) for errors in (total.tcp5, total.tcp1, total.orc)),
         f"{total.doubled} of {total.sentences}",
-        *(str(count) for count in (total.lost, total.misnamed)),
+        *(str(count) for count in (total.lost, total.misnamed, total.strays)),
         f"{total.disordered} of {total.pairs}",
-        f"{100 * total.own_missed_s / total.own_s:.1f} %",
-        f"{100 * total.foreign_kept_s / max(total.foreign_s, 0.01):.1f} %",
+        _rate(total.own_missed_s / total.own_s),
+        _rate(total.foreign_kept_s / max(total.foreign_s, 0.01)),
     ]

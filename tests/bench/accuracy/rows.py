@@ -11,11 +11,14 @@ from tests.bench.accuracy.meeting import Plan
 
 _NAME = re.compile(r"(?P<n>[2-8])@(?P<bleed>-\d+|none),(?P<overlap>\d+)%(?P<uneven>,uneven)?")
 
+NOISE = "noise"
+"""The row in which nobody speaks."""
+
 ROWS = (
     *("2@-10,10%", "3@none,10%", "4@-20,10%,uneven", "4@-10,0%", "4@-10,10%", "4@-6,25%"),
-    *("4@-6,25%,uneven", "3@-3,10%", "8@-10,10%,uneven"),
+    *("4@-6,25%,uneven", "3@-3,10%", "8@-10,10%,uneven", NOISE),
 )
-QUICK_ROWS = ("2@-10,10%", "4@-10,10%", "4@-6,25%,uneven")
+QUICK_ROWS = ("2@-10,10%", "4@-10,10%", "4@-6,25%,uneven", NOISE)
 
 
 @dataclass(frozen=True, slots=True)

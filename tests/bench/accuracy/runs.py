@@ -9,45 +9,75 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.bench.accuracy.explain import explain
+from tests.bench.accuracy.findings import words
+from tests.bench.accuracy.noise import NOISES, quiet
 from tests.bench.accuracy.scene import scene
 from tests.bench.accuracy.score import Score, score
 from tests.bench.accuracy.store import Store
-from tests.bench.accuracy.systems import SYSTEMS
+from tests.bench.accuracy.systems import ORACLE, SYSTEMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
     from tests.bench.accuracy.rows import Recipe
 
 
 @dataclass(frozen=True, slots=True)
+class Job:
+    """What is asked of every meeting. `explained` names a system, or none."""
+
+    systems: Sequence[str]
+    folder: Path
+    explained: str | None
+    noise_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the systems made of one meeting, and what went wrong in the node's own transcript."""
+    """What the systems made of one meeting."""
 
     recipe: Recipe
     scores: dict[str, Score]
-    explanations: dict[str, list[str]]
+    explanation: list[str]
 
 
-def run_all(
-    recipes: Sequence[Recipe], systems: Sequence[str], folder: Path, jobs: int
-) -> Iterator[Outcome]:
+@dataclass(frozen=True, slots=True)
+class Invented:
+    """Words that each system wrote of a sound without speech."""
+
+    noise: str
+    seconds: float
+    words: dict[str, int]
+
+
+def run_all(recipes: Sequence[Recipe], job: Job, jobs: int) -> Iterator[Outcome | Invented]:
     # One thread a process: two of them would stand in each other's way.
     os.environ["OMP_NUM_THREADS"] = "1"
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        running = [pool.submit(run, recipe, systems, folder) for recipe in recipes]
-        for outcome in running:
-            yield outcome.result()
+        meetings = [pool.submit(_meeting, recipe, job) for recipe in recipes]
+        noises = [pool.submit(_noise, kind, job) for kind in NOISES if job.noise_s]
+        either: list[Future[Outcome] | Future[Invented]] = [*meetings, *noises]
+        for running in either:
+            yield running.result()
 
 
-def run(recipe: Recipe, systems: Sequence[str], folder: Path) -> Outcome:
-    store = Store(folder)
+def _meeting(recipe: Recipe, job: Job) -> Outcome:
+    store = Store(job.folder)
     meeting = scene(recipe, store)
-    accounts = {name: SYSTEMS[name](meeting, store) for name in systems}
-    return Outcome(
-        recipe,
-        {name: score(meeting.said, account.lines) for name, account in accounts.items()},
-        {name: list(explain(meeting, account)) for name, account in accounts.items()},
-    )
+    accounts = {name: SYSTEMS[name](meeting, store) for name in job.systems}
+    scores = {name: score(meeting.said, account.lines) for name, account in accounts.items()}
+    shown = list(explain(meeting, accounts[job.explained])) if job.explained else []
+    return Outcome(recipe, scores, shown)
+
+
+def _noise(kind: str, job: Job) -> Invented:
+    store, sound = Store(job.folder), quiet(kind, job.noise_s)
+    found = {
+        name: sum(len(words(line.text)) for line in SYSTEMS[name](sound, store).lines)
+        for name in job.systems
+        if name != ORACLE
+    }
+    return Invented(kind, job.noise_s, found)

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     System = Callable[["Scene", "Store"], Account]
     Transcriber = Callable[["Scene"], list[Line]]
 
+ORACLE = "oracle"
+"""It is given what was said, and so has nothing to do where nothing was."""
+
+OURS = "drop"
+"""What is looked at closely: the mode that `crosstalk.mode` has by default."""
+
 ENGINE = "node/adapters/whisper/*.py"
 
 
@@ -85,14 +91,16 @@ def _peer_version() -> str:
 
 
 SYSTEMS: dict[str, System] = {
-    "oracle": _kept("oracle", lambda: files_digest(ENGINE), oracle),
-    "drop": functools.partial(node, "drop"),
+    ORACLE: _kept(ORACLE, lambda: files_digest(ENGINE), oracle),
+    OURS: functools.partial(node, "drop"),
     "off": functools.partial(node, "off"),
     "blocks30": _kept("blocks30", _peer_version, functools.partial(blocks, 30)),
     "blocks15": _kept("blocks15", _peer_version, functools.partial(blocks, 15)),
     "vad": _kept("vad", _peer_version, vad_filter),
 }
 """By the names that the command line takes."""
+
+QUICK_SYSTEMS = (ORACLE, OURS, "off")
 
 
 @functools.cache
