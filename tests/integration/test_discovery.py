@@ -88,6 +88,7 @@ def test_a_birth_brings_all_again_discovery_first(node: RunningNode, watcher: Wa
     assert 1 <= own[0].time - began <= 4.5
     assert own[-1].time - own[0].time < 1
     assert [m.json()["device"]["name"] for m in own[:3]] == ["Scribe lab", "Mic 1", "Mic 2"]
+    # Past the longest of the random delays: a second answer would have come.
     time.sleep(max(0.0, began + 5 - time.monotonic()))
     assert len(announced(watcher, after)) == 3
 

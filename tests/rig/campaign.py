@@ -150,7 +150,7 @@ class Campaign:
         if self._resume:
             self._playing_at = None
             wait_until(lambda: self._plays(after), DRAIN_S, "all tapes are heard")
-            time.sleep(LAST_S)
+            time.sleep(LAST_S)  # the tapes play on: speech that no kill touches
             until = time.time()
             answer = self._watcher.request(TOPIC, "session/stop", timeout=DRAIN_S)
             assert answer["status"] == "ok", answer

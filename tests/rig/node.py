@@ -28,6 +28,7 @@ MODEL = ROOT / "config" / "demo" / "model"
 TOPIC = "scribe/lab"
 START_TIMEOUT_S = 30
 SESSION_TIMEOUT_S = 60
+PLAYER_TIMEOUT_S = 30
 
 
 def configuration(
@@ -160,6 +161,12 @@ class Room:
         sound = spoken(*sentences, pause_s=pause_s)
         self.mics.play(mic, sound, 16000)
         return len(sound) / 16000
+
+    def say_to_the_end(self, mic: str, *sentences: Sentence, pause_s: float = 1.0) -> None:
+        """Speak into a mic until all of it is played, the pause too."""
+        sound = spoken(*sentences, pause_s=pause_s)
+        player = self.mics.play(mic, sound, 16000)
+        assert player.wait(len(sound) / 16000 + PLAYER_TIMEOUT_S) == 0
 
     def segments(self, session_id: str, count: int, timeout: float = 30) -> list[dict[str, Any]]:
         """The first `count` segments of a session, in the order published."""

@@ -215,7 +215,7 @@ def test_the_older_of_two_nodes_with_one_id_ends(
         session_id = room.start(desk="Alice")
         room.say("desk", HELLO)
         room.segments(session_id, 1)
-        time.sleep(room.say("desk", BONJOUR) - 1)
+        time.sleep(room.say("desk", BONJOUR) - 1)  # said, but not yet known to have ended
         with RunningNode(other, configuration(other, broker.port, [])) as newer:
             older.program.wait_output("another node has connected under this node's id", 20)
             after = watcher.count()

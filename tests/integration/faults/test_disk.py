@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import pytest
 
 from tests.model.sentences import SENTENCES
 from tests.rig.disks import MB, BreakingDisk, SmallDisk
-from tests.rig.node import TOPIC, Room, RunningNode, configuration
+from tests.rig.node import TOPIC, Room, RunningNode, configuration, spoken
 from tests.rig.vmics import VirtualMic, VirtualMics
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ def test_full_in_mid_session(place: Place, disk: SmallDisk) -> None:
         room.say("door", BONJOUR, pause_s=2)
         fill_to_the_last_byte(room, disk, after)
         # Heard in real time, by a node whose disk takes nothing any more.
-        time.sleep(room.say("desk", MEETING, COFFEE, pause_s=2))
+        room.say_to_the_end("desk", MEETING, COFFEE, pause_s=2)
         assert MEETING.text not in [s["text"] for s in room.segments(session, 1)]
         disk.make_room()
         event(room, "disk_back", after, 20)
@@ -134,9 +133,9 @@ def test_stopped_while_the_disk_is_full(place: Place, disk: SmallDisk) -> None:
         session = room.start(desk="Alice")
         after = room.watcher.count()
         disk.fill()
-        time.sleep(room.say("desk", HELLO))
+        room.say_to_the_end("desk", HELLO)
         fill_to_the_last_byte(room, disk, after)
-        time.sleep(room.say("desk", BONJOUR, pause_s=0.1))
+        room.say_to_the_end("desk", BONJOUR, pause_s=0.1)
         room.watcher.publish(f"{TOPIC}/request/session/stop", "{}")
         state = room.state("stopping", after)
         assert state["session_id"] == session
@@ -241,12 +240,12 @@ def test_spool_over_its_limit(place: Place, tmp_path: Path) -> None:
         stranger = node.storage / "spool" / STRANGER
         stranger.write_bytes(bytes(11 * MB))
         after = room.watcher.count()
-        speech_s = room.say("desk", HELLO)
+        player = room.mics.play("desk", spoken(HELLO), 16000)
         dropped = event(room, "speech_dropped", after)
         assert dropped["mic"] == "desk"
         assert "storage.max_spool_mb (10)" in dropped["message"]
         stranger.unlink()
-        time.sleep(speech_s)  # the rest of what was dropped is spoken
+        player.wait(30)  # the rest of what was dropped is spoken
         room.say("desk", BONJOUR)
         (segment,) = room.segments(session, 1)
         assert segment["text"] == BONJOUR.text

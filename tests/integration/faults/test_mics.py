@@ -112,7 +112,7 @@ def test_unplugged_in_mid_sentence(room: Room) -> None:
     names = {m["mic"]: (m["index"], m["name"]) for m in room.do("mics/detect")["mics"]}
     after = room.watcher.count()
     room.say("door", LONG)
-    time.sleep(1.3)
+    time.sleep(1.3)  # into the middle of it
     room.say("desk", HELLO)
     room.mics.unplug("door")
     event(room, "mic_lost", "door", after)
@@ -167,9 +167,9 @@ def test_the_device_stalls_for_a_moment(room: Room) -> None:
     room.say("desk", HELLO)
     room.segments(session, 1)
     room.mics.freeze("desk")
-    time.sleep(1.5)
+    time.sleep(1.5)  # less than a loss takes to be noticed
     room.mics.thaw("desk")
-    time.sleep(2.5)
+    time.sleep(2.5)  # more than one takes: it must not be noticed afterwards either
     began.append(time.monotonic())
     room.say("desk", BONJOUR)
     first, second = room.segments(session, 2)
@@ -188,9 +188,9 @@ def test_the_capture_process_is_held_up(room: Room) -> None:
     held = capture(room, "desk")
     os.kill(held, signal.SIGSTOP)
     room.say("wall", OTHER)
-    time.sleep(1.8)
+    time.sleep(1.8)  # less than a loss takes to be noticed
     os.kill(held, signal.SIGCONT)
-    time.sleep(2.5)
+    time.sleep(2.5)  # more than one takes: it must not be noticed afterwards either
     began.append(time.monotonic())
     room.say("desk", BONJOUR)
     first, second = of(room.segments(session, 3), "desk")

@@ -44,7 +44,7 @@ def test_a_reported_overflow_is_silence(broker: Broker, watcher: Watcher, tmp_pa
         room.segments(session, 1)
         (player,) = children(node.pid)
         os.kill(player, signal.SIGSTOP)
-        time.sleep(1.6)
+        time.sleep(1.6)  # the length of what is lost, judged below
         os.kill(player, signal.SIGCONT)
         first, second = room.segments(session, 2)
         assert [first["text"], second["text"]] == [HELLO.text, BONJOUR.text]

@@ -56,7 +56,7 @@ def test_usb_mics_come_and_go(broker: Broker, watcher: Watcher, tmp_path: Path) 
         tree.plug(Card(5, "1-1.3", name="Right headset"))
         for _ in range(10):
             watcher.request(TOPIC, "health/check")
-            time.sleep(0.25)
+            time.sleep(0.25)  # as a client that polls
         shown((left, 2, True), (right, 5, True), (studio, 1, True))
         speakers = [m["speaker"] for m in watcher.messages(f"{TOPIC}/mics")[-1].json()["mics"]]
         assert speakers == ["Alice", None, "Bruno"]
