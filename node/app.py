@@ -8,14 +8,14 @@ through one inbox, and to each other through the store.
 from __future__ import annotations
 
 import logging
-import queue
+import os
 import signal
 import time
 from functools import partial
 from typing import TYPE_CHECKING
 
 from node.adapters.announced import AnnouncedTopics
-from node.adapters.broker import MAX_QUEUED_COMMANDS, Acknowledged, Broker, BrokerItem, Message
+from node.adapters.broker import Acknowledged, Broker
 from node.adapters.store import Store
 from node.adapters.transcripts import TranscriptFolder
 from node.adapters.whisper import Engine
@@ -27,16 +27,19 @@ from node.service.board import Board
 from node.service.broker_advice import anonymous_warning, connection_advice
 from node.service.conductor import Conductor
 from node.service.desk import Desk
+from node.service.eraser import Eraser
 from node.service.guard import Guard
 from node.service.health import Health, Machine
 from node.service.homeassistant import HomeAssistant
+from node.service.inbox import Inbox
 from node.service.inventory import Inventory
-from node.service.items import ReloadRequested, StopRequested, WorkerItem
+from node.service.items import ReloadRequested, StopRequested
 from node.service.listener import Listener
 from node.service.publisher import Publisher
 from node.service.recovery import Recovery
 from node.service.reload import Reloader
 from node.service.requests import Requests
+from node.service.retention import Retention
 from node.service.settings import (
     broker_settings,
     discovery,
@@ -69,8 +72,7 @@ class Node:
     def __init__(self, config: Config, config_file: Path, notifier: Notifier) -> None:
         self._config = config
         self._notifier = notifier
-        self._inbox: queue.SimpleQueue[WorkerItem | BrokerItem] = queue.SimpleQueue()
-        self._dropped_commands = self._dropped_said = 0
+        self._inbox = Inbox()
         self._topics = Topics(config.mqtt.base_topic, config.node.id)
         self._store = Store(config.storage.path, keep_audio=config.storage.keep_audio)
         self._roster = Roster()
@@ -78,6 +80,7 @@ class Node:
         self._make_threads(config)
         self._make_session(config)
         self._make_voice(config)
+        self._make_memory(config)
         self._make_watch()
         self._make_desk(config, config_file)
 
@@ -110,7 +113,7 @@ class Node:
         self._recovery = Recovery(self._store.sessions, self._store.utterances)
         self._archive = Archive(
             sessions=self._store.sessions,
-            audio=self._store.audio,
+            traces=self._store.traces,
             folder=TranscriptFolder(config.storage.path),
             topics=self._topics,
             zone=zone(config),
@@ -131,7 +134,7 @@ class Node:
         """Everything that is said on MQTT."""
         settings = broker_settings(config)
         advice = partial(connection_advice, settings)
-        self._broker = Broker(settings, self._topics.status, self._deliver, advice)
+        self._broker = Broker(settings, self._topics.status, self._inbox.deliver, advice)
         self._publisher = Publisher(self._broker, self._topics, self._store.outbox)
         self._board = Board(
             config=config,
@@ -153,6 +156,22 @@ class Node:
             transcriber=self._transcriber,
             utterances=self._store.utterances,
             outbox=self._store.outbox,
+            publisher=self._publisher,
+        )
+
+    def _make_memory(self, config: Config) -> None:
+        """What is kept of sessions, and how it goes."""
+        self._eraser = Eraser(
+            traces=self._store.traces,
+            audio=self._store.audio,
+            archive=self._archive,
+            board=self._board,
+            publisher=self._publisher,
+        )
+        self._retention = Retention(
+            traces=self._store.traces,
+            storage=config.storage,
+            erase=self._eraser.erase,
             publisher=self._publisher,
         )
 
@@ -182,7 +201,7 @@ class Node:
             archive=self._archive,
             conductor=self._conductor,
             health=self._health.record,
-            deleted=lambda session: self._board.forget(session, self._archive.last()),
+            erase=self._eraser.erase,
         )
         requests = Requests(
             topics=self._topics,
@@ -200,6 +219,8 @@ class Node:
             supervision=self._supervision,
             publisher=self._publisher,
             board=self._board,
+            eraser=self._eraser,
+            retention=self._retention,
             health=self._health,
             requests=requests,
             home_assistant=self._home_assistant,
@@ -214,6 +235,7 @@ class Node:
         Raises:
             StoreError: the storage folder cannot be used.
         """
+        os.umask(0o077)  # whatever the folder allows: what people say is for this user alone
         damage = self._store.open()
         try:
             if damage is not None:
@@ -231,6 +253,7 @@ class Node:
 
     def _recover(self) -> None:
         """Take up where the last process left off, however it ended."""
+        self._eraser.complete()
         self._home_assistant.load()
         self._roster.restore(self._store.sessions.remembered_mics())
         self._inventory.refresh(self._roster)
@@ -242,39 +265,20 @@ class Node:
             self._board.last(last)
 
     def _take_signals(self) -> None:
-        """Handlers only put an item into the inbox: `SimpleQueue.put` is safe in a handler."""
+        """Handlers only put an item into the inbox."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._inbox.put(StopRequested()))
         signal.signal(signal.SIGHUP, lambda *_: self._inbox.put(ReloadRequested()))
 
     def _serve(self) -> int:
         while self._desk.exit_status is None:
-            if (item := self._next()) is not None:
+            if (item := self._inbox.take(self._desk.patience_s)) is not None:
                 self._desk.handle(item)
             self._desk.tick(time.monotonic())
-            self._say_what_was_dropped()
+            if dropped := self._inbox.dropped():
+                message = f"{dropped} commands of a burst were dropped; send them again"
+                self._publisher.event("commands_dropped", message)
         return self._desk.exit_status
-
-    def _next(self) -> WorkerItem | BrokerItem | None:
-        try:
-            return self._inbox.get(timeout=self._desk.patience_s)
-        except queue.Empty:
-            return None
-
-    def _deliver(self, item: BrokerItem) -> None:
-        """Take an item from paho's thread; a flood of commands is dropped, not kept."""
-        if isinstance(item, Message) and self._inbox.qsize() > MAX_QUEUED_COMMANDS:
-            self._dropped_commands += 1
-        else:
-            self._inbox.put(item)
-
-    def _say_what_was_dropped(self) -> None:
-        if self._dropped_commands > self._dropped_said and self._inbox.empty():
-            dropped = self._dropped_commands - self._dropped_said
-            self._dropped_said += dropped
-            self._publisher.event(
-                "commands_dropped", f"{dropped} commands of a burst were dropped; send them again"
-            )
 
     def _close(self) -> None:
         """The start, reversed."""
@@ -290,10 +294,7 @@ class Node:
         mid = self._broker.publish(self._topics.status, b"offline", retain=True)
         deadline = time.monotonic() + GOODBYE_S
         while (left := deadline - time.monotonic()) > 0:
-            try:
-                item = self._inbox.get(timeout=left)
-            except queue.Empty:
-                break
+            item = self._inbox.take(left)
             if isinstance(item, Acknowledged) and item.mid == mid:
                 return
         log.warning("the broker has not acknowledged `offline`; its last will says it instead")

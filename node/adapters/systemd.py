@@ -96,12 +96,24 @@ class Notifier:
             log.warning("systemd does not take %s: %s", message.partition("=")[0], error)
 
 
-class JournalFormatter(logging.Formatter):
+CONTROL = {number: f"\\x{number:02x}" for number in (*range(32), *range(127, 160))}
+CONTROL[ord("\n")] = " / "
+
+
+class LineFormatter(logging.Formatter):
+    """One line an event, whatever a client has put into it; only a traceback has more."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
+        """Format the line itself, with control characters as their codes."""
+        return super().formatMessage(record).translate(CONTROL)
+
+
+class JournalFormatter(LineFormatter):
     """Puts the priority of sd-daemon(3) before every line, of a traceback too."""
 
     def format(self, record: logging.LogRecord) -> str:
         priority = next(number for level, number in PRIORITIES if record.levelno >= level)
-        lines = super().format(record).splitlines()
+        lines = super().format(record).split("\n")
         return "\n".join(f"<{priority}>{line}" for line in lines)
 
 

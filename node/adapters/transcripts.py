@@ -44,11 +44,18 @@ class TranscriptFolder:
         except OSError as error:
             raise StoreError(f"storage.path: no transcript can be written: {error}") from error
 
-    def delete(self, paths: Mapping[str, str]) -> None:
-        """Remove files that `write` made; others are left alone."""
-        for path in paths.values():
-            name = path.rpartition("/")[2]
-            (self._folder / name).unlink(missing_ok=True)
+    def delete(self, names: Iterable[str]) -> None:
+        """Remove files of these names, and what a crash has left of their writing.
+
+        Raises:
+            StoreError: the disk is read-only.
+        """
+        try:
+            for name in names:
+                self._beside(name).unlink(missing_ok=True)
+                (self._folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"storage.path: no transcript can be deleted: {error}") from error
 
     def _free_stem(self, moment: datetime) -> str:
         stem = f"full_transcription_{moment:%Y%m%d_%H%M%S}"
@@ -56,9 +63,12 @@ class TranscriptFolder:
         names = (stem if n == 1 else f"{stem}_{n}" for n in range(1, len(taken) + 2))
         return next(name for name in names if name not in taken)
 
+    def _beside(self, name: str) -> Path:
+        return self._folder / f".{name}.part"
+
     def _write(self, name: str, text: str) -> None:
         """Beside first, then renamed: a crash leaves no half of a transcript."""
-        final, beside = self._folder / name, self._folder / f".{name}.part"
+        final, beside = self._folder / name, self._beside(name)
         with beside.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()

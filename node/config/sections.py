@@ -249,6 +249,10 @@ class StorageConfig(Section):
     """Whether sound is kept once it is transcribed."""
     max_spool_mb: int = Field(default=2048, ge=10)
     """Megabytes of sound on disk at most."""
+    keep_days: int | None = Field(default=None, ge=1, le=36500)
+    """Days after which a finished session is removed with every trace; None: never."""
+    keep_sessions: int | None = Field(default=None, ge=1)
+    """Finished sessions kept, the newest; None: all."""
 
 
 class HomeAssistantConfig(Section):

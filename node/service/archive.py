@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime, tzinfo
 
-    from node.adapters.store import AudioFolder, Sessions
+    from node.adapters.store import Sessions, Traces
     from node.adapters.transcripts import TranscriptFolder
     from node.core.model import Session
     from node.core.payloads import FinalPayload
@@ -29,13 +29,13 @@ class Archive:
         self,
         *,
         sessions: Sessions,
-        audio: AudioFolder,
+        traces: Traces,
         folder: TranscriptFolder,
         topics: Topics,
         zone: tzinfo,
     ) -> None:
         self._sessions = sessions
-        self._audio = audio
+        self._traces = traces
         self._folder = folder
         self._topics = topics
         self._zone = zone
@@ -72,11 +72,14 @@ class Archive:
     def save(self, session: Session, moment: datetime, formats: Iterable[str]) -> dict[str, str]:
         """Write new files of a transcript; gives their paths by suffix.
 
+        Their names are noted first, so that they go with their session.
+
         Raises:
             StoreError: the disk refuses.
         """
         texts = self._texts(session, [SUFFIX[form] for form in formats])
         files = self._folder.reserve(moment.astimezone(self._zone), texts)
+        self._traces.note_files(session.id, (path.rpartition("/")[2] for path in files.values()))
         self._folder.write(files, texts)
         return files
 
@@ -106,13 +109,15 @@ class Archive:
         crosstalk = [segment for segment in segments if segment.crosstalk_of is not None]
         return {suffix: WRITERS[suffix](transcript, crosstalk) for suffix in suffixes}
 
+    def remove_files(self, names: Iterable[str]) -> None:
+        """Delete the transcript files of an erased session.
+
+        Raises:
+            StoreError: the disk is read-only.
+        """
+        self._folder.delete(names)
+
     def last(self) -> FinalPayload | None:
         """The newest finished session's transcript, for those who connect later."""
         session = self._sessions.last_done()
         return final_body(self.transcript(session)) if session else None
-
-    def delete(self, session: Session) -> None:
-        """Remove every trace of a session from the disk."""
-        self._sessions.delete(session.id)
-        self._audio.forget(session.id)
-        self._folder.delete(session.files)

@@ -14,8 +14,8 @@ from node.core.turns import turns
 if TYPE_CHECKING:
     from datetime import tzinfo
 
+    from node.adapters.store import Erasure
     from node.config import Config
-    from node.core.model import Session
     from node.core.payloads import (
         FinalPayload,
         HealthPayload,
@@ -63,6 +63,7 @@ class Board:
         self._mics: set[str] = set()
         self._recent: deque[Segment] = deque(maxlen=LIVE_MEMORY)
         self._words_of: dict[str, str] = {}
+        self._forgotten: set[str] = set()
         self._refusal: tuple[str, Circumstances] | None = None
         self._live_at = 0.0
         self._live_is_old = False
@@ -134,6 +135,8 @@ class Board:
 
     def heard(self, segment: Segment) -> None:
         """A segment of the running session is to be seen: as last words, and in the live text."""
+        if segment.session_id in self._forgotten:  # erased between its commit and this moment
+            return
         self._last_words(segment)
         if self._recent and self._recent[-1].session_id != segment.session_id:
             self._recent.clear()
@@ -168,25 +171,31 @@ class Board:
             "text": plain(session, lines, self._zone),
             "updated_at": iso(datetime.now(UTC)),
         }
+        self._words_of[self._topics.live] = session.id
         self._publisher.state(self._topics.live, live)
         self._live_at, self._live_is_old = now, False
 
-    def forget(self, session: Session, last: FinalPayload | None) -> None:
-        """A session was deleted: nothing retained may still show it.
+    def forget(self, erasure: Erasure, last: FinalPayload | None) -> list[str]:
+        """Let nothing retained show a session that is erased; gives the topics taken back.
 
         What an earlier process left on the broker is not known here, and is cleared as well.
         """
-        if not self._recent or self._recent[-1].session_id == session.id:
+        self._forgotten.add(erasure.session_id)
+        if self._recent and self._recent[-1].session_id == erasure.session_id:
             self._recent.clear()
-            self._publisher.clear(self._topics.live)
-        mics = [self._topics.mic_last_words(mic) for mic in session.speakers]
-        for topic in (self._topics.last_words, *mics):
-            if self._words_of.get(topic, session.id) == session.id:
-                self._publisher.clear(topic)
+        mics = [self._topics.mic_last_words(mic) for mic in erasure.mics]
+        cleared = [
+            topic
+            for topic in (self._topics.live, self._topics.last_words, *mics)
+            if self._words_of.get(topic, erasure.session_id) == erasure.session_id
+        ]
         if last is None:
-            self._publisher.clear(self._topics.last)
+            cleared.append(self._topics.last)
         else:
             self.last(last)
+        for topic in cleared:
+            self._publisher.clear(topic)
+        return cleared
 
 
 def _features(config: Config) -> list[str]:

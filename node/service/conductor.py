@@ -137,15 +137,19 @@ class Conductor:
             self._listener.end()
 
     def seat(self, mic: str) -> None:
-        """A mic has another speaker or is muted: the running session follows at once."""
+        """A mic has another speaker or is muted: the running session follows at once.
+
+        Raises:
+            StoreError: the disk refuses to note it; the listener follows all the same.
+        """
         if self.session is None or self.state is not State.RECORDING:
             return
         assignment = self._roster.assignment(mic)
         if mic not in self.session.speakers and not assignment.speaker:
             return
+        self._listener.seat(mic, self._seat(mic, assignment))
         self.session.speakers[mic] = self._roster.label(mic)
         self._sessions.set_speakers(self.session)
-        self._listener.seat(mic, self._seat(mic, assignment))
 
     # What happens.
 
@@ -251,6 +255,10 @@ class Conductor:
         return body
 
     # What a crash has left.
+
+    def leave_out(self, session_id: str) -> None:
+        """A session that waits to be finished is being erased: it is not taken up any more."""
+        self._recovery.leave_out(session_id)
 
     def _continue(self) -> None:
         """Take up a session that the last process left unfinished, like any other that ends."""

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from node.core.roster import Roster
     from node.service.board import Board
     from node.service.conductor import Conductor
+    from node.service.eraser import Eraser
     from node.service.guard import Guard
     from node.service.health import Health
     from node.service.homeassistant import HomeAssistant
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from node.service.publisher import Publisher
     from node.service.reload import Reloader
     from node.service.requests import Requests
+    from node.service.retention import Retention
     from node.service.supervision import Supervision
 
 log = logging.getLogger(__name__)
@@ -73,6 +75,8 @@ class Desk:
         guard: Guard,
         publisher: Publisher,
         board: Board,
+        eraser: Eraser,
+        retention: Retention,
         health: Health,
         requests: Requests,
         home_assistant: HomeAssistant,
@@ -86,6 +90,8 @@ class Desk:
         self._guard = guard
         self._publisher = publisher
         self._board = board
+        self._eraser = eraser
+        self._retention = retention
         self._health = health
         self._requests = requests
         self._home_assistant = home_assistant
@@ -147,6 +153,9 @@ class Desk:
             if (final := self._conductor.tick(now)) is not None:
                 self._board.last(final)
                 self._publisher.pump()
+            self._eraser.tick(now)
+            if self._conductor.session is None:
+                self._retention.tick(now)
         except StoreError as error:  # tried again at the next tick
             self._guard.disk_failed(str(error))
         self._home_assistant.tick(now)
@@ -208,7 +217,7 @@ class Desk:
                 self._roster.set_connected(mic, connected=True)
                 self._roster.set_live(mic, Live(recording=True, sample_rate=sample_rate))
                 if isinstance(item, MicBack):
-                    self._publisher.event("mic_back", f"{mic} delivers again", mic)
+                    self._publisher.event("mic_back", f"{mic} delivers again", mic, good=True)
             case Levels(dbfs, dropped_s, lags_s):
                 self._health.dropped_s, self._health.lags_s = dropped_s, lags_s
                 self._supervision.heard(time.monotonic())
@@ -224,7 +233,7 @@ class Desk:
                 if notice:
                     log.warning("%s", notice)
                 if self._online:
-                    self._publisher.event("model_ready", "the model is loaded")
+                    self._publisher.event("model_ready", "the model is loaded", good=True)
                 self._conductor.on_model_ready()
             case ModelUnavailable(reason):
                 self._publisher.event("model_unavailable", reason)

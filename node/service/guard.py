@@ -87,4 +87,5 @@ class Guard:
             self._publisher.event("disk_low", f"{free_mb:.0f} MB are free at storage.path")
         elif self._disk_is_low and free_mb >= LOW_DISK_MB and self._ballast.load():
             self._disk_is_low = self._disk_refuses = False
-            self._publisher.event("disk_back", f"{free_mb:.0f} MB are free again at storage.path")
+            message = f"{free_mb:.0f} MB are free again at storage.path"
+            self._publisher.event("disk_back", message, good=True)

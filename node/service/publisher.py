@@ -143,9 +143,11 @@ class Publisher:
         """Publish something that passes: at once, or when the broker is back."""
         self._pass(_Passing(topic, _encode(payload), correlation))
 
-    def event(self, event_type: str, message: str, mic: str | None = None) -> None:
-        """Say on `T/event`, and in the log, that something has happened."""
-        log.warning("%s: %s", event_type, message)
+    def event(
+        self, event_type: str, message: str, mic: str | None = None, *, good: bool = False
+    ) -> None:
+        """Say on `T/event`, and in the log, that something has happened; `good`: nothing wrong."""
+        log.log(logging.INFO if good else logging.WARNING, "%s: %s", event_type, message)
         event: EventPayload = {
             "event_type": event_type,
             "message": message,
@@ -178,6 +180,7 @@ class Publisher:
             self._send(topic, body, retain=True, expiry_s=expiry_s)
         elif self._unfit.get(topic) != body:
             self._unfit[topic] = body
+            self._send(topic, b"", retain=True)  # the broker would go on showing an older state
             self.event("message_refused", f"{topic}: the state cannot be published: {problem}")
 
     def _problem(self, topic: str, body: bytes) -> str | None:

@@ -32,6 +32,10 @@ class Recovery:
         for session in self._unfinished:
             log.warning("session %s was cut off; taking it up again", session.id)
 
+    def leave_out(self, session_id: str) -> None:
+        """Do not hand this one out: it is being erased."""
+        self._unfinished = [s for s in self._unfinished if s.id != session_id]
+
     def next(self) -> Session | None:
         return self._unfinished.pop(0) if self._unfinished else None
 

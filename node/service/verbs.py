@@ -16,7 +16,7 @@ from node.core.messages import (
     StartSession,
 )
 from node.core.model import Assignment, Session
-from node.errors import RequestError
+from node.errors import RequestError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ class Verbs:
         archive: Archive,
         conductor: Conductor,
         health: Callable[[], HealthPayload],
-        deleted: Callable[[Session], None],
+        erase: Callable[[str], None],
     ) -> None:
         self._roster = roster
         self._inventory = inventory
@@ -49,7 +49,7 @@ class Verbs:
         self._archive = archive
         self._conductor = conductor
         self._health = health
-        self._deleted = deleted
+        self._erase = erase
 
     def carry_out(self, verb: str, request: Request, answer: Answer) -> None:
         """Do what a valid request asks; the answer may come later.
@@ -88,7 +88,13 @@ class Verbs:
 
     def set_enabled(self, mic: str, *, enabled: bool) -> None:
         assignment = self._roster.assignment(self._known(mic))
-        self._change({mic: Assignment(assignment.speaker, assignment.language, enabled)})
+        wanted = {mic: Assignment(assignment.speaker, assignment.language, enabled)}
+        try:
+            self._take_up(wanted)  # before the disk, which may refuse: a mute must not wait for it
+            self._remember(wanted)
+        except StoreError as error:
+            done = "on" if enabled else "off"
+            raise StoreError(f"{mic} is {done}, but may not be after a restart: {error}") from error
 
     def _known(self, mic: str) -> str:
         if mic not in self._roster:
@@ -100,7 +106,13 @@ class Verbs:
         return self._mics()
 
     def _change(self, wanted: dict[str, Assignment]) -> None:
+        self._remember(wanted)
+        self._take_up(wanted)
+
+    def _remember(self, wanted: dict[str, Assignment]) -> None:
         self._sessions.remember_mics([(self._roster.info(mic), a) for mic, a in wanted.items()])
+
+    def _take_up(self, wanted: dict[str, Assignment]) -> None:
         self._roster.assign(wanted)
         for mic in wanted:
             self._conductor.seat(mic)
@@ -120,8 +132,8 @@ class Verbs:
                 "session_active", f"session {running.id} is {self._conductor.state}; stop it first"
             )
         session = self._find(request.session_id)
-        self._archive.delete(session)
-        self._deleted(session)
+        self._conductor.leave_out(session.id)
+        self._erase(session.id)
         return {"session_id": session.id}
 
     def _find(self, session_id: str | None) -> Session:

@@ -76,6 +76,8 @@ def test_an_empty_file_or_section_means_the_defaults(text: str) -> None:
         ("crosstalk: {mode: off}", "crosstalk.mode", "off"),
         ("crosstalk: {mode: 'off'}", "crosstalk.mode", "off"),
         ("storage: {keep_audio: yes}", "storage.keep_audio", True),
+        ("storage: {}", "storage.keep_days", None),
+        ("storage: {keep_days: 30}", "storage.keep_days", 30),
         ("vad: {soft_cap_s: 10}", "vad.soft_cap_s", 10.0),
         ("vad: {soft_cap_s: 1e1}", "vad.soft_cap_s", 10.0),
         ("transcription: {language: no}", "transcription.language", "no"),

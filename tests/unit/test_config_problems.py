@@ -28,6 +28,8 @@ WRONG_KIND: list[Case] = [
     ("mqtt: {protocol: 3.1}", "1: mqtt.protocol: must be '5' or '3.1.1', not \"3.1\""),
     ("transcription: {beam_size: 11}", "1: transcription.beam_size: must be at most 10"),
     ("storage: {max_spool_mb: 9}", "1: storage.max_spool_mb: must be at least 10"),
+    ("storage: {keep_days: 0}", "1: storage.keep_days: must be at least 1"),
+    ("storage: {keep_sessions: 0}", "1: storage.keep_sessions: must be at least 1"),
 ]
 WRONG_SHAPE: list[Case] = [
     ("- a\n- b", '1: must hold sections such as "mqtt:" at its top level'),

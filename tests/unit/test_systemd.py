@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from node.adapters.systemd import MAX_STATUS, JournalFormatter, Notifier, logs_to_journal
+from node.adapters.systemd import (
+    MAX_STATUS,
+    JournalFormatter,
+    LineFormatter,
+    Notifier,
+    logs_to_journal,
+)
 from node.app import GOODBYE_S, JOIN_S
 from node.errors import EXIT_CONFIG
 from node.service.desk import DRAIN_S, IDLE_TICK_S
@@ -132,10 +138,23 @@ def test_a_manager_that_is_gone_is_said_and_survived(
     assert "secret" not in caplog.text
 
 
+@pytest.mark.parametrize("formatter", [JournalFormatter, LineFormatter])
+def test_no_client_can_forge_a_line(formatter: type[LineFormatter]) -> None:
+    """What a client sends may be named in a log line; it must not become one of its own."""
+    topic = "x\n<2>node.app: the house is on fire\r\x1b[2K\x85"
+    record = logging.makeLogRecord({"levelno": 30, "msg": "%s: ignored", "args": (topic,)})
+    line = formatter("%(message)s").format(record)
+    assert line.removeprefix("<4>") == (
+        r"x / <2>node.app: the house is on fire\x0d\x1b[2K\x85: ignored"
+    )
+
+
 def test_every_line_has_the_priority_of_its_level() -> None:
     form = JournalFormatter("%(message)s").format
-    record = logging.makeLogRecord({"levelno": logging.ERROR, "msg": "one\ntwo"})
-    assert form(record) == "<3>one\n<3>two"
+    record = logging.makeLogRecord(
+        {"levelno": logging.ERROR, "msg": "one", "exc_text": "Traceback\n  two"}
+    )
+    assert form(record) == "<3>one\n<3>Traceback\n<3>  two"
     levels = {10: "<7>", 20: "<6>", 30: "<4>", 40: "<3>", 50: "<2>"}
     for level, priority in levels.items():
         assert form(logging.makeLogRecord({"levelno": level, "msg": "m"})) == f"{priority}m"

@@ -14,6 +14,7 @@ from node.adapters.store.ballast import Ballast
 from node.adapters.store.database import Database
 from node.adapters.store.outbox import Outbox, OutboxMessage
 from node.adapters.store.sessions import Sessions
+from node.adapters.store.traces import Erasure, Traces
 from node.adapters.store.utterances import Utterances
 from node.errors import StoreError
 
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
 __all__ = [
     "DATABASE",
     "AudioFolder",
+    "Erasure",
     "Outbox",
     "OutboxMessage",
     "Recording",
     "Sessions",
     "Store",
+    "Traces",
     "Utterance",
     "Utterances",
 ]
@@ -45,6 +48,7 @@ class Store:
         self.audio = AudioFolder(folder, keep=keep_audio)
         self.outbox = Outbox(self._database)
         self.sessions = Sessions(self._database)
+        self.traces = Traces(self._database)
         self.utterances = Utterances(self._database, self.audio)
 
     def open(self) -> str | None:
@@ -59,9 +63,13 @@ class Store:
             self.audio.prepare()
         except OSError as error:
             raise StoreError(f"storage.path: {self._folder} cannot be used: {error}") from error
-        damage = self._database.open(self.sessions.prove)
+        damage = self._database.open(self._prove)
         self.ballast.load()
         return damage
+
+    def _prove(self) -> None:
+        self.sessions.prove()
+        self.traces.prove()
 
     def close(self) -> None:
         self._database.close()

@@ -17,6 +17,7 @@ import numpy as np
 
 from node.core.messages import SESSION_ID
 from node.core.model import MIC_ID, SAMPLE_RATE
+from node.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -191,10 +192,17 @@ class AudioFolder:
         return mark.stat().st_size if mark.exists() else 0
 
     def forget(self, session_id: str) -> None:
-        """Remove every sound of a session."""
-        for folder in (self.spool, self._kept, self._failed):
-            for file in folder.glob(f"{session_id}.*"):
-                file.unlink(missing_ok=True)
+        """Remove every sound of a session.
+
+        Raises:
+            StoreError: the disk is read-only.
+        """
+        try:
+            for folder in (self.spool, self._kept, self._failed):
+                for file in folder.glob(f"{session_id}.*"):
+                    file.unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"storage.path: no sound can be deleted: {error}") from error
 
     def total_bytes(self) -> int:
         """Sound on the disk: what waits, and what is kept on request."""

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+BUSY_S = 10
 
 WAL_MAGIC = b"\x37\x7f\x06"
 """What SQLite's write-ahead logs begin with (sqlite.org/fileformat2.html, 4.1)."""
@@ -60,6 +62,21 @@ CREATE TABLE outbox (
     refused TEXT                -- why the broker will never take it
 );
 """
+
+RETENTION = """
+ALTER TABLE session ADD COLUMN done_at_s REAL;  -- when it was done, on the age clock
+CREATE TABLE file (             -- transcript files, those of `session.files` once it is erased
+    session_id TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (session_id, name)
+);
+CREATE TABLE erasure (session_id TEXT PRIMARY KEY, mics TEXT NOT NULL);
+CREATE TABLE age (counted_s REAL NOT NULL, wall TEXT NOT NULL);
+"""
+
+STEPS = (SCHEMA, RETENTION)
+"""What makes each version of the schema out of the one before it."""
+
+TRIM_PATIENCE_MS = 200
+"""How long a look at the transcripts by another program may hold the emptying of the log up."""
 
 
 class Database:
@@ -135,6 +152,20 @@ class Database:
                 self._connection.close()
                 self._connection = None
 
+    def trim(self) -> bool:
+        """Move all of the log into the file and empty it; False where another program reads.
+
+        Raises:
+            StoreError: the disk or the file refuses.
+        """
+        with self.reading() as db:
+            db.execute(f"PRAGMA busy_timeout={TRIM_PATIENCE_MS}")
+            try:
+                (busy, _, _) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                db.execute(f"PRAGMA busy_timeout={BUSY_S * 1000}")
+        return not busy
+
     @contextmanager
     def transaction(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
         """A transaction: all of it is kept when the block is left, or none of it.
@@ -174,12 +205,17 @@ class Database:
 
 def _connect(path: Path) -> sqlite3.Connection:
     """Open a sound database of this version, or raise sqlite3.DatabaseError."""
-    connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
+    connection = sqlite3.connect(
+        path, check_same_thread=False, isolation_level=None, timeout=BUSY_S
+    )
     try:
         connection.row_factory = sqlite3.Row
         # A damaged letter must not keep the rest of a text from being read.
         connection.text_factory = lambda text: text.decode(errors="replace")
         connection.execute("PRAGMA journal_mode=WAL")
+        # What is deleted is overwritten, and nothing is sorted in files outside the folder.
+        connection.execute("PRAGMA secure_delete=ON")
+        connection.execute("PRAGMA temp_store=MEMORY")
         (sound,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if sound != "ok":
             raise sqlite3.DatabaseError(sound)
@@ -189,10 +225,8 @@ def _connect(path: Path) -> sqlite3.Connection:
                 f"storage.path: {path} was written by a newer version of Scribe Node; install that"
                 " version, or give another folder"
             )
-        if version == 0:
-            connection.executescript(
-                f"BEGIN; {SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
-            )
+        for number, step in enumerate(STEPS[version:], version + 1):
+            connection.executescript(f"BEGIN; {step} PRAGMA user_version={number}; COMMIT;")
     except BaseException:
         connection.close()
         raise

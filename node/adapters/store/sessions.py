@@ -91,13 +91,6 @@ class Sessions:
         with self._database.reading() as db:
             db.execute("SELECT * FROM utterance JOIN outbox").fetchone()
 
-    def delete(self, session_id: str) -> None:
-        """Forget a session: its row, its segments, its utterances, its unsent messages."""
-        with self._database.transaction(durable=True) as db:
-            for table in ("segment", "utterance", "outbox"):
-                db.execute(f"DELETE FROM {table} WHERE session_id=?", (session_id,))  # noqa: S608
-            db.execute("DELETE FROM session WHERE id=?", (session_id,))
-
     def get(self, session_id: str) -> Session | None:
         with self._database.reading() as db:
             row = db.execute("SELECT * FROM session WHERE id=?", (session_id,)).fetchone()

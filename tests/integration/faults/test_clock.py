@@ -1,8 +1,4 @@
-"""The wall clock steps by hours in mid-session, as on a machine without a battery-backed clock.
-
-The clock is faked where Python reads it: libfaketime (0.9.10) makes every `time.sleep` of Python
-3.11 and later fail, and the clock of the machine is not a test's to set.
-"""
+"""The wall clock steps by hours in mid-session, as on a machine without a battery-backed clock."""
 
 from __future__ import annotations
 
@@ -14,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.model.sentences import SENTENCES
+from tests.rig.clock import HOUR_S, WallClock
 from tests.rig.node import TOPIC, Room, RunningNode, configuration
 from tests.rig.vmics import VirtualMic, VirtualMics
 
@@ -24,44 +21,6 @@ if TYPE_CHECKING:
     from tests.rig.mqtt import Watcher
 
 SAID = (SENTENCES[0], SENTENCES[31], SENTENCES[6])
-HOUR_S = 3600
-
-
-SHIFT = """\
-import datetime, pathlib, time
-
-REAL, FILE = time.time, pathlib.Path(__file__).with_name("shift_s")
-
-
-def shift_s():
-    return float(FILE.read_text())
-
-
-class Shifted(datetime.datetime):
-    @classmethod
-    def now(cls, tz=None):
-        return super().now(tz) + datetime.timedelta(seconds=shift_s())
-
-
-datetime.datetime = Shifted
-time.time = lambda: REAL() + shift_s()
-"""
-
-
-class WallClock:
-    """The wall clock of the Python processes that get `env`, in hours from the real one."""
-
-    def __init__(self, folder: Path) -> None:
-        self._file = folder / "shift_s"
-        self.step_to(0)
-        # Imported by Python itself at its start, before any module has taken a clock by name.
-        (folder / "sitecustomize.py").write_text(SHIFT)
-        self.env = {"PYTHONPATH": str(folder)}
-
-    def step_to(self, hours: float) -> None:
-        new = self._file.with_suffix(".new")
-        new.write_text(f"{hours * HOUR_S}")
-        new.replace(self._file)
 
 
 @pytest.fixture

@@ -1,0 +1,136 @@
+"""What a session leaves, and how all of it goes: rows, files, what the broker keeps.
+
+An erasure is noted before anything is removed and struck off when the last of it is gone, so that
+a crash, or a broker that is away, only delays it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from node.core.model import iso, parse_iso
+from node.core.retention import Finished
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from node.adapters.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """A session that is going: the names of its transcript files, and the mics it had."""
+
+    session_id: str
+    files: tuple[str, ...]
+    mics: tuple[str, ...]
+
+
+class Traces:
+    """Owned by the main thread."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def note_files(self, session_id: str, names: Iterable[str]) -> None:
+        """These files are about to be written for a session, beside those of its end."""
+        with self._database.transaction(durable=True) as db:
+            _note_files(db, session_id, names)
+
+    def strike(self, session_id: str) -> Erasure:
+        """Remove a session's rows and unsent messages, noting what else is to go.
+
+        May be repeated for one that has been struck before.
+        """
+        with self._database.transaction(durable=True) as db:
+            db.execute(
+                "INSERT OR IGNORE INTO erasure (session_id, mics) VALUES (?, ?)",
+                (session_id, json.dumps(_mics(db, session_id))),
+            )
+            planned = db.execute("SELECT files FROM session WHERE id=?", (session_id,)).fetchone()
+            paths = json.loads(planned["files"]).values() if planned else ()
+            _note_files(db, session_id, (path.rpartition("/")[2] for path in paths))
+            for table in ("segment", "utterance", "outbox"):
+                db.execute(f"DELETE FROM {table} WHERE session_id=?", (session_id,))  # noqa: S608
+            db.execute("DELETE FROM session WHERE id=?", (session_id,))
+            return _erasure(db, session_id)
+
+    def begun(self) -> list[Erasure]:
+        """The erasures that are not finished."""
+        with self._database.reading() as db:
+            rows = db.execute("SELECT session_id FROM erasure").fetchall()
+            return [_erasure(db, row["session_id"]) for row in rows]
+
+    def finished(self, session_id: str) -> None:
+        """Nothing is left of it: forget its files' names too."""
+        with self._database.transaction() as db:
+            for table in ("file", "erasure"):
+                db.execute(f"DELETE FROM {table} WHERE session_id=?", (session_id,))  # noqa: S608
+
+    def trim(self) -> bool:
+        """Empty the write-ahead log, which still has what was deleted; False where it is in use."""
+        return self._database.trim()
+
+    def prove(self) -> None:
+        """Read what a start reads.
+
+        Raises:
+            StoreError, ValueError, TypeError, KeyError: it is damaged.
+        """
+        self.age()
+        self.begun()
+        self.finished_sessions()
+
+    def age(self) -> tuple[float, datetime] | None:
+        """What the age clock said when it was noted last, and the wall clock beside it."""
+        with self._database.reading() as db:
+            row = db.execute("SELECT counted_s, wall FROM age").fetchone()
+        return (float(row["counted_s"]), parse_iso(row["wall"])) if row else None
+
+    def note_age(self, counted_s: float, wall: datetime) -> None:
+        """Keep the age clock over restarts, and give its time to sessions done since."""
+        with self._database.transaction() as db:
+            db.execute("DELETE FROM age")
+            db.execute("INSERT INTO age (counted_s, wall) VALUES (?, ?)", (counted_s, iso(wall)))
+            db.execute(
+                "UPDATE session SET done_at_s=? WHERE state='done' AND done_at_s IS NULL",
+                (counted_s,),
+            )
+
+    def finished_sessions(self) -> list[Finished]:
+        """Sessions that are done and of which nothing waits for the engine, as they were begun."""
+        with self._database.reading() as db:
+            rows = db.execute(
+                "SELECT id, done_at_s FROM session WHERE state='done' AND done_at_s IS NOT NULL"
+                " AND NOT EXISTS (SELECT 1 FROM utterance WHERE session_id = session.id"
+                " AND utterance.state != 'failed') ORDER BY rowid"
+            ).fetchall()
+        return [Finished(row["id"], row["done_at_s"]) for row in rows]
+
+
+def _note_files(db: sqlite3.Connection, session_id: str, names: Iterable[str]) -> None:
+    db.executemany(
+        "INSERT OR IGNORE INTO file (session_id, name) VALUES (?, ?)",
+        [(session_id, name) for name in names],
+    )
+
+
+def _mics(db: sqlite3.Connection, session_id: str) -> list[str]:
+    """The mics that were assigned, and those that were heard all the same."""
+    row = db.execute("SELECT speakers FROM session WHERE id=?", (session_id,)).fetchone()
+    heard = db.execute(
+        "SELECT DISTINCT json_extract(body, '$.mic') FROM segment WHERE session_id=?",
+        (session_id,),
+    )
+    assigned = json.loads(row["speakers"]) if row else {}
+    return sorted({*assigned, *(mic for (mic,) in heard if mic)})
+
+
+def _erasure(db: sqlite3.Connection, session_id: str) -> Erasure:
+    (mics,) = db.execute("SELECT mics FROM erasure WHERE session_id=?", (session_id,)).fetchone()
+    rows = db.execute("SELECT name FROM file WHERE session_id=?", (session_id,)).fetchall()
+    return Erasure(session_id, tuple(row["name"] for row in rows), tuple(json.loads(mics)))

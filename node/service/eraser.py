@@ -1,0 +1,81 @@
+"""Every trace of a session is removed: rows, files, sound, and what the broker keeps of it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from node.errors import StoreError
+
+if TYPE_CHECKING:
+    from node.adapters.store import AudioFolder, Erasure, Traces
+    from node.service.archive import Archive
+    from node.service.board import Board
+    from node.service.publisher import Publisher
+
+log = logging.getLogger(__name__)
+
+TRIM_EVERY_S = 5.0
+"""How soon the database's log is tried again where another program was reading it."""
+
+
+class Eraser:
+    """Owned by the main thread."""
+
+    def __init__(
+        self,
+        *,
+        traces: Traces,
+        audio: AudioFolder,
+        archive: Archive,
+        board: Board,
+        publisher: Publisher,
+    ) -> None:
+        self._traces = traces
+        self._audio = audio
+        self._archive = archive
+        self._board = board
+        self._publisher = publisher
+        self._pending: dict[str, list[str]] = {}
+        self._must_trim = False
+        self._trim_at = 0.0
+
+    def erase(self, session_id: str) -> None:
+        """Remove a session that is not being recorded; it is gone for good when this returns.
+
+        What a broker that is away keeps of it goes when it is back, also after a restart.
+
+        Raises:
+            StoreError: the disk refuses; where the rows were gone already, the next start goes on.
+        """
+        erasure = self._traces.strike(session_id)
+        self._must_trim = True
+        self._pending[session_id] = self._board.forget(erasure, self._archive.last())
+        self._remove_files(erasure)
+        self._trim()
+
+    def complete(self) -> None:
+        """Finish what an earlier process has begun; before anything else reads the folder."""
+        for erasure in self._traces.begun():
+            try:
+                self.erase(erasure.session_id)
+            except StoreError as error:
+                log.error("session %s is not gone yet: %s", erasure.session_id, error)  # noqa: TRY400  # no bug, the disk's fault
+
+    def tick(self, now: float) -> None:
+        """Strike off what the broker has forgotten as well."""
+        for session_id, topics in list(self._pending.items()):
+            if not any(map(self._publisher.is_clearing, topics)):
+                self._traces.finished(session_id)
+                self._must_trim = True
+                del self._pending[session_id]
+        if self._must_trim and now >= self._trim_at:
+            self._trim_at = now + TRIM_EVERY_S
+            self._trim()
+
+    def _remove_files(self, erasure: Erasure) -> None:
+        self._audio.forget(erasure.session_id)
+        self._archive.remove_files(erasure.files)
+
+    def _trim(self) -> None:
+        self._must_trim = not self._traces.trim()
