@@ -59,7 +59,8 @@ class Word:
 class Heard:
     """What the engine made of one utterance. An empty text means: nothing was said.
 
-    Times of words are seconds from the first sample of the utterance.
+    Times of words are seconds from the first sample of the utterance. `hidden_words`: they serve
+    the order of the transcript alone and are not to be published.
     """
 
     text: str
@@ -67,6 +68,7 @@ class Heard:
     language_probability: float
     confidence: float
     words: tuple[Word, ...] | None = None
+    hidden_words: bool = False
 
     def words_after(self, lead_s: float) -> tuple[Word, ...] | None:
         """The words with times from where speech begins, `lead_s` behind the first sample."""
@@ -102,6 +104,7 @@ class Segment:
     crosstalk_of: str | None = None
     replayed: bool = False
     latency_s: float = 0.0
+    hidden_words: bool = False
 
     def payload(self, zero: datetime) -> SegmentPayload:
         """The segment as it stands on `T/mic/<mic>/segment` and in the session's JSON file."""
@@ -123,7 +126,7 @@ class Segment:
             "replayed": self.replayed,
             "latency_s": round(self.latency_s, 2),
         }
-        if self.words is not None:
+        if self.words is not None and not self.hidden_words:
             body["words"] = [
                 {
                     "word": word.word,

@@ -53,8 +53,8 @@ CLOSING = "\"'»”’)]"  # noqa: RUF001
 class Turn:
     """One line of the merged transcript: a segment, or part `part` of the `parts` it is cut into.
 
-    `start` is the sample of the session at which its first word begins, `end` that at which its
-    last one ends.
+    `start` is the sample of the session at which its first word begins (a fifth of a second later
+    at most, where somebody else began just then), `end` that at which its last one ends.
     """
 
     segment: Segment
@@ -74,16 +74,17 @@ class _Onset(NamedTuple):
 
 
 class _Span(NamedTuple):
-    """Words `first` to `last` (the one after its last) of a segment."""
+    """Words `first` to `last` (the one after its last) of a segment, from sample `start` on."""
 
     voice: _Voice
+    start: int
     first: int
     last: int
 
     def order(self) -> tuple[int, bool, int, str]:
         # Of two that begin at once, the one that only goes on gives way.
         segment = self.voice.segment
-        return self.voice.begins[self.first], self.first > 0, segment.seq, segment.id
+        return self.start, self.first > 0, segment.seq, segment.id
 
 
 class _Voice:
@@ -114,17 +115,20 @@ class _Voice:
     def sentence_ends_before(self, index: int) -> bool:
         return index == 0 or self.texts[index - 1].rstrip(CLOSING).endswith(SENTENCE_ENDS)
 
-    def cuts(self, onsets: Iterable[_Onset]) -> list[int]:
-        """Indices of the words with which a part begins; the first is 0."""
-        cuts = [0]
+    def cuts(self, onsets: Iterable[_Onset]) -> list[tuple[int, int]]:
+        """When each part begins, with the index of its first word."""
+        cuts = [(self.begins[0], 0)]
         for onset in onsets:
-            if self.begins[cuts[-1]] < onset.time:
-                found = self._cut(onset, cuts[-1])
-                cuts += [] if found is None else [found]
+            if cuts[-1][0] < onset.time:
+                found = self._cut(onset, cuts[-1][1])
+                # A word that began just before the other has given way.
+                cuts += [] if found is None else [(max(self.begins[found], onset.time), found)]
         return cuts
 
     def _cut(self, onset: _Onset, last: int) -> int | None:
         following = bisect_left(self.begins, onset.time, lo=last + 1)
+        if self._has_just_begun(following - 1, onset.time) and following - 1 > last:
+            return following - 1
         if following == len(self.begins):
             return None
         if self.pauses_before(following) and self.ends[following - 1] <= onset.time + TOLERANCE:
@@ -134,6 +138,10 @@ class _Voice:
             return next(filter(self.sentence_ends_before, places), None)
         near = [i for i in places if self.begins[i] <= onset.time + WINDOW]
         return min(near or places[:1], key=self._rank, default=None)
+
+    def _has_just_begun(self, index: int, time: int) -> bool:
+        """Whether a sentence begins so little before a time that it may as well be after it."""
+        return self.sentence_ends_before(index) and time - self.begins[index] <= TOLERANCE
 
     def _may_cut(self, last: int, index: int) -> bool:
         at_sentence = self.sentence_ends_before(index)
@@ -184,9 +192,10 @@ def _at(segment: Segment, second: float) -> int:
 
 
 def _parts(voice: _Voice, onsets: Sequence[_Onset]) -> list[_Span]:
-    whole = len(voice.begins)
-    cuts = voice.cuts(onsets) if onsets and voice.places() is not None else [0]
-    return [_Span(voice, *ends) for ends in zip(cuts, [*cuts[1:], whole], strict=True)]
+    timed = onsets and voice.places() is not None
+    cuts = voice.cuts(onsets) if timed else [(voice.begins[0], 0)]
+    lasts = [*(first for _, first in cuts[1:]), len(voice.begins)]
+    return [_Span(voice, *cut, last) for cut, last in zip(cuts, lasts, strict=True)]
 
 
 def _joined(spans: Iterable[_Span]) -> list[_Span]:
@@ -219,6 +228,6 @@ def _line(span: _Span, part: int, parts: int) -> Turn:
     if parts > 1:
         places = [*(voice.places() or ()), len(text)]
         text = text[places[span.first] : places[span.last]].strip()
-    start = voice.begins[span.first]
+    start = span.start
     end = segment.end if part == parts else voice.ends[span.last - 1]
     return Turn(segment, text, start, max(end, start + SAMPLE_RATE // 1000), part, parts)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 Made = tuple[Segment, str, str]
 """A segment with the topic and the payload of its message."""
 
+NEAR = 64
+"""Utterances that may begin or end during one: two a second for all of its 28 s, and some."""
+
 
 def next_number(db: sqlite3.Connection, session_id: str) -> int:
     row = db.execute(
@@ -82,6 +85,33 @@ def insert_segment(
         (segment.session_id, topic, payload),
     )
     return segment
+
+
+def overlaps(db: sqlite3.Connection, utterance: Utterance, start: int, end: int) -> bool:
+    """Whether another mic of its session has speech between two samples.
+
+    What was being spoken meanwhile has a number close to its own, or is among the newest segments:
+    the search costs no more in a long session or with a long backlog.
+    """
+    found = db.execute(
+        "SELECT EXISTS (SELECT 1 FROM utterance WHERE session_id=:session"
+        " AND number BETWEEN :number - :near AND :number + :near AND mic != :mic"
+        " AND ifnull(speech_start, start) < :end"
+        " AND (state='open' OR ifnull(speech_end, end) > :start)"
+        ") OR EXISTS (SELECT 1 FROM (SELECT body FROM segment WHERE session_id=:session"
+        " ORDER BY seq DESC LIMIT :near) WHERE json_extract(body, '$.mic') != :mic"
+        " AND json_extract(body, '$.crosstalk_of') IS NULL"
+        " AND json_extract(body, '$.start') < :end AND json_extract(body, '$.end') > :start)",
+        {
+            "session": utterance.session_id,
+            "number": utterance.number,
+            "mic": utterance.mic,
+            "near": NEAR,
+            "start": start,
+            "end": end,
+        },
+    ).fetchone()
+    return bool(found[0])
 
 
 def utterance_of(row: sqlite3.Row) -> Utterance:
