@@ -152,6 +152,7 @@ class Broker:
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
         client.on_publish = self._on_publish
+        client.on_socket_open = self._on_socket_open
         options: dict[str, Any] = {}
         if self._five:
             limit = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
@@ -208,6 +209,10 @@ class Broker:
         return thread is not None and thread.is_alive()
 
     # paho's thread runs everything below.
+
+    def _on_socket_open(self, _client: Client, _data: object, connection: Any) -> None:
+        """Send each message at once: Nagle's algorithm held segments back for up to 40 ms."""
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _draw_wait(self, client: Client) -> None:
         """Set the next wait: paho's own are the same for all nodes whose broker comes back."""

@@ -193,8 +193,8 @@ class Desk:
             case Transcribed(_, segment) if segment is not None:
                 self._conductor.on_segment(segment)
                 if segment.crosstalk_of is None:
+                    self._publisher.pump()  # the segment itself first: it is what is waited for
                     self._board.heard(segment)
-                    self._publisher.pump()
             case MicsOpened():
                 self._conductor.on_opened(item)
                 self._requests.resume()
