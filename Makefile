@@ -3,11 +3,12 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test test-install test-clients soak lint coverage dist lock schemas clean \
-	apt apt-test
+.PHONY: help run test test-install test-clients soak bench-accuracy lint coverage dist lock \
+	schemas clean apt apt-test
 
 PYTHON ?= python3
 CONFIG ?=
+BENCH ?=
 PIP := .venv/bin/pip --disable-pip-version-check
 LOCK := systemd/requirements.lock
 LOCK_DEV := tests/requirements.lock
@@ -35,6 +36,7 @@ help:
 	@echo "make test-install                 the installer in a clean Debian (as root, some minutes)"
 	@echo "make test-clients                 with a real Home Assistant and Node-RED, fetched once"
 	@echo "make soak                         a hundred kills (some ten minutes)"
+	@echo "make bench-accuracy               who said what, when, beside other ways (half an hour)"
 	@echo "make lint                         ruff and mypy"
 	@echo "make coverage                     every branch of node/core, by the unit tests"
 	@echo "make dist                         source distribution and wheel, in dist/"
@@ -61,6 +63,10 @@ test-clients: apt-test .venv/dev
 
 soak: apt-test .venv/dev
 	.venv/bin/python -m tests.bench.soak
+
+# Part of it alone, for example: make bench-accuracy BENCH="--quick". Meetings are kept in build/.
+bench-accuracy: apt-test .venv/bench
+	.venv/bin/python -m tests.bench.accuracy $(BENCH)
 
 lint: .venv/dev
 	.venv/bin/ruff format --check .
@@ -100,6 +106,12 @@ apt-test:
 	$(PIP) install -q --require-hashes -r $(LOCK) -r $(LOCK_DEV)
 	$(PIP) install -q --no-deps -e .
 	@touch $@ .venv/run
+
+# meeteval comes as source only.
+.venv/bench: .venv/dev
+	$(call apt_install,$(if $(shell command -v g++),,g++ python3-dev))
+	$(PIP) install -q -e '.[bench]'
+	@touch $@
 
 clean:
 	rm -rf .venv build dist *.egg-info

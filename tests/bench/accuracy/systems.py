@@ -36,17 +36,18 @@ ENGINE = "node/adapters/whisper/*.py"
 
 
 def node(mode: Mode, scene: Scene, store: Store) -> Account:
-    """The node's own way, from samples to transcript; never kept, because it is what is tried."""
-    del store
-    return transcript(scene.recording.tracks, mode)
+    """The node's own way, from samples to transcript."""
+    key = f"{scene.key}-{mode}-{digest(_node_version(), _model_version())}"
+    kept = store.value(key, lambda: asdict(transcript(scene.recording.tracks, mode)))
+    set_aside = [(mic, start, end, owner) for mic, start, end, owner in kept["set_aside"]]
+    return Account([Line(**line) for line in kept["lines"]], set_aside, kept["lags_s"])
 
 
 def _kept(name: str, version: Callable[[], str], make: Transcriber) -> System:
-    """A system whose lines change only with its version, the model and the meeting."""
+    """A system that has no more to say than its lines."""
 
     def system(scene: Scene, store: Store) -> Account:
-        model = files_digest(f"{MODEL.relative_to(ROOT)}/*")
-        key = f"{scene.key}-{name}-{digest(version(), model)}"
+        key = f"{scene.key}-{name}-{digest(version(), _model_version())}"
         lines = store.value(key, lambda: [asdict(line) for line in make(scene)])
         return Account([Line(**line) for line in lines])
 
@@ -84,6 +85,16 @@ def vad_filter(scene: Scene) -> list[Line]:
 def recognised(sound: Sound) -> str:
     """What the node's engine makes of an utterance, floats in [-1, 1]."""
     return _engine().transcribe(np.round(sound * 32767).astype(np.int16), None).text
+
+
+@functools.cache
+def _node_version() -> str:
+    return files_digest("node/**/*.py")
+
+
+@functools.cache
+def _model_version() -> str:
+    return files_digest(f"{MODEL.relative_to(ROOT)}/*")
 
 
 def _peer_version() -> str:
