@@ -83,6 +83,8 @@ def _add_transcribe(commands: argparse._SubParsersAction[argparse.ArgumentParser
     add("--speaker", action="append", default=[], help="name for each file, in their order")
     add("--language", help="a code as fr, or auto; default: the configuration's")
     add("--model", help="Whisper model name or folder; default: the configuration's")
+    add("--window", choices=("fit", "full"), help="what is encoded; default: the configuration's")
+    add("--compare-window", action="store_true", help="show what the two windows do, and no more")
     add("--format", choices=("text", "json", "srt", "vtt"), default="text")
     add("--output", type=Path, metavar="FILE", help="default: standard output")
     add("--config", type=Path, metavar="FILE", help="where all other settings come from")

@@ -21,6 +21,7 @@ from rich.progress import Progress
 from node.adapters import sound_files
 from node.adapters.vad import Silero
 from node.adapters.whisper import Engine
+from node.commands.compare_windows import compare
 from node.config import Config, load_config
 from node.core.formats import WRITERS
 from node.core.languages import WHISPER_LANGUAGES
@@ -105,6 +106,9 @@ def run(arguments: argparse.Namespace) -> int:
     engine.load()
     if engine.notice:
         sys.stderr.write(f"{engine.notice}\n")
+    if arguments.compare_window:
+        compare(engine, _utterances(arguments, names, config), _language(config))
+        return 0
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("transcribing", total=length_s)
         segments: list[Segment] = []
@@ -128,12 +132,11 @@ def _segments(
     engine: Engine, arguments: argparse.Namespace, names: Names, config: Config
 ) -> Iterator[Segment]:
     """What the engine makes of each utterance; an empty text where nothing was said."""
-    language = None if config.transcription.language == "auto" else config.transcription.language
     hotwords = ", ".join(name for _, name in names) if config.transcription.name_hotwords else None
     languages = LanguagePrior()
     for number, spoken in enumerate(_utterances(arguments, names, config), start=1):
         prior = languages.of(spoken.mic, spoken.speaker)
-        heard = engine.transcribe(spoken.samples, language, prior=prior, hotwords=hotwords)
+        heard = engine.transcribe(spoken.samples, _language(config), prior=prior, hotwords=hotwords)
         if spoken.ended.crosstalk_of is None:
             languages.learn(spoken.mic, spoken.speaker, heard)
         start, end = spoken.ended.speech
@@ -152,6 +155,11 @@ def _segments(
             words=heard.words_after((start - spoken.start) / SAMPLE_RATE),
             crosstalk_of=spoken.ended.crosstalk_of,
         )
+
+
+def _language(config: Config) -> str | None:
+    language = config.transcription.language
+    return None if language == "auto" else language
 
 
 def _utterances(arguments: argparse.Namespace, names: Names, config: Config) -> Iterator[_Spoken]:
@@ -205,6 +213,8 @@ def _config(arguments: argparse.Namespace) -> Config:
         if arguments.language not in {"auto", *WHISPER_LANGUAGES}:
             raise ConfigError([f"--language: {arguments.language} is no code Whisper knows"])
         changes["language"] = arguments.language
+    if arguments.window is not None:
+        changes["window"] = arguments.window
     changed = config.transcription.model_copy(update=changes)
     return config.model_copy(update={"transcription": changed})
 

@@ -10,11 +10,11 @@ from node.core.loops import deloop
 
 def says_what_silence_says(text: str) -> bool:
     """Whether the whole text is a phrase that Whisper is known to write where nobody speaks."""
-    plain = _plain(deloop(text))
-    return plain in _PHRASES or _CREDIT.fullmatch(plain) is not None
+    bare = plain(deloop(text))
+    return bare in _PHRASES or _CREDIT.fullmatch(bare) is not None
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Lower case, without accents and punctuation."""
     decomposed = unicodedata.normalize("NFKD", text.casefold().replace("œ", "oe"))
     bare = "".join(char for char in decomposed if not unicodedata.combining(char))
@@ -88,7 +88,7 @@ _PHRASES = frozenset(
     .replace("    ", "")
     .splitlines()
 )
-"""English and French, written as `_plain` gives them.
+"""English and French, written as `plain` gives them.
 
 Gathered from the lists in openai/whisper discussions #679 and #928, Barański et al. 2025
 (arXiv 2501.11378) and Vexa-ai/vexa #155. Thanks and goodbyes are among them, which people do say:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -85,6 +85,7 @@ class Engine:
         *,
         prior: Prior | None = None,
         beam_size: int | None = None,
+        window: Literal["fit", "full"] | None = None,
         hotwords: str | None = None,
     ) -> Heard:
         """Recognise one utterance of at most 28 s.
@@ -94,6 +95,7 @@ class Engine:
             language: Whisper's code, or None to find it among the configured languages.
             prior: the language expected, weighed with what is detected.
             beam_size: in place of the configured one.
+            window: likewise.
             hotwords: words to listen for beside the configured ones.
 
         Returns:
@@ -103,13 +105,13 @@ class Engine:
             self._note("level")
             return Heard("", language or "", 0.0, 0.0)
         features = self._features(samples)
-        window = self._window(features.shape[1])
-        encoding = self._encode(features, window)
+        width = self._width(features.shape[1], window or self._settings.window)
+        encoding = self._encode(features, width)
         code, probability = self._language(encoding, language, prior)
         beam_size = beam_size or self._settings.beam_size
         request = Request(code, features.shape[1], beam_size, hotwords)
         said: Said = self._decoder.decode(encoding, request)
-        if said.faults and not said.is_silence and window < FULL_WINDOW:
+        if said.faults and not said.is_silence and width < FULL_WINDOW:
             encoding, said = self._again(features, request, (encoding, said))
         text, guard = judged(said)
         if guard:
@@ -125,15 +127,16 @@ class Engine:
         frames: npt.NDArray[np.float32] = self._whisper.feature_extractor(padded)
         return frames[:, : -(-len(padded) // HOP)]
 
-    def _window(self, frames: int) -> int:
-        if self._settings.window == "full":
+    def _width(self, frames: int, window: Literal["fit", "full"]) -> int:
+        """Mel frames to encode for so many of sound."""
+        if window == "full":
             return FULL_WINDOW
         return min(FULL_WINDOW, max(FLOOR_WINDOW, frames + WINDOW_MARGIN))
 
-    def _encode(self, features: npt.NDArray[np.float32], window: int) -> Any:
+    def _encode(self, features: npt.NDArray[np.float32], width: int) -> Any:
         from faster_whisper.transcribe import pad_or_trim  # noqa: PLC0415  (slow to import)
 
-        return self._whisper.encode(pad_or_trim(features, window))
+        return self._whisper.encode(pad_or_trim(features, width))
 
     def _language(
         self, encoding: Any, language: str | None, prior: Prior | None

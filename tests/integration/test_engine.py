@@ -1,0 +1,176 @@
+"""The engine with the demonstration model: no words from noise, bounded work, language, prompt."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from node.adapters.whisper import Engine, EngineSettings
+from node.adapters.whisper.engine import FLOOR_WINDOW, FULL_WINDOW
+from node.core.model import SAMPLE_RATE
+from node.core.prior import MAX_ODDS, Prior
+from tests.bench.engine.sounds import NOISES, as_int16
+from tests.model.say import say, write_wav
+from tests.model.sentences import SENTENCES
+from tests.rig.commands import run
+from tests.rig.node import MODEL, spoken
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+NOISE_S = 15
+PIECE_S = 3
+
+
+def loaded(**settings: Any) -> Engine:
+    engine = Engine(
+        EngineSettings(
+            model=str(MODEL),
+            folder=MODEL,
+            download_root=MODEL,
+            languages=("en", "fr"),
+            threads=1,
+            **settings,
+        )
+    )
+    engine.load()
+    return engine
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return loaded()
+
+
+@pytest.fixture
+def encoded(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Mel frames of every encoding, as they are made."""
+    widths: list[int] = []
+    encode = engine._whisper.encode
+
+    def counting(features: npt.NDArray[np.float32]) -> Any:
+        widths.append(features.shape[-1])
+        return encode(features)
+
+    monkeypatch.setattr(engine._whisper, "encode", counting)
+    return widths
+
+
+def noise(name: str, seconds: float) -> npt.NDArray[np.int16]:
+    return as_int16(NOISES[name](round(seconds * SAMPLE_RATE), np.random.default_rng(7)))
+
+
+def test_recordings_without_speech_have_no_words(tmp_path: Path) -> None:
+    sound = np.concatenate([noise(name, NOISE_S) for name in NOISES])
+    write_wav(tmp_path / "noise.wav", sound, SAMPLE_RATE)
+    done = run("transcribe", tmp_path / "noise.wav", "--model", MODEL, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["segments"] == []
+
+
+@pytest.mark.parametrize("name", NOISES)
+def test_guards_hold_where_the_detector_does_not(
+    name: str, engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    engine.removed.clear()
+    sound = noise(name, NOISE_S)
+    pieces = np.split(sound, NOISE_S // PIECE_S)
+    heard = [engine.transcribe(piece, None) for piece in pieces]
+    assert [h.text for h in heard] == [""] * len(pieces)
+    # The model itself wrote something: without the guards there would be words.
+    expected = "level" if name == "digital silence" else "no speech"
+    assert engine.removed == {expected: len(pieces)}
+    told = [record for record in caplog.records if record.name.startswith("node.")]
+    assert {record.levelname for record in told} == {"DEBUG"}
+    assert all("Six" not in record.getMessage() for record in told)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "window", "width"),
+    [(1, None, FLOOR_WINDOW), (12, None, 1450), (28, None, FULL_WINDOW), (1, "full", FULL_WINDOW)],
+)
+def test_one_encoding_serves_language_and_text(
+    seconds: int, window: Any, width: int, engine: Engine, encoded: list[int]
+) -> None:
+    engine.transcribe(noise("pink noise", seconds), None, window=window)
+    assert encoded == [width]
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_what_is_said_again_is_looked_at_twice_and_kept(
+    times: int, engine: Engine, encoded: list[int]
+) -> None:
+    sentence = SENTENCES[10]
+    sound = spoken(*[sentence] * times, pause_s=0.3)
+    heard = engine.transcribe(sound, None)
+    assert heard.text == " ".join([sentence.text] * times)
+    assert len(encoded) == 2
+    assert encoded[0] < FULL_WINDOW
+    assert encoded[1] == FULL_WINDOW
+
+
+def test_an_unsure_word_is_in_the_language_of_the_speaker(engine: Engine) -> None:
+    word = np.pad(say("Six.", "en", "en-us+f3"), (4800, 9600))
+    alone = engine.transcribe(word, None)
+    assert alone.language == "fr"
+    assert alone.language_probability < 0.8
+    assert engine.transcribe(word, None, prior=Prior("en", MAX_ODDS)).language == "en"
+
+
+def test_a_sure_sentence_is_not_held_in_the_language_before(engine: Engine) -> None:
+    sentence = np.pad(say("Bonjour tout le monde.", "fr"), (4800, 9600))
+    heard = engine.transcribe(sentence, None, prior=Prior("en", MAX_ODDS))
+    assert (heard.language, heard.text) == ("fr", "Bonjour tout le monde.")
+
+
+def test_only_the_languages_configured_are_found() -> None:
+    english = Engine(EngineSettings(str(MODEL), MODEL, MODEL, languages=("en",), threads=1))
+    english.load()
+    heard = english.transcribe(say("Bonjour tout le monde.", "fr"), None)
+    assert (heard.language, heard.language_probability) == ("en", 1.0)
+
+
+def test_the_prompt_holds_what_is_asked_for_and_nothing_said_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = loaded(hotwords=("Marie",), initial_prompt="Bonjour Paul.")
+    asked: list[str] = []
+    get_prompt, tokenizer = engine._whisper.get_prompt, engine._whisper.hf_tokenizer
+
+    def noting(*arguments: Any, **options: Any) -> Any:
+        tokens = get_prompt(*arguments, **options)
+        asked.append(tokenizer.decode(tokens, skip_special_tokens=False))
+        return tokens
+
+    monkeypatch.setattr(engine._whisper, "get_prompt", noting)
+    texts = []
+    for hotwords in (None, "Anna", None):
+        engine.transcribe(say("Hello everyone.", "en"), "en", hotwords=hotwords)
+        texts.append(asked[-1])
+    frame = "<|startoftranscript|><|en|><|transcribe|><|notimestamps|>"
+    assert texts[0] == f"<|startofprev|> Marie Bonjour Paul.{frame}"
+    assert texts[1] == f"<|startofprev|> Marie, Anna Bonjour Paul.{frame}"
+    assert texts[2] == texts[0]
+
+
+def test_the_windows_are_compared_on_ones_own_recording(tmp_path: Path) -> None:
+    sentences = [np.pad(spoken(sentence), (8000, 16000)) for sentence in SENTENCES[:2]]
+    write_wav(tmp_path / "own.wav", np.concatenate(sentences), SAMPLE_RATE)
+    done = run("transcribe", tmp_path / "own.wav", "--model", MODEL, "--compare-window")
+    assert done.returncode == 0, done.stderr
+    assert "2 utterances" in done.stdout
+    assert "0 differ, in 0 of" in done.stdout
+    assert "second looks over the full window" in done.stdout
+
+
+def test_the_window_of_the_command_line_counts(tmp_path: Path) -> None:
+    write_wav(tmp_path / "own.wav", np.pad(spoken(SENTENCES[0]), (8000, 16000)), SAMPLE_RATE)
+    done = run("transcribe", tmp_path / "own.wav", "--model", MODEL, "--window", "full")
+    assert SENTENCES[0].text in done.stdout, done.stderr
