@@ -120,3 +120,35 @@ def _error_rate(said: list[Spoken], lines: list[Line]) -> float:
 
 def _is_wrong(finding: Finding) -> bool:
     return finding.lost or finding.misnamed or finding.doubled
+
+
+KITCHEN = Spoken(0, 1.0, "Turn on the kitchen light please.", np.zeros(32000, np.float32))
+PAUL = Spoken(1, 4.0, "Bonjour Paul.", np.zeros(16000, np.float32))
+RIGHT = [Line(0, 1, 3, "Turn on the kitchen light please."), Line(1, 4, 5, "Bonjour Paul.")]
+
+
+@pytest.mark.parametrize(
+    ("lines", "verdicts"),
+    [
+        (RIGHT, [[], []]),
+        ([RIGHT[0]], [[], ["lost"]]),
+        ([*RIGHT, Line(0, 4, 5, "Bonjour Paul.")], [[], ["doubled"]]),
+        ([*RIGHT, Line(1, 4.5, 5, "Bonjour Paul.")], [[], ["doubled"]]),
+        ([Line(0, 1, 5, "Turn on the kitchen light please. Bonjour Paul.")], [[], ["misnamed"]]),
+        ([RIGHT[0], Line(1, 14, 15, "Bonjour Paul.")], [[], ["lost"]]),
+    ],
+)
+def test_what_a_reader_would_count(lines: list[Line], verdicts: list[list[str]]) -> None:
+    findings, _ = find([KITCHEN, PAUL], lines)
+    kinds = ("lost", "misnamed", "doubled")
+    assert [[kind for kind in kinds if getattr(f, kind)] for f in findings] == verdicts
+
+
+def test_lines_the_wrong_way_round_are_out_of_order() -> None:
+    findings, _ = find([KITCHEN, PAUL], RIGHT[::-1])
+    assert order(findings) == (1, [(findings[0], findings[1])])
+
+
+def test_a_line_without_a_word_that_was_said_is_a_stray() -> None:
+    _, strays = find([KITCHEN, PAUL], [*RIGHT, Line(0, 4, 5, "Merci beaucoup.")])
+    assert strays == [2]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.bench.accuracy.runs import Invented
     from tests.bench.accuracy.score import Score
 
-MARKS = "<!-- accuracy: begin -->\n", "<!-- accuracy: end -->\n"
+MARKS = "<!-- accuracy -->\n", "<!-- end of accuracy -->\n"
 """What the README's table stands between."""
 
 COLUMNS = (
