@@ -15,7 +15,7 @@ import numpy as np
 
 from node.core.loops import UNSPACED, deloop, repeats
 from node.core.model import TICK
-from node.core.silence_phrases import says_what_silence_says
+from node.core.silence_phrases import is_courtesy, is_credit
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -42,10 +42,6 @@ Below it a voice has two bits left. It means digital silence and the dither arou
 voice far from a microphone is 20 dB above, so that no threshold on a level could tell it from
 noise; that is the voice activity detector's work.
 """
-
-MIN_PHRASE_LOG_PROBABILITY = -0.5
-MAX_PHRASE_NO_SPEECH = 0.3
-"""Half of Whisper's evidence of silence is enough against a phrase that it writes in silence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +77,14 @@ class Said:
 
     @property
     def is_known_phrase(self) -> bool:
-        doubtful = (
-            self.log_probability < MIN_PHRASE_LOG_PROBABILITY
-            or self.no_speech > MAX_PHRASE_NO_SPEECH
-        )
-        return doubtful and says_what_silence_says(self.text)
+        """Whether it is what Whisper writes in silence, and there is doubt that it was said.
+
+        Thanks are said indeed: they need one of Whisper's two signs of silence, credits half of it.
+        """
+        if self.no_speech > MAX_NO_SPEECH or self.log_probability < MIN_LOG_PROBABILITY:
+            return is_courtesy(self.text) or is_credit(self.text)
+        unsure = self.log_probability < MIN_LOG_PROBABILITY / 2
+        return (unsure or self.no_speech > MAX_NO_SPEECH / 2) and is_credit(self.text)
 
     @property
     def cannot_have_been_said(self) -> bool:

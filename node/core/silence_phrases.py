@@ -8,10 +8,15 @@ import unicodedata
 from node.core.loops import deloop
 
 
-def says_what_silence_says(text: str) -> bool:
-    """Whether the whole text is a phrase that Whisper is known to write where nobody speaks."""
+def is_credit(text: str) -> bool:
+    """Whether the whole text is a credit or a farewell of videos: hardly said in a meeting."""
     bare = plain(deloop(text))
-    return bare in _PHRASES or _CREDIT.fullmatch(bare) is not None
+    return bare in _CREDITS or _CREDIT.fullmatch(bare) is not None
+
+
+def is_courtesy(text: str) -> bool:
+    """Whether the whole text is thanks or a goodbye that Whisper writes in silence, too."""
+    return plain(deloop(text)) in _COURTESIES
 
 
 def plain(text: str) -> str:
@@ -21,22 +26,17 @@ def plain(text: str) -> str:
     return " ".join(re.findall(r"[^\W_]+", bare))
 
 
-_PHRASES = frozenset(
+def _lines(text: str) -> frozenset[str]:
+    return frozenset(line.strip() for line in text.strip().splitlines())
+
+
+_CREDITS = _lines(
     """
-    you
-    thank you
-    thank you very much
-    thank you so much
-    thank you bye
     thank you for watching
     thank you so much for watching
     thanks for watching
     thanks for watching bye
     thanks for watching and i ll see you next time
-    bye
-    bye bye
-    i ll see you next time
-    see you next time
     see you in the next video
     i ll see you in the next video
     please subscribe
@@ -51,21 +51,13 @@ _PHRASES = frozenset(
     transcription by castingwords
     transcribed by otter ai
     www mooji org
-    music
     applause
-    silence
     blank audio
-    merci
-    merci beaucoup
     merci d avoir regarde
     merci d avoir regarde cette video
     merci d avoir regarde la video
     merci d avoir regarde jusqu au bout
     merci d avoir visionne cette video
-    merci de votre attention
-    au revoir
-    a bientot
-    a la prochaine
     a bientot pour une nouvelle video
     a la prochaine video
     on se retrouve dans une prochaine video
@@ -82,17 +74,36 @@ _PHRASES = frozenset(
     sous titres par
     sous titres francophones
     par soustitreur com
-    musique
     applaudissements
-    """.strip()
-    .replace("    ", "")
-    .splitlines()
+    """
 )
-"""English and French, written as `plain` gives them.
+_COURTESIES = _lines(
+    """
+    you
+    thank you
+    thank you very much
+    thank you so much
+    thank you bye
+    bye
+    bye bye
+    i ll see you next time
+    see you next time
+    music
+    silence
+    merci
+    merci beaucoup
+    merci de votre attention
+    au revoir
+    a bientot
+    a la prochaine
+    musique
+    """
+)
+"""Both English and French, written as `plain` gives them.
 
-Gathered from the lists in openai/whisper discussions #679 and #928, Barański et al. 2025
-(arXiv 2501.11378) and Vexa-ai/vexa #155. Thanks and goodbyes are among them, which people do say:
-that is why doubt must come first.
+What others found and published: openai/whisper discussion #928 as collected by JSchmie/ScrAIbe,
+McCloudS/subgen #21, Vexa-ai/vexa #155. A bag of such phrases beside delooping and a voice activity
+detector is what Barański et al. 2025 (arXiv 2501.11378) found to lower errors.
 """
 
 _CREDIT = re.compile(

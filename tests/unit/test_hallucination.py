@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node.core.hallucination import Said, is_inaudible, judged
-from node.core.silence_phrases import says_what_silence_says
+from node.core.silence_phrases import is_courtesy, is_credit
 
 SURE = Said("", "en", 3.0, log_probability=-0.1, no_speech=0.01, capped=False)
 LOOPED = "So I said I'm going to be a bad person, " + "I'm going to be a bad person, " * 9
@@ -44,7 +44,6 @@ def test_silence_needs_both_of_its_signs() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "Thank you.",
         "Thanks for watching!",
         "Thanks for watching! Thanks for watching! Thanks for watching!",
         "Merci d'avoir regardé cette vidéo !",
@@ -57,8 +56,15 @@ def test_silence_needs_both_of_its_signs() -> None:
     ],
 )
 @pytest.mark.parametrize("doubt", [{"log_probability": -0.6}, {"no_speech": 0.4}])
-def test_a_phrase_of_silence_goes_where_there_is_doubt(text: str, doubt: dict[str, float]) -> None:
+def test_a_credit_goes_where_there_is_doubt(text: str, doubt: dict[str, float]) -> None:
     assert judged(said(text, **doubt)) == ("", "phrase")
+
+
+@pytest.mark.parametrize("text", ["Thank you.", "Merci beaucoup !", "you", "À bientôt"])
+def test_thanks_go_where_there_is_more_doubt(text: str) -> None:
+    assert judged(said(text, log_probability=-0.9, no_speech=0.5)) == (text, None)
+    assert judged(said(text, log_probability=-1.1)) == ("", "phrase")
+    assert judged(said(text, no_speech=0.7)) == ("", "phrase")
 
 
 @pytest.mark.parametrize(
@@ -72,7 +78,8 @@ def test_a_phrase_of_silence_goes_where_there_is_doubt(text: str, doubt: dict[st
     ],
 )
 def test_a_phrase_of_silence_within_a_sentence_is_left(text: str) -> None:
-    assert not says_what_silence_says(text)
+    assert not is_credit(text)
+    assert not is_courtesy(text)
     assert judged(said(text, log_probability=-0.9, no_speech=0.5)) == (text, None)
 
 
