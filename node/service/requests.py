@@ -96,6 +96,9 @@ class Requests:
             self._verbs.carry_out(verb, messages.parse(verb, body), answer)
         except RequestError as error:
             answer(error)
+        except StoreError as error:
+            log.error("%s: %s", message.topic, error)  # noqa: TRY400  # no bug, the disk's fault
+            answer(RequestError("internal", str(error)))
 
     def _switch(self, *, on: bool) -> None:
         recording = self._conductor.state is State.RECORDING

@@ -72,6 +72,7 @@ class RunningNode:
     ) -> None:
         self.folder = folder
         self.storage = Path(configuration["storage"]["path"])
+        self.topic = f"scribe/{configuration.get('node', {}).get('id', 'lab')}"
         self.file = folder / "node.yaml"
         self.configure(configuration)
         self._env = env
@@ -100,7 +101,7 @@ class RunningNode:
     def wait_online(self, watcher: Watcher, after: int = 0) -> Self:
         """Wait for a live `online`, not a retained one of an earlier run."""
         watcher.wait_for(
-            lambda m: m.topic == f"{TOPIC}/status" and m.text == "online" and not m.retain,
+            lambda m: m.topic == f"{self.topic}/status" and m.text == "online" and not m.retain,
             START_TIMEOUT_S,
             after,
         )
@@ -131,7 +132,7 @@ class Room:
     def ask(self, verb: str, timeout: float = SESSION_TIMEOUT_S, **request: Any) -> dict[str, Any]:
         """The whole answer to a request."""
         assert self.node.program.process.poll() is None, self.node.program.output()
-        return self.watcher.request(TOPIC, verb, request, timeout)
+        return self.watcher.request(self.node.topic, verb, request, timeout)
 
     def do(self, verb: str, timeout: float = SESSION_TIMEOUT_S, **request: Any) -> dict[str, Any]:
         """The data of an answer that must be ok."""
@@ -172,7 +173,7 @@ class Room:
         """The first `count` segments of a session, in the order published."""
 
         def come() -> list[dict[str, Any]] | None:
-            messages = self.watcher.messages(f"{TOPIC}/mic/+/segment")
+            messages = self.watcher.messages(f"{self.node.topic}/mic/+/segment")
             bodies = [message.json() for message in messages]
             own = [body for body in bodies if body["session_id"] == session_id]
             return own if len(own) >= count else None
@@ -182,7 +183,9 @@ class Room:
     def state(self, wanted: str, after: int = 0, timeout: float = 30) -> dict[str, Any]:
         """Wait for `T/session` to say `wanted`."""
         message = self.watcher.wait_for(
-            lambda m: m.topic == f"{TOPIC}/session" and m.json()["state"] == wanted, timeout, after
+            lambda m: m.topic == f"{self.node.topic}/session" and m.json()["state"] == wanted,
+            timeout,
+            after,
         )
         body: dict[str, Any] = message.json()
         return body
