@@ -142,6 +142,7 @@ def test_fetch_model_shows_its_progress_on_a_terminal(tmp_path: Path) -> None:
         assert terminal.wait() == 0
         terminal.wait_output("tiny is ready")
         assert re.search(r"tiny ━+ 2\.9/2\.9 MB", terminal.output())
+        assert "HTTP Request" not in terminal.output(), "nothing is logged into the bar"
         assert "Traceback" not in terminal.output()
 
 
