@@ -1,0 +1,177 @@
+"""What a Whisper model costs on this machine, measured on the model itself."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from node.adapters.whisper.engine import FLOOR_WINDOW, FULL_WINDOW, HOP, WINDOW_MARGIN
+from node.adapters.whisper.opening import open_model
+from node.commands.bench_sound import voice
+from node.core.model import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from node.adapters.whisper import EngineSettings
+
+TOKENS_PER_S = 3.0
+"""Of speech: about 2.3 words a second, 1.3 tokens a word. A model that is given babble would say
+anything; it is made to say so much, as speech would.
+"""
+
+UTTERANCES_S = (2.0, 4.0, 8.0)
+"""Lengths of what people say in one go."""
+
+WINDOW_S = 30.0
+"""Whisper's window, full of speech: what a recording without pauses is cut into."""
+
+WINDOW_FACTOR = 10
+"""A full window costs about so many utterances of 8 s; it is left out where that takes too long."""
+
+ROUNDS = 3
+"""Each measurement is the median of so many, where there is time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Wall-clock seconds to transcribe sound of a length, and processor seconds of all threads."""
+
+    seconds: float
+    encode_s: float
+    decode_s: float
+    cpu_s: float
+
+    @property
+    def takes_s(self) -> float:
+        return self.encode_s + self.decode_s
+
+    @property
+    def rtf(self) -> float:
+        """Real-time factor: below 1 is faster than speech."""
+        return self.takes_s / self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A model with so many threads: what utterances cost, and a full window."""
+
+    threads: int
+    load_s: float
+    width: int
+    utterances: tuple[Cost, ...]
+    window: Cost | None = None
+
+    @property
+    def rtf(self) -> float:
+        """Over utterances of all lengths."""
+        return sum(c.takes_s for c in self.utterances) / sum(c.seconds for c in self.utterances)
+
+    @property
+    def cpu_rtf(self) -> float:
+        """Processor seconds of all threads for a second of speech."""
+        return sum(c.cpu_s for c in self.utterances) / sum(c.seconds for c in self.utterances)
+
+
+class ModelBench:
+    """One model, loaded with so many threads."""
+
+    def __init__(self, settings: EngineSettings, language: str | None, threads: int) -> None:
+        self._settings = replace(settings, threads=threads)
+        self._language = language
+        self._threads = threads
+
+    def measure(self, deadline: float, until: float) -> Measured:
+        """Load the model, and transcribe utterances of each length, then a full window.
+
+        Args:
+            deadline: time of the monotonic clock after which nothing is measured twice.
+            until: a full window is left out where it would take longer than to this time.
+
+        Raises:
+            ModelError: the model cannot be loaded.
+        """
+        began = time.monotonic()
+        self._open()
+        load_s = time.monotonic() - began
+        self._once(UTTERANCES_S[0])  # the first one of a process pays for what others find ready
+        utterances = tuple(self._cost(seconds, deadline) for seconds in UTTERANCES_S)
+        expected_s = WINDOW_FACTOR * utterances[-1].takes_s
+        in_time = time.monotonic() + expected_s < until
+        full = self._cost(WINDOW_S, deadline) if in_time else None
+        return Measured(self._threads, load_s, self._width, utterances, full)
+
+    def _open(self) -> None:
+        from faster_whisper.tokenizer import Tokenizer  # noqa: PLC0415  # it takes a second
+
+        self._whisper: Any = open_model(self._settings)
+        multilingual = self._whisper.model.is_multilingual
+        tokenizer = Tokenizer(self._whisper.hf_tokenizer, multilingual, "transcribe", "en")
+        self._prompt = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
+        self._never = [-1, tokenizer.eot]  # -1: what the model's own settings suppress
+        self._detects = multilingual and self._language is None
+        self._width = 0
+
+    def _cost(self, seconds: float, deadline: float) -> Cost:
+        costs = [self._once(seconds)]
+        while len(costs) < ROUNDS and time.monotonic() + costs[-1].takes_s < deadline:
+            costs.append(self._once(seconds))
+        return Cost(
+            seconds,
+            statistics.median(cost.encode_s for cost in costs),
+            statistics.median(cost.decode_s for cost in costs),
+            statistics.median(cost.cpu_s for cost in costs),
+        )
+
+    def _once(self, seconds: float) -> Cost:
+        """As the engine does it: features, one encoding, the language and the text from it."""
+        sound = voice(seconds) * np.float32(1 / 32768)
+        began, used = time.perf_counter(), time.process_time()
+        encoding = self._encode(sound)
+        encoded = time.perf_counter()
+        if self._detects:
+            self._whisper.model.detect_language(encoding)
+        self._decode(encoding, round(seconds * TOKENS_PER_S))
+        ended = time.perf_counter()
+        self._width = encoding.shape[-1]
+        return Cost(seconds, encoded - began, ended - encoded, time.process_time() - used)
+
+    def _encode(self, sound: np.ndarray[Any, np.dtype[np.float32]]) -> Any:
+        from faster_whisper.transcribe import pad_or_trim  # noqa: PLC0415
+
+        features = self._whisper.feature_extractor(sound)[:, : len(sound) // HOP]
+        fitted = min(FULL_WINDOW, max(FLOOR_WINDOW, features.shape[1] + WINDOW_MARGIN))
+        window = FULL_WINDOW if self._settings.window == "full" else fitted
+        return self._whisper.encode(pad_or_trim(features, window))
+
+    def _decode(self, encoding: Any, tokens: int) -> None:
+        self._whisper.model.generate(
+            encoding,
+            [self._prompt],
+            beam_size=self._settings.beam_size,
+            # CTranslate2 gives at most half of it to new tokens.
+            max_length=max(2 * tokens, tokens + len(self._prompt) - 1),
+            suppress_tokens=self._never,
+        )
+
+
+def hearing_cpu_s(mics: int, seconds: float) -> float:
+    """Processor seconds for a second of one microphone: voice detection, ownership, endpointing.
+
+    Measured on `mics` microphones of one room that hear each other.
+    """
+    from node.adapters.vad import Silero  # noqa: PLC0415
+    from node.core.room import Room  # noqa: PLC0415
+    from node.core.segmenter import Endpointing  # noqa: PLC0415
+
+    room, silero = Room(Endpointing(), "drop"), Silero()
+    tracks = [voice(seconds, seed) for seed in range(mics)]
+    for mic in range(mics):
+        room.add(str(mic), silero.detector())
+    used, step = time.process_time(), SAMPLE_RATE // 10
+    for begin in range(0, len(tracks[0]), step):
+        for mic, track in enumerate(tracks):
+            room.feed(str(mic), track[begin : begin + step])
+    return (time.process_time() - used) / (mics * seconds)
