@@ -54,7 +54,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests.bench.accuracy", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few rows, one meeting, own systems")
     parser.add_argument("--tuning", action="store_true", help="other seeds and voices, to work on")
-    parser.add_argument("--rows", nargs="+", help=f"as {' '.join(ROWS)}; any numbers will do")
+    rows = f"as {' '.join(ROWS)}; any numbers will do".replace("%", "%%")
+    parser.add_argument("--rows", nargs="+", type=_row, metavar="ROW", help=rows)
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS)
     parser.add_argument("--meetings", type=int, help="meetings of each row, each with its seed")
     parser.add_argument("--length", type=float, default=70.0, help="seconds of a meeting")
@@ -70,7 +71,17 @@ def _arguments() -> argparse.Namespace:
         default=0,
         help=f"say what went wrong in the worst meetings ({EXPLAINED})",
     )
-    return parser.parse_args()
+    given = parser.parse_args()
+    if given.readme and given.systems and OURS not in given.systems:
+        parser.error(f"--readme wants {OURS} among the --systems: the table is about it")
+    return given
+
+
+def _row(name: str) -> str:
+    try:
+        return name if name == NOISE else parse_row(name).name
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 if __name__ == "__main__":
