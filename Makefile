@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test test-install test-clients soak bench-accuracy lint coverage dist lock \
+.PHONY: help run test test-install test-install-arm64 test-clients soak bench-accuracy lint coverage dist lock \
 	schemas clean apt apt-test
 
 PYTHON ?= python3
@@ -34,6 +34,7 @@ help:
 	@echo "make run CONFIG=config/node.yaml  the node, on your own broker and microphones"
 	@echo "make test                         all tests, on real parts"
 	@echo "make test-install                 the installer in a clean Debian (as root, some minutes)"
+	@echo "make test-install-arm64           the same on an emulated 64-bit ARM (as root, an hour)"
 	@echo "make test-clients                 with a real Home Assistant and Node-RED, fetched once"
 	@echo "make soak                         a hundred kills (some ten minutes)"
 	@echo "make bench-accuracy               who said what, when, beside other ways (half an hour)"
@@ -54,6 +55,15 @@ test: apt-test .venv/dev
 test-install: apt-test .venv/dev
 	$(call apt_install,debootstrap)
 	.venv/bin/python -m pytest -m install --durations 0
+
+# The same on an emulated 64-bit ARM: an hour on two cores. The kernel learns to run its programs,
+# until the next boot.
+BINFMT := /proc/sys/fs/binfmt_misc
+test-install-arm64: apt-test .venv/dev
+	$(call apt_install,debootstrap qemu-user-static)
+	[ -e $(BINFMT)/register ] || mount -t binfmt_misc binfmt_misc $(BINFMT)
+	[ -e $(BINFMT)/qemu-aarch64 ] || cat tests/system/qemu-aarch64.binfmt > $(BINFMT)/register
+	INSTALL_ARCHITECTURE=arm64 .venv/bin/python -m pytest -m install --durations 0
 
 # Home Assistant and Node-RED are kept in ~/.cache/scribe-node, or CLIENTS_DIR, for the next run.
 test-clients: apt-test .venv/dev

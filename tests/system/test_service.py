@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import site
 import sys
 import time
@@ -26,6 +27,7 @@ UNIT = "scribe-node"
 STOP_BOUND_S = 45  # TimeoutStopSec of the unit
 PASSWORD = "s3cret-of-the-test"  # noqa: S105
 HELLO = SENTENCES[0]
+MIB = 2**20
 
 PREPARE = f"""
 useradd --system --no-create-home --groups audio {UNIT}
@@ -132,6 +134,36 @@ def test_it_is_ready_and_shows_its_state(service: Service) -> None:
     assert service.status() in service.machine.systemctl("status", "--no-pager", UNIT)
     mode = service.machine.run("stat", "-c", "%a %U", "/var/lib/scribe-node").stdout
     assert mode == f"700 {UNIT}\n"
+
+
+def test_its_memory_tasks_and_files_are_bounded(service: Service) -> None:
+    pid = service.start()
+    service.wait_status("idle")
+    session = service.record()
+    assert int(service.machine.show(UNIT, "MemoryHigh")) == 1200 * MIB
+    assert int(service.machine.show(UNIT, "MemoryMax")) == 1536 * MIB
+    tasks = int(service.machine.show(UNIT, "TasksMax"))
+    processes = [pid, *map(int, service.machine.run("pgrep", "--parent", str(pid)).stdout.split())]
+    folders = [f"/proc/{process}/task" for process in processes]
+    counted = service.machine.run("ls", *folders).stdout.split()
+    assert len(counted) < tasks / 4
+    limits = service.machine.run("cat", f"/proc/{pid}/limits").stdout
+    assert re.search(r"^Max open files +4096 ", limits, re.MULTILINE)
+    assert re.search(r"^Max core file size +0 ", limits, re.MULTILINE)
+    service.ask("session/stop", session_id=session)
+
+
+@pytest.mark.parametrize(("file", "value"), [("memory.max", 1536 * MIB), ("pids.max", 128)])
+def test_the_kernel_enforces_them(service: Service, file: str, value: int) -> None:
+    """Where its controllers are in the new hierarchy; some containers keep them in the old one."""
+    service.start()
+    group = service.machine.show(UNIT, "ControlGroup")
+    found = service.machine.run("cat", f"/sys/fs/cgroup{group}/{file}")
+    controllers = service.machine.run("cat", "/sys/fs/cgroup/cgroup.controllers").stdout.split()
+    if file.partition(".")[0] not in controllers:
+        assert found.returncode != 0
+        return
+    assert int(found.stdout) == value
 
 
 def test_no_secret_is_seen_from_outside(service: Service) -> None:
