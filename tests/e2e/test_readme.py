@@ -46,6 +46,10 @@ RUN_ELSEWHERE = {
     "make lint": "it comes before the tests wherever they are run for good",
     "make test-clients": "it needs 1 GB of clients, and comes behind this test where those are",
     "make soak": "test_kills.py runs a short campaign of the same",
+    ".venv/bin/python -m node transcribe alice.wav bruno.wav --model base --compare-window": (
+        "tests/integration/test_engine.py, with another model"
+    ),
+    ".venv/bin/python -m tests.bench.engine": "tests/integration/test_engine.py runs a part of it",
     ".venv/bin/python -m tests.bench.accuracy --quick --length 70": "a benchmark of minutes",
     "sudo systemd/install.sh": "tests/system/test_install.py, by make test-install",
     "sudo nano /etc/scribe-node/node.yaml": "an editor",

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +20,7 @@ from tests.bench.engine.sounds import NOISES, as_int16
 from tests.model.say import say, write_wav
 from tests.model.sentences import SENTENCES
 from tests.rig.commands import run
-from tests.rig.node import MODEL, spoken
+from tests.rig.node import MODEL, ROOT, spoken
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -174,3 +177,12 @@ def test_the_window_of_the_command_line_counts(tmp_path: Path) -> None:
     write_wav(tmp_path / "own.wav", np.pad(spoken(SENTENCES[0]), (8000, 16000)), SAMPLE_RATE)
     done = run("transcribe", tmp_path / "own.wav", "--model", MODEL, "--window", "full")
     assert SENTENCES[0].text in done.stdout, done.stderr
+
+
+def test_the_benchmark_runs() -> None:
+    command = [sys.executable, "-m", "tests.bench.engine", "--scale", "0.02"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in NOISES:
+        assert re.search(rf"^{name} +0 words   0 of 3", done.stdout, re.MULTILINE), done.stdout
+    assert "with the prior" in done.stdout
+    assert "names right" in done.stdout
