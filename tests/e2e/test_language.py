@@ -1,0 +1,31 @@
+"""The language of a word that may be of either, told by what its speaker said before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.model.sentences import SENTENCES, Sentence
+
+if TYPE_CHECKING:
+    from tests.rig.node import Room
+
+EITHER = Sentence("en", "en-us+f3", "Six.")
+"""Alone, the demonstration model takes it for French."""
+
+ENGLISH = SENTENCES[20]
+
+
+def test_a_word_of_either_language_is_in_that_of_its_speaker(room: Room) -> None:
+    session = room.start(desk="Alice", door="Bruno")
+    spoken = [("desk", EITHER), ("desk", ENGLISH), ("desk", EITHER), ("door", EITHER)]
+    for count, (mic, sentence) in enumerate(spoken, start=1):
+        room.say(mic, sentence)
+        room.segments(session, count)
+    heard = [(s["mic"], s["text"], s["language"]) for s in room.segments(session, len(spoken))]
+    room.stop()
+    assert heard == [
+        ("desk", "Six.", "fr"),
+        ("desk", ENGLISH.text, "en"),
+        ("desk", "Six.", "en"),
+        ("door", "Six.", "fr"),
+    ]
