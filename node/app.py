@@ -93,6 +93,7 @@ class Node:
             topics=self._topics,
             post=self._inbox.put,
             name_hotwords=config.transcription.name_hotwords,
+            partials=config.transcription.partials,
         )
         self._listener = Listener(
             inventory=self._inventory,
@@ -101,6 +102,7 @@ class Node:
                 audio=self._store.audio,
                 max_mb=config.storage.max_spool_mb,
                 captured=self._transcriber.captured,
+                speaking=self._transcriber.speaking,
                 post=self._inbox.put,
             ),
             endpointing=endpointing(config),
@@ -109,7 +111,7 @@ class Node:
         )
 
     def _make_session(self, config: Config) -> None:
-        machine = Machine(config.storage.path, config.audio.sys_root)
+        self._machine = Machine(config.storage.path, config.audio.sys_root)
         self._recovery = Recovery(self._store.sessions, self._store.utterances)
         self._archive = Archive(
             sessions=self._store.sessions,
@@ -125,10 +127,9 @@ class Node:
             archive=self._archive,
             listener=self._listener,
             recovery=self._recovery,
-            admission=Admission(self._roster, self._inventory, machine),
+            admission=Admission(self._roster, self._inventory, self._machine),
             default_language=config.transcription.language,
         )
-        self._machine = machine
 
     def _make_voice(self, config: Config) -> None:
         """Everything that is said on MQTT."""
@@ -294,7 +295,6 @@ class Node:
         mid = self._broker.publish(self._topics.status, b"offline", retain=True)
         deadline = time.monotonic() + GOODBYE_S
         while (left := deadline - time.monotonic()) > 0:
-            item = self._inbox.take(left)
-            if isinstance(item, Acknowledged) and item.mid == mid:
+            if isinstance(item := self._inbox.take(left), Acknowledged) and item.mid == mid:
                 return
         log.warning("the broker has not acknowledged `offline`; its last will says it instead")

@@ -143,9 +143,9 @@ class Channel:
         match event:
             case Started(start):
                 self._surplus = max(0, self._origin - start)
-                return Started(start + self._surplus)
+                return replace(event, start=start + self._surplus)
             case Audio(samples):
                 surplus, self._surplus = self._surplus, 0
-                return Audio(samples[surplus:])
+                return replace(event, samples=samples[surplus:])
             case Ended(end):
                 return replace(event, end=min(end, self.position))

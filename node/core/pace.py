@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 
 FIXED_S = 5.0
-"""What a pass costs whatever is said, in seconds of speech that would cost as much: the encoder
-takes ten seconds at least, and half of the work of such a window is independent of the words
-(`python -m tests.bench.backlog`)."""
+"""What a pass costs whatever is said, in seconds of speech whose words cost as much. With `base`
+and beam 1 a window of 10 s is encoded in 129 ms, the time of 14 tokens, which are 3.5 s of speech
+(`python -m tests.bench.backlog`); finding the language comes on top."""
 
 REMEMBERED = 8
 """Passes remembered; the slowest of them counts, for a final text must not wait."""

@@ -6,6 +6,8 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
+from node.core.overload import LoadName  # noqa: TC001  # the schemas are made from it
+
 StateName = Literal["idle", "starting", "recording", "stopping", "error"]
 
 
@@ -118,6 +120,19 @@ class LivePayload(TypedDict):
     updated_at: str
 
 
+class PartialPayload(TypedDict):
+    """`T/mic/<mic>/partial`: the beginning of an utterance that is still being spoken.
+
+    `text` grows until the segment with the same `start` comes and takes its place.
+    """
+
+    session_id: str
+    mic: str
+    speaker: str
+    text: str
+    start: str
+
+
 class LastWordsPayload(TypedDict):
     """`T/mic/<mic>/last_words` and, of all mics, `T/transcript/last_words`: the newest segment."""
 
@@ -147,8 +162,9 @@ class InfoPayload(TypedDict):
 class HealthPayload(TypedDict):
     """`T/health`; null where this machine has no such sensor.
 
-    `mic_lag_s`: by how much each mic of the session hears later than the earliest one, as found
-    from what they hear of each other; null where it is not known.
+    `load`: what is given up while speech comes in faster than it can be written; each name stands
+    for itself and all before it. `mic_lag_s`: by how much each mic of the session hears later than
+    the earliest one, as found from what they hear of each other; null where it is not known.
     """
 
     uptime_s: float
@@ -156,6 +172,7 @@ class HealthPayload(TypedDict):
     backlog_s: float
     rtf: float | None
     lag_s: float
+    load: LoadName
     dropped_s: float
     reconnects: int
     rss_mb: float
@@ -196,6 +213,7 @@ PUBLISHED: dict[str, Any] = {
     "mics": MicsPayload,
     "transcript": FinalPayload,
     "live": LivePayload,
+    "partial": PartialPayload,
     "last-words": LastWordsPayload,
     "info": InfoPayload,
     "health": HealthPayload,

@@ -46,16 +46,24 @@ class Endpointing:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """An utterance is certain; it begins at sample `start` of the timeline."""
+    """An utterance is certain; it begins at sample `start` of the timeline, its speech at `speech`.
+
+    Two beginnings are the same where they are at the same sample.
+    """
 
     start: int
+    speech: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """The next samples of the running utterance, int16 at 16 kHz."""
+    """The next samples of the running utterance, int16 at 16 kHz.
+
+    At least `more` samples follow before endpointing can end the utterance.
+    """
 
     samples: Samples
+    more: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,12 +169,23 @@ class Segmenter:
 
     def _sound(self, frame: _Frame) -> list[Event]:
         if self._confirmed:
-            return [Audio(frame.samples)]
+            return [Audio(frame.samples, self._more)]
         if self._speech < self._min_speech:
             self._forget_oldest()
             return []
         self._confirmed = True
-        return [Started(self._start), Audio(np.concatenate([f.samples for f in self._frames]))]
+        return self._beginning()
+
+    def _beginning(self) -> list[Event]:
+        """The events of an utterance whose first sound are the frames held."""
+        first = next(index for index, frame in enumerate(self._frames) if frame.voiced)
+        sound = np.concatenate([frame.samples for frame in self._frames])
+        return [Started(self._start, self._start + first * TICK), Audio(sound, self._more)]
+
+    @property
+    def _more(self) -> int:
+        pause, cap = self._hangover - self._quiet, self._soft_cap - len(self._frames)
+        return max(0, min(pause, cap)) * TICK
 
     def _forget_oldest(self) -> None:
         """Sparse noise that never ends must not grow without bound, nor count as speech."""
@@ -196,8 +215,7 @@ class Segmenter:
         ended = self._ended(cut)
         self._frames = self._frames[cut:]
         self._speech = sum(frame.voiced for frame in self._frames)
-        rest = np.concatenate([frame.samples for frame in self._frames])
-        return [ended, Started(ended.end), Audio(rest)]
+        return [ended, *self._beginning()]
 
     def _ended(self, frames: int) -> Ended:
         """The end of an utterance that has the first `frames` of the frames held."""

@@ -95,6 +95,9 @@ class Topics:
     def segment(self, mic: str) -> str:
         return f"{self.root}/mic/{mic}/segment"
 
+    def partial(self, mic: str) -> str:
+        return f"{self.root}/mic/{mic}/partial"
+
     def mic_last_words(self, mic: str) -> str:
         return f"{self.root}/mic/{mic}/last_words"
 

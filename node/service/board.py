@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         InfoPayload,
         LastWordsPayload,
         LivePayload,
+        PartialPayload,
         SessionPayload,
     )
     from node.core.roster import Roster
@@ -133,6 +134,10 @@ class Board:
     def last(self, transcript: FinalPayload) -> None:
         self._publisher.state(self._topics.last, transcript)
 
+    def partial(self, partial: PartialPayload) -> None:
+        """What is being said, to be seen by those who watch just now."""
+        self._publisher.fleeting(self._topics.partial(partial["mic"]), partial)
+
     def heard(self, segment: Segment) -> None:
         """A segment of the running session is to be seen: as last words, and in the live text."""
         if segment.session_id in self._forgotten:  # erased between its commit and this moment
@@ -202,4 +207,6 @@ def _features(config: Config) -> list[str]:
     features = ["retained_states", "outbox", "subtitles"]
     if config.transcription.word_timestamps:
         features.append("word_timestamps")
+    if config.transcription.partials:
+        features.append("partials")
     return features

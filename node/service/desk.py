@@ -15,6 +15,7 @@ from node.service.items import (
     DiskFailed,
     Flushed,
     Levels,
+    LoadChanged,
     MicBack,
     MicJoined,
     MicLost,
@@ -22,6 +23,7 @@ from node.service.items import (
     MicsRefused,
     ModelReady,
     ModelUnavailable,
+    PartialText,
     ReloadRequested,
     SpeechDropped,
     StopRequested,
@@ -126,8 +128,8 @@ class Desk:
                 self._on_session(item)
             case MicJoined() | MicLost() | MicBack() | Levels() | SpeechDropped():
                 self._on_mic(item)
-            case DiskFailed(reason):
-                self._guard.disk_failed(reason)
+            case PartialText() | LoadChanged() | DiskFailed():
+                self._on_passing(item)
             case ModelReady() | ModelUnavailable():
                 self._on_model(item)
             case ReloadRequested():
@@ -224,6 +226,24 @@ class Desk:
                 for mic, level in dbfs.items():
                     rate = self._roster.live(mic).sample_rate
                     self._roster.set_live(mic, Live(True, level, rate))
+
+    def _on_passing(self, item: PartialText | LoadChanged | DiskFailed) -> None:
+        match item:
+            case PartialText(payload):
+                self._board.partial(payload)
+            case LoadChanged():
+                self._on_load(item)
+            case DiskFailed(reason):
+                self._guard.disk_failed(reason)
+
+    def _on_load(self, item: LoadChanged) -> None:
+        """`T/health` says it at once, `T/event` where it is beyond what can be given up."""
+        self._health_at = 0.0
+        if item.event == "overloaded":
+            advice = "a smaller model or fewer microphones would help; no text is lost"
+            self._publisher.event("overloaded", f"{item.message}; {advice}")
+        elif item.event == "recovered":
+            self._publisher.event("recovered", "what is said is written at once again", good=True)
 
     def _on_model(self, item: ModelReady | ModelUnavailable) -> None:
         """Say how things stand; the node goes online once the model is known to be there or not."""

@@ -81,6 +81,7 @@ class Health:
             "backlog_s": round(self._utterances.backlog_s(), 1),
             "rtf": round(rtf, 3) if rtf is not None else None,
             "lag_s": round(self._transcriber.lag_s, 2),
+            "load": self._transcriber.load.label,
             "dropped_s": round(self.dropped_s, 2),
             "reconnects": max(0, self._publisher.connections - 1),
             "rss_mb": self._machine.rss_mb(),

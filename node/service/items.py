@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from node.core.model import Segment
+    from node.core.overload import Load
+    from node.core.payloads import PartialPayload
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,22 @@ class Transcribed:
 
 
 @dataclass(frozen=True, slots=True)
+class PartialText:
+    """More words are certain of an utterance that is still being spoken."""
+
+    payload: PartialPayload
+
+
+@dataclass(frozen=True, slots=True)
+class LoadChanged:
+    """More or less is given up to keep up; `event` says so where somebody must know."""
+
+    load: Load
+    event: Literal["overloaded", "recovered"] | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class UtteranceFailed:
     """The engine failed twice on an utterance; its audio is kept."""
 
@@ -141,6 +159,8 @@ WorkerItem = (
     | Levels
     | Flushed
     | Transcribed
+    | PartialText
+    | LoadChanged
     | UtteranceFailed
     | DiskFailed
     | SpeechDropped

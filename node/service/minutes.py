@@ -88,13 +88,15 @@ class Minutes:
 
     def _note(self, mic: str, event: Event) -> None:
         match event:
-            case Started(start):
+            case Started(start, speech):
                 seat = self._seats[mic]
-                spoken = self._spool.begin(self._session_id, mic, seat.label, seat.language, start)
+                spoken = self._spool.begin(
+                    self._session_id, mic, seat.label, seat.language, (start, speech)
+                )
                 if spoken is not None:
                     self._open[mic] = spoken
-            case Audio(samples) if mic in self._open:
-                self._spool.append(self._open[mic], samples)
+            case Audio(samples, more) if mic in self._open:
+                self._spool.append(self._open[mic], samples, more)
             case Ended() if mic in self._open:
                 spoken = self._open.pop(mic)
                 if event.crosstalk_of is None or self._keeps_crosstalk:

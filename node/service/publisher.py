@@ -143,6 +143,11 @@ class Publisher:
         """Publish something that passes: at once, or when the broker is back."""
         self._pass(_Passing(topic, _encode(payload), correlation))
 
+    def fleeting(self, topic: str, payload: Any) -> None:
+        """Publish what is worth nothing a moment later: now, with QoS 0, or never."""
+        if self.connected:
+            self._broker.publish(topic, _encode(payload), qos=0)
+
     def event(
         self, event_type: str, message: str, mic: str | None = None, *, good: bool = False
     ) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from node.adapters.store import AudioFolder, Recording, Utterance, Utterances
     from node.core.segmenter import Ended
     from node.service.items import WorkerItem
+    from node.service.speaking import Speaking
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ class Spoken:
         self, session_id: str, mic: str, label: str, language: str | None, start: int
     ) -> None:
         self._place = (session_id, mic, label, language, start)
-        self._start = start
+        self._start = self.speech = start
         self._unwritten: list[npt.NDArray[np.int16]] = []
         self._on_disk: tuple[Utterance, Recording] | None = None
         self._finished = False
@@ -49,6 +50,11 @@ class Spoken:
     @property
     def session_id(self) -> str:
         return self._place[0]
+
+    @property
+    def utterance(self) -> Utterance | None:
+        """Its row, once the disk has taken one."""
+        return self._on_disk[0] if self._on_disk else None
 
     def append(self, samples: npt.NDArray[np.int16]) -> None:
         self._unwritten.append(samples)
@@ -101,30 +107,39 @@ class Spool:
         audio: AudioFolder,
         max_mb: int,
         captured: Callable[[], None],
+        speaking: Speaking | None = None,
         post: Callable[[WorkerItem], None],
     ) -> None:
         self._utterances = utterances
         self._audio = audio
         self._max_bytes = max_mb * MB
         self._captured = captured
+        self._speaking = speaking
         self._post = post
         self._late: deque[Spoken] = deque()
 
     def begin(
-        self, session_id: str, mic: str, label: str, language: str | None, start: int
+        self, session_id: str, mic: str, label: str, language: str | None, at: tuple[int, int]
     ) -> Spoken | None:
-        """Somebody has begun to speak; None where the spool is full: it is dropped, and said."""
+        """Somebody has begun to speak; None where the spool is full: it is dropped, and said.
+
+        `at` are the first samples of the sound that is kept and of the speech in it.
+        """
         if not self._has_room():
             reason = f"storage.max_spool_mb ({self._max_bytes // MB}) is reached"
             self._post(SpeechDropped(mic, reason))
             return None
-        spoken = Spoken(session_id, mic, label, language, start)
+        spoken = Spoken(session_id, mic, label, language, at[0])
+        spoken.speech = at[1]
         self._push(spoken)
         return spoken
 
-    def append(self, spoken: Spoken, samples: npt.NDArray[np.int16]) -> None:
+    def append(self, spoken: Spoken, samples: npt.NDArray[np.int16], more: int) -> None:
+        """Take more of it; at least `more` samples follow."""
         spoken.append(samples)
         self._push(spoken)
+        if self._speaking is not None and (utterance := spoken.utterance) is not None:
+            self._speaking.heard(utterance, spoken.speech, spoken.heard, more)
 
     def end(self, spoken: Spoken, ended: Ended) -> None:
         """It has been spoken."""
@@ -133,9 +148,11 @@ class Spool:
             self._late.append(spoken)
             self._utterances.hold(spoken.session_id, 1)
             self._bound_memory()
+        self._fall_silent(spoken)  # only now: the transcriber must know of it as one or the other
 
     def discard(self, spoken: Spoken) -> None:
         """It was another mic's speech: forget it."""
+        self._fall_silent(spoken)
         try:
             spoken.discard(self._utterances)
         except (StoreError, OSError) as error:  # it is taken for speech then, which loses nothing
@@ -145,6 +162,10 @@ class Spool:
         """Push what the disk has refused so far."""
         while self._late and self._push(self._late[0]):
             self._utterances.hold(self._late.popleft().session_id, -1)
+
+    def _fall_silent(self, spoken: Spoken) -> None:
+        if self._speaking is not None and (utterance := spoken.utterance) is not None:
+            self._speaking.ended(utterance)
 
     def _has_room(self) -> bool:
         try:

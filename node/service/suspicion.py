@@ -71,11 +71,11 @@ class Suspicion:
 
     def acknowledged(self, mid: int, now: float) -> Hashable | None:
         """Take note of an answer; gives the key of its message."""
+        sent = self._on_the_way.pop(mid, None)
+        if sent is None:  # of QoS 0: it has left, which nobody has answered
+            return None
         self._quiet_since = now
         self._answered = True
-        sent = self._on_the_way.pop(mid, None)
-        if sent is None:
-            return None
         if sent.key == self._suspect:
             self._suspect = None
         return sent.key

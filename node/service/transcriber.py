@@ -6,12 +6,13 @@ import json
 import logging
 import threading
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from node.core.model import SAMPLE_RATE, Heard, Segment, at_sample
+from node.adapters.whisper import Clip
+from node.core.overload import Load
 from node.core.prior import LanguagePrior
 from node.errors import ModelError, StoreError
+from node.service.backlog import Backlog
 from node.service.items import (
     DiskFailed,
     ModelReady,
@@ -19,15 +20,20 @@ from node.service.items import (
     Transcribed,
     UtteranceFailed,
 )
+from node.service.partials import Partials
+from node.service.segments import segment_of
+from node.service.speaking import Speaking
 from node.service.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from node.adapters.store import Sessions, Utterance, Utterances
     from node.adapters.whisper import Engine
+    from node.core.model import Heard, Segment
     from node.core.topics import Topics
     from node.service.items import WorkerItem
+    from node.service.speaking import Turn
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +52,9 @@ DEADLINE_RTF = 20.0
 Whisper base needs 2.5 s a window on a Raspberry Pi 5; this leaves room for `large` on a Pi 4.
 """
 
+LOOK_S = 1.0
+"""How often the load is looked at while it is not normal and nothing waits."""
+
 RTF_MEMORY = 0.9
 """Weight of the past in the running real-time factor: about the last ten utterances count."""
 
@@ -62,6 +71,7 @@ class Transcriber:
         topics: Topics,
         post: Callable[[WorkerItem], None],
         name_hotwords: bool = False,
+        partials: bool = False,
     ) -> None:
         self._engine = engine
         self._sessions = sessions
@@ -73,7 +83,14 @@ class Transcriber:
         self._worker = Worker("transcriber", self._run, post)
         self._deadline: float | None = None
         self._name_hotwords = name_hotwords
+        self.speaking = Speaking() if partials else None
+        self._partials: Partials | None = None
+        if self.speaking is not None:
+            self._partials = Partials(engine, sessions, utterances, self.speaking, post)
         self._languages = LanguagePrior()
+        self._backlog = Backlog(
+            sessions=sessions, utterances=utterances, shares_window=engine.together, post=post
+        )
         self.rtf: float | None = None
         self.lag_s = 0.0
 
@@ -99,6 +116,11 @@ class Transcriber:
         deadline = self._deadline
         return 0.0 if deadline is None else max(0.0, time.monotonic() - deadline)
 
+    @property
+    def load(self) -> Load:
+        """What is given up to keep up."""
+        return self._backlog.load
+
     # The transcriber thread runs everything below.
 
     def _run(self) -> None:
@@ -107,11 +129,7 @@ class Transcriber:
         while not self._quit.is_set():
             self._wake.clear()
             try:
-                utterance = self._utterances.next()
-                if utterance is None:
-                    self._wake.wait()
-                else:
-                    self._attempt(utterance)
+                self._go_round()
             except StoreError as error:
                 # Nothing is lost: the audio stays until its segment is committed.
                 self._post(DiskFailed(str(error)))
@@ -130,6 +148,60 @@ class Transcriber:
                 return True
         return False
 
+    def _go_round(self) -> None:
+        """Do what is most pressing, or wait."""
+        turns = self._partials.turns() if self._partials else ()
+        self._backlog.weigh(self.rtf)
+        waiting = self._backlog.next()
+        if len(waiting) > 1:
+            self._attempt_together(waiting)
+        elif waiting:
+            self._attempt(waiting[0])
+        else:
+            self._wake.wait(self._spare_time(turns))
+
+    def _spare_time(self, turns: Sequence[Turn]) -> float | None:
+        """Use the time in which nothing waits; gives how long to wait then, None: for a call."""
+        if self.load is not Load.NORMAL:
+            return LOOK_S
+        if self._partials is None:
+            return None
+        self._deadline = time.monotonic() + DEADLINE_S
+        try:
+            return self._partials.step(turns, self._languages)
+        finally:
+            self._deadline = None
+
+    def _attempt_together(self, waiting: list[Utterance]) -> None:
+        seconds = sum(utterance.duration_s for utterance in waiting)
+        for utterance in waiting:
+            self._utterances.attempt(utterance)
+        began = time.monotonic()
+        self._deadline = began + DEADLINE_S + DEADLINE_RTF * seconds
+        try:
+            clips = [self._clip(utterance) for utterance in waiting]
+            results = self._engine.transcribe_together(clips, beam_size=self._backlog.beam_size)
+        except Exception:
+            log.exception("transcribing %d utterances at once failed: now one by one", len(waiting))
+            self._backlog.set_apart(waiting)
+            return
+        finally:
+            self._deadline = None
+            for utterance in waiting:
+                self._utterances.survived(utterance)
+        self._measure(seconds, time.monotonic() - began)
+        for utterance, heard in zip(waiting, results, strict=True):
+            self._take(utterance, heard)
+
+    def _clip(self, utterance: Utterance) -> Clip:
+        return Clip(
+            self._utterances.audio(utterance),
+            utterance.language,
+            self._languages.of(utterance.mic, utterance.speaker),
+            self._names(utterance.session_id),
+            overlapped=self._utterances.overlapped(utterance),
+        )
+
     def _attempt(self, utterance: Utterance) -> None:
         names = self._names(utterance.session_id)
         if not self._utterances.attempt(utterance):
@@ -138,11 +210,14 @@ class Transcriber:
         began = time.monotonic()
         self._deadline = began + DEADLINE_S + DEADLINE_RTF * utterance.duration_s
         try:
+            samples = self._utterances.audio(utterance)
             heard = self._engine.transcribe(
-                self._utterances.audio(utterance),
+                samples,
                 utterance.language,
                 prior=self._languages.of(utterance.mic, utterance.speaker),
+                beam_size=self._backlog.beam_size,
                 hotwords=names,
+                overlapped=self._utterances.overlapped(utterance),
             )
         except Exception as error:
             log.exception("transcribing %s failed", utterance.id)
@@ -154,7 +229,12 @@ class Transcriber:
         finally:
             self._deadline = None
             self._utterances.survived(utterance)
-        self._measure(utterance, time.monotonic() - began)
+        self._measure(utterance.duration_s, time.monotonic() - began)
+        self._take(utterance, heard)
+        if self._partials is not None:
+            self._partials.remember(samples, heard.language)
+
+    def _take(self, utterance: Utterance, heard: Heard) -> None:
         if utterance.crosstalk_of is None:
             self._languages.learn(utterance.mic, utterance.speaker, heard)
         self._finish(utterance, heard)
@@ -175,45 +255,16 @@ class Transcriber:
             self._utterances.transcribed(utterance, None)
             self._post(Transcribed(utterance.session_id, None))
             return
-        self.lag_s = self._lag(utterance, session.started_at)
+        self.lag_s = self._backlog.lag_s(utterance)
 
         def make(seq: int) -> tuple[Segment, str, str]:
-            segment = _segment(utterance, heard, seq, self.lag_s)
+            segment = segment_of(utterance, heard, seq, self.lag_s)
             payload = json.dumps(segment.payload(session.started_at), ensure_ascii=False)
             return segment, self._topics.segment(utterance.mic), payload
 
         segment = self._utterances.transcribed(utterance, make)
         self._post(Transcribed(utterance.session_id, segment))
 
-    def _lag(self, utterance: Utterance, started_at: datetime) -> float:
-        """Seconds from the end of its speech to now."""
-        zero = self._sessions.zero(utterance.session_id)
-        if zero is not None:
-            return time.monotonic() - zero - utterance.spoken[1] / SAMPLE_RATE
-        late = datetime.now(UTC) - at_sample(started_at, utterance.spoken[1])
-        return max(0.0, late.total_seconds())
-
-    def _measure(self, utterance: Utterance, took_s: float) -> None:
-        rtf = took_s / max(utterance.duration_s, 0.1)
+    def _measure(self, seconds: float, took_s: float) -> None:
+        rtf = took_s / max(seconds, 0.1)
         self.rtf = rtf if self.rtf is None else RTF_MEMORY * self.rtf + (1 - RTF_MEMORY) * rtf
-
-
-def _segment(utterance: Utterance, heard: Heard, seq: int, latency_s: float) -> Segment:
-    start, end = utterance.spoken
-    return Segment(
-        id=utterance.id,
-        session_id=utterance.session_id,
-        seq=seq,
-        mic=utterance.mic,
-        speaker=utterance.speaker,
-        start=start,
-        end=end,
-        text=heard.text,
-        language=heard.language,
-        language_probability=heard.language_probability,
-        confidence=heard.confidence,
-        words=heard.words_after((start - utterance.start) / SAMPLE_RATE),
-        replayed=utterance.recovered,
-        latency_s=latency_s,
-        crosstalk_of=utterance.crosstalk_of,
-    )

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.core.overload import CALM_S, DELAY_S, Load, Overload
+from node.core.overload import CALM_S, DELAY_S, Load, LoadName, Overload
 
 DELAYS = st.floats(0, 100)
 STEPS = st.lists(st.tuples(st.floats(0.01, 8), DELAYS), max_size=40)
@@ -105,3 +106,7 @@ def test_it_returns_to_normal_and_says_what_it_has_to(steps: list[tuple[float, f
     assert rung(overload) is Load.NORMAL
     assert said == ["overloaded", "recovered"] * (len(said) // 2)
     assert bool(said) == any(delay_s >= DELAY_S[Load.OVERLOADED] for _, delay_s in steps)
+
+
+def test_each_rung_has_its_name() -> None:
+    assert tuple(load.label for load in Load) == get_args(LoadName)

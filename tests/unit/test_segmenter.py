@@ -259,6 +259,39 @@ def test_no_utterance_is_too_long_or_without_speech(
 
 @settings(max_examples=40, deadline=None)
 @given(endpointings(), probabilities)
+def test_no_utterance_ends_sooner_than_was_said(
+    endpointing: Endpointing, heard: list[float]
+) -> None:
+    feeder = Feeder(endpointing)
+    earliest = 0
+    for probability in heard:
+        before = len(feeder.events)
+        for event in feeder.feed([probability]).events[before:]:
+            if isinstance(event, Ended):
+                assert feeder.position >= earliest
+            if isinstance(event, Audio):
+                earliest = feeder.position + event.more
+
+
+@settings(max_examples=40, deadline=None)
+@given(endpointings(), probabilities)
+def test_speech_begins_where_its_beginning_said(
+    endpointing: Endpointing, heard: list[float]
+) -> None:
+    feeder = Feeder(endpointing).feed(heard)
+    feeder.flush()
+    begun = [event.speech for event in feeder.events if isinstance(event, Started)]
+    assert begun == [event.speech[0] for event in feeder.events if isinstance(event, Ended)]
+
+
+def test_while_somebody_speaks_the_whole_pause_is_to_come() -> None:
+    feeder = Feeder().speech(20).silence(5)
+    said = [event.more // TICK for event in feeder.events if isinstance(event, Audio)]
+    assert said == [*[HANGOVER] * (20 - MIN_SPEECH + 1), *range(HANGOVER - 1, HANGOVER - 6, -1)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(endpointings(), probabilities)
 def test_a_split_goes_on_where_it_cut(endpointing: Endpointing, heard: list[float]) -> None:
     feeder = Feeder(endpointing)
     for probability in heard:

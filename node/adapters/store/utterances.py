@@ -17,6 +17,7 @@ from node.adapters.store.rows import (
     insert_segment,
     insert_utterance,
     next_number,
+    overlaps,
     utterance_of,
 )
 from node.core.model import SAMPLE_RATE
@@ -142,14 +143,27 @@ class Utterances:
             else:
                 adopt(db, stray)
 
-    def next(self) -> Utterance | None:
-        """The utterance that has waited longest, by the time it was spoken."""
+    def next(self, most: int = 1, *, replayed_first: bool = False) -> list[Utterance]:
+        """What has waited longest, by the time its speech ended; `most` utterances at most.
+
+        Speech of an earlier process comes after what people say now, or before it: the two are
+        never mixed.
+        """
         with self._database.reading() as db:
-            row = db.execute(
+            rows = db.execute(
                 "SELECT utterance.* FROM utterance JOIN session ON session.id = session_id"
-                " WHERE utterance.state='captured' ORDER BY started_at, end LIMIT 1"
-            ).fetchone()
-        return utterance_of(row) if row else None
+                " WHERE utterance.state='captured'"
+                " ORDER BY recovered = ?, started_at, coalesce(speech_end, end), end LIMIT ?",
+                (not replayed_first, most),
+            ).fetchall()
+        found = [utterance_of(row) for row in rows]
+        return [each for each in found if each.recovered == found[0].recovered]
+
+    def overlapped(self, utterance: Utterance) -> bool:
+        """Whether somebody else speaks, or spoke, at another mic during its speech."""
+        start, end = utterance.spoken
+        with self._database.reading() as db:
+            return overlaps(db, utterance, start, end)
 
     def audio(self, utterance: Utterance) -> npt.NDArray[np.int16]:
         """Its samples, int16 at 16 kHz.
@@ -168,6 +182,22 @@ class Utterances:
                 (session_id,),
             ).fetchone()[0]
         return (samples or 0) / SAMPLE_RATE
+
+    def queue(self) -> tuple[Utterance | None, float]:
+        """Of what this process has recorded: what has waited longest, and the seconds that wait."""
+        with self._database.reading() as db:
+            rows = db.execute(
+                "SELECT *, sum(end - start) OVER () AS samples FROM utterance"
+                " WHERE state='captured' AND NOT recovered"
+                " ORDER BY coalesce(speech_end, end) LIMIT 1"
+            ).fetchall()
+        if not rows:
+            return None, 0.0
+        return utterance_of(rows[0]), rows[0]["samples"] / SAMPLE_RATE
+
+    def tried(self, utterance: Utterance) -> bool:
+        """Whether the engine has failed on it, or a process has died while it was at it."""
+        return utterance.attempts > 0 or self._audio.crashes(utterance) > 0
 
     def waiting(self, session_id: str) -> int:
         """Utterances of a session that are not yet segments."""

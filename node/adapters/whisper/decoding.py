@@ -6,11 +6,16 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from node.core.hallucination import Said
 from node.core.loops import UNSPACED
 from node.core.model import Word
+from node.core.word_times import without_pauses
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from node.adapters.whisper.opening import EngineSettings
 
 FRAMES_PER_S = 100
@@ -55,16 +60,40 @@ class Decoder:
 
     def decode(self, encoding: Any, request: Request) -> Said:
         """The likeliest text: one search without sampling, of bounded length."""
-        tokenizer = self._tokenizer(request.language)
-        prompt = self._prompt(tokenizer, request.hotwords)
-        result = self._whisper.model.generate(
+        return self._search(encoding, [request])[0]
+
+    def decode_together(self, encoded: Sequence[tuple[Any, Request]]) -> list[Said]:
+        """One search for all encodings of one width whose prompts are of one length.
+
+        What has a fault is searched for alone: beside others, the longest of their caps holds.
+        """
+        groups: dict[tuple[int, int], list[int]] = {}
+        for index, (encoding, request) in enumerate(encoded):
+            shape = encoding.shape[1], len(self._prompt(request))
+            groups.setdefault(shape, []).append(index)
+        said: dict[int, Said] = {}
+        for group in groups.values():
+            encodings, requests = [encoded[n][0] for n in group], [encoded[n][1] for n in group]
+            said.update(zip(group, self._search(_stacked(encodings), requests), strict=True))
+        alone = {n: self.decode(*encoded[n]) for n, each in said.items() if each.faults}
+        return [alone.get(n, said[n]) for n in range(len(encoded))]
+
+    def _search(self, encoding: Any, requests: Sequence[Request]) -> list[Said]:
+        prompts = [self._prompt(request) for request in requests]
+        cap = max(request.cap for request in requests)
+        results = self._whisper.model.generate(
             encoding,
-            [prompt],
-            beam_size=request.beam_size,
-            max_length=min(self._whisper.max_length, len(prompt) + request.cap),
+            prompts,
+            beam_size=requests[0].beam_size,
+            # CTranslate2 writes at most half of this, and what the prompt has left of it.
+            max_length=min(self._whisper.max_length, max(2 * cap, len(prompts[0]) + cap)),
             return_scores=True,
             return_no_speech_prob=True,
-        )[0]
+        )
+        return [self._said(*each) for each in zip(results, requests, strict=True)]
+
+    def _said(self, result: Any, request: Request) -> Said:
+        tokenizer = self._tokenizer(request.language)
         tokens = [token for token in result.sequences_ids[0] if token < tokenizer.eot]
         length = len(result.sequences_ids[0])
         return Said(
@@ -81,12 +110,12 @@ class Decoder:
         tokenizer = self._tokenizer(request.language)
         tokens = tokenizer.encode(text if request.language in UNSPACED else f" {text}")
         aligned = self._whisper.find_alignment(tokenizer, [tokens], encoding, request.frames)
-        return tuple(_joined(aligned[0]))
+        return without_pauses(_joined(aligned[0]))
 
-    def _prompt(self, tokenizer: Any, hotwords: str | None) -> list[int]:
+    def _prompt(self, request: Request) -> list[int]:
         """Hotwords, the initial prompt, the language and the task; never what was said before."""
-        settings = self._settings
-        words = [*settings.hotwords, *([hotwords] if hotwords else [])]
+        settings, tokenizer = self._settings, self._tokenizer(request.language)
+        words = [*settings.hotwords, *([request.hotwords] if request.hotwords else [])]
         initial = tokenizer.encode(f" {settings.initial_prompt}") if settings.initial_prompt else []
         tokens: list[int] = self._whisper.get_prompt(
             tokenizer, initial, without_timestamps=True, hotwords=", ".join(words) or None
@@ -104,6 +133,15 @@ class Decoder:
                 language=language,
             )
         return self._tokenizers[language]
+
+
+def _stacked(encodings: Sequence[Any]) -> Any:
+    """Encodings, each of shape (1, positions, width), as one batch."""
+    if len(encodings) == 1:
+        return encodings[0]
+    from ctranslate2 import StorageView  # noqa: PLC0415  (slow to import)
+
+    return StorageView.from_array(np.concatenate([np.array(each) for each in encodings]))
 
 
 def _joined(aligned: list[dict[str, Any]]) -> list[Word]:

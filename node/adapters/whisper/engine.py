@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -22,6 +23,8 @@ from node.core.model import SAMPLE_RATE, Heard
 from node.core.prior import weighed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
     from node.core.hallucination import Said
@@ -49,6 +52,29 @@ AUDIBLE = 100
 
 MIN_PROBABILITY = 1e-9
 """Of a language: a model that gives all the allowed ones none has them equal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One utterance with what is known of it; see `Engine.transcribe`."""
+
+    samples: npt.NDArray[np.int16]
+    language: str | None = None
+    prior: Prior | None = None
+    hotwords: str | None = None
+    overlapped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """An utterance encoded: `features` (mels, frames) over a window of `width` mel frames."""
+
+    features: npt.NDArray[np.float32]
+    width: int
+    encoding: Any
+    probability: float
+    request: Request
+    overlapped: bool
 
 
 class Engine:
@@ -87,6 +113,7 @@ class Engine:
         beam_size: int | None = None,
         window: Literal["fit", "full"] | None = None,
         hotwords: str | None = None,
+        overlapped: bool = False,
     ) -> Heard:
         """Recognise one utterance of at most 28 s.
 
@@ -97,29 +124,83 @@ class Engine:
             beam_size: in place of the configured one.
             window: likewise.
             hotwords: words to listen for beside the configured ones.
+            overlapped: somebody else speaks meanwhile: the transcript needs the times of words,
+                also where they are not configured.
 
         Returns:
             What was said; an empty text where it was silence or noise.
         """
-        if is_inaudible(samples):
-            self._note("level")
-            return Heard("", language or "", 0.0, 0.0)
-        features = self._features(samples)
+        clip = Clip(samples, language, prior, hotwords, overlapped=overlapped)
+        look = self._look(clip, beam_size, window)
+        if look is None:
+            return self._inaudible(clip)
+        return self._heard(look, self._decoder.decode(look.encoding, look.request))
+
+    def transcribe_together(
+        self, clips: Sequence[Clip], *, beam_size: int | None = None
+    ) -> list[Heard]:
+        """Recognise several utterances, those with windows of one width in one search.
+
+        The texts are those of each alone: what looks wrong beside others is decoded alone again.
+        """
+        looks = [self._look(clip, beam_size, None) for clip in clips]
+        audible = [look for look in looks if look is not None]
+        decoded = iter(self._decoder.decode_together([(x.encoding, x.request) for x in audible]))
+        return [
+            self._inaudible(clip) if look is None else self._heard(look, next(decoded))
+            for clip, look in zip(clips, looks, strict=True)
+        ]
+
+    def draft(
+        self, samples: npt.NDArray[np.int16], language: str | None, *, prior: Prior | None = None
+    ) -> str:
+        """The text of speech that goes on, as cheaply as can be: one look with beam 1.
+
+        Empty where that looks wrong.
+        """
+        look = self._look(Clip(samples, language, prior), 1, "fit")
+        if look is None:
+            return ""
+        said: Said = self._decoder.decode(look.encoding, look.request)
+        return "" if said.faults or said.is_silence else judged(said)[0]
+
+    def together(self, duration_s: float) -> bool:
+        """Whether an utterance of that length has a window that others share."""
+        frames = math.ceil(duration_s * SAMPLE_RATE + TRAILING_SILENCE) // HOP + 1
+        return self._width(frames, self._settings.window) in {FLOOR_WINDOW, FULL_WINDOW}
+
+    def _look(
+        self, clip: Clip, beam_size: int | None, window: Literal["fit", "full"] | None
+    ) -> _Look | None:
+        """Encode an utterance and find its language; None where there is nothing to hear."""
+        if is_inaudible(clip.samples):
+            return None
+        features = self._features(clip.samples)
         width = self._width(features.shape[1], window or self._settings.window)
         encoding = self._encode(features, width)
-        code, probability = self._language(encoding, language, prior)
+        code, probability = self._language(encoding, clip.language, clip.prior)
         beam_size = beam_size or self._settings.beam_size
-        request = Request(code, features.shape[1], beam_size, hotwords)
-        said: Said = self._decoder.decode(encoding, request)
-        if said.faults and not said.is_silence and width < FULL_WINDOW:
-            encoding, said = self._again(features, request, (encoding, said))
+        request = Request(code, features.shape[1], beam_size, clip.hotwords)
+        return _Look(features, width, encoding, probability, request, clip.overlapped)
+
+    def _inaudible(self, clip: Clip) -> Heard:
+        self._note("level")
+        return Heard("", clip.language or "", 0.0, 0.0)
+
+    def _heard(self, look: _Look, said: Said) -> Heard:
+        """What was said, once the guards have judged what was decoded."""
+        encoding = look.encoding
+        if said.faults and not said.is_silence and look.width < FULL_WINDOW:
+            encoding, said = self._again(look.features, look.request, (encoding, said))
         text, guard = judged(said)
         if guard:
             self._note(guard)
         confidence = math.exp(said.log_probability) if text else 0.0
-        timed = text and self._settings.word_timestamps
-        words = self._decoder.words(encoding, text, request) if timed else None
-        return Heard(text, code, probability, confidence, words)
+        asked = self._settings.word_timestamps
+        timed = text and (asked or look.overlapped)
+        words = self._decoder.words(encoding, text, look.request) if timed else None
+        code = look.request.language
+        return Heard(text, code, look.probability, confidence, words, hidden_words=not asked)
 
     def _features(self, samples: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
         """Log mel frames of the sound and a little silence behind it, of shape (mels, frames)."""

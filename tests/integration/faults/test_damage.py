@@ -36,7 +36,7 @@ from node.adapters.store import Store
 store = Store(pathlib.Path(sys.argv[1]), keep_audio=False)
 store.open()
 store.utterances.recover()
-utterance = store.utterances.next()
+(utterance,) = store.utterances.next()
 store.utterances.transcribed(utterance, lambda seq: os.kill(os.getpid(), signal.SIGKILL))
 """
 UTTERANCE_9 = (

@@ -1,0 +1,99 @@
+"""What waits for the engine: what comes next, and what is given up when too much waits."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from itertools import takewhile
+from typing import TYPE_CHECKING
+
+from node.core.model import SAMPLE_RATE, at_sample
+from node.core.overload import Load, Overload
+from node.service.items import LoadChanged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from node.adapters.store import Sessions, Utterance, Utterances
+    from node.service.items import WorkerItem
+
+MAX_TOGETHER = 4
+"""Short utterances that go through the decoder at once: two take 1.5 times as long as one, four 2.5
+times (`python -m tests.bench.backlog`); of more, the first would wait too long."""
+
+
+class Backlog:
+    """Owned by the transcriber thread; `load` may be read by others."""
+
+    def __init__(
+        self,
+        *,
+        sessions: Sessions,
+        utterances: Utterances,
+        shares_window: Callable[[float], bool],
+        post: Callable[[WorkerItem], None],
+    ) -> None:
+        self._sessions = sessions
+        self._utterances = utterances
+        self._shares_window = shares_window
+        self._post = post
+        self._overload = Overload()
+        self._apart: set[str] = set()
+        self._replayed_next = False
+
+    @property
+    def load(self) -> Load:
+        """What is given up to keep up."""
+        return self._overload.load
+
+    @property
+    def beam_size(self) -> int | None:
+        """In place of the configured one, where that is given up."""
+        return 1 if self.load >= Load.BEAM_1 else None
+
+    def weigh(self, rtf: float | None) -> None:
+        """See how much waits of what people say now, and what to give up for it."""
+        oldest, backlog_s = self._utterances.queue()
+        lag_s = self.lag_s(oldest) if oldest else 0.0
+        before = self.load
+        event = self._overload.look(time.monotonic(), backlog_s=backlog_s, lag_s=lag_s, rtf=rtf)
+        if self.load is not before:
+            message = f"{backlog_s:.0f} s of speech wait, the oldest for {lag_s:.0f} s"
+            self._post(LoadChanged(self.load, event, message))
+
+    def next(self) -> list[Utterance]:
+        """What has waited longest, with what goes through the decoder beside it; empty: nothing.
+
+        Oldest first is fair between microphones: nobody who speaks without a pause comes before
+        what others have said earlier. Speech of an earlier process, which is late in any case,
+        takes turns with what people say now: neither can keep the other waiting for long.
+        """
+        found = self._utterances.next(MAX_TOGETHER, replayed_first=self._replayed_next)
+        if not found:
+            return []
+        self._replayed_next = not found[0].recovered
+        if not found[0].recovered and self.load < Load.TOGETHER:
+            return found[:1]
+        return list(takewhile(self._goes_together, found)) or found[:1]
+
+    def set_apart(self, utterances: Iterable[Utterance]) -> None:
+        """Give these out one by one: it must be seen at which of them the engine fails."""
+        self._apart = {utterance.id for utterance in utterances}
+
+    def lag_s(self, utterance: Utterance) -> float:
+        """Seconds from the end of its speech to now."""
+        zero = self._sessions.zero(utterance.session_id)
+        if zero is not None:
+            return time.monotonic() - zero - utterance.spoken[1] / SAMPLE_RATE
+        session = self._sessions.get(utterance.session_id)
+        if session is None:
+            return 0.0
+        late = datetime.now(UTC) - at_sample(session.started_at, utterance.spoken[1])
+        return max(0.0, late.total_seconds())
+
+    def _goes_together(self, utterance: Utterance) -> bool:
+        return (
+            utterance.id not in self._apart
+            and self._shares_window(utterance.duration_s)
+            and not self._utterances.tried(utterance)
+        )
