@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from node import __version__
-from node.adapters.systemd import JournalFormatter, Notifier, logs_to_journal
+from node.adapters.systemd import JournalFormatter, LineFormatter, Notifier, logs_to_journal
 from node.errors import EXIT_CONFIG, EXIT_FAILED, ConfigError, NodeError
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def _log_to_stderr(*, verbose: bool) -> None:
     if logs_to_journal():
         handler.setFormatter(JournalFormatter("%(name)s: %(message)s"))
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler])
-    for chatty in ("httpx", "httpcore", "huggingface_hub", "faster_whisper"):
+    for chatty in ("httpx", "httpx2", "httpcore", "huggingface_hub", "faster_whisper"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
