@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime
 
 from node.core.model import TICK
 from node.errors import ModelError
@@ -30,24 +29,23 @@ frame (measured on x86-64); the probabilities are the same, bit for bit, as thos
 
 
 class Silero:
-    """The network, loaded once and shared by all tracks. Its runs keep no state."""
+    """The network, shared by all tracks; loaded with the first of them. Its runs keep no state."""
 
     def __init__(self) -> None:
-        options = onnxruntime.SessionOptions()
-        # A frame is far too small to be worth a second thread, which would spin in between.
-        options.inter_op_num_threads = 1
-        options.intra_op_num_threads = 1
-        options.enable_cpu_mem_arena = False
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            str(_network_file()), providers=["CPUExecutionProvider"], sess_options=options
-        )
+        self._session: Any = None
 
     def run(self, inputs: dict[str, npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
         outputs: list[npt.NDArray[np.float32]] = self._session.run(None, inputs)
         return outputs
 
     def detector(self) -> SileroDetector:
+        """A detector for one track.
+
+        Raises:
+            ModelError: the installed faster-whisper does not ship the network.
+        """
+        if self._session is None:
+            self._session = _load(_network_file())
         return SileroDetector(self)
 
 
@@ -82,6 +80,20 @@ class SileroDetector:
             {"input": windows, "h": self._h, "c": self._c}
         )
         return probabilities.reshape(-1)
+
+
+def _load(network: Path) -> Any:
+    import onnxruntime  # noqa: PLC0415 -- a node without a session does without its 10 MB
+
+    options = onnxruntime.SessionOptions()
+    # A frame is far too small to be worth a second thread, which would spin in between.
+    options.inter_op_num_threads = 1
+    options.intra_op_num_threads = 1
+    options.enable_cpu_mem_arena = False
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(
+        str(network), providers=["CPUExecutionProvider"], sess_options=options
+    )
 
 
 def _network_file() -> Path:

@@ -83,7 +83,7 @@ class Listener:
         self._commands: queue.SimpleQueue[orders.Command] = queue.SimpleQueue()
         self._bell = Bell()
         self._worker = Worker("listener", self._run, post)
-        self._silero: Silero | None = None
+        self._silero = Silero()
         self._setting: Setting | None = None
         self._mics: dict[str, Microphone] = {}
         self._attendance = Attendance(post)
@@ -181,24 +181,19 @@ class Listener:
         return True
 
     def _begin(self, begin: orders.Begin) -> None:
-        self._silero = self._silero or Silero()
         room = Room(self._endpointing, self._mode)
         minutes = Minutes(begin.session_id, room, self._silero, self._spool, self._mode)
         self._setting = Setting(begin.session_id, begin.zero, self._inventory, minutes)
         self._phase = _Phase.OPENING
         self._open_by = time.monotonic() + OPEN_TIMEOUT_S
         for mic, seat in begin.seats.items():
-            self._mics[mic] = self._microphone(mic, seat)
+            minutes.join(mic, seat)
+            self._mics[mic] = Microphone(mic, self._setting)
             self._mics[mic].open()
         if begin.patient:
             for mic in begin.seats:
                 self._attendance.expect(mic)
             self._go()
-
-    def _microphone(self, mic: str, seat: Seat) -> Microphone:
-        assert self._setting is not None
-        self._setting.minutes.join(mic, seat)
-        return Microphone(mic, self._setting)
 
     def _go(self) -> None:
         self._phase = _Phase.RECORDING
@@ -213,7 +208,8 @@ class Listener:
             self._setting.minutes.seat(mic, seat)
         else:
             self._attendance.expect(mic)
-            self._mics[mic] = self._microphone(mic, seat)
+            self._setting.minutes.join(mic, seat)
+            self._mics[mic] = Microphone(mic, self._setting)
             self._mics[mic].go()
             self._mics[mic].open()
 

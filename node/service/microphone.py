@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import soxr
 
 from node.adapters import capture
 from node.core.model import SAMPLE_RATE
@@ -17,6 +16,7 @@ from node.errors import MicError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    import soxr
 
     from node.service.inventory import Inventory
     from node.service.minutes import Minutes
@@ -197,6 +197,8 @@ def _resampler(rate: int) -> soxr.ResampleStream | None:
     """What brings a stream to 16 kHz; None where it is so already."""
     if rate == SAMPLE_RATE:
         return None
+    import soxr  # noqa: PLC0415 -- loaded where it is needed
+
     return soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="int16", quality="HQ")
 
 

@@ -1,20 +1,22 @@
 """What the plumbing costs: `python -m tests.bench.plumbing`.
 
-For 1, 2 and 4 virtual mics: the time from the end of speech to the segment at a subscriber, beside
-the hangover and the engine's own time; then processor and memory idle, with silent mics and with
-speaking ones. Runs for about three minutes; other load on the machine shows in the figures.
+For 1, 2 and 4 virtual mics the time from the end of speech to the segment at a subscriber: beside
+the hangover and the engine's own time, what the node itself adds. Then the start, and processor and
+memory idle, with silent mics (white noise at -60 dBFS, a quiet room) and with speaking ones. Runs
+for about five minutes; other load on the machine shows in the figures.
 """
 
 from __future__ import annotations
 
-import json
+import argparse
 import statistics
 import tempfile
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import psutil
 from rich.console import Console
 from rich.table import Table
@@ -22,38 +24,82 @@ from rich.table import Table
 from tests.model.sentences import SENTENCES
 from tests.rig.broker import Broker
 from tests.rig.mqtt import Watcher
-from tests.rig.node import TOPIC, Room, RunningNode, configuration
+from tests.rig.node import MODEL, TOPIC, Room, RunningNode, configuration
 from tests.rig.vmics import VirtualMic, VirtualMics
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tests.rig.mqtt import Message
 
-MICS = ("desk", "door", "wall", "sofa")
+MICS = ("desk", "door", "wall", "sofa", "lamp", "bench", "shelf", "piano")
+FEW = MICS[:4]
 ROUNDS = 8
-MEASURE_S = 10.0
+STARTS = 5
+MEASURE_S = 30.0
+SETTLE_S = 5.0
+HANGOVER_S = 0.6
+"""`vad.hangover_ms` by default, which the configuration of the tests leaves as it is."""
+
+QUIET_DBFS = -60
 
 
 def main() -> None:
-    for table in measure():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, default=MODEL, help="folder; default: the demo's")
+    parser.add_argument("--crosstalk", choices=("drop", "tag", "off"), default="drop")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="sentences a mic")
+    arguments = parser.parse_args()
+    for table in measure(arguments.model, arguments.crosstalk, arguments.rounds):
         Console(width=100).print(table)
 
 
-def measure(rounds: int = ROUNDS, seconds: float = MEASURE_S) -> list[Table]:
-    """The two tables; `rounds` of speech a mic, `seconds` for each state."""
+def measure(
+    model: Path = MODEL, crosstalk: str = "drop", rounds: int = ROUNDS, seconds: float = MEASURE_S
+) -> list[Table]:
+    """The tables; `rounds` of speech a mic, `seconds` for each state."""
     with tempfile.TemporaryDirectory() as name, Broker() as broker:
-        mics = [VirtualMic(mic) for mic in MICS]
-        with VirtualMics(mics) as virtual, Watcher(broker.port) as watcher:
-            folder = Path(name)
-            node = RunningNode(folder, configuration(folder, broker.port, MICS), virtual.env)
+        folder = Path(name)
+        times = folder / "engine"
+        times.touch()
+        sections: dict[str, Any] = {
+            "transcription": {"model": str(model)},
+            "crosstalk": {"mode": crosstalk},
+        }
+        with VirtualMics([VirtualMic(mic) for mic in MICS]) as virtual, Watcher(broker.port) as w:
+            config = configuration(folder, broker.port, MICS, **sections)
+            env = virtual.env | {"ENGINE_TIMES": str(times)}
+            node = RunningNode(folder, config, env, "tests.rig.timed_node")
+            started = starts(node, w)
             with node:
-                room = Room(node.wait_online(watcher), virtual, watcher)
-                return [latencies(room, rounds), costs(room, seconds)]
+                room = Room(node.wait_online(w, w.count()), virtual, w)
+                return [started, latencies(room, times, rounds), costs(room, seconds)]
 
 
-def latencies(room: Room, rounds: int) -> Table:
-    """End of speech to arrival; both by this machine's wall clock."""
+def starts(node: RunningNode, watcher: Watcher) -> Table:
+    """From the start of the program to `online`, model loaded; the first, cold, is left out."""
+    taken = []
+    for _ in range(STARTS + 1):
+        after, began = watcher.count(), time.monotonic()
+        with node:
+            node.wait_online(watcher, after)
+            taken.append(_online(watcher).time - began)
+            node.end()
+    table = Table("median s", "all", title="Start to online")
+    warm = taken[1:]
+    table.add_row(f"{statistics.median(warm):.2f}", ", ".join(f"{s:.2f}" for s in warm))
+    return table
+
+
+def _online(watcher: Watcher) -> Message:
+    return [m for m in watcher.messages(f"{TOPIC}/status") if m.text == "online"][-1]
+
+
+def latencies(room: Room, times: Path, rounds: int) -> Table:
+    """End of speech to arrival; both by this machine's clocks."""
     table = Table(
-        "mics", "segments", "median s", "95th percentile s", title="End of speech to MQTT"
+        *("mics", "segments", "median s", "95th percentile s", "engine ms", "the node itself ms"),
+        title="End of speech to MQTT; the last two are medians beyond the hangover",
     )
     for count in (1, 2, 4):
         speaking = MICS[:count]
@@ -63,12 +109,20 @@ def latencies(room: Room, rounds: int) -> Table:
                 room.say(mic, SENTENCES[(turn * 4 + number) % len(SENTENCES)])
             room.segments(session, count * (turn + 1))
         room.stop()
-        late = [_late(m) for m in _segments(room, session)]
+        segments = _segments(room, session)
+        late = [message.time - _end(message) for message in segments]
+        engine = [_engine_s(_end(m) + HANGOVER_S, m.time, times) for m in segments]
+        own = [a - b - HANGOVER_S for a, b in zip(late, engine, strict=True)]
         quantiles = statistics.quantiles(late, n=20) if len(late) > 1 else late * 19
         table.add_row(
-            str(count), str(len(late)), f"{statistics.median(late):.2f}", f"{quantiles[18]:.2f}"
+            *(str(count), str(len(late)), f"{statistics.median(late):.2f}"),
+            *(f"{quantiles[18]:.2f}", _ms(engine), _ms(own)),
         )
     return table
+
+
+def _ms(seconds: Sequence[float]) -> str:
+    return f"{1000 * statistics.median(seconds):.0f}"
 
 
 def _segments(room: Room, session: str) -> list[Message]:
@@ -76,33 +130,65 @@ def _segments(room: Room, session: str) -> list[Message]:
     return [message for message in messages if message.json()["session_id"] == session]
 
 
-def _late(message: Message) -> float:
-    end = datetime.fromisoformat(json.loads(message.payload)["end"]).timestamp()
-    return message.time + time.time() - time.monotonic() - end
+def _end(message: Message) -> float:
+    """When its speech ended, on the monotonic clock."""
+    end = datetime.fromisoformat(message.json()["end"]).timestamp()
+    return end - time.time() + time.monotonic()
+
+
+def _engine_s(begin: float, end: float, times: Path) -> float:
+    """How long the engine ran between two times, for this segment or for one before it."""
+    runs = [[float(at) for at in line.split()] for line in times.read_text().splitlines()]
+    return sum(max(0.0, min(end, until) - max(begin, since)) for since, until in runs)
 
 
 def costs(room: Room, seconds: float) -> Table:
-    """Share of one core and memory, of the node with all its capture processes."""
-    table = Table("state", "CPU of one core", "memory (PSS)", title="Cost, all processes together")
+    """Share of one core, of the node with all its capture processes, and memory."""
+    table = Table(
+        *("state", "CPU of one core", "of it the node", "a capture process", "memory (PSS)"),
+        title="Cost, all processes together",
+    )
     table.add_row("idle", *_cost(room, seconds))
-    room.start(**{mic: mic for mic in MICS})
-    table.add_row("4 silent mics", *_cost(room, seconds))
-    for mic in MICS:
-        room.say(mic, *SENTENCES[:8], pause_s=0.5)
-    table.add_row("4 mics speaking", *_cost(room, seconds))
-    room.stop()
+    for mics in (FEW, MICS):
+        room.start(**{mic: mic for mic in mics})
+        _hush(room, mics, 2 * SETTLE_S + 2 * seconds)
+        time.sleep(SETTLE_S)  # what a start costs is no part of the state that is measured
+        table.add_row(f"{len(mics)} silent mics", *_cost(room, seconds))
+        if mics == FEW:
+            for mic in mics:
+                room.say(mic, *SENTENCES[:16], pause_s=0.5)
+            table.add_row("4 mics speaking", *_cost(room, seconds))
+        room.stop()
     return table
 
 
-def _cost(room: Room, seconds: float) -> tuple[str, str]:
+def _hush(room: Room, mics: Sequence[str], seconds: float) -> None:
+    """Play the noise of a quiet room into mics, unlike in each."""
+    for number, mic in enumerate(mics):
+        wide = np.random.default_rng(number).normal(0, 1, round(seconds * 16000))
+        noise = (wide * 32768 * 10 ** (QUIET_DBFS / 20)).round().astype(np.int16)
+        room.mics.play(mic, noise, 16000)
+
+
+def _cost(room: Room, seconds: float) -> tuple[str, str, str, str]:
     parent = psutil.Process(room.node.pid)
     processes = [parent, *parent.children(recursive=True)]
-    before = sum(_seconds(process) for process in processes)
+    before = [_seconds(process) for process in processes]
     began = time.monotonic()
     time.sleep(seconds)  # the span that is measured
-    used = sum(_seconds(process) for process in processes) - before
-    memory = sum(process.memory_full_info().pss for process in processes) / 2**20
-    return f"{100 * used / (time.monotonic() - began):.1f} %", f"{memory:.0f} MiB"
+    lasted = time.monotonic() - began
+    used = [
+        100 * (_seconds(process) - earlier) / lasted
+        for process, earlier in zip(processes, before, strict=True)
+    ]
+    memory = [process.memory_full_info().pss / 2**20 for process in processes]
+    child = f"{statistics.fmean(used[1:]):.2f} %" if used[1:] else "-"
+    return (
+        f"{sum(used):.1f} %",
+        f"{used[0]:.1f} %",
+        child,
+        f"{sum(memory):.0f} MiB, {memory[0]:.0f} of the node",
+    )
 
 
 def _seconds(process: psutil.Process) -> float:

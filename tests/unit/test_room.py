@@ -168,3 +168,19 @@ def test_level_is_that_since_the_last_look() -> None:
     heard.feed("a", sound((16384, 2 * TICK)))
     assert heard.level_dbfs("a") == pytest.approx(-6.0)
     assert heard.level_dbfs("a") == -100
+
+
+@pytest.mark.parametrize("mode", ["drop", "tag", "off"])
+def test_a_room_is_busy_while_somebody_speaks_or_may_be_about_to(mode: Mode) -> None:
+    quiet, speech = sound((0, SAMPLE_RATE)), sound((LOUD, TICK))
+    heard = room("a", "b", mode=mode)
+
+    def feed(*sounds: Samples) -> bool:
+        for mic, samples in zip(("a", "b"), sounds, strict=True):
+            heard.feed(mic, samples)
+        return heard.busy
+
+    assert not feed(quiet, quiet)
+    assert feed(speech, quiet[:TICK]), "the first frame of speech counts"
+    assert feed(quiet[: SAMPLE_RATE // 4], quiet[: SAMPLE_RATE // 4]), "it may go on"
+    assert not feed(quiet, quiet)

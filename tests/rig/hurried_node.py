@@ -1,0 +1,82 @@
+"""The node in a hurry: `python -m tests.rig.hurried_node run`.
+
+In its session four more microphones, `fast-0` to `fast-3`, are heard as quickly as the engine goes:
+`HURRY_UTTERANCES` utterances, spread evenly over eight hours of the session's own time. They go
+through the node's own voice detection, endpointing, spool, engine and store, and are heard each
+alone: ownership needs the microphones side by side, which their real time forbids.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from itertools import count
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from node import app
+from node.adapters.vad import Silero
+from node.cli import main
+from node.core.model import SAMPLE_RATE
+from node.core.room import Room
+from node.core.segmenter import Endpointing
+from node.service.listener import Listener
+from node.service.minutes import Minutes, Seat
+from tests.model.say import say
+from tests.model.sentences import SENTENCES
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+HOURS = 8
+MICS = tuple(f"fast-{number}" for number in range(4))
+MOST_WAITING_S = 8.0
+LOOK_S = 0.002
+SAYS = 8
+"""How many different sentences are said, over and over."""
+
+
+class HurriedListener(Listener):
+    """Beside the microphones of the session, hears those that have no time to lose."""
+
+    def go(self) -> None:
+        super().go()
+        utterances = int(os.environ["HURRY_UTTERANCES"])
+        threading.Thread(target=self._hurry, args=[utterances], daemon=True).start()
+
+    def _hurry(self, utterances: int) -> None:
+        while self._setting is None:  # the listener's thread is about to begin
+            time.sleep(LOOK_S)
+        minutes = Minutes(
+            self._setting.session_id, Room(Endpointing(), "off"), Silero(), self._spool, "off"
+        )
+        for mic in MICS:
+            minutes.join(mic, Seat(mic, None, enabled=True))
+        apart = HOURS * 3600 * SAMPLE_RATE // utterances
+        sounds = [_sound(number) for number in range(SAYS)]
+        for number in range(utterances):
+            mic, sound = MICS[number % len(MICS)], sounds[number % SAYS]
+            minutes.hear(mic, number * apart, sound)
+            self._wait_for_the_engine()
+
+    def _wait_for_the_engine(self) -> None:
+        utterances = self._spool._utterances
+        for _ in count():
+            if utterances.backlog_s() < MOST_WAITING_S:
+                return
+            time.sleep(LOOK_S)
+
+
+def _sound(number: int) -> npt.NDArray[np.int16]:
+    """A sentence with the pause behind it that ends an utterance."""
+    sentence = SENTENCES[number]
+    pause = np.zeros(SAMPLE_RATE, np.int16)
+    return np.concatenate([say(sentence.text, sentence.language, sentence.voice), pause])
+
+
+if __name__ == "__main__":
+    app.__dict__["Listener"] = HurriedListener
+    sys.exit(main())
