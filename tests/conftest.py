@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tests.rig.broker import Broker
 from tests.rig.mqtt import Watcher
@@ -13,6 +14,10 @@ from tests.rig.vmics import VirtualMic, VirtualMics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# What a property takes on a loaded machine is no part of it.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture

@@ -43,6 +43,11 @@ RUN_HERE = {
 RUN_ELSEWHERE = {
     "make run": "test_demo.py runs it",
     "make test": "it runs this test",
+    "make coverage": "it comes before the tests, with make lint",
+    "make dist": "test_package.py builds the same",
+    "make lock": "it asks the package index for the newest of everything",
+    "make test-install": "some minutes, as root",
+    "make test-install-arm64": "an hour, as root",
     "make lint": "it comes before the tests wherever they are run for good",
     "make test-clients": "it needs 1 GB of clients, and comes behind this test where those are",
     "make soak": "test_kills.py runs a short campaign of the same",

@@ -153,3 +153,9 @@ def test_units_and_classes_are_home_assistants() -> None:
     assert set(by_key["state"]["options"]) == {"idle", "starting", "recording", "stopping", "error"}
     assert by_key["last_transcript"]["device_class"] == "timestamp"
     assert by_key["level"]["enabled_by_default"] is False
+
+
+def test_home_assistant_says_where_it_is_told_that_it_has_started() -> None:
+    """On a topic below the prefix of its MQTT settings, whatever that is."""
+    own = Discovery(TOPICS, "home/ha", "0a1b", "en", "1.0")
+    assert own.birth == "home/ha/status"

@@ -5,7 +5,16 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.core.model import SAMPLE_RATE, at_sample, iso, parse_iso
+from node.core.model import (
+    SAMPLE_RATE,
+    Heard,
+    Word,
+    at_sample,
+    iso,
+    new_session_id,
+    parse_iso,
+    started_at_of,
+)
 
 MOMENT = datetime(2026, 11, 22, 10, 0, 1, 200_900, tzinfo=UTC)
 
@@ -28,3 +37,19 @@ def test_a_sample_has_a_wall_time() -> None:
     assert at_sample(MOMENT, 0) == MOMENT
     assert at_sample(MOMENT, 3600 * SAMPLE_RATE) == MOMENT + timedelta(hours=1)
     assert at_sample(MOMENT, 1) == MOMENT + timedelta(microseconds=62)
+
+
+def test_the_id_of_a_session_tells_the_second_in_which_it_began() -> None:
+    session_id = new_session_id(MOMENT.astimezone(timezone(timedelta(hours=1))), "3f9c")
+    assert session_id == "20261122T100001Z-3f9c"
+    assert started_at_of(session_id) == MOMENT.replace(microsecond=0)
+
+
+def test_words_are_timed_from_where_speech_begins() -> None:
+    words = (Word("Oui", 0.1, 0.35, 0.9), Word("merci", 0.5, 0.9, 0.8))
+    heard = Heard("Oui merci", "fr", 1.0, 0.9, words)
+    assert heard.words_after(0.3) == (
+        Word("Oui", 0.0, 0.05, 0.9),
+        Word("merci", 0.2, 0.6, 0.8),
+    )
+    assert Heard("Oui merci", "fr", 1.0, 0.9).words_after(0.3) is None
