@@ -3,8 +3,8 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test test-install test-install-arm64 test-clients soak bench-accuracy lint coverage dist lock \
-	schemas clean apt apt-test
+.PHONY: help run test test-install test-install-arm64 test-clients soak bench-accuracy bench-speed \
+	lint coverage dist lock schemas clean apt apt-test
 
 PYTHON ?= python3
 CONFIG ?=
@@ -38,6 +38,7 @@ help:
 	@echo "make test-clients                 with a real Home Assistant and Node-RED, fetched once"
 	@echo "make soak                         a hundred kills (some ten minutes)"
 	@echo "make bench-accuracy               who said what, when, beside other ways (half an hour)"
+	@echo "make bench-speed                  what a meeting costs, beside other ways (half an hour)"
 	@echo "make lint                         ruff and mypy"
 	@echo "make coverage                     every branch of node/core, by the unit tests"
 	@echo "make dist                         source distribution and wheel, in dist/"
@@ -77,6 +78,11 @@ soak: apt-test .venv/dev
 # Part of it alone, for example: make bench-accuracy BENCH="--quick". Meetings are kept in build/.
 bench-accuracy: apt-test .venv/bench
 	.venv/bin/python -m tests.bench.accuracy $(BENCH)
+
+# The same; models with random weights are kept in ~/.cache/scribe-node. Peers come along where they
+# are installed: .venv/bin/pip install openai-whisper wyoming-faster-whisper
+bench-speed: apt-test .venv/dev
+	.venv/bin/python -m tests.bench.speed $(BENCH)
 
 lint: .venv/dev
 	.venv/bin/ruff format --check .

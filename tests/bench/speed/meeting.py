@@ -1,0 +1,145 @@
+"""A simulated meeting: who speaks when, and what each microphone hears of it.
+
+People take turns; the share of speech is the share of the time in which somebody speaks. Every
+microphone hears everybody, the others later and fainter than its own speaker. No reverberation:
+what it costs to tell voices apart does not depend on it, and how well is told is measured by
+`tests.bench.accuracy`.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from node.core.model import SAMPLE_RATE
+from tests.model.grammar import sentence
+from tests.model.say import say
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Samples = npt.NDArray[np.int16]
+
+VOICES = ("en-us", "en-gb", "en-us+f3", "en-gb+m3", "en-us+f1", "en-gb+f5", "en-us+m5", "en-gb+f2")
+BLEED_DB = -10.0
+LATE_S = (0.002, 0.012)
+"""What a voice loses on its way to the other microphones, and how much later it is: 1 to 4 m."""
+
+NOISE_DB = -66.0
+LEAD_S = 0.5
+SENTENCES = (1, 2, 2, 3)
+"""Of one turn, one of these: with ours of 1 to 4 s, turns of 1 to 10 s."""
+
+BREATH_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Somebody speaks without a break; in samples of the meeting."""
+
+    mic: int
+    start: int
+    samples: Samples
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.samples)
+
+
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """`tracks` have the shape (microphones, samples), int16 at 16 kHz."""
+
+    tracks: Samples
+    turns: tuple[Turn, ...]
+
+    @property
+    def length_s(self) -> float:
+        return float(self.tracks.shape[1] / SAMPLE_RATE)
+
+    def repeated(self, times: int) -> Meeting:
+        """The same meeting so many times in a row."""
+        length = self.tracks.shape[1]
+        turns = (
+            replace(turn, start=turn.start + number * length)
+            for number in range(times)
+            for turn in self.turns
+        )
+        return Meeting(np.tile(self.tracks, times), tuple(turns))
+
+    @property
+    def speech_s(self) -> float:
+        return sum(len(turn.samples) for turn in self.turns) / SAMPLE_RATE
+
+
+def meet(mics: int, share: float, length_s: float, seed: int = 1) -> Meeting:
+    """People at `mics` microphones of one room, of whom one speaks for `share` of the time."""
+    rng = random.Random(seed)
+    end = round(length_s * SAMPLE_RATE)
+    turns = list(_turns(rng, mics, share, end))
+    tracks = _noise(mics, end)
+    delays = np.random.default_rng(seed).uniform(*LATE_S, (mics, mics))
+    for turn in turns:
+        for mic in range(mics):
+            own = mic == turn.mic
+            gain = 1.0 if own else 10 ** (BLEED_DB / 20)
+            late = 0 if own else round(delays[turn.mic, mic] * SAMPLE_RATE)
+            _mix(tracks[mic], turn.samples * np.float32(gain), turn.start + late)
+    return Meeting(_to_int16(tracks), tuple(turns))
+
+
+def crowd(mics: int, length_s: float, seed: int = 1) -> Meeting:
+    """Everybody speaks all the time, each in a room of their own."""
+    rng = random.Random(seed)
+    end = round(length_s * SAMPLE_RATE)
+    tracks = _noise(mics, end)
+    turns: list[Turn] = []
+    for mic in range(mics):
+        for turn in _turns(rng, 1, 1.0, end, first=mic):
+            _mix(tracks[mic], turn.samples.astype(np.float32), turn.start)
+            turns.append(turn)
+    return Meeting(_to_int16(tracks), tuple(sorted(turns, key=lambda turn: turn.end)))
+
+
+def _turns(rng: random.Random, mics: int, share: float, end: int, first: int = 0) -> list[Turn]:
+    turns: list[Turn] = []
+    at = round(LEAD_S * SAMPLE_RATE)
+    while True:
+        mic = first + (rng.randrange(mics) if mics > 1 else 0)
+        samples = _speech(mic, rng)
+        if at + len(samples) > end:
+            return turns
+        turns.append(Turn(mic, at, samples))
+        pause = len(samples) * (1 - share) / share * rng.uniform(0.6, 1.4)
+        at += len(samples) + max(round(pause), round(BREATH_S * SAMPLE_RATE))
+
+
+def _speech(mic: int, rng: random.Random) -> Samples:
+    breath = np.zeros(round(BREATH_S * SAMPLE_RATE), np.int16)
+    parts: list[Samples] = []
+    for _ in range(rng.choice(SENTENCES)):
+        parts += [_said(sentence("en", rng), VOICES[mic % len(VOICES)]), breath]
+    return np.concatenate(parts[:-1])
+
+
+@functools.cache
+def _said(text: str, voice: str) -> Samples:
+    return say(text, "en", voice)
+
+
+def _noise(mics: int, samples: int) -> npt.NDArray[np.float32]:
+    noise = np.random.default_rng(0).standard_normal((mics, samples), np.float32)
+    return noise * np.float32(32768 * 10 ** (NOISE_DB / 20))
+
+
+def _mix(track: npt.NDArray[np.float32], sound: npt.NDArray[np.float32], at: int) -> None:
+    heard = sound[: max(0, len(track) - at)]
+    track[at : at + len(heard)] += heard
+
+
+def _to_int16(tracks: npt.NDArray[np.float32]) -> Samples:
+    return np.clip(np.round(tracks), -32768, 32767).astype(np.int16)

@@ -1,0 +1,117 @@
+"""The node's own way from the tracks of a meeting to text, and the floor below it."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+
+from node.adapters.whisper import Engine
+from node.adapters.whisper.engine import FLOOR_WINDOW, FULL_WINDOW, HOP, WINDOW_MARGIN
+from node.cli import main
+from node.core.model import SAMPLE_RATE
+from tests.bench.speed.setup import BEAM, Job
+from tests.rig.vmics import write_wav
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.bench.speed.meeting import Meeting, Samples
+    from tests.bench.speed.setup import Setup
+
+
+class Ours:
+    """The command `transcribe` with its defaults, from files to transcript.
+
+    It is counted from when the model is loaded. How late text is when people speak, the service
+    itself shows: see `live`.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._engine: Engine | None = None
+        self.parts_s = {"engine": 0.0}
+        self.began_s = 0.0
+
+    def run(self, meeting: Meeting) -> list[Job]:
+        load = Engine.load
+
+        def watched(engine: Engine) -> None:
+            load(engine)
+            self._engine = engine
+            self.began_s = time.process_time()
+            for name in ("transcribe", "transcribe_together"):
+                setattr(engine, name, self._timed(getattr(engine, name)))
+
+        Engine.load = watched  # type: ignore[assignment, method-assign]
+        with tempfile.TemporaryDirectory() as name:
+            status = main(["transcribe", *self._arguments(Path(name), meeting)])
+        if status or self._engine is None or self._engine.retries:
+            raise RuntimeError("transcribe has failed, or took the forced text for a wrong one")
+        return []
+
+    def _timed(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def timed(*arguments: Any, **options: Any) -> Any:
+            before = time.process_time()
+            try:
+                return method(*arguments, **options)
+            finally:
+                self.parts_s["engine"] += time.process_time() - before
+
+        return timed
+
+    def _arguments(self, folder: Path, meeting: Meeting) -> list[str]:
+        setup = self._setup
+        settings = {"model": str(setup.folder), "threads": setup.threads, "beam_size": BEAM}
+        config = folder / "node.yaml"
+        config.write_text(yaml.safe_dump({"transcription": settings}), encoding="utf-8")
+        files = [
+            str(write_wav(folder / f"mic-{number}.wav", track, SAMPLE_RATE))
+            for number, track in enumerate(meeting.tracks)
+        ]
+        return [*files, "--config", str(config), "--output", str(folder / "transcript.txt")]
+
+
+class Floor:
+    """Raw CTranslate2 on exactly the speech: no pause, no noise, nobody else's voice.
+
+    The fitted window, the language from the same encoding, the same beam as ours; somebody else
+    has told where speech is, at no cost.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        from faster_whisper import WhisperModel  # noqa: PLC0415  # takes a second
+        from faster_whisper.tokenizer import Tokenizer  # noqa: PLC0415
+
+        self._whisper = WhisperModel(
+            str(setup.folder), device="cpu", compute_type="int8", cpu_threads=setup.threads
+        )
+        tokenizer = Tokenizer(self._whisper.hf_tokenizer, True, "transcribe", "en")
+        self._prompt = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
+        self.parts_s: dict[str, float] = {}
+        self._transcribe(np.zeros(SAMPLE_RATE, np.int16))
+
+    def run(self, meeting: Meeting) -> list[Job]:
+        jobs = []
+        for turn in meeting.turns:
+            began = time.perf_counter()
+            self._transcribe(turn.samples)
+            end = turn.end / SAMPLE_RATE
+            jobs.append(Job(end, time.perf_counter() - began, (end,)))
+        return jobs
+
+    def _transcribe(self, samples: Samples) -> None:
+        from faster_whisper.transcribe import pad_or_trim  # noqa: PLC0415
+
+        sound = samples * np.float32(1 / 32768)
+        features = self._whisper.feature_extractor(sound, padding=0)[:, : len(sound) // HOP]
+        window = min(FULL_WINDOW, max(FLOOR_WINDOW, features.shape[1] + WINDOW_MARGIN))
+        encoding = self._whisper.encode(pad_or_trim(features, window))
+        self._whisper.model.detect_language(encoding)
+        self._whisper.model.generate(encoding, [self._prompt], beam_size=BEAM)

@@ -1,0 +1,112 @@
+"""How many tokens each window is given to say, the same in every system.
+
+A model with random weights does not know when speech ends. Every decoding is therefore ended
+after a realistic number of tokens, which the window's own mel features tell: so many for each
+second in which something is spoken. The programs themselves are as they are; what they encode and
+how often they decode is their own affair.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import runpy
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+TOKENS_PER_S = 3.4
+"""Of the frames in which something is heard: 3 a second of a turn with its short pauses, which is
+2.3 words a second at 1.3 tokens a word.
+"""
+
+LEAST = 4
+"""Tokens of a window without speech: Whisper's timestamps and an end, or a short hallucination."""
+
+AUDIBLE = -4.0
+"""Decimal logarithm of the power in the loudest mel band of a frame in which somebody speaks."""
+
+HOP_S = 0.01
+FULL_WINDOW = 3000
+REMEMBERED = 64
+
+
+@dataclass
+class Count:
+    """What has gone through the model; windows are of 30 s, a shorter one counts for its part."""
+
+    windows: float = 0.0
+    tokens: int = 0
+
+
+def tokens(features: npt.NDArray[np.float32]) -> int:
+    """What a window of log-mel features of shape (bands, frames), scaled as Whisper's, says."""
+    power = 4 * features.max(axis=0) - 4
+    return max(LEAST, round(TOKENS_PER_S * HOP_S * int((power > AUDIBLE).sum())))
+
+
+def install() -> Count:
+    """Keep the pace in CTranslate2, for every program of this process."""
+    from ctranslate2.models import Whisper  # noqa: PLC0415  # takes a second
+
+    count = Count()
+    heard: deque[int] = deque(maxlen=REMEMBERED)
+    encode, generate = Whisper.encode, Whisper.generate
+
+    def paced_encode(self: Any, features: Any, *rest: Any, **options: Any) -> Any:
+        windows = np.array(features)
+        count.windows += windows.shape[0] * windows.shape[2] / FULL_WINDOW
+        heard.extend(tokens(window) for window in windows)
+        return encode(self, features, *rest, **options)
+
+    def paced_generate(
+        self: Any, features: Any, prompts: Sequence[Sequence[int]], **options: Any
+    ) -> Any:
+        # The windows decoded are those encoded last. Rows of a batch share one length: their mean.
+        windows = list(heard)[-len(prompts) :]
+        wanted = math.ceil(sum(windows) / len(windows))
+        count.tokens += wanted * len(prompts)
+        options["max_length"] = length(prompts, wanted)
+        return generate(self, features, prompts, **options)
+
+    Whisper.encode, Whisper.generate = paced_encode, paced_generate
+    return count
+
+
+def length(prompts: Sequence[Sequence[int]], wanted: int) -> int:
+    """The `max_length` under which CTranslate2 generates so many tokens.
+
+    It gives at most half of it to new tokens, and at most what the prompt leaves.
+    """
+    return max(2 * wanted, wanted + max(map(len, prompts)) - 1)
+
+
+def install_openai(model: Any) -> Count:
+    """Keep the pace in a model of openai-whisper."""
+    count = Count()
+    decode, embed = model.decode, model.encoder.forward
+
+    def paced_decode(mel: Any, options: Any) -> Any:
+        wanted = tokens(mel.numpy())
+        count.tokens += wanted
+        return decode(mel, replace(options, sample_len=wanted))
+
+    def counted(mel: Any) -> Any:
+        count.windows += mel.shape[0] * mel.shape[2] / FULL_WINDOW
+        return embed(mel)
+
+    model.decode, model.encoder.forward = paced_decode, counted
+    return count
+
+
+if __name__ == "__main__":
+    # `PACED=module python -m tests.bench.speed.pace ARGUMENTS`: a program as it is, but paced.
+    install()
+    runpy.run_module(os.environ["PACED"], run_name="__main__", alter_sys=True)
