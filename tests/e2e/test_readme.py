@@ -43,7 +43,7 @@ RUN_HERE = {
 RUN_ELSEWHERE = {
     "make run": "test_demo.py runs it",
     "make test": "it runs this test",
-    "make coverage": "it comes before the tests, with make lint",
+    "make coverage": "the unit tests again, with their branches counted",
     "make dist": "test_package.py builds the same",
     "make lock": "it asks the package index for the newest of everything",
     "make test-install": "some minutes, as root",
