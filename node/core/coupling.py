@@ -65,6 +65,11 @@ class Levels:
     floor: Floats
     voice: Floats
 
+    def part(self, first: int, last: int) -> Levels:
+        """Hops `first` to before `last`."""
+        hops = slice(first, last)
+        return Levels(self.above_floor[:, hops], self.floor[:, hops], self.voice[:, hops])
+
     def level_db(self) -> Floats:
         """Level of each hop, each band weighing alike on average: (microphones, hops)."""
         weighted = (self.above_floor + self.floor * np.float32(0.3)) * _BAND_WEIGHTS
@@ -136,13 +141,9 @@ class Coupling:
         count = len(floor_db)
         normal = np.eye(count) * FLOOR_WEIGHT
         aim = FLOOR_WEIGHT * (floor_db - floor_db.mean())
-        for a in range(count):
-            for b in range(a):
-                difference, weight = self._difference(a, b)
-                normal[[a, b], [a, b]] += weight
-                normal[[a, b], [b, a]] -= weight
-                aim[a] += weight * difference
-                aim[b] -= weight * difference
+        difference, weight = self._differences()
+        normal += np.diag(weight.sum(axis=1)) - weight
+        aim += (weight * difference).sum(axis=1)
         self.gain_db = np.linalg.solve(normal, aim)
         self._refresh()
 
@@ -153,15 +154,20 @@ class Coupling:
         self._range[a, b] *= np.float32(RANGE_FORGETTING**hops)
         self._range[a, b, difference[a, b].astype(int) + RANGE_DB] += hops
 
-    def _difference(self, a: int, b: int) -> tuple[float, float]:
-        """By how many dB a's gain exceeds b's, and how far that can be relied on (0 to 1)."""
-        held = np.cumsum(self._range[a, b])
-        mass = max(END_MASS_S * SAMPLE_RATE / HOP, END_SHARE * held[-1])
-        if held[-1] < 2 * mass:
-            return 0.0, 0.0
-        low = int(np.searchsorted(held, mass)) - RANGE_DB
-        high = int(np.searchsorted(held, held[-1] - mass)) - RANGE_DB
-        return (low + high) / 2, float(np.clip((high - low) / BOTH_DB - 1, 0, 1))
+    def _differences(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Of each pair: by how many dB its gains differ, and how far that can be relied on (0-1).
+
+        One of each pair is worked out, so that both agree.
+        """
+        held = np.cumsum(self._range, axis=2)
+        total = held[..., -1]
+        mass = np.maximum(END_MASS_S * SAMPLE_RATE / HOP, END_SHARE * total)
+        low = (held < mass[..., None]).sum(axis=2) - RANGE_DB
+        high = (held < (total - mass)[..., None]).sum(axis=2) - RANGE_DB
+        told = np.clip((high - low) / BOTH_DB - 1, 0, 1)
+        weight = np.tril(np.where(total < 2 * mass, 0, told), -1)
+        difference = np.tril((low + high) / 2, -1)
+        return difference - difference.T, weight + weight.T
 
     def _note_coupling(self, owner: int, levels: Levels, loud: npt.NDArray[np.bool_]) -> None:
         power = np.maximum(levels.above_floor, levels.floor * np.float32(0.1))

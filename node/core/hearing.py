@@ -87,21 +87,27 @@ class Hearing:
             setattr(self, name, np.delete(getattr(self, name), row, axis=0))
         return row
 
-    def hear(self, tick: int, frames: dict[str, Samples], voices: dict[str, float]) -> None:
-        """Take the frames of 512 samples that microphones have for one tick."""
-        rows = [self.mics.index(mic) for mic in frames]
-        sound = np.stack([frames[mic] for mic in frames]).astype(np.float32) / 32768
-        powers = _band_powers(np.concatenate([self._last[rows], sound], axis=1))
-        self._last[rows] = sound[:, HOP:]
-        slot = tick % KEPT_TICKS
-        self.voice[rows, slot] = [voices[mic] for mic in frames]
-        self._tick[rows, slot] = tick
-        for hop in range(HOPS):
-            self.power[rows, slot * HOPS + hop] = powers[:, hop]
-            self.floor[rows, slot * HOPS + hop] = self._follow_floor(rows, powers[:, hop])
-        if tick // FLOOR_TICKS > self._block:
-            self._block = tick // FLOOR_TICKS
-            self._end_floor_block()
+    def hear(self, first: int, sound: dict[str, Samples], voices: dict[str, Floats]) -> None:
+        """Take what microphones heard of ticks that follow one another, the same for all of them.
+
+        Args:
+            first: the first of n ticks.
+            sound: of each microphone 512 n samples.
+            voices: of each microphone n probabilities of speech.
+        """
+        rows = np.array([self.mics.index(mic) for mic in sound])
+        wide = np.stack([samples.ravel() for samples in sound.values()]).astype(np.float32)
+        wide /= np.float32(32768)
+        powers = _band_powers(np.concatenate([self._last[rows], wide], axis=1))
+        self._last[rows] = wide[:, -HOP:]
+        count = wide.shape[1] // TICK
+        ticks = np.arange(first, first + count)
+        at = np.ix_(rows, ticks % KEPT_TICKS)
+        self.voice[at] = np.stack([voices[mic] for mic in sound])
+        self._tick[at] = ticks
+        at = np.ix_(rows, np.arange(first * HOPS, (first + count) * HOPS) % KEPT)
+        self.power[at] = powers
+        self.floor[at] = self._floors(rows, powers, first)
 
     def window(
         self, first: int, count: int, lags: npt.NDArray[np.int64]
@@ -118,17 +124,39 @@ class Hearing:
         voice = np.where(heard, self.voice[rows, hops // HOPS % KEPT_TICKS], 0)
         return power, self.floor[rows, hops % KEPT], voice
 
-    def _follow_floor(self, rows: list[int], power: Floats) -> Floats:
-        """Zeros are no sound but the lack of it: a gap filled, a track padded, a muted device."""
+    def _floors(self, rows: npt.NDArray[np.int64], powers: Floats, first: int) -> Floats:
+        """Noise floors of hops, their blocks ended where they end."""
+        floors = []
+        tick, last = first, first + powers.shape[1] // HOPS
+        while tick < last:
+            if tick // FLOOR_TICKS > self._block:
+                self._block = tick // FLOOR_TICKS
+                self._end_floor_block()
+            end = min(last, (tick // FLOOR_TICKS + 1) * FLOOR_TICKS)
+            part = powers[:, (tick - first) * HOPS : (end - first) * HOPS]
+            floors.append(self._follow_floor(rows, part))
+            tick = end
+        return np.concatenate(floors, axis=1)
+
+    def _follow_floor(self, rows: npt.NDArray[np.int64], power: Floats) -> Floats:
+        """Noise floors of hops of one block.
+
+        Zeros are no sound but the lack of it: a gap filled, a track padded, a muted device.
+        """
         sound = power > 2 * LEAST_POWER
+        if not sound.all() and power.shape[1] > 1:
+            hops = [self._follow_floor(rows, hop) for hop in np.split(power, power.shape[1], 1)]
+            return np.concatenate(hops, axis=1)
         last = self._smooth[rows]
-        smooth = np.where(last == 0, power, last + FLOOR_SMOOTHING * (power - last))
-        self._smooth[rows] = np.where(sound, smooth, last)
+        last = np.where(last == 0, power[:, 0], last)
+        smooth = _smoothed(last, power)
+        self._smooth[rows] = np.where(sound[:, -1], smooth[:, -1], self._smooth[rows])
         least = self._least[rows]
-        least[:, 0] = np.where(sound, np.minimum(least[:, 0], smooth), least[:, 0])
-        self._least[rows] = least
-        floor = least.min(axis=1)
-        return np.where(np.isfinite(floor), floor, np.maximum(power, LEAST_POWER))
+        heard = np.where(sound, smooth, np.float32(np.inf))
+        lowest = np.minimum(np.minimum.accumulate(heard, axis=1), least[:, :1])
+        self._least[rows, 0] = lowest[:, -1]
+        floor: Floats = np.minimum(lowest, least[:, 1:].min(axis=1)[:, None])
+        return np.where(np.isfinite(floor), floor, np.maximum(power, np.float32(LEAST_POWER)))
 
     def _end_floor_block(self) -> None:
         self._least = np.roll(self._least, 1, axis=1)
@@ -140,9 +168,18 @@ def _with_row(array: npt.NDArray[Any], value: float) -> npt.NDArray[Any]:
     return np.concatenate([array, np.full((1, *array.shape[1:]), value, array.dtype)])
 
 
+def _smoothed(last: Floats, power: Floats) -> Floats:
+    """Exponential mean of hops, shape (n, hops, bands), that goes on from `last` (n, bands)."""
+    kept = np.float32(1 - FLOOR_SMOOTHING) ** np.arange(power.shape[1] + 1, dtype=np.float32)
+    back = np.subtract.outer(np.arange(power.shape[1]), np.arange(power.shape[1]))
+    weight = np.where(back >= 0, FLOOR_SMOOTHING * kept[np.abs(back)], 0).astype(np.float32)
+    smooth: Floats = kept[1:, None] * last[:, None] + weight @ power
+    return smooth
+
+
 def _band_powers(sound: Floats) -> Floats:
-    """Band powers of each hop; sound (n, HOP + TICK) gives (n, HOPS, BANDS)."""
-    windows = np.stack([sound[:, hop * HOP : hop * HOP + TICK] for hop in range(HOPS)], axis=1)
+    """Band powers of each hop; sound (n, HOP + samples) gives (n, hops, BANDS)."""
+    windows = np.lib.stride_tricks.sliding_window_view(sound, TICK, axis=1)[:, ::HOP]
     spectrum = np.fft.rfft(windows * _WINDOW)
     density = spectrum.real**2 + spectrum.imag**2
     powers: Floats = (density @ _BANDS).astype(np.float32) + np.float32(LEAST_POWER)

@@ -7,11 +7,11 @@ difference of their delays.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from node.core.hearing import BANDS, HOP, HOPS
+from node.core.hearing import HOP, HOPS
 from node.core.model import SAMPLE_RATE
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ FORGETTING = 1 - HOP / SAMPLE_RATE / 30
 
 SLOW = 0.06
 """Share of a hop in the mean taken off an envelope (0.27 s): syllables stay, loudness goes."""
+
+SETTLING = 32
+"""Hops (0.5 s) from which that mean is found: what lies further back weighs 14 %."""
 
 CLEAR = 0.4
 """Least correlation coefficient at the peak. On the tuning meetings 0.25 gave wrong lags where
@@ -58,8 +61,6 @@ class Lags:
     """Delays between microphones, from the correlation of envelopes. Rows as in `Hearing`."""
 
     def __init__(self) -> None:
-        self._mean: Floats = np.zeros((0, BANDS), np.float32)
-        self._recent: Floats = np.zeros((LONGEST + 1, 0, BANDS), np.float32)
         self._shared: Floats = np.zeros((LONGEST + 1, 0, 0), np.float32)
         self.hops: npt.NDArray[np.int64] = np.zeros(0, np.int64)
         self.seconds: npt.NDArray[np.float64] = np.zeros(0)
@@ -68,33 +69,35 @@ class Lags:
         self._together: npt.NDArray[np.float64] = np.zeros((0, 0))
 
     def add(self) -> None:
-        self._mean = np.pad(self._mean, ((0, 1), (0, 0)))
-        self._recent = np.pad(self._recent, ((0, 0), (0, 1), (0, 0)))
         self._shared = np.pad(self._shared, ((0, 0), (0, 1), (0, 1)))
         self._together = np.pad(self._together, ((0, 1), (0, 1)))
-        self._resize(len(self._mean))
+        self._resize(len(self._together))
 
     def remove(self, row: int) -> None:
-        self._mean = np.delete(self._mean, row, axis=0)
-        self._recent = np.delete(self._recent, row, axis=1)
         self._shared = np.delete(np.delete(self._shared, row, axis=1), row, axis=2)
         self._together = np.delete(np.delete(self._together, row, axis=0), row, axis=1)
-        self._resize(len(self._mean))
+        self._resize(len(self._together))
 
-    def learn(self, hearing: Hearing, tick: int) -> None:
-        """Take one more tick of every microphone, as it stands on the timeline."""
-        power, floor, _ = hearing.window(tick * HOPS, HOPS, np.zeros(len(self._mean), np.int64))
-        above = np.maximum(np.log(power) - np.log(floor) - 1, 0)
-        heard = (above > HEARD).sum(axis=2) >= 2
-        for hop in range(HOPS):
-            self._together *= FORGETTING
-            self._together += np.outer(heard[:, hop], heard[:, hop]) * (HOP / SAMPLE_RATE)
-            self._mean += np.float32(SLOW) * (above[:, hop] - self._mean)
-            self._recent = np.roll(self._recent, 1, axis=0)
-            self._recent[0] = above[:, hop] - self._mean
-            # shared[l, a, b]: a now, b l hops ago.
-            self._shared *= np.float32(FORGETTING)
-            self._shared += self._recent[0] @ self._recent.transpose(0, 2, 1)
+    def learn(self, hearing: Hearing, first: int, last: int) -> None:
+        """Take ticks `first` to before `last` of every microphone, as they stand on the timeline.
+
+        They may follow those taken before, or stand apart from them.
+        """
+        begin, count = first * HOPS - LONGEST - SETTLING, (last - first) * HOPS
+        lags = np.zeros(len(hearing.mics), np.int64)
+        power, floor, _ = hearing.window(begin, SETTLING + LONGEST + count, lags)
+        above = np.maximum(np.log(power / floor) - 1, 0)
+        varied = (above - _slow_mean(above))[:, SETTLING:]
+        heard = ((above > HEARD).sum(axis=2) >= 2)[:, SETTLING + LONGEST :]
+        faded = FORGETTING ** np.arange(count - 1, -1, -1, dtype=np.float32)
+        self._together *= FORGETTING**count
+        self._together += (heard * faded) @ heard.T * (HOP / SAMPLE_RATE)
+        # shared[l, a, b]: a now, b l hops ago.
+        self._shared *= np.float32(FORGETTING**count)
+        now = (varied[:, LONGEST:] * faded[:, None]).reshape(len(lags), -1)
+        for lag in range(LONGEST + 1):
+            then = varied[:, LONGEST - lag : LONGEST - lag + count]
+            self._shared[lag] += now @ then.reshape(len(lags), -1).T
 
     def estimate(self) -> bool:
         """Find the delays anew from all that is remembered; says whether those in use changed."""
@@ -126,24 +129,26 @@ class Lags:
 
     def _peaks(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Of each pair (a, b): how clear its peak is, and by how many seconds b is later."""
-        count = len(self._mean)
+        count = len(self._together)
         strength, lag = self._strength, self._lag
         strength *= FADING
+        if count < 2:
+            return strength, lag
         energy = np.sqrt(np.diagonal(self._shared[0])) + 1e-9
-        for a in range(count):
-            for b in range(a):
-                # Index i: a is LONGEST - i hops earlier than b.
-                curve = np.concatenate([self._shared[::-1, a, b], self._shared[1:, b, a]])
-                curve = curve / (energy[a] * energy[b])
-                at = int(np.argmax(curve))
-                others = np.delete(curve, slice(max(0, at - 2), at + 3))
-                chance = CHANCE / np.sqrt(self._together[a, b] + 1e-9)
-                least = max(CLEAR, min(chance, SUREST))
-                clear = curve[at] > least and curve[at] > DISTINCT * others.max()
-                if clear and min(energy[a], energy[b]) > LEAST_ENERGY:
-                    strength[a, b] = strength[b, a] = curve[at]
-                    lag[a, b] = (_vertex(curve, at) - LONGEST) * HOP / SAMPLE_RATE
-                    lag[b, a] = -lag[a, b]
+        # Index i: a is LONGEST - i hops earlier than b.
+        curves = np.concatenate([self._shared[::-1], self._shared[1:].transpose(0, 2, 1)])
+        curves = curves / np.outer(energy, energy)
+        at = curves.argmax(axis=0)
+        peak = curves.max(axis=0)
+        beside = np.abs(np.arange(len(curves))[:, None, None] - at) > 2
+        others = np.where(beside, curves, -1).max(axis=0)
+        chance = np.minimum(CHANCE / np.sqrt(self._together + 1e-9), SUREST)
+        clear = (peak > np.maximum(CLEAR, chance)) & (peak > DISTINCT * others)
+        clear &= np.minimum.outer(energy, energy) > LEAST_ENERGY
+        for a, b in np.argwhere(np.tril(clear, -1)):
+            strength[a, b] = strength[b, a] = peak[a, b]
+            lag[a, b] = (_vertex(curves[:, a, b], int(at[a, b])) - LONGEST) * HOP / SAMPLE_RATE
+            lag[b, a] = -lag[a, b]
         return strength, lag
 
     def _resize(self, count: int) -> None:
@@ -153,7 +158,17 @@ class Lags:
         self._strength, self._lag = np.zeros((count, count)), np.zeros((count, count))
 
 
-def _vertex(curve: Floats, at: int) -> float:
+def _slow_mean(above: Floats) -> Floats:
+    """Exponential mean over hops, shape (microphones, hops, bands), from the first one on."""
+    hops = above.shape[1]
+    back = np.subtract.outer(np.arange(hops), np.arange(hops))
+    weight = np.where(back >= 0, SLOW * (1 - SLOW) ** np.abs(back), 0)
+    weight[:, 0] = (1 - SLOW) ** np.arange(hops)
+    mean: Floats = weight.astype(np.float32) @ above
+    return mean
+
+
+def _vertex(curve: npt.NDArray[np.floating[Any]], at: int) -> float:
     """Where the parabola through a peak and its neighbours is highest."""
     if not 0 < at < len(curve) - 1:
         return at

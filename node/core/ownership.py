@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from node.core.coupling import Coupling, Levels
-from node.core.hearing import BANDS, HOP, HOPS, Hearing
+from node.core.hearing import BANDS, HOP, HOPS, KEPT_TICKS, Hearing
 from node.core.lags import LONGEST, Lags
 from node.core.masking import WINDOWS, gains
 from node.core.model import SAMPLE_RATE
@@ -56,8 +56,14 @@ HELD = 12
 AUDIBLE = 2.0
 """Power over the noise floor, as a factor, from which a band takes part."""
 
-ESTIMATE_EVERY = 8
-"""Ticks (256 ms) between new estimates of lags, gains and couplings."""
+GROUP = 8
+"""Ticks (256 ms) learnt from at a time, after which lags, gains and couplings are found anew."""
+
+VOICED = 0.15
+"""Probability of speech from which somebody may be speaking: half of what keeps speech going."""
+
+ECHO = 16
+"""Ticks (0.5 s) after speech for which a room may still sound of it."""
 
 RELEARNT = 256
 """Ticks (8 s) looked at again when lags have been found: more than a first utterance."""
@@ -88,7 +94,8 @@ class Ownership:
         self._hearing = Hearing()
         self._lags = Lags()
         self._coupling = Coupling()
-        self._learnt = -1
+        self._learnt = 0
+        self._voiced: set[int] = set()
         self._done = (0, 0)
         self._shares: Floats = np.zeros((0, 0, BANDS), np.float32)
         self._weights: Floats = np.zeros((0, 0, BANDS), np.float32)
@@ -105,36 +112,46 @@ class Ownership:
         self._coupling.remove(row)
         self._done = (0, 0)
 
-    def hear(self, tick: int, frames: dict[str, Samples], voices: dict[str, float]) -> None:
-        """Take the frames (512 samples) and speech probabilities that mics have for a tick."""
-        self._hearing.hear(tick, frames, voices)
-        if tick * HOPS < self._done[1] + LONGEST:
+    def hear(self, first: int, sound: dict[str, Samples], voices: dict[str, Floats]) -> None:
+        """Take ticks that microphones have heard together (see `Hearing.hear`)."""
+        self._hearing.hear(first, sound, voices)
+        loudest = np.max(np.stack(list(voices.values())), axis=0)
+        self._voiced.update((first + np.flatnonzero(loudest >= VOICED)).tolist())
+        if first * HOPS < self._done[1] + LONGEST:
             self._done = (0, 0)
 
-    def learn(self, tick: int) -> None:
-        """Learn from a tick that all microphones have had their chance to deliver."""
-        if len(self._hearing.mics) < 2 or tick <= self._learnt:
-            return
-        self._learnt = tick
-        self._lags.learn(self._hearing, tick)
-        if tick % ESTIMATE_EVERY:
-            self._coupling.learn(self._levels((tick - LEARN_AFTER) * HOPS, HOPS))
-            return
+    def learn(self, end: int) -> None:
+        """Learn from the ticks before `end`: all microphones have had their chance to hear them.
+
+        Where nobody speaks there is nothing to learn, and nothing is spent on it.
+        """
+        begin = max(self._learnt, end // GROUP * GROUP - KEPT_TICKS // 2)
+        for first in range(begin, end - GROUP + 1, GROUP):
+            self._learnt = first + GROUP
+            if len(self._hearing.mics) > 1 and not self._quiet(first, first + GROUP):
+                self._learn_group(first, first + GROUP)
+                self._voiced -= set(range(first - KEPT_TICKS - GROUP, first - KEPT_TICKS))
+
+    def _learn_group(self, first: int, last: int) -> None:
+        self._lags.learn(self._hearing, first, last)
         before = self._lags.hops
         if self._lags.estimate():
-            self._relearn(tick)
+            self._coupling.forget()
+            self._learn_couplings(first - RELEARNT, first)
         if (self._lags.hops != before).any():
             self._done = (0, 0)
-        self._coupling.learn(self._levels((tick - LEARN_AFTER) * HOPS, HOPS))
-        self._coupling.estimate(self._floor_db(tick), self._lags.known)
+        self._learn_couplings(first, last)
 
-    def _relearn(self, tick: int) -> None:
-        """Lags have been found: what was heard lately tells of couplings only now."""
-        self._coupling.forget()
-        for past in range(tick - RELEARNT, tick):
-            self._coupling.learn(self._levels((past - LEARN_AFTER) * HOPS, HOPS))
-            if past % ESTIMATE_EVERY == 0:
-                self._coupling.estimate(self._floor_db(tick), self._lags.known)
+    def _learn_couplings(self, first: int, last: int) -> None:
+        for tick in range(first, last, GROUP):
+            levels = self._levels((tick - LEARN_AFTER) * HOPS, GROUP * HOPS)
+            for hop in range(0, GROUP * HOPS, HOPS):
+                self._coupling.learn(levels.part(hop, hop + HOPS))
+            self._coupling.estimate(self._floor_db(tick), self._lags.known)
+
+    def _quiet(self, first: int, last: int) -> bool:
+        """Whether nobody speaks in ticks `first` to before `last`, nor echoes from before them."""
+        return self._voiced.isdisjoint(range(first - ECHO, last))
 
     @property
     def delay_ticks(self) -> int:
@@ -143,7 +160,12 @@ class Ownership:
         return -(-(int(lags.max(initial=0) - lags.min(initial=0)) + AROUND + 1) // HOPS)
 
     def judge(self, tick: int) -> dict[str, Judgement]:
-        """Whose a tick of every microphone is, and how its own speech is told from the rest."""
+        """Whose a tick of every microphone is, and how its own speech is told from the rest.
+
+        Gives nothing where nobody speaks near it.
+        """
+        if self._quiet(tick, tick + AROUND // HOPS + LONGEST // HOPS + 2):
+            return {}
         lags = self._lags.hops
         reach = int(np.abs(lags).max()) + AROUND
         own, weight = self._recent(tick * HOPS - reach, HOPS + 2 * reach)

@@ -27,9 +27,6 @@ LONGEST_FILL = SAMPLE_RATE
 PATIENCE = 10
 """Ticks (0.32 s) of sound for which a microphone that falls behind is waited for."""
 
-LEARN_AT_ONCE = 64
-"""Ticks learnt from at most when much sound comes at once after a gap of all microphones."""
-
 Heard = list[tuple[str, Event]]
 """What has become certain, each event with its microphone."""
 
@@ -131,24 +128,21 @@ class Room:
             }
         )
         if not self._alone:
-            for tick in range(max(self._complete, complete - LEARN_AT_ONCE), complete):
-                self._ownership.learn(tick)
+            self._ownership.learn(complete)
         self._complete = max(self._complete, complete)
         return self._judge_before(complete - (0 if self._alone else self._ownership.delay_ticks))
 
     def _hear(self, frames: dict[str, list[Frame]]) -> None:
         """Note the energies of frames, those of one tick together."""
-        ticks: dict[int, dict[str, Frame]] = {}
         for mic, several in frames.items():
-            for frame in several:
-                ticks.setdefault(frame.tick, {})[mic] = frame
             self._unheard[mic] = self._unheard[mic][len(several) :]
         if self._alone:
             return
-        for tick in sorted(ticks):
-            sounds = {mic: frame.samples for mic, frame in ticks[tick].items()}
-            voices = {mic: frame.voice for mic, frame in ticks[tick].items()}
-            self._ownership.hear(tick, sounds, voices)
+        for together in _together(frames):
+            first = next(iter(together.values()))[0].tick
+            sound = {m: np.concatenate([f.samples for f in fs]) for m, fs in together.items()}
+            voices = {m: np.array([f.voice for f in fs]) for m, fs in together.items()}
+            self._ownership.hear(first, sound, voices)
 
     def _judge_before(self, limit: int) -> Heard:
         events: Heard = []
@@ -203,3 +197,15 @@ class Room:
         if verdict.owned_ticks >= least or verdict.loudest is None:
             return ended
         return replace(ended, crosstalk_of=verdict.loudest)
+
+
+def _together(frames: dict[str, list[Frame]]) -> list[dict[str, list[Frame]]]:
+    """Frames by the ticks they fill: in one piece where microphones heard the same ones."""
+    heard = {mic: several for mic, several in frames.items() if several}
+    if len({(several[0].tick, several[-1].tick) for several in heard.values()}) == 1:
+        return [heard]
+    ticks: dict[int, dict[str, list[Frame]]] = {}
+    for mic, several in heard.items():
+        for frame in several:
+            ticks.setdefault(frame.tick, {})[mic] = [frame]
+    return [ticks[tick] for tick in sorted(ticks)]

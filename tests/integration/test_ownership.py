@@ -53,6 +53,11 @@ def meeting(bleed_db: float = -10, gains: tuple[float, float] = (1, 1), lag: int
     return heard * np.array(gains, np.float32)[:, None]
 
 
+def voices_of(frames: dict[str, npt.NDArray[np.int16]]) -> dict[str, Tracks]:
+    """What a voice detector would say of one tick of each microphone."""
+    return {n: np.array([np.abs(f).max() > 200], np.float32) for n, f in frames.items()}
+
+
 def shares(tracks: Tracks, names: tuple[str, ...] = NAMES) -> Tracks:
     """Share of every microphone, shape (microphones, ticks), in the order of `tracks`."""
     ownership = Ownership()
@@ -62,13 +67,12 @@ def shares(tracks: Tracks, names: tuple[str, ...] = NAMES) -> Tracks:
     found = np.ones((len(names), TICKS), np.float32)
     for tick in range(TICKS):
         frames = {n: sound[i, tick * TICK : (tick + 1) * TICK] for i, n in enumerate(names)}
-        voices = {n: float(np.abs(frame).max() > 200) for n, frame in frames.items()}
-        ownership.hear(tick, frames, voices)
-        ownership.learn(tick)
+        ownership.hear(tick, frames, voices_of(frames))
+        ownership.learn(tick + 1)
         judged = tick - ownership.delay_ticks
         if judged >= 0:
-            judgements = ownership.judge(judged)
-            found[:, judged] = [judgements[name].share for name in names]
+            for name, judgement in ownership.judge(judged).items():
+                found[names.index(name), judged] = judgement.share
     return found
 
 
@@ -119,8 +123,8 @@ def test_the_lag_is_found_in_the_leak(lag_s: float) -> None:
         ownership.add(name)
     for tick in range(TICKS):
         frames = {n: sound[i, tick * TICK : (tick + 1) * TICK] for i, n in enumerate(NAMES)}
-        ownership.hear(tick, frames, {n: float(np.abs(f).max() > 200) for n, f in frames.items()})
-        ownership.learn(tick)
+        ownership.hear(tick, frames, voices_of(frames))
+        ownership.learn(tick + 1)
     lags = ownership.lags_s()
     assert lags["a"] is not None
     assert lags["b"] is not None

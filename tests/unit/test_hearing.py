@@ -1,0 +1,69 @@
+"""What microphones heard is the same, however it is delivered."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import numpy.typing as npt
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from node.core.hearing import HOPS, Hearing
+from node.core.model import TICK
+
+MICS = ("a", "b")
+TICKS = 24
+
+Pieces = list[int]
+
+
+def sound(seed: int, silent: range) -> npt.NDArray[np.int16]:
+    """Noise that swells, with nothing at all in some ticks of the first microphone."""
+    rng = np.random.default_rng(seed)
+    heard = rng.standard_normal((len(MICS), TICKS, TICK)) * np.linspace(20, 2000, TICKS)[:, None]
+    heard[0, list(silent)] = 0
+    return heard.astype(np.int16)
+
+
+def hear(tracks: npt.NDArray[np.int16], pieces: Pieces) -> Hearing:
+    hearing = Hearing()
+    for mic in MICS:
+        hearing.add(mic)
+    first = 0
+    for count in pieces:
+        part = slice(first, first + count)
+        voices = {mic: np.linspace(0, 1, TICKS, dtype=np.float32)[part] for mic in MICS}
+        hearing.hear(first, {mic: tracks[i, part] for i, mic in enumerate(MICS)}, voices)
+        first += count
+    return hearing
+
+
+@st.composite
+def pieces(draw: st.DrawFn) -> Pieces:
+    """Ways to deliver all ticks."""
+    cuts = sorted(draw(st.sets(st.integers(1, TICKS - 1), max_size=8)))
+    return [end - begin for begin, end in itertools.pairwise((0, *cuts, TICKS))]
+
+
+@settings(max_examples=15, deadline=None)
+@given(pieces(), st.integers(0, 9), st.integers(0, TICKS), st.integers(0, 5))
+def test_pieces_are_heard_like_the_whole(
+    delivered: Pieces, seed: int, begin: int, silent: int
+) -> None:
+    tracks = sound(seed, range(begin, min(TICKS, begin + silent)))
+    whole, parts = hear(tracks, [1] * TICKS), hear(tracks, delivered)
+    for mine, theirs in zip(
+        whole.window(0, TICKS * HOPS, np.zeros(2, np.int64)),
+        parts.window(0, TICKS * HOPS, np.zeros(2, np.int64)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-3)
+
+
+def test_the_floor_is_the_quietest_of_the_last_seconds() -> None:
+    tracks = sound(1, range(0))
+    floor = hear(tracks, [TICKS]).window(0, TICKS * HOPS, np.zeros(2, np.int64))[1]
+    power = hear(tracks, [TICKS]).window(0, TICKS * HOPS, np.zeros(2, np.int64))[0]
+    assert (floor[:, -1] < power[:, -4:].mean(axis=1) / 50).all()
+    assert (np.diff(floor[:, 2:16], axis=1) <= 0).all()
