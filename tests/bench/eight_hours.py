@@ -65,23 +65,21 @@ class Look:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--utterances", type=int, default=UTTERANCES)
-    parser.add_argument("--model", type=Path, help="folder of a model; default: the demo's")
     arguments = parser.parse_args()
-    looks, missing = measure(arguments.utterances, arguments.model)
+    looks, missing = measure(arguments.utterances)
     table, grown = judge(looks)
     Console(width=100).print(table)
     print(f"segments lost or doubled: {missing}")
     sys.exit(1 if grown or missing else 0)
 
 
-def measure(utterances: int, model: Path | None = None) -> tuple[list[Look], int]:
+def measure(utterances: int) -> tuple[list[Look], int]:
     """Looks at a node over its long session, and how many segments are lost or doubled."""
     with tempfile.TemporaryDirectory() as name, Broker() as broker, Watcher(broker.port) as watcher:
         folder = Path(name)
         quiet = write_wav(folder / "quiet.wav", _room_noise(), 16000)
         audio = {"source": "files", "devices": [], "files": [_file("desk", quiet)]}
-        engine = {"transcription": {"model": str(model)}} if model else {}
-        config = configuration(folder, broker.port, [], audio=audio, **engine)
+        config = configuration(folder, broker.port, [], audio=audio)
         env = os.environ | {"HURRY_UTTERANCES": str(utterances)}
         with RunningNode(folder, config, env, "tests.rig.hurried_node") as node:
             room = Room(node.wait_online(watcher), None, watcher)  # type: ignore[arg-type]

@@ -55,9 +55,13 @@ def main() -> None:
 
 
 def measure(
-    model: Path = MODEL, crosstalk: str = "drop", rounds: int = ROUNDS, seconds: float = MEASURE_S
+    model: Path = MODEL,
+    crosstalk: str = "drop",
+    rounds: int = ROUNDS,
+    seconds: float = MEASURE_S,
+    started: int = STARTS,
 ) -> list[Table]:
-    """The tables; `rounds` of speech a mic, `seconds` for each state."""
+    """The tables; `started` times, `rounds` of speech a mic, `seconds` for each state."""
     with tempfile.TemporaryDirectory() as name, Broker() as broker:
         folder = Path(name)
         times = folder / "engine"
@@ -70,16 +74,16 @@ def measure(
             config = configuration(folder, broker.port, MICS, **sections)
             env = virtual.env | {"ENGINE_TIMES": str(times)}
             node = RunningNode(folder, config, env, "tests.rig.timed_node")
-            started = starts(node, w)
+            tables = [starts(node, w, started)]
             with node:
                 room = Room(node.wait_online(w, w.count()), virtual, w)
-                return [started, latencies(room, times, rounds), costs(room, seconds)]
+                return [*tables, latencies(room, times, rounds), costs(room, seconds)]
 
 
-def starts(node: RunningNode, watcher: Watcher) -> Table:
+def starts(node: RunningNode, watcher: Watcher, count: int) -> Table:
     """From the start of the program to `online`, model loaded; the first, cold, is left out."""
     taken = []
-    for _ in range(STARTS + 1):
+    for _ in range(count + 1):
         after, began = watcher.count(), time.monotonic()
         with node:
             node.wait_online(watcher, after)
