@@ -41,6 +41,8 @@ RUN_HERE = {
     "make schemas",
 }
 RUN_ELSEWHERE = {
+    ".venv/bin/python -m tests.bench.backlog": "a benchmark of minutes on a model of real size",
+    ".venv/bin/python -m tests.bench.partials": "a benchmark; test_partials.py shows the same",
     "make run": "test_demo.py runs it",
     "make test": "it runs this test",
     "make coverage": "the unit tests again, with their branches counted",
