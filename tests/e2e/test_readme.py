@@ -57,7 +57,7 @@ RUN_ELSEWHERE = {
         "tests/integration/test_engine.py, with another model"
     ),
     ".venv/bin/python -m tests.bench.engine": "tests/integration/test_engine.py runs a part of it",
-    ".venv/bin/python -m tests.bench.accuracy --quick --length 70": "a benchmark of minutes",
+    "make bench-accuracy": "half an hour",
     "sudo systemd/install.sh": "tests/system/test_install.py, by make test-install",
     "sudo nano /etc/scribe-node/node.yaml": "an editor",
     "sudo systemctl restart scribe-node": "tests/system/test_service.py",

@@ -111,7 +111,7 @@ class Report:
         for system in self._systems:
             scores = self._scores(row, system)
             cells.append(_rate(reduce(add, scores).cpwer))
-            if system == OURS:
+            if system == OURS and len(scores) > 1:
                 cells[-1] += f" ({_rate(max(s.cpwer for s in scores))})"
         ours = reduce(add, self._scores(row, OURS))
         return [
