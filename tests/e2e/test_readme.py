@@ -53,6 +53,9 @@ RUN_ELSEWHERE = {
     "make lint": "it comes before the tests wherever they are run for good",
     "make test-clients": "it needs 1 GB of clients, and comes behind this test where those are",
     "make soak": "test_kills.py runs a short campaign of the same",
+    "make bench-speed": "a benchmark of half an hour; test_speed_bench.py runs its parts",
+    "make bench-speed BENCH=--quick": "the same, of minutes",
+    ".venv/bin/python -m node bench": "test_bench.py",
     ".venv/bin/python -m node transcribe alice.wav bruno.wav --model base --compare-window": (
         "tests/integration/test_engine.py, with another model"
     ),
