@@ -39,7 +39,7 @@ EVERY_S = 1.0
 """From one pass over an utterance to the next, and from its beginning to the first."""
 
 LOOK_S = 0.5
-"""How often to look whether somebody speaks."""
+"""How often to look whether somebody has begun to speak."""
 
 SOON_S = 0.05
 """How often to look whether a speaker who has fallen silent goes on."""
@@ -88,7 +88,7 @@ class Partials:
             if self._pace.expect(turn.heard / SAMPLE_RATE) <= spare_s:
                 self._pass(turn, languages)
                 return 0.0
-        return SOON_S if due else min(self._due.values()) - now
+        return SOON_S if due else min(LOOK_S, *(at - now for at in self._due.values()))
 
     def remember(self, samples: Samples, language: str) -> None:
         """Something that was said, to learn from how long a pass takes once nobody speaks."""
@@ -96,11 +96,16 @@ class Partials:
 
     def _practise(self, now: float) -> None:
         """Begin to know how long passes take: none is made over speech where that is not known."""
-        if self._lesson is not None and self._pace.is_old(now):
-            samples, language = self._lesson
+        lesson, self._lesson = self._lesson, None
+        if lesson is None or not self._pace.is_old(now):
+            return
+        samples, language = lesson
+        try:
             self._engine.draft(samples, language)
+        except Exception:  # it has been transcribed: nothing is lost
+            log.exception("a trial of a pass failed")
+        else:
             self._pace.saw(now, len(samples) / SAMPLE_RATE, time.monotonic() - now)
-        self._lesson = None
 
     def _pass(self, turn: Turn, languages: LanguagePrior) -> None:
         utterance, began = turn.utterance, time.monotonic()

@@ -32,7 +32,9 @@ def start(broker: Broker, watcher: Watcher, tmp_path: Path) -> Iterator[Callable
     with VirtualMics([VirtualMic(mic) for mic in TALK]) as mics:
         nodes = []
 
-        def started(env: dict[str, str] | None = None, **transcription: Any) -> Room:
+        def started(
+            env: dict[str, str] | None = None, module: str = "node", **transcription: Any
+        ) -> Room:
             config = configuration(
                 tmp_path,
                 broker.port,
@@ -40,7 +42,6 @@ def start(broker: Broker, watcher: Watcher, tmp_path: Path) -> Iterator[Callable
                 transcription=transcription,
                 crosstalk={"mode": "off"},
             )
-            module = "tests.rig.slow_engine" if env else "node"
             node = RunningNode(tmp_path, config, {**mics.env, **(env or {})}, module)
             nodes.append(node)
             return Room(node.start().wait_online(watcher), mics, watcher)
@@ -108,9 +109,22 @@ def test_no_pass_is_made_that_a_final_text_would_wait_for(
     """A machine that needs longer for a pass than a pause lasts: it makes one, when all is over."""
     slow = tmp_path / "slow"
     slow.touch()
-    room = start({"ENGINE_SLOW_S": "0.7", "ENGINE_SLOW_WHILE": str(slow)}, partials=True)
+    env = {"ENGINE_SLOW_S": "0.7", "ENGINE_SLOW_WHILE": str(slow)}
+    room = start(env, "tests.rig.slow_engine", partials=True)
     talk(room)
     assert not partials(room)
+
+
+def test_an_engine_that_fails_on_unfinished_speech_still_writes_it_when_it_ends(
+    start: Callable[..., Room],
+) -> None:
+    room = start({"ENGINE_FAULT": "draft"}, "tests.rig.failing_engine", partials=True)
+    said = talk(room)
+    output = room.node.program.output()
+    assert "RuntimeError: the engine is out of order" in output
+    assert output.count("a pass over unfinished speech of desk failed") == 1
+    for segment in said:
+        assert segment["text"] == " ".join(s.text for s in TALK[segment["mic"]])
 
 
 def test_a_mic_that_is_muted_shows_nothing_more(start: Callable[..., Room]) -> None:

@@ -1,7 +1,8 @@
 """The node with an engine that fails on long utterances: `python -m tests.rig.failing_engine run`.
 
-`ENGINE_FAULT` says how: `raise`, `raise_once`, `hang` or `abort`. An engine cannot be made to fail
-at will from outside; all else of the node is as it is. A hang is noticed after seconds here.
+`ENGINE_FAULT` says how: `raise`, `raise_once`, `hang` or `abort`; `draft` raises where their speech
+is not finished. An engine cannot be made to fail at will from outside; all else of the node is as
+it is. A hang is noticed after seconds here.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ DEADLINE_S = 2.0
 _FAULT = os.environ["ENGINE_FAULT"]
 _times = itertools.count()
 _transcribe = Engine.transcribe
+_draft = Engine.draft
 
 
 def _failing(
@@ -39,6 +41,14 @@ def _failing(
     if len(samples) > LONG_S * SAMPLE_RATE:
         _fail()
     return _transcribe(self, samples, language, **options)
+
+
+def _failing_draft(
+    self: Engine, samples: npt.NDArray[np.int16], language: str | None, **options: Any
+) -> str:
+    if len(samples) > LONG_S * SAMPLE_RATE:
+        raise RuntimeError("the engine is out of order")
+    return _draft(self, samples, language, **options)
 
 
 def _fail() -> None:
@@ -51,6 +61,9 @@ def _fail() -> None:
 
 
 if __name__ == "__main__":
-    Engine.transcribe = _failing  # type: ignore[method-assign]
+    if _FAULT == "draft":
+        Engine.draft = _failing_draft  # type: ignore[method-assign]
+    else:
+        Engine.transcribe = _failing  # type: ignore[method-assign]
     transcriber.DEADLINE_S, transcriber.DEADLINE_RTF = DEADLINE_S, 0.0
     sys.exit(main())
