@@ -78,6 +78,14 @@ class Lags:
         self._together = np.delete(np.delete(self._together, row, axis=0), row, axis=1)
         self._resize(len(self._together))
 
+    def restart(self) -> None:
+        """Find all delays anew; those in use hold until then.
+
+        What two microphones had in common is weighed by what each of them heard meanwhile, so one
+        that begins anew takes the others with it.
+        """
+        self._shared[:], self._together[:] = 0, 0
+
     def learn(self, hearing: Hearing, first: int, last: int) -> None:
         """Take ticks `first` to before `last` of every microphone, as they stand on the timeline.
 

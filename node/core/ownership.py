@@ -21,6 +21,7 @@ import numpy as np
 from node.core.coupling import Coupling, Levels
 from node.core.hearing import BANDS, HOP, HOPS, KEPT_TICKS, Hearing
 from node.core.lags import LONGEST, Lags
+from node.core.likeness import LOUD, one_voice
 from node.core.masking import WINDOWS, gains
 from node.core.model import SAMPLE_RATE
 
@@ -81,10 +82,13 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How much of a stretch of sound is a microphone's own, and who is loudest in the rest."""
+    """How much of a stretch of sound is a microphone's own, who is loudest in the rest, and which
+    microphone, if any, heard the very same better: of one who has no microphone, it is the nearest.
+    """
 
     owned_ticks: int
     loudest: str | None
+    heard_better: str | None
 
 
 class Ownership:
@@ -111,6 +115,10 @@ class Ownership:
         self._lags.remove(row)
         self._coupling.remove(row)
         self._done = (0, 0)
+
+    def restarted(self) -> None:
+        """A microphone begins anew, plugged in again perhaps: its delay may be another one now."""
+        self._lags.restart()
 
     def hear(self, first: int, sound: dict[str, Samples], voices: dict[str, Floats]) -> None:
         """Take ticks that microphones have heard together (see `Hearing.hear`)."""
@@ -192,7 +200,7 @@ class Ownership:
         levels = self._levels(first + AROUND, count)
         voiced = levels.voice[row][::HOPS] >= 0.35
         owned = int((voiced & (share[: len(voiced)] >= OWNED)).sum())
-        return Verdict(owned, self._loudest(row, levels))
+        return Verdict(owned, self._loudest(row, levels), self._heard_better(row, levels))
 
     def lags_s(self) -> dict[str, float | None]:
         """Delay of each microphone against the earliest one; None where it is not known."""
@@ -242,6 +250,22 @@ class Ownership:
         heard = (level * (levels.voice[row] >= 0.35)).sum(axis=1)
         heard[row] = 0
         return self._hearing.mics[int(np.argmax(heard))] if heard.any() else None
+
+    def _heard_better(self, row: int, levels: Levels) -> str | None:
+        """The loudest microphone that heard the same voice as `row`, where that is another one."""
+        speech = levels.voice[row] >= 0.35
+        if not speech.any() or not self._lags.known[row]:
+            return None
+        power = levels.above_floor[:, speech] + levels.floor[:, speech]
+        loud = levels.above_floor[:, speech] > LOUD * levels.floor[:, speech]
+        loudness = power.sum(axis=(1, 2)) / 10 ** (self._coupling.gain_db / 10)
+        louder = (loudness > loudness[row]) & self._lags.known
+        alike = [
+            m
+            for m in np.flatnonzero(louder).tolist()
+            if one_voice(power[[row, m]], loud[row] | loud[m])
+        ]
+        return self._hearing.mics[max(alike, key=lambda m: loudness[m])] if alike else None
 
     def _floor_db(self, tick: int) -> npt.NDArray[np.float64]:
         floor = self._hearing.window(tick * HOPS, 1, np.zeros(len(self._hearing.mics), int))[1]

@@ -27,6 +27,11 @@ LONGEST_FILL = SAMPLE_RATE
 PATIENCE = 10
 """Ticks (0.32 s) of sound for which a microphone that falls behind is waited for."""
 
+ENDLESS = 1 << 62
+"""End of an utterance that is not over."""
+
+NOTHING = range(0)
+
 Heard = list[tuple[str, Event]]
 """What has become certain, each event with its microphone."""
 
@@ -50,7 +55,8 @@ class Room:
         self._ownership = Ownership()
         self._channels: dict[str, Channel] = {}
         self._unheard: dict[str, list[Frame]] = {}
-        self._begun: dict[str, int] = {}
+        self._utterances: dict[str, range] = {}
+        self._promised: set[str] = set()
         self._owners: set[str] = set()
         self._awaited: set[str] = set()
         self._complete = 0
@@ -66,6 +72,8 @@ class Room:
         events = self.flush(mic)
         self._ownership.remove(mic)
         del self._channels[mic], self._unheard[mic]
+        self._utterances.pop(mic, None)
+        self._promised.discard(mic)
         return events
 
     def feed(self, mic: str, samples: Samples) -> Heard:
@@ -84,6 +92,7 @@ class Room:
             return self.feed(mic, np.zeros(missing, np.int16))
         events = self.flush(mic)
         channel.jump(position)
+        self._ownership.restarted()
         return events
 
     def flush(self, mic: str) -> Heard:
@@ -183,20 +192,40 @@ class Room:
         marked: Heard = []
         for event in events:
             if isinstance(event, Started):
-                self._begun[mic] = event.start
+                self._utterances[mic] = range(event.start, ENDLESS)
             said = self._reviewed(mic, event) if isinstance(event, Ended) else event
             marked.append((mic, said))
         return marked
 
     def _reviewed(self, mic: str, ended: Ended) -> Ended:
-        if self._alone:
+        """An end with whose speech it was, where that was another's, who keeps it."""
+        utterance = range(self._utterances.pop(mic).start, ended.end)
+        other = None if self._alone or mic in self._promised else self._speaker(mic, utterance)
+        self._promised.discard(mic)
+        if other is None:
+            self._utterances[mic] = utterance
             return ended
-        first, last = self._begun[mic] // TICK, -(-ended.end // TICK)
+        return replace(ended, crosstalk_of=other)
+
+    def _speaker(self, mic: str, utterance: range) -> str | None:
+        """The other microphone whose speech an utterance was; None where it was its own."""
+        first, last = utterance.start // TICK, -(-utterance.stop // TICK)
         verdict = self._ownership.review(mic, first, last)
         least = self._endpointing.min_speech_ms * SAMPLE_RATE // 1000 / TICK
-        if verdict.owned_ticks >= least or verdict.loudest is None:
-            return ended
-        return replace(ended, crosstalk_of=verdict.loudest)
+        if verdict.owned_ticks < least and verdict.loudest is not None:
+            return verdict.loudest
+        better = verdict.heard_better
+        if better is None or not self._keeps(better, utterance):
+            return None
+        if self._utterances[better].stop == ENDLESS:
+            self._promised.add(better)
+        return better
+
+    def _keeps(self, mic: str, utterance: range) -> bool:
+        """Whether a microphone has an utterance that covers most of another's."""
+        kept = self._utterances.get(mic, NOTHING)
+        covered = min(kept.stop, utterance.stop) - max(kept.start, utterance.start)
+        return covered > len(utterance) / 2
 
 
 def _together(frames: dict[str, list[Frame]]) -> list[dict[str, list[Frame]]]:

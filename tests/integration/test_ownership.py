@@ -115,20 +115,57 @@ def test_a_gain_changes_nothing_once_settled(gain: float) -> None:
     assert same[:, SETTLED : -SAMPLE_RATE // TICK].mean() > 0.98
 
 
-@pytest.mark.parametrize("lag_s", [-0.15, 0.02, 0.18])
-def test_the_lag_is_found_in_the_leak(lag_s: float) -> None:
-    ownership = Ownership()
-    sound = (meeting(-10, lag=round(lag_s * SAMPLE_RATE)) * 32767).astype(np.int16)
-    for name in NAMES:
-        ownership.add(name)
+def attend(ownership: Ownership, tracks: Tracks, first: int = 0) -> None:
+    """Hear all of some tracks and learn from them, from tick `first` on."""
+    sound = (tracks * 32767).astype(np.int16)
     for tick in range(TICKS):
         frames = {n: sound[i, tick * TICK : (tick + 1) * TICK] for i, n in enumerate(NAMES)}
-        ownership.hear(tick, frames, voices_of(frames))
-        ownership.learn(tick + 1)
+        ownership.hear(first + tick, frames, voices_of(frames))
+        ownership.learn(first + tick + 1)
+
+
+def two() -> Ownership:
+    ownership = Ownership()
+    for name in NAMES:
+        ownership.add(name)
+    return ownership
+
+
+@pytest.mark.parametrize("lag_s", [-0.15, 0.02, 0.18])
+def test_the_lag_is_found_in_the_leak(lag_s: float) -> None:
+    ownership = two()
+    attend(ownership, meeting(-10, lag=round(lag_s * SAMPLE_RATE)))
     lags = ownership.lags_s()
     assert lags["a"] is not None
     assert lags["b"] is not None
     assert lags["b"] - lags["a"] == pytest.approx(lag_s, abs=0.006)
+
+
+def test_the_lag_is_found_anew_when_a_microphone_begins_anew() -> None:
+    ownership = two()
+    attend(ownership, meeting(-10, lag=1600))
+    ownership.restarted()
+    assert ownership.lags_s() == {"a": 0.0, "b": pytest.approx(0.1, abs=0.006)}
+    attend(ownership, meeting(-10, lag=160), first=TICKS)
+    assert ownership.lags_s() == {"a": 0.0, "b": pytest.approx(0.01, abs=0.006)}
+
+
+def test_who_has_no_microphone_is_heard_best_by_one() -> None:
+    tracks = meeting(-10)
+    guest = slice(12 * SAMPLE_RATE, 14 * SAMPLE_RATE)
+    tracks[:, guest] = np.outer((1.0, 0.7), voice(5)[guest] * 0.1)
+    ownership = two()
+    attend(ownership, tracks)
+    stretch = (guest.start // TICK + 5, guest.stop // TICK - 10)
+    assert ownership.review("b", *stretch).heard_better == "a"
+    assert ownership.review("a", *stretch).heard_better is None
+
+
+def test_of_two_who_speak_at_once_neither_is_heard_better_by_the_other() -> None:
+    ownership = two()
+    attend(ownership, meeting(-6))
+    both = (12 * SAMPLE_RATE // TICK, 13 * SAMPLE_RATE // TICK)
+    assert [ownership.review(name, *both).heard_better for name in NAMES] == [None, None]
 
 
 def test_no_lag_is_claimed_without_a_leak() -> None:
