@@ -175,7 +175,7 @@ def test_the_model_comes_with_a_progress_bar(host: Host) -> None:
     assert re.search(r"base ━+ 2\.9/2\.9 MB", said), said
     assert "HTTP Request" not in said, "nothing is logged into the bar"
     assert "base is ready: /var/lib/scribe-node/models/" in said
-    assert re.search(r"^model\s+ok\s+base loads", said, re.MULTILINE), said
+    assert re.search(r"^\s*model\s+ok\s+base loads", said, re.MULTILINE), said
     owners = host.do("find", "/var/lib/scribe-node", "!", "-user", "scribe-node")
     assert owners == "", "the service's user can use and delete it"
     wait_until(lambda: "model" not in status(host), ONLINE_S, "the service has taken the model up")
