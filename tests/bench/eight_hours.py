@@ -39,8 +39,9 @@ UTTERANCES = 4600
 SAMPLES = 60
 """How often the node is looked at."""
 
-SETTLING = 0.25
-"""Share of the session that is left out of the slopes: caches and pools fill in it."""
+SETTLING = 0.5
+"""Share of the session that is left out of the slopes: caches and pools fill in it, the slowest of
+them SQLite's pages (2 MiB), with the database."""
 
 CERTAIN = 3.0
 """Standard errors a growth must exceed to be one, and not chance."""
@@ -117,7 +118,8 @@ def _thread_s(pid: int) -> float:
 
 def judge(looks: Sequence[Look]) -> tuple[Table, bool]:
     """What has grown from the first to the last look, and whether any of it matters."""
-    table = Table("of", "first quarter", "last quarter", "growth", "by chance", title=_title(looks))
+    quarters = [f"{n}. quarter" for n in (1, 2, 3, 4)]
+    table = Table("of", *quarters, "growth", "by chance", title=_title(looks))
     grown = False
     for name, unit, value in _MEASURES:
         points = value(looks)
@@ -126,13 +128,15 @@ def judge(looks: Sequence[Look]) -> tuple[Table, bool]:
         mean = statistics.fmean(y for _, y in kept)
         grows = growth > CERTAIN * chance and growth > MOST_GROWTH[name] * mean
         grown = grown or grows
-        quarter = len(points) // 4
-        first, last = (
-            statistics.fmean(y for _, y in p) for p in (points[:quarter], points[-quarter:])
-        )
+        means = [statistics.fmean(y for _, y in part) for part in _quarters(points)]
         verdict = f"{growth:+.2f} {unit}{' GROWS' if grows else ''}"
-        table.add_row(name, f"{first:.2f} {unit}", f"{last:.2f} {unit}", verdict, f"± {chance:.2f}")
+        table.add_row(name, *(f"{mean:.2f}" for mean in means), verdict, f"± {chance:.2f}")
     return table, grown
+
+
+def _quarters(points: Points) -> list[Points]:
+    size = len(points) // 4
+    return [points[n * size : (n + 1) * size] for n in range(4)]
 
 
 def _title(looks: Sequence[Look]) -> str:
