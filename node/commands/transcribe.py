@@ -8,6 +8,7 @@ when it is spoken live.
 from __future__ import annotations
 
 import itertools
+import math
 import sys
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -63,6 +64,7 @@ class _Spoken:
     start: int
     samples: npt.NDArray[np.int16]
     ended: Ended
+    overlapped: bool = False
 
 
 class _Recorded:
@@ -74,6 +76,7 @@ class _Recorded:
         self._pieces = sound_files.read(file)
         self._read = 0
         self._start = 0
+        self._spoken: tuple[int, float] = (0, 0)
         self._heard: list[npt.NDArray[np.int16]] = []
 
     def read_to(self, position: int) -> npt.NDArray[np.int16] | None:
@@ -91,12 +94,18 @@ class _Recorded:
         match event:
             case Started(start):
                 self._start, self._heard = start, []
+                self._spoken = (start, math.inf)
             case Audio(samples):
                 self._heard.append(samples)
             case Ended():
+                self._spoken = event.speech
                 samples = np.concatenate(self._heard)[: event.end - self._start]
                 return _Spoken(self.mic, self._speaker, self._start, samples, event)
         return None
+
+    def speaks_during(self, start: int, end: int) -> bool:
+        """Whether the latest utterance of this track overlaps with these samples."""
+        return self._spoken[0] < end and self._spoken[1] > start
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -136,7 +145,13 @@ def _segments(
     languages = LanguagePrior()
     for number, spoken in enumerate(_utterances(arguments, names, config), start=1):
         prior = languages.of(spoken.mic, spoken.speaker)
-        heard = engine.transcribe(spoken.samples, _language(config), prior=prior, hotwords=hotwords)
+        heard = engine.transcribe(
+            spoken.samples,
+            _language(config),
+            prior=prior,
+            hotwords=hotwords,
+            overlapped=spoken.overlapped,
+        )
         if spoken.ended.crosstalk_of is None:
             languages.learn(spoken.mic, spoken.speaker, heard)
         start, end = spoken.ended.speech
@@ -153,6 +168,7 @@ def _segments(
             language_probability=heard.language_probability,
             confidence=heard.confidence,
             words=heard.words_after((start - spoken.start) / SAMPLE_RATE),
+            hidden_words=heard.hidden_words,
             crosstalk_of=spoken.ended.crosstalk_of,
         )
 
@@ -186,7 +202,9 @@ def _ended(tracks: dict[str, _Recorded], events: Heard, config: Config) -> Itera
     for mic, event in events:
         spoken = tracks[mic].collect(event)
         if spoken and (spoken.ended.crosstalk_of is None or config.crosstalk.mode == "tag"):
-            yield spoken
+            others = (track for other, track in tracks.items() if other != mic)
+            met = any(track.speaks_during(*spoken.ended.speech) for track in others)
+            yield replace(spoken, overlapped=met)
 
 
 def _names(arguments: argparse.Namespace) -> Names:
