@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
@@ -67,6 +68,14 @@ class Channel:
         """Whether somebody speaks, or may be about to: in what is judged or waits to be."""
         least = self._endpointing.start_threshold
         return self._segmenter.triggered or any(frame.voice >= least for frame in self.frames)
+
+    @property
+    def settled(self) -> int:
+        """Oldest frames that hold no speech, whosever, and with which what runs ends; else 0."""
+        left = self._segmenter.quiet_left
+        waiting = itertools.islice(self.frames, left)
+        silent = sum(frame.voice < self._endpointing.stop_threshold for frame in waiting)
+        return left if silent == left else 0
 
     def take(self, samples: Samples) -> list[Frame]:
         """Append int16 samples at 16 kHz; gives the frames they fill, which `frames` holds too."""

@@ -161,6 +161,14 @@ class Room:
             for mic in ready:
                 if self._channels[mic].frames[0].tick == tick:
                     events += self._judge(mic, judgements.get(mic))
+        return events + self._end_settled()
+
+    def _end_settled(self) -> Heard:
+        """End speech that silence has ended already: no need to wait for whose that silence is."""
+        events: Heard = []
+        for mic, channel in self._channels.items():
+            for _ in range(channel.settled):
+                events += self._judge(mic, None)
         return events
 
     def _ready(self, limit: int) -> list[str]:

@@ -127,6 +127,11 @@ class Segmenter:
         """Whether speech has been heard that has not ended, be it long enough or not yet."""
         return bool(self._frames)
 
+    @property
+    def quiet_left(self) -> int:
+        """Frames without speech that would end what runs; 0 where nothing does."""
+        return self._hangover - self._quiet if self._frames else 0
+
     def feed(self, samples: Samples, probability: float) -> list[Event]:
         """Take one frame of 512 samples and the probability (0-1) that it is speech."""
         triggered = self.triggered

@@ -184,3 +184,18 @@ def test_a_room_is_busy_while_somebody_speaks_or_may_be_about_to(mode: Mode) -> 
     assert feed(speech, quiet[:TICK]), "the first frame of speech counts"
     assert feed(quiet[: SAMPLE_RATE // 4], quiet[: SAMPLE_RATE // 4]), "it may go on"
     assert not feed(quiet, quiet)
+
+
+def test_silence_ends_an_utterance_without_waiting_for_whose_it_is() -> None:
+    heard = room("a", "b")
+    quiet = np.zeros(TICK, np.int16)
+    spoken = np.full(TICK, LOUD, np.int16)
+    hangover = -(-Endpointing().hangover_ms * SAMPLE_RATE // 1000 // TICK)
+    for _ in range(30):
+        heard.feed("a", spoken)
+        heard.feed("b", quiet)
+    for waited in range(1, 2 * hangover):
+        events = heard.feed("a", quiet) + heard.feed("b", quiet)
+        if any(isinstance(event, Ended) for event in of(events, "a")):
+            break
+    assert waited == hangover
