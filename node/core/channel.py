@@ -73,6 +73,8 @@ class Channel:
     def settled(self) -> int:
         """Oldest frames that hold no speech, whosever, and with which what runs ends; else 0."""
         left = self._segmenter.quiet_left
+        if not left or len(self.frames) < left:
+            return 0
         waiting = itertools.islice(self.frames, left)
         silent = sum(frame.voice < self._endpointing.stop_threshold for frame in waiting)
         return left if silent == left else 0

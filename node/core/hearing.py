@@ -6,6 +6,7 @@ most of the time: each microphone then still shows its own speaker.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import TYPE_CHECKING, Any
 
@@ -170,11 +171,18 @@ def _with_row(array: npt.NDArray[Any], value: float) -> npt.NDArray[Any]:
 
 def _smoothed(last: Floats, power: Floats) -> Floats:
     """Exponential mean of hops, shape (n, hops, bands), that goes on from `last` (n, bands)."""
-    kept = np.float32(1 - FLOOR_SMOOTHING) ** np.arange(power.shape[1] + 1, dtype=np.float32)
-    back = np.subtract.outer(np.arange(power.shape[1]), np.arange(power.shape[1]))
-    weight = np.where(back >= 0, FLOOR_SMOOTHING * kept[np.abs(back)], 0).astype(np.float32)
-    smooth: Floats = kept[1:, None] * last[:, None] + weight @ power
+    kept, weight = _smoothing(power.shape[1])
+    smooth: Floats = kept * last[:, None] + weight @ power
     return smooth
+
+
+@functools.cache
+def _smoothing(hops: int) -> tuple[Floats, Floats]:
+    """What is left of the mean (hops, 1) and what each hop adds to each later one (hops, hops)."""
+    kept = (1 - FLOOR_SMOOTHING) ** np.arange(hops + 1)
+    back = np.subtract.outer(np.arange(hops), np.arange(hops))
+    weight = np.where(back >= 0, FLOOR_SMOOTHING * kept[np.abs(back)], 0)
+    return kept[1:, None].astype(np.float32), weight.astype(np.float32)
 
 
 def _band_powers(sound: Floats) -> Floats:

@@ -125,8 +125,8 @@ class Ownership:
         self._hearing.hear(first, sound, voices)
         loudest = np.max(np.stack(list(voices.values())), axis=0)
         self._voiced.update((first + np.flatnonzero(loudest >= VOICED)).tolist())
-        if first * HOPS < self._done[1] + LONGEST:
-            self._done = (0, 0)
+        if first * HOPS < self._done[1] + self._lags.hops.max(initial=0):
+            self._done = (0, 0)  # what was worked out lacked this
 
     def learn(self, end: int) -> None:
         """Learn from the ticks before `end`: all microphones have had their chance to hear them.
