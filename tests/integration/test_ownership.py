@@ -1,61 +1,33 @@
-"""Pure, but on seconds of sound for each case: too slow for the unit tests."""
+"""Pure, but on 14 s of sound for each case: too slow for the unit tests, which have 4 s."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from node.core.model import SAMPLE_RATE, TICK
 from node.core.ownership import OWNED, Ownership
+from tests.rig import talk
 
-Tracks = npt.NDArray[np.float32]
+if TYPE_CHECKING:
+    from tests.rig.talk import Tracks, Turns
+
 SECONDS = 14
 TICKS = SECONDS * SAMPLE_RATE // TICK
 SETTLED = 8 * SAMPLE_RATE // TICK
 """Both have spoken alone for 2 s and more."""
-TURNS: dict[int, list[tuple[float, float]]] = {
+TURNS: Turns = {
     0: [(1, 3), (5, 7), (9, 10), (12, 13)],
     1: [(3, 5), (7, 8.5), (10.2, 11.5), (12, 13)],
 }
-"""Seconds in which each of two people speaks; from 12 to 13 s both do."""
+"""From 12 to 13 s both speak."""
 NAMES = ("a", "b")
 
 
-def voice(seed: int) -> Tracks:
-    """Noise with the loudness of syllables: 5 a second, each with a pitch of its own."""
-    rng = np.random.default_rng(seed)
-    length = SECONDS * SAMPLE_RATE
-    sound = np.zeros(length + 4200, np.float32)
-    begin = 0
-    while begin < length:
-        count = int(rng.integers(2000, 4200))
-        carrier = np.cos(2 * np.pi * rng.uniform(300, 3000) / SAMPLE_RATE * np.arange(count))
-        breath = np.convolve(rng.standard_normal(count), np.hanning(64), "same")
-        piece = breath * carrier * np.hanning(count)
-        sound[begin : begin + count] = piece / np.abs(piece).max() * rng.uniform(0.3, 1)
-        begin += count
-    return sound[:length]
-
-
 def meeting(bleed_db: float = -10, gains: tuple[float, float] = (1, 1), lag: int = 0) -> Tracks:
-    """Two people at their own microphones, that of the second `lag` samples late."""
-    spoken = np.zeros((2, SECONDS * SAMPLE_RATE), np.float32)
-    for speaker, turns in TURNS.items():
-        sound = voice(speaker)
-        for start, end in turns:
-            part = slice(int(start * SAMPLE_RATE), int(end * SAMPLE_RATE))
-            spoken[speaker, part] = sound[part] * 0.2
-    leak = 10 ** (bleed_db / 20)
-    heard = np.stack([spoken[0] + leak * spoken[1], spoken[1] + leak * spoken[0]])
-    heard += np.random.default_rng(9).standard_normal(heard.shape).astype(np.float32) * 0.0005
-    heard[1] = np.roll(heard[1], lag)
-    return heard * np.array(gains, np.float32)[:, None]
-
-
-def voices_of(frames: dict[str, npt.NDArray[np.int16]]) -> dict[str, Tracks]:
-    """What a voice detector would say of one tick of each microphone."""
-    return {n: np.array([np.abs(f).max() > 200], np.float32) for n, f in frames.items()}
+    return talk.meeting(TURNS, SECONDS, bleed_db, gains, lag)
 
 
 def shares(tracks: Tracks, names: tuple[str, ...] = NAMES) -> Tracks:
@@ -63,11 +35,9 @@ def shares(tracks: Tracks, names: tuple[str, ...] = NAMES) -> Tracks:
     ownership = Ownership()
     for name in names:
         ownership.add(name)
-    sound = np.clip(np.round(tracks * 32767), -32768, 32767).astype(np.int16)
     found = np.ones((len(names), TICKS), np.float32)
-    for tick in range(TICKS):
-        frames = {n: sound[i, tick * TICK : (tick + 1) * TICK] for i, n in enumerate(names)}
-        ownership.hear(tick, frames, voices_of(frames))
+    for tick, heard in enumerate(talk.ticks(tracks, names)):
+        ownership.hear(tick, *heard)
         ownership.learn(tick + 1)
         judged = tick - ownership.delay_ticks
         if judged >= 0:
@@ -117,11 +87,9 @@ def test_a_gain_changes_nothing_once_settled(gain: float) -> None:
 
 def attend(ownership: Ownership, tracks: Tracks, first: int = 0) -> None:
     """Hear all of some tracks and learn from them, from tick `first` on."""
-    sound = (tracks * 32767).astype(np.int16)
-    for tick in range(TICKS):
-        frames = {n: sound[i, tick * TICK : (tick + 1) * TICK] for i, n in enumerate(NAMES)}
-        ownership.hear(first + tick, frames, voices_of(frames))
-        ownership.learn(first + tick + 1)
+    for tick, heard in enumerate(talk.ticks(tracks, NAMES), start=first):
+        ownership.hear(tick, *heard)
+        ownership.learn(tick + 1)
 
 
 def two() -> Ownership:
@@ -153,7 +121,7 @@ def test_the_lag_is_found_anew_when_a_microphone_begins_anew() -> None:
 def test_who_has_no_microphone_is_heard_best_by_one() -> None:
     tracks = meeting(-10)
     guest = slice(12 * SAMPLE_RATE, 14 * SAMPLE_RATE)
-    tracks[:, guest] = np.outer((1.0, 0.7), voice(5)[guest] * 0.1)
+    tracks[:, guest] = np.outer((1.0, 0.7), talk.voice(5, SECONDS)[guest] * 0.1)
     ownership = two()
     attend(ownership, tracks)
     stretch = (guest.start // TICK + 5, guest.stop // TICK - 10)

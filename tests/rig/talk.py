@@ -1,0 +1,87 @@
+"""Talk in a room as the math of ownership hears it: voices of noise, microphones that leak.
+
+It is made in milliseconds, and says exactly who speaks when; no voice detector would take it for
+speech, so `ticks` gives what one would say, too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from node.core.model import SAMPLE_RATE, TICK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+Tracks = npt.NDArray[np.float32]
+"""Sound of shape (microphones, samples), or (samples,), between -1 and 1."""
+
+Frames = dict[str, npt.NDArray[np.int16]]
+Voices = dict[str, npt.NDArray[np.float32]]
+Turns = dict[int, list[tuple[float, float]]]
+"""Seconds, from and to, in which each of two people speaks."""
+
+LOUDNESS = 0.2
+"""Highest level at the speaker's own microphone, as an amplitude."""
+
+NOISE = 0.0005
+"""Root mean square of each microphone's own noise (-66 dBFS)."""
+
+HEARD = 200
+"""Steps of 16 bits from which the stand-in for a voice detector hears speech."""
+
+
+def voice(seed: int, seconds: float) -> Tracks:
+    """Noise with the loudness of syllables: 5 a second, each with a pitch of its own."""
+    rng = np.random.default_rng(seed)
+    length = round(seconds * SAMPLE_RATE)
+    sound = np.zeros(length + 4200, np.float32)
+    begin = 0
+    while begin < length:
+        count = int(rng.integers(2000, 4200))
+        carrier = np.cos(2 * np.pi * rng.uniform(300, 3000) / SAMPLE_RATE * np.arange(count))
+        breath = np.convolve(rng.standard_normal(count), np.hanning(64), "same")
+        piece = breath * carrier * np.hanning(count)
+        sound[begin : begin + count] = piece / np.abs(piece).max() * rng.uniform(0.3, 1)
+        begin += count
+    return sound[:length]
+
+
+def meeting(
+    turns: Turns,
+    seconds: float,
+    bleed_db: float = -10,
+    gains: tuple[float, float] = (1, 1),
+    lag: int = 0,
+) -> Tracks:
+    """Two people at their own microphones, that of the second `lag` samples late."""
+    spoken = np.zeros((2, round(seconds * SAMPLE_RATE)), np.float32)
+    for speaker, spans in turns.items():
+        sound = voice(speaker, seconds)
+        for start, end in spans:
+            part = slice(int(start * SAMPLE_RATE), int(end * SAMPLE_RATE))
+            spoken[speaker, part] = sound[part] * LOUDNESS
+    leak = 10 ** (bleed_db / 20)
+    heard = np.stack([spoken[0] + leak * spoken[1], spoken[1] + leak * spoken[0]])
+    heard += np.random.default_rng(9).standard_normal(heard.shape).astype(np.float32) * NOISE
+    heard[1] = np.roll(heard[1], lag)
+    return heard * np.array(gains, np.float32)[:, None]
+
+
+def samples_of(tracks: Tracks) -> npt.NDArray[np.int16]:
+    """The same in 16 bits."""
+    return np.clip(np.round(tracks * 32767), -32768, 32767).astype(np.int16)
+
+
+def ticks(tracks: Tracks, names: Sequence[str]) -> Iterator[tuple[Frames, Voices]]:
+    """Tick by tick what microphones hear, and what a voice detector would say of it."""
+    sound = samples_of(tracks)
+    for begin in range(0, sound.shape[1] - TICK + 1, TICK):
+        frames = {n: sound[i, begin : begin + TICK] for i, n in enumerate(names)}
+        yield (
+            frames,
+            {n: np.array([np.abs(f).max() > HEARD], np.float32) for n, f in frames.items()},
+        )
