@@ -50,8 +50,9 @@ class Eraser:
         """
         erasure = self._traces.strike(session_id)
         self._must_trim = True
-        self._pending[session_id] = self._board.forget(erasure, self._archive.last())
+        topics = self._board.forget(erasure, self._archive.last())
         self._remove_files(erasure)
+        self._pending[session_id] = topics  # only now: what is struck off is not tried again
         self._trim()
 
     def complete(self) -> None:

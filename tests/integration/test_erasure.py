@@ -197,6 +197,23 @@ def test_a_deletion_that_was_broken_off_is_finished_at_the_next_start(room: Room
     assert room.do("session/list")["total"] == 0
 
 
+def test_a_file_that_cannot_be_removed_goes_at_the_next_start(room: Room) -> None:
+    """Its name must not be forgotten, though the broker has forgotten all it knew."""
+    session = hold(room, "desk", SECRET)
+    (name,) = _names(room.node.storage, session)
+    file = room.node.storage / "transcripts" / name
+    file.unlink()
+    file.mkdir()  # which nobody can unlink, not even root
+    error = room.refused("session/delete", session_id=session)
+    assert "no transcript can be deleted" in error["message"]
+    wait_until(lambda: not shown(room, session, SECRET.text), 5, "the broker shows nothing of it")
+    assert room.do("session/list")["total"] == 0
+    file.rmdir()
+    file.write_text(SECRET.text, encoding="utf-8")
+    again(room)
+    check_gone(room, session, SECRET.text)
+
+
 def test_another_program_that_reads_only_delays_it(room: Room) -> None:
     """`scribe-node sessions` and its like hold the log of the database for a moment."""
     session = hold(room, "desk", SECRET)
