@@ -72,13 +72,16 @@ class Backlog:
         if not found:
             return []
         self._replayed_next = not found[0].recovered
-        if not found[0].recovered and self.load < Load.TOGETHER:
-            return found[:1]
-        return list(takewhile(self._goes_together, found)) or found[:1]
+        if found[0].recovered or self.load >= Load.TOGETHER:
+            together = list(takewhile(self._goes_together, found))
+            if together:
+                return together
+        self._apart.discard(found[0].id)
+        return found[:1]
 
     def set_apart(self, utterances: Iterable[Utterance]) -> None:
         """Give these out one by one: it must be seen at which of them the engine fails."""
-        self._apart = {utterance.id for utterance in utterances}
+        self._apart.update(utterance.id for utterance in utterances)
 
     def lag_s(self, utterance: Utterance) -> float:
         """Seconds from the end of its speech to now."""
