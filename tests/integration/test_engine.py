@@ -14,6 +14,7 @@ import pytest
 
 from node.adapters.whisper import Engine, EngineSettings
 from node.adapters.whisper.engine import FLOOR_WINDOW, FULL_WINDOW
+from node.config.transcription import TranscriptionConfig
 from node.core.model import SAMPLE_RATE
 from node.core.prior import MAX_ODDS, Prior
 from tests.bench.engine.sounds import NOISES, as_int16
@@ -186,3 +187,12 @@ def test_the_benchmark_runs() -> None:
         assert re.search(rf"^{name} +0 words   0 of 3", done.stdout, re.MULTILINE), done.stdout
     assert "with the prior" in done.stdout
     assert "names right" in done.stdout
+
+
+def test_the_longest_hotwords_and_prompt_together_leave_room_for_the_text() -> None:
+    """As long as the configuration takes them; both fill more than Whisper has positions."""
+    names = tuple(f"Przemysław Kowalski {number}" for number in range(50))
+    prompt = ("Bonjour. Nous parlons de l'école et du jardin. " * 30)[:1000]
+    TranscriptionConfig(hotwords=names, initial_prompt=prompt)
+    engine = loaded(hotwords=names, initial_prompt=prompt)
+    assert engine.transcribe(say("Hello everyone.", "en"), "en").text

@@ -65,7 +65,7 @@ class Decoder:
     def decode_together(self, encoded: Sequence[tuple[Any, Request]]) -> list[Said]:
         """One search for all encodings of one width whose prompts are of one length.
 
-        What has a fault is searched for alone: beside others, the longest of their caps holds.
+        What has a fault is searched for again alone: beside others, the longest of their caps holds.
         """
         groups: dict[tuple[int, int], list[int]] = {}
         for index, (encoding, request) in enumerate(encoded):
@@ -73,10 +73,17 @@ class Decoder:
             groups.setdefault(shape, []).append(index)
         said: dict[int, Said] = {}
         for group in groups.values():
-            encodings, requests = [encoded[n][0] for n in group], [encoded[n][1] for n in group]
-            said.update(zip(group, self._search(_stacked(encodings), requests), strict=True))
-        alone = {n: self.decode(*encoded[n]) for n, each in said.items() if each.faults}
-        return [alone.get(n, said[n]) for n in range(len(encoded))]
+            said.update(zip(group, self._searched([encoded[n] for n in group]), strict=True))
+        return [said[n] for n in range(len(encoded))]
+
+    def _searched(self, encoded: Sequence[tuple[Any, Request]]) -> list[Said]:
+        found = self._search(_stacked([each for each, _ in encoded]), [each for _, each in encoded])
+        if len(encoded) == 1:
+            return found
+        return [
+            self.decode(*each) if said.faults else said
+            for each, said in zip(encoded, found, strict=True)
+        ]
 
     def _search(self, encoding: Any, requests: Sequence[Request]) -> list[Said]:
         prompts = [self._prompt(request) for request in requests]
@@ -113,14 +120,19 @@ class Decoder:
         return without_pauses(_joined(aligned[0]))
 
     def _prompt(self, request: Request) -> list[int]:
-        """Hotwords, the initial prompt, the language and the task; never what was said before."""
+        """Hotwords, the initial prompt, the language and the task; never what was said before.
+
+        What goes beyond half of Whisper's positions is left out: faster-whisper bounds hotwords and
+        prompt each by itself, and both together would leave no room for the text.
+        """
         settings, tokenizer = self._settings, self._tokenizer(request.language)
         words = [*settings.hotwords, *([request.hotwords] if request.hotwords else [])]
         initial = tokenizer.encode(f" {settings.initial_prompt}") if settings.initial_prompt else []
         tokens: list[int] = self._whisper.get_prompt(
             tokenizer, initial, without_timestamps=True, hotwords=", ".join(words) or None
         )
-        return tokens
+        task = len(tokens) - len(tokenizer.sot_sequence) - 1
+        return [*tokens[: min(task, self._whisper.max_length // 2)], *tokens[task:]]
 
     def _tokenizer(self, language: str) -> Any:
         from faster_whisper.tokenizer import Tokenizer  # noqa: PLC0415  (slow to import)

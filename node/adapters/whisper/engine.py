@@ -2,8 +2,9 @@
 
 The encoder runs once an utterance, over a window fitted to it; language, text and word times
 all come from that one encoding. `WhisperModel.transcribe` would encode a whole 30 s window, and
-a second time for the language. Whatever comes in, there is at most one more encoding and search,
-over the whole window, where the first result looks wrong.
+a second time for the language. Whatever comes in, there is at most one more encoding, over the
+whole window, where the first result looks wrong, and at most one more search beside that: of what
+looked wrong among others, alone.
 """
 
 from __future__ import annotations
@@ -103,6 +104,7 @@ class Engine:
         self.notice = notice_of(self._settings)
         self.transcribe(np.full(SAMPLE_RATE, AUDIBLE, np.int16), None, beam_size=1)
         self.removed.clear()
+        self.retries = 0
 
     def transcribe(
         self,
