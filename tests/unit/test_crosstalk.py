@@ -1,0 +1,150 @@
+"""Which utterances a room keeps, of people who are heard by every microphone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from node.core.model import SAMPLE_RATE
+from node.core.room import Room
+from node.core.segmenter import Ended, Endpointing, Started
+from tests.rig import talk
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from node.core.room import Heard, Mode
+    from node.core.segmenter import Samples
+    from tests.rig.talk import Tracks, Turns
+
+Utterance = tuple[str, float, float, str | None]
+"""Microphone, first and last second of speech, and whose speech it was instead."""
+
+TURNS: Turns = {0: [(0.2, 1.4), (3.4, 4.4)], 1: [(1.4, 2.6), (5.2, 6.2)]}
+"""Two introduce themselves; then each speaks alone, with a pause that ends an utterance."""
+SECONDS = 7.0
+
+
+class Loudness:
+    """Stands in for the speech model: a frame is speech where it is loud."""
+
+    def __call__(self, frames: Samples) -> npt.NDArray[np.float32]:
+        return np.where(np.abs(frames).max(axis=1) > talk.HEARD, np.float32(1), np.float32(0))
+
+    def reset(self) -> None:
+        pass
+
+
+def room(mics: str, mode: Mode) -> Room:
+    made = Room(Endpointing(), mode)
+    for mic in mics:
+        made.add(mic, Loudness())
+    return made
+
+
+def feed(made: Room, tracks: dict[str, Tracks]) -> Heard:
+    """Half a second of each microphone in turn, as they deliver it."""
+    heard: Heard = []
+    sound = {mic: talk.samples_of(track) for mic, track in tracks.items()}
+    longest = max(len(samples) for samples in sound.values())
+    for begin in range(0, longest, SAMPLE_RATE // 2):
+        for mic, samples in sound.items():
+            heard += made.feed(mic, samples[begin : begin + SAMPLE_RATE // 2])
+    return heard
+
+
+def utterances(heard: Heard) -> list[Utterance]:
+    """In the order in which they end."""
+    begun: dict[str, Started] = {}
+    made: list[Utterance] = []
+    for mic, event in heard:
+        if isinstance(event, Started):
+            begun[mic] = event
+        elif isinstance(event, Ended):
+            first, last = (sample / SAMPLE_RATE for sample in event.speech)
+            made.append((mic, round(first, 1), round(last, 1), event.crosstalk_of))
+            begun.pop(mic)
+    assert not begun
+    return made
+
+
+def finished(made: Room, mics: str, heard: Heard) -> list[Utterance]:
+    for mic in mics:
+        heard += made.flush(mic)
+    return utterances(heard)
+
+
+def conversation(order: str) -> dict[str, Tracks]:
+    tracks = dict(zip("ab", talk.meeting(TURNS, SECONDS), strict=True))
+    return {mic: tracks[mic] for mic in order}
+
+
+def guest(order: str, seconds: float, **levels: float) -> dict[str, Tracks]:
+    """Somebody without a microphone, with a level at each one."""
+    spoken = talk.voice(5, seconds) * np.float32(talk.LOUDNESS / 2)
+    return {mic: spoken * np.float32(levels[mic]) for mic in order}
+
+
+INTRODUCED = 3.0
+"""Second from which both are known."""
+
+
+def later(made: list[Utterance]) -> set[Utterance]:
+    return {utterance for utterance in made if utterance[1] > INTRODUCED}
+
+
+@pytest.mark.parametrize("mics", ["ab", "ba"])
+def test_leaks_open_no_utterance(mics: str) -> None:
+    made = room(mics, "drop")
+    heard = finished(made, mics, feed(made, conversation(mics)))
+    assert later(heard) == {("a", 3.4, 4.4, None), ("b", 5.2, 6.2, None)}
+    assert {mic for mic, _, _, other in heard if other is None} == {"a", "b"}
+
+
+@pytest.mark.parametrize("mics", ["ab", "ba"])
+def test_tagged_leaks_name_whose_speech_they_are(mics: str) -> None:
+    made = room(mics, "tag")
+    heard = later(finished(made, mics, feed(made, conversation(mics))))
+    own = {("a", 3.4, 4.4, None), ("b", 5.2, 6.2, None)}
+    assert own < heard
+    assert {(mic, other) for mic, _, _, other in heard - own} == {("b", "a"), ("a", "b")}
+
+
+def test_every_microphone_alone_keeps_all_that_it_hears() -> None:
+    made = room("ab", "off")
+    heard = later(finished(made, "ab", feed(made, conversation("ab"))))
+    assert sorted(mic for mic, *_ in heard) == ["a", "a", "b", "b"]
+    assert {other for *_, other in heard} == {None}
+
+
+@pytest.mark.parametrize("mode", ["drop", "tag"])
+@pytest.mark.parametrize("mics", ["ab", "ba"])
+def test_a_guest_is_kept_once_by_the_microphone_that_hears_better(mics: str, mode: Mode) -> None:
+    """Whichever ends first."""
+    made = room(mics, mode)
+    feed(made, conversation(mics))
+    heard = finished(made, mics, feed(made, guest(mics, 1.2, a=1, b=0.85)))
+    assert [one for one in heard if one[-1] is None] == [("a", SECONDS, SECONDS + 1.2, None)]
+    assert [(mic, other) for mic, _, _, other in heard if other] == [("b", "a")]
+
+
+def test_what_another_was_forgotten_for_is_kept() -> None:
+    """Even where the guest then walks over, so that the other one hears more of it better."""
+    made = room("ab", "tag")
+    feed(made, conversation("ab"))
+    events = feed(made, guest("ab", 1.2, a=1, b=0.85)) + made.flush("b")
+    heard = finished(made, "ab", events + feed(made, guest("ba", 1.8, a=0.5, b=1)))
+    assert heard[0] == ("b", SECONDS, SECONDS + 1.2, "a")
+    assert heard[1] == ("a", SECONDS, SECONDS + 3.0, None)
+
+
+def test_one_who_is_heard_better_where_nothing_is_kept_is_not_lost() -> None:
+    made = room("ab", "tag")
+    feed(made, conversation("ab"))
+    heard: Heard = []
+    for at in np.split(np.arange(SAMPLE_RATE), 8):
+        tracks = {mic: track[at] for mic, track in guest("ba", 1.0, a=1, b=0.85).items()}
+        heard += feed(made, tracks) + made.flush("a")
+    assert finished(made, "ab", heard) == [("b", SECONDS, SECONDS + 1.0, None)]

@@ -1,0 +1,205 @@
+"""Whose a tick is, on 4 s of talk: noise in syllables, with leaks. More of it in the integration
+tests.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from node.core.masking import FOREIGN_GAIN, masked
+from node.core.model import SAMPLE_RATE, TICK
+from node.core.ownership import OWNED, Ownership
+from tests.rig import talk
+
+if TYPE_CHECKING:
+    from tests.rig.talk import Tracks, Turns
+
+NAMES = ("a", "b")
+TURNS: Turns = {
+    0: [(0.2, 1.4), (2.6, 3.2), (3.8, 4.6)],
+    1: [(1.4, 2.6), (3.2, 3.8), (3.8, 4.6)],
+}
+SECONDS = 4.8
+A_ALONE, B_ALONE, BOTH = (2.6, 3.2), (3.2, 3.8), (3.8, 4.6)
+"""Times at which both have spoken before."""
+
+
+def meeting(bleed_db: float = -10, gains: tuple[float, float] = (1, 1), lag_s: float = 0) -> Tracks:
+    return talk.meeting(TURNS, SECONDS, bleed_db, gains, round(lag_s * SAMPLE_RATE))
+
+
+def room(*mics: str) -> Ownership:
+    ownership = Ownership()
+    for mic in mics:
+        ownership.add(mic)
+    return ownership
+
+
+def attend(
+    ownership: Ownership, tracks: Tracks, mics: tuple[str, ...] = NAMES, first: int = 0
+) -> None:
+    """Hear and learn, from tick `first` on, with nothing asked meanwhile."""
+    for tick, heard in enumerate(talk.ticks(tracks, mics), start=first):
+        ownership.hear(tick, *heard)
+        ownership.learn(tick + 1)
+
+
+def shares(tracks: Tracks) -> Tracks:
+    """Share of both microphones as it is judged along the way, shape (2, ticks); NaN: not asked."""
+    ownership = room(*NAMES)
+    found = np.full((2, tracks.shape[1] // TICK), np.nan, np.float32)
+    for tick, heard in enumerate(talk.ticks(tracks, NAMES)):
+        ownership.hear(tick, *heard)
+        ownership.learn(tick + 1)
+        judged = tick - ownership.delay_ticks
+        for mic, judgement in ownership.judge(judged).items():
+            found[NAMES.index(mic), judged] = judgement.share
+    return found
+
+
+def ticks_of(span: tuple[float, float], trim_s: float = 0.15) -> tuple[int, int]:
+    """Ticks well within a time."""
+    start, end = span
+    return int((start + trim_s) * SAMPLE_RATE / TICK), int((end - trim_s) * SAMPLE_RATE / TICK)
+
+
+def owned(found: Tracks, span: tuple[float, float]) -> list[float]:
+    """Part of the ticks well within a time that are each microphone's."""
+    first, last = ticks_of(span)
+    part = (found[:, first:last] >= OWNED).mean(axis=1)
+    return [float(mine) for mine in part]
+
+
+@pytest.mark.parametrize("bleed_db", [-20, -6])
+@pytest.mark.parametrize("gains", [(1, 1), (1, 0.25)])
+def test_each_turn_is_its_speakers(bleed_db: float, gains: tuple[float, float]) -> None:
+    found = shares(meeting(bleed_db, gains))
+    assert owned(found, A_ALONE) == pytest.approx([1, 0], abs=0.05)
+    assert owned(found, B_ALONE) == pytest.approx([0, 1], abs=0.05)
+    assert owned(found, BOTH) == pytest.approx([1, 1], abs=0.05)
+
+
+def test_without_a_leak_all_speech_is_ones_own_and_no_lag_is_claimed() -> None:
+    ownership = room(*NAMES)
+    attend(ownership, meeting(-60))
+    assert ownership.lags_s() == {"a": None, "b": None}
+    first, last = ticks_of(A_ALONE)
+    judged = ownership.judge((first + last) // 2)
+    assert [judgement.share for judgement in judged.values()] == pytest.approx([1, 1])
+
+
+@pytest.mark.parametrize("lag_s", [-0.15, 0.02, 0.208])
+def test_the_lag_is_found_in_the_leak(lag_s: float) -> None:
+    ownership = room(*NAMES)
+    attend(ownership, meeting(lag_s=lag_s))
+    lags = ownership.lags_s()
+    expected = {"a": max(0, -lag_s), "b": max(0, lag_s)}
+    assert lags == pytest.approx(expected, abs=0.006)
+
+
+def test_ticks_in_which_nobody_speaks_are_not_judged() -> None:
+    quiet = np.random.default_rng(1).standard_normal((2, 2 * SAMPLE_RATE)).astype(np.float32) * 3e-4
+    assert np.isnan(shares(quiet)).all()
+    found = shares(meeting())
+    assert not np.isnan(found[:, slice(*ticks_of((0.2, 4.4), 0))]).any()
+
+
+def test_a_tick_is_judged_alike_whenever_it_is_asked_for() -> None:
+    """In order, twice each, only what is new is worked out; backwards, all of it each time, with
+    what echoes from further back.
+    """
+    ownership = room(*NAMES)
+    attend(ownership, meeting(lag_s=0.1))
+    asked = range(*ticks_of((2.2, 3.6)))
+    along = [[ownership.judge(tick)["b"].share for _ in range(2)] for tick in asked]
+    back = [ownership.judge(tick)["b"].share for tick in reversed(asked)]
+    assert [once for once, _ in along] == pytest.approx(back[::-1], abs=0.05)
+    assert [once for once, _ in along] == [twice for _, twice in along]
+
+
+def test_masking_takes_the_leak_out_and_leaves_own_speech() -> None:
+    tracks = meeting(-10)
+    ownership = room(*NAMES)
+    attend(ownership, tracks)
+    sound = talk.samples_of(tracks)
+    kept = {mic: [0.0, 0.0] for mic in NAMES}
+    for tick in range(*ticks_of(A_ALONE)):
+        frame = slice(tick * TICK, (tick + 1) * TICK)
+        for row, (mic, judgement) in enumerate(ownership.judge(tick).items()):
+            before, after = (sound[row, frame.start + s : frame.stop + s] for s in (-TICK, TICK))
+            part = sound[row, frame]
+            left = masked(before[TICK // 2 :], part, after[: TICK // 2], judgement.gains)
+            for at, samples in enumerate((part, left)):
+                kept[mic][at] += float(np.square(samples, dtype=np.float64).sum())
+    change_db = {mic: 10 * np.log10(after / before) for mic, (before, after) in kept.items()}
+    assert change_db["a"] > -0.5
+    assert 20 * np.log10(FOREIGN_GAIN) <= change_db["b"] < -15
+
+
+def test_an_utterance_is_judged_once_more_when_it_ends() -> None:
+    ownership = room(*NAMES)
+    attend(ownership, meeting())
+    leak, own = (ownership.review(mic, *ticks_of(A_ALONE)) for mic in ("b", "a"))
+    first, last = ticks_of(A_ALONE)
+    assert (leak.owned_ticks, leak.loudest) == (0, "a")
+    assert own.owned_ticks > 0.8 * (last - first)
+    assert own.heard_better is None
+
+
+def with_guest(gains: tuple[float, ...]) -> Tracks:
+    """Somebody without a microphone speaks last."""
+    tracks = np.concatenate([meeting()[:, : int(BOTH[0] * SAMPLE_RATE)]] * 2)[: len(gains)]
+    guest = talk.voice(5, 1.2) * 0.1
+    return np.concatenate([tracks, np.outer(np.array(gains, np.float32), guest)], axis=1)
+
+
+GUEST = (BOTH[0], BOTH[0] + 1.2)
+
+
+def test_who_has_no_microphone_is_heard_best_by_one() -> None:
+    ownership = room(*NAMES)
+    attend(ownership, with_guest((1.0, 0.85)))
+    near, far = (ownership.review(mic, *ticks_of(GUEST)) for mic in NAMES)
+    assert far.owned_ticks > 20, "it would be kept: no other speaker explains it"
+    assert (far.heard_better, near.heard_better) == ("a", None)
+
+
+def test_of_two_who_speak_at_once_neither_is_heard_better_by_the_other() -> None:
+    ownership = room(*NAMES)
+    attend(ownership, meeting(-6))
+    better = [ownership.review(mic, *ticks_of(BOTH)).heard_better for mic in NAMES]
+    assert better == [None, None]
+
+
+def test_one_that_leaves_takes_along_only_what_was_its_own() -> None:
+    tracks = meeting(lag_s=0.1)
+    left = ticks_of(B_ALONE, 0)[0]
+    ownership = room("gone", *NAMES)
+    before = np.concatenate([0 * tracks[:1], tracks])[:, : left * TICK]
+    attend(ownership, before, ("gone", *NAMES))
+    ownership.remove("gone")
+    attend(ownership, tracks[:, left * TICK :], first=left)
+    assert ownership.lags_s() == pytest.approx({"a": 0, "b": 0.1}, abs=0.006)
+    judged = ownership.judge(sum(ticks_of(B_ALONE)) // 2)
+    assert list(judged) == ["a", "b"]
+    assert judged["b"].share > OWNED > judged["a"].share
+
+
+def test_one_that_hears_nobody_has_no_lag() -> None:
+    ownership = room("deaf", *NAMES)
+    tracks = meeting(lag_s=0.05)
+    deaf = np.random.default_rng(3).standard_normal(tracks[:1].shape).astype(np.float32) * 5e-4
+    attend(ownership, np.concatenate([deaf, tracks]), ("deaf", *NAMES))
+    lags = ownership.lags_s()
+    assert lags.pop("deaf") is None
+    assert lags == pytest.approx({"a": 0, "b": 0.05}, abs=0.006)
+
+
+def test_a_microphone_that_is_alone_learns_nothing() -> None:
+    ownership = room("a")
+    attend(ownership, meeting()[:1], ("a",))
+    assert ownership.lags_s() == {"a": None}
+    assert ownership.judge(ticks_of(A_ALONE)[0])["a"].share == 1
