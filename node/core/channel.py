@@ -12,7 +12,7 @@ import numpy as np
 from node.core.hearing import HOP
 from node.core.masking import masked
 from node.core.model import TICK
-from node.core.segmenter import Audio, Ended, Endpointing, Event, Segmenter, Started
+from node.core.segmenter import Audio, Ended, Endpointing, Event, Segmenter
 
 if TYPE_CHECKING:
     from node.core.hearing import Floats
@@ -151,12 +151,10 @@ class Channel:
         return [self._place(event) for event in events]
 
     def _place(self, event: Event) -> Event:
-        match event:
-            case Started(start):
-                self._surplus = max(0, self._origin - start)
-                return replace(event, start=start + self._surplus)
-            case Audio(samples):
-                surplus, self._surplus = self._surplus, 0
-                return replace(event, samples=samples[surplus:])
-            case Ended(end):
-                return replace(event, end=min(end, self.position))
+        if isinstance(event, Ended):
+            return replace(event, end=min(event.end, self.position))
+        if isinstance(event, Audio):
+            surplus, self._surplus = self._surplus, 0
+            return replace(event, samples=event.samples[surplus:])
+        self._surplus = max(0, self._origin - event.start)
+        return replace(event, start=event.start + self._surplus)

@@ -112,12 +112,9 @@ class Lags:
         strength, lag = self._peaks()
         count = len(lag)
         seconds, known = np.zeros(count), np.zeros(count, np.bool_)
-        placed = [int(np.argmax(strength.max(axis=1)))] if count > 1 else []
-        while placed:
-            open_pairs = strength[placed] * ~np.isin(np.arange(count), placed)
+        placed = [int(np.argmax(strength.max(axis=1)))]
+        while (open_pairs := strength[placed] * ~np.isin(np.arange(count), placed)).any():
             best = int(np.argmax(open_pairs))
-            if open_pairs.flat[best] <= 0:
-                break
             a, b = placed[best // count], best % count
             seconds[b] = seconds[a] + lag[a, b]
             known[[a, b]] = True
@@ -137,11 +134,8 @@ class Lags:
 
     def _peaks(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Of each pair (a, b): how clear its peak is, and by how many seconds b is later."""
-        count = len(self._together)
         strength, lag = self._strength, self._lag
         strength *= FADING
-        if count < 2:
-            return strength, lag
         energy = np.sqrt(np.diagonal(self._shared[0])) + 1e-9
         # Index i: a is LONGEST - i hops earlier than b.
         curves = np.concatenate([self._shared[::-1], self._shared[1:].transpose(0, 2, 1)])

@@ -116,7 +116,10 @@ class _Voice:
         return index == 0 or self.texts[index - 1].rstrip(CLOSING).endswith(SENTENCE_ENDS)
 
     def cuts(self, onsets: Iterable[_Onset]) -> list[tuple[int, int]]:
-        """When each part begins, with the index of its first word."""
+        """When each part begins, with the index of its first word.
+
+        Onsets lie after the first word's beginning, and none after the last one's.
+        """
         cuts = [(self.begins[0], 0)]
         for onset in onsets:
             if cuts[-1][0] < onset.time:
@@ -129,8 +132,6 @@ class _Voice:
         following = bisect_left(self.begins, onset.time, lo=last + 1)
         if self._has_just_begun(following - 1, onset.time) and following - 1 > last:
             return following - 1
-        if following == len(self.begins):
-            return None
         if self.pauses_before(following) and self.ends[following - 1] <= onset.time + TOLERANCE:
             return following
         places = [i for i in range(following, len(self.begins)) if self._may_cut(last, i)]
