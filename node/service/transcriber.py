@@ -52,6 +52,9 @@ DEADLINE_RTF = 20.0
 Whisper base needs 2.5 s a window on a Raspberry Pi 5; this leaves room for `large` on a Pi 4.
 """
 
+LONGEST_S = 28.0
+"""Seconds of an utterance at most (`vad.hard_cap_s`)."""
+
 LOOK_S = 1.0
 """How often the load is looked at while it is not normal and nothing waits."""
 
@@ -166,7 +169,7 @@ class Transcriber:
             return LOOK_S
         if self._partials is None:
             return None
-        self._deadline = time.monotonic() + DEADLINE_S
+        self._deadline = time.monotonic() + DEADLINE_S + DEADLINE_RTF * LONGEST_S
         try:
             return self._partials.step(turns, self._languages)
         finally:
@@ -181,6 +184,8 @@ class Transcriber:
         try:
             clips = [self._clip(utterance) for utterance in waiting]
             results = self._engine.transcribe_together(clips, beam_size=self._backlog.beam_size)
+        except StoreError:
+            raise  # the disk's fault: no utterance has failed
         except Exception:
             log.exception("transcribing %d utterances at once failed: now one by one", len(waiting))
             self._backlog.set_apart(waiting)
@@ -219,6 +224,8 @@ class Transcriber:
                 hotwords=names,
                 overlapped=self._utterances.overlapped(utterance),
             )
+        except StoreError:
+            raise  # the disk's fault: it is no attempt that has failed
         except Exception as error:
             log.exception("transcribing %s failed", utterance.id)
             if utterance.attempts + 1 < MAX_ATTEMPTS:

@@ -65,7 +65,7 @@ class Decoder:
     def decode_together(self, encoded: Sequence[tuple[Any, Request]]) -> list[Said]:
         """One search for all encodings of one width whose prompts are of one length.
 
-        What has a fault is searched for again alone: beside others, the longest of their caps holds.
+        What has a fault is searched for again, alone: among others the longest of the caps holds.
         """
         groups: dict[tuple[int, int], list[int]] = {}
         for index, (encoding, request) in enumerate(encoded):

@@ -1,0 +1,115 @@
+"""The transcriber thread over a real store and the real engine: whose fault it is, what hangs."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from node.adapters.store import DATABASE, Store
+from node.adapters.whisper import Engine, EngineSettings
+from node.core.model import Session
+from node.core.segmenter import Ended
+from node.core.topics import Topics
+from node.service import transcriber
+from node.service.items import DiskFailed, ModelReady, Transcribed
+from node.service.transcriber import Transcriber
+from tests.model.sentences import SENTENCES
+from tests.rig.node import MODEL, spoken
+from tests.rig.processes import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from node.service.items import WorkerItem
+
+SESSION = "20261122T100000Z-aaaa"
+PATIENCE_S = 30
+
+
+class NotingEngine(Engine):
+    """Asks after each pass over unfinished speech by how much it is overdue."""
+
+    overdue_s: list[float]
+    transcriber: Transcriber
+
+    def draft(self, *arguments: Any, **options: Any) -> str:
+        text = super().draft(*arguments, **options)
+        self.overdue_s.append(self.transcriber.overdue_s)
+        return text
+
+
+class Desk:
+    """A store, a transcriber that works on it, and what it has told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.database = folder / DATABASE
+        self.store = Store(folder, keep_audio=False)
+        self.store.open()
+        self.store.sessions.begin(Session(SESSION, datetime.now(UTC)), time.monotonic())
+        self.engine = NotingEngine(EngineSettings("demo", MODEL, folder, languages=("en", "fr")))
+        self.engine.overdue_s = []
+        self.items: list[WorkerItem] = []
+        self.transcriber = self.engine.transcriber = Transcriber(
+            engine=self.engine,
+            sessions=self.store.sessions,
+            utterances=self.store.utterances,
+            topics=Topics("scribe", "lab"),
+            post=self.items.append,
+            partials=True,
+        )
+
+    def say(self, mic: str) -> None:
+        sound = spoken(SENTENCES[6])
+        utterance, recording = self.store.utterances.open(SESSION, mic, mic, None, 0)
+        recording.append(sound)
+        recording.finish(len(sound))
+        self.store.utterances.captured(utterance, Ended(len(sound), speech=(0, len(sound))))
+        self.transcriber.captured()
+
+    def wait_for(self, kind: type[Any]) -> None:
+        wait_until(lambda: any(isinstance(i, kind) for i in self.items), PATIENCE_S, kind.__name__)
+
+    def change(self, statement: str) -> None:
+        """Change the database as somebody else might."""
+        with closing(sqlite3.connect(self.database, timeout=10)) as database, database:
+            database.execute("PRAGMA legacy_alter_table=ON")
+            database.execute(statement)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    made = Desk(tmp_path)
+    made.transcriber.start()
+    made.wait_for(ModelReady)
+    yield made
+    assert made.transcriber.stop(PATIENCE_S)
+    made.store.close()
+
+
+def test_what_the_disk_refuses_is_no_fault_of_the_utterance(desk: Desk) -> None:
+    desk.change("ALTER TABLE segment RENAME TO away")
+    desk.say("desk")
+    wait_until(
+        lambda: sum(isinstance(item, DiskFailed) for item in desk.items) > transcriber.MAX_ATTEMPTS,
+        PATIENCE_S,
+        "the disk is blamed again and again",
+    )
+    desk.change("ALTER TABLE away RENAME TO segment")
+    desk.wait_for(Transcribed)
+    (segment,) = desk.store.sessions.segments(SESSION)
+    assert segment.text == SENTENCES[6].text
+
+
+def test_a_pass_over_a_long_utterance_may_take_as_long_as_its_text(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transcriber, "DEADLINE_S", 0.0)
+    desk.say("desk")
+    wait_until(lambda: bool(desk.engine.overdue_s), PATIENCE_S, "a pass has been made")
+    assert set(desk.engine.overdue_s) == {0.0}
