@@ -136,7 +136,7 @@ class Ownership:
         begin = max(self._learnt, end // GROUP * GROUP - KEPT_TICKS // 2)
         for first in range(begin, end - GROUP + 1, GROUP):
             self._learnt = first + GROUP
-            if len(self._hearing.mics) > 1 and not self._quiet(first, first + GROUP):
+            if len(self._hearing.mics) > 1 and not self.quiet(first, first + GROUP):
                 self._learn_group(first, first + GROUP)
                 self._voiced -= set(range(first - KEPT_TICKS - GROUP, first - KEPT_TICKS))
 
@@ -157,7 +157,7 @@ class Ownership:
                 self._coupling.learn(levels.part(hop, hop + HOPS))
             self._coupling.estimate(self._floor_db(tick), self._lags.known)
 
-    def _quiet(self, first: int, last: int) -> bool:
+    def quiet(self, first: int, last: int) -> bool:
         """Whether nobody speaks in ticks `first` to before `last`, nor echoes from before them."""
         return self._voiced.isdisjoint(range(first - ECHO, last))
 
@@ -172,7 +172,7 @@ class Ownership:
 
         Gives nothing where nobody speaks near it.
         """
-        if self._quiet(tick, tick + AROUND // HOPS + LONGEST // HOPS + 2):
+        if self.quiet(tick, tick + AROUND // HOPS + LONGEST // HOPS + 2):
             return {}
         lags = self._lags.hops
         reach = int(np.abs(lags).max()) + AROUND

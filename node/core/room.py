@@ -10,7 +10,7 @@ import numpy as np
 from node.core.channel import Channel, Frame
 from node.core.masking import FOREIGN
 from node.core.model import SAMPLE_RATE, TICK
-from node.core.ownership import OWNED, STILL_OWNED, Judgement, Ownership
+from node.core.ownership import OWNED, STILL_OWNED, VOICED, Judgement, Ownership
 from node.core.segmenter import Ended, Endpointing, Event, Started
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ PATIENCE = 10
 
 TOGETHER = 2
 """Ticks (64 ms) that several microphones are heard and judged by: half as dear as one by one."""
+
+SILENCE_TOGETHER = 32
+"""Ticks (1 s) of silence heard at once."""
 
 ENDLESS = 1 << 62
 """End of an utterance that is not over."""
@@ -62,7 +65,6 @@ class Room:
         self._promised: set[str] = set()
         self._owners: set[str] = set()
         self._awaited: set[str] = set()
-        self._complete = 0
 
     def add(self, mic: str, detector: VoiceDetector, position: int = 0) -> None:
         """Let another microphone in, whose first sample lies at `position`."""
@@ -135,16 +137,30 @@ class Room:
         complete = max(min(ends), max(ends) - PATIENCE)
         if not self._alone:
             complete -= complete % TOGETHER
-        self._hear(
-            {
-                mic: [frame for frame in frames if frame.tick < complete]
-                for mic, frames in self._unheard.items()
-            }
-        )
+        self._take_in(complete)
+        return self._judge_before(complete - (0 if self._alone else self._ownership.delay_ticks))
+
+    def _take_in(self, complete: int) -> None:
+        """Hear the ticks before `complete` and learn from them; silence waits until it is much."""
+        frames = {
+            mic: [frame for frame in several if frame.tick < complete]
+            for mic, several in self._unheard.items()
+        }
+        if self._is_calm(frames, complete):
+            return
+        self._hear(frames)
         if not self._alone:
             self._ownership.learn(complete)
-        self._complete = max(self._complete, complete)
-        return self._judge_before(complete - (0 if self._alone else self._ownership.delay_ticks))
+
+    def _is_calm(self, frames: dict[str, list[Frame]], complete: int) -> bool:
+        """Whether nobody speaks in frames, nor in what waits to be judged, and they are few."""
+        waiting = [c.frames[0].tick for c in self._channels.values() if c.frames]
+        return (
+            not self._alone
+            and self._ownership.quiet(min(waiting, default=complete), complete)
+            and all(len(several) < SILENCE_TOGETHER for several in frames.values())
+            and all(frame.voice < VOICED for several in frames.values() for frame in several)
+        )
 
     def _hear(self, frames: dict[str, list[Frame]]) -> None:
         """Note the energies of frames, those of one tick together."""

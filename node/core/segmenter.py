@@ -104,7 +104,8 @@ class Segmenter:
 
     def __init__(self, settings: Endpointing) -> None:
         self._settings = settings
-        self._hangover = _ticks(settings.hangover_ms)
+        # Rounded down: the detector is a frame or two late to say that speech is over.
+        self._hangover = max(1, settings.hangover_ms * SAMPLE_RATE // 1000 // TICK)
         self._tail = min(_ticks(TAIL_MS), self._hangover)
         self._min_speech = _ticks(settings.min_speech_ms)
         self._soft_cap = _ticks(settings.soft_cap_s * 1000)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from node.core.segmenter import Samples
 
-HANGOVER, TAIL, MIN_SPEECH, PRE_ROLL, PAUSE, SOFT_CAP, HARD_CAP = 19, 10, 8, 10, 4, 625, 875
+HANGOVER, TAIL, MIN_SPEECH, PRE_ROLL, PAUSE, SOFT_CAP, HARD_CAP = 18, 10, 8, 10, 4, 625, 875
 """The defaults, in frames of 32 ms."""
 
 
@@ -125,7 +125,7 @@ def test_a_pause_shorter_than_the_hangover_does_not_split() -> None:
 
 def test_pre_roll_never_reaches_into_the_utterance_before() -> None:
     feeder = Feeder().speech(10).silence(HANGOVER).speech(10)
-    assert feeder.found() == [(0, 20), (20, 39)]
+    assert feeder.found() == [(0, 10 + TAIL), (10 + TAIL, 10 + HANGOVER + 10)]
 
 
 def test_speech_goes_on_above_the_lower_threshold() -> None:
