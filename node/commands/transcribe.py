@@ -20,19 +20,21 @@ from rich.console import Console
 from rich.progress import Progress
 
 from node.adapters import sound_files
+from node.adapters.store import Utterance
 from node.adapters.vad import Silero
 from node.adapters.whisper import Engine
 from node.commands.compare_windows import compare
 from node.config import Config, load_config
 from node.core.formats import WRITERS
 from node.core.languages import WHISPER_LANGUAGES
-from node.core.model import SAMPLE_RATE, Segment, Session, at_sample
+from node.core.model import SAMPLE_RATE, Session, at_sample
 from node.core.prior import LanguagePrior
 from node.core.room import Room
 from node.core.segmenter import Audio, Ended, Started
 from node.core.transcript import Transcript, merge
 from node.errors import ConfigError
 from node.service.archive import SUFFIX
+from node.service.segments import segment_of
 from node.service.settings import endpointing, engine_settings
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from node.core.model import Segment
     from node.core.room import Heard
     from node.core.segmenter import Event
 
@@ -154,23 +157,22 @@ def _segments(
         )
         if spoken.ended.crosstalk_of is None:
             languages.learn(spoken.mic, spoken.speaker, heard)
-        start, end = spoken.ended.speech
-        yield Segment(
-            id=f"{SESSION}/{spoken.mic}/{number}",
-            session_id=SESSION,
-            seq=number,
-            mic=spoken.mic,
-            speaker=spoken.speaker,
-            start=start,
-            end=end,
-            text=heard.text,
-            language=heard.language,
-            language_probability=heard.language_probability,
-            confidence=heard.confidence,
-            words=heard.words_after((start - spoken.start) / SAMPLE_RATE),
-            hidden_words=heard.hidden_words,
-            crosstalk_of=spoken.ended.crosstalk_of,
-        )
+        yield segment_of(_utterance(number, spoken), heard, number, latency_s=0.0)
+
+
+def _utterance(number: int, spoken: _Spoken) -> Utterance:
+    """As the service would have kept it."""
+    return Utterance(
+        session_id=SESSION,
+        number=number,
+        mic=spoken.mic,
+        speaker=spoken.speaker,
+        language=None,
+        start=spoken.start,
+        end=spoken.ended.end,
+        speech=spoken.ended.speech,
+        crosstalk_of=spoken.ended.crosstalk_of,
+    )
 
 
 def _language(config: Config) -> str | None:
