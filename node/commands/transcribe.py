@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import sys
+from collections import deque
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,6 +51,9 @@ if TYPE_CHECKING:
 STEP = SAMPLE_RATE // 10
 """Samples (0.1 s) heard of one track before the next has its turn: a room waits for 0.3 s."""
 
+REMEMBERED = 64
+"""Utterances of a track that may begin or end during one of another's: two a second for 28 s."""
+
 START = datetime(2000, 1, 1, tzinfo=UTC)
 """Recordings do not say when they were made: times of day count from the beginning."""
 
@@ -79,7 +83,7 @@ class _Recorded:
         self._pieces = sound_files.read(file)
         self._read = 0
         self._start = 0
-        self._spoken: tuple[int, float] = (0, 0)
+        self._spoken: deque[tuple[int, float]] = deque(maxlen=REMEMBERED)
         self._heard: list[npt.NDArray[np.int16]] = []
 
     def read_to(self, position: int) -> npt.NDArray[np.int16] | None:
@@ -97,18 +101,18 @@ class _Recorded:
         match event:
             case Started(start):
                 self._start, self._heard = start, []
-                self._spoken = (start, math.inf)
+                self._spoken.append((start, math.inf))
             case Audio(samples):
                 self._heard.append(samples)
             case Ended():
-                self._spoken = event.speech
+                self._spoken[-1] = event.speech
                 samples = np.concatenate(self._heard)[: event.end - self._start]
                 return _Spoken(self.mic, self._speaker, self._start, samples, event)
         return None
 
     def speaks_during(self, start: int, end: int) -> bool:
-        """Whether the latest utterance of this track overlaps with these samples."""
-        return self._spoken[0] < end and self._spoken[1] > start
+        """Whether an utterance of this track, ended or not, overlaps with these samples."""
+        return any(began < end and ended > start for began, ended in self._spoken)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -54,14 +54,21 @@ def tracks() -> tuple[Samples, Samples, float]:
     return np.concatenate(alice), np.concatenate(bruno), begins
 
 
-def transcribed(folder: Path, form: str, *, word_timestamps: bool) -> str:
+def transcribed(
+    folder: Path, form: str, *, word_timestamps: bool, answer: Sentence | None = None
+) -> str:
+    """Both tracks as a transcript; Bruno may answer 0.3 s after Alice."""
     alice, bruno, _ = tracks()
+    if answer is not None:
+        bruno = np.concatenate([bruno[: len(alice) - round(1.2 * RATE)], spoken(answer, "en-gb")])
     files = [folder / "alice.wav", folder / "bruno.wav"]
     write_wav(files[0], alice, RATE)
     write_wav(files[1], bruno, RATE)
     config = folder / "node.yaml"
     transcription = {"model": str(MODEL), "word_timestamps": word_timestamps}
-    config.write_text(yaml.safe_dump({"transcription": transcription}), encoding="utf-8")
+    vad = {"hangover_ms": 1000 if answer else 600}
+    sections = {"transcription": transcription, "vad": vad}
+    config.write_text(yaml.safe_dump(sections), encoding="utf-8")
     command: list[str | Path] = [
         sys.executable,
         "-m",
@@ -84,6 +91,12 @@ def test_an_interjection_stands_where_it_was_spoken(
     tmp_path: Path, *, word_timestamps: bool
 ) -> None:
     assert untimed(transcribed(tmp_path, "text", word_timestamps=word_timestamps)) == LINES
+
+
+def test_an_interjection_before_the_latest_utterance_is_not_forgotten(tmp_path: Path) -> None:
+    """Bruno speaks again before the pause that ends Alice's utterance is over."""
+    text = transcribed(tmp_path, "text", word_timestamps=False, answer=FIRST)
+    assert untimed(text) == [*LINES, f"Bruno: {FIRST.text}"]
 
 
 @pytest.mark.parametrize("word_timestamps", [True, False])
