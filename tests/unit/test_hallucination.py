@@ -102,6 +102,30 @@ def test_more_words_than_a_mouth_can_say_go() -> None:
     assert judged(said(words, seconds=1.2)) == (words, None)
 
 
+@pytest.mark.parametrize(
+    ("text", "changes", "signs"),
+    [
+        ("Turn on the kitchen light please.", {}, 0),
+        ("Turn on the kitchen light please.", {"no_speech": 0.9}, 0),
+        ("Turn on the kitchen light please.", {"capped": True}, 1),
+        ("Turn on the kitchen light please.", {"log_probability": -1.1}, 1),
+        ("Turn on the kitchen light please.", {"seconds": 0.3}, 1),
+        ("非常感谢。非常感谢。非常感谢。", {"language": "zh"}, 1),
+        (LOOPED, {"seconds": 30.0}, 2),
+        (LOOPED, {"seconds": 3.0, "capped": True, "log_probability": -1.1}, 5),
+    ],
+)
+def test_signs_that_a_text_is_wrong_are_counted(
+    text: str, changes: dict[str, object], signs: int
+) -> None:
+    """Silence is none: it is judged by itself."""
+    assert said(text, **changes).faults == signs
+
+
+def test_nothing_said_needs_no_guard() -> None:
+    assert judged(said("", capped=True)) == ("", None)
+
+
 def test_characters_are_not_counted_as_words() -> None:
     text = "今 日 は と て も い い 天 気 で す ね え"
     assert judged(said(text, seconds=0.5, language="ja")) == (text, None)

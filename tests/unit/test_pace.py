@@ -25,6 +25,13 @@ def test_what_was_seen_long_ago_is_forgotten() -> None:
     assert pace.expect(3) == 0.1
 
 
+def test_the_slowest_of_what_was_seen_lately_counts() -> None:
+    pace = Pace()
+    pace.saw(0, 3, 4)
+    pace.saw(OLD_S, 3, 1)
+    assert pace.expect(3) == 4
+
+
 @settings(max_examples=50)
 @given(PASSES)
 def test_no_less_is_expected_than_the_latest_passes_took(passes: list[tuple[float, float]]) -> None:

@@ -140,6 +140,13 @@ def test_one_cut_serves_all_who_interject_before_it() -> None:
     assert [turn.segment.seq for turn in lines] == [1, 2, 3, 1, 4]
 
 
+def test_parts_that_nothing_comes_between_are_one() -> None:
+    """Bob's second thought ends another sentence of hers, but is a part of his own line."""
+    alice = said(1, "Alice", 0, f"{LONG}. {LONG}. {LONG}")
+    bob = said(2, "Bob", 1.9, "Attends un peu." + " _" * 20 + " Non.")
+    assert [turn.segment.seq for turn in turns([alice, bob])] == [1, 2, 1]
+
+
 def test_nothing_is_cut_without_word_times() -> None:
     untimed = segment(1, 0, LONG, end=5 * SAMPLE_RATE)
     bob = said(2, "Bob", 1.9, "Dix mille, c'est trop.")
@@ -210,7 +217,7 @@ def first_word(turn: Turn) -> float:
     return turn.segment.start / SAMPLE_RATE + word.start
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(meetings(), st.randoms())
 def test_lines_of_any_meeting(spoken: list[Segment], chance: random.Random) -> None:
     lines = turns(spoken)
