@@ -2,7 +2,8 @@
 
 Threads: the main thread runs `Node.run` and owns everything in this file; the listener owns the
 microphones, the transcriber the model, paho's thread nothing. They speak to the main thread
-through one inbox, and to each other through the store.
+through one inbox, and to each other through the store; of speech that goes on the listener tells
+the transcriber in `Speaking`.
 """
 
 from __future__ import annotations

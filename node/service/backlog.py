@@ -59,7 +59,7 @@ class Backlog:
         event = self._overload.look(time.monotonic(), backlog_s=backlog_s, lag_s=lag_s, rtf=rtf)
         if self.load is not before:
             message = f"{backlog_s:.0f} s of speech wait, the oldest for {lag_s:.0f} s"
-            self._post(LoadChanged(self.load, event, message))
+            self._post(LoadChanged(event, message))
 
     def next(self) -> list[Utterance]:
         """What has waited longest, with what goes through the decoder beside it; empty: nothing.

@@ -240,7 +240,7 @@ class Desk:
         """`T/health` says it at once, `T/event` where it is beyond what can be given up."""
         self._health_at = 0.0
         if item.event == "overloaded":
-            advice = "a smaller model or fewer microphones would help; no text is lost"
+            advice = "a smaller transcription.model or fewer mics would help; no text is lost"
             self._publisher.event("overloaded", f"{item.message}; {advice}")
         elif item.event == "recovered":
             self._publisher.event("recovered", "what is said is written at once again", good=True)

@@ -44,5 +44,5 @@ class Inbox:
         """Commands dropped since the last call, once the burst is over; 0 before."""
         if not self._queue.empty():
             return 0
-        dropped, self._told = self._dropped - self._told, self._dropped
-        return dropped
+        told, self._told = self._told, self._dropped
+        return self._told - told

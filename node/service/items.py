@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from node.core.model import Segment
-    from node.core.overload import Load
     from node.core.payloads import PartialPayload
 
 
@@ -117,7 +116,6 @@ class PartialText:
 class LoadChanged:
     """More or less is given up to keep up; `event` says so where somebody must know."""
 
-    load: Load
     event: Literal["overloaded", "recovered"] | None
     message: str
 
