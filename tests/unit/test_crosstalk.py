@@ -135,9 +135,9 @@ def test_what_another_was_forgotten_for_is_kept() -> None:
     made = room("ab", "tag")
     feed(made, conversation("ab"))
     events = feed(made, guest("ab", 1.2, a=1, b=0.85)) + made.flush("b")
-    heard = finished(made, "ab", events + feed(made, guest("ba", 1.8, a=0.5, b=1)))
+    heard = finished(made, "ab", events + feed(made, guest("ba", 2.4, a=0.8, b=1)))
     assert heard[0] == ("b", SECONDS, SECONDS + 1.2, "a")
-    assert heard[1] == ("a", SECONDS, SECONDS + 3.0, None)
+    assert heard[1] == ("a", SECONDS, SECONDS + 3.6, None)
 
 
 def test_one_who_is_heard_better_where_nothing_is_kept_is_not_lost() -> None:

@@ -1,0 +1,72 @@
+"""Gains and couplings that are learnt from levels alone, with three microphones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from node.core.coupling import PRIOR_DB, Coupling, Levels
+from node.core.hearing import BANDS
+
+MICS = 3
+LEAKS = {(0, 1): -20.0, (1, 0): -20.0, (0, 2): -30.0, (2, 0): -30.0, (1, 2): -8.0, (2, 1): -8.0}
+"""Level in dB of each one's speaker at the other microphones, and the same on the way back."""
+HOPS = 150
+FLOOR = 1e-8
+
+
+def spoken(speaker: int) -> Levels:
+    """2.4 s of one speaker, as loud in every band as 50 dB over the noise floor."""
+    power = np.full((MICS, HOPS, BANDS), 1e-3, np.float32)
+    for other in set(range(MICS)) - {speaker}:
+        power[other] *= 10 ** (LEAKS[speaker, other] / 10)
+    voice = np.zeros((MICS, HOPS), np.float32)
+    voice[speaker] = 1
+    return Levels(power, np.full_like(power, FLOOR), voice)
+
+
+def estimate(coupling: Coupling, mics: int = MICS, *apart: int) -> None:
+    coupling.estimate(np.full(mics, -80.0), ~np.isin(np.arange(mics), apart))
+
+
+@pytest.fixture
+def learnt() -> Coupling:
+    coupling = Coupling()
+    for _ in range(MICS):
+        coupling.add()
+    for speaker in range(MICS):
+        for hop in range(0, HOPS, 2):
+            coupling.learn(spoken(speaker).part(hop, hop + 2))
+    estimate(coupling)
+    return coupling
+
+
+def leaks_db(coupling: Coupling) -> dict[tuple[int, int], float]:
+    levels = 10 * np.log10(coupling.matrix.mean(axis=2))
+    return {(a, b): float(levels[a, b]) for a, b in np.argwhere(~np.eye(len(levels), dtype=bool))}
+
+
+def test_leaks_are_learnt_near_to_what_they_are(learnt: Coupling) -> None:
+    """What is believed without evidence, -12 dB, still weighs an eighth."""
+    weighed = {pair: db + (PRIOR_DB - db) / 8 for pair, db in LEAKS.items()}
+    assert leaks_db(learnt) == pytest.approx(weighed, abs=1)
+
+
+def test_microphones_that_hear_nothing_in_common_leak_nothing(learnt: Coupling) -> None:
+    estimate(learnt, MICS, 1)
+    assert (learnt.matrix[1] == np.eye(MICS)[1][:, None]).all()
+    assert (learnt.matrix[:, 1] == np.eye(MICS)[:, 1][:, None]).all()
+    assert (learnt.matrix[0, 2] > 0).all()
+
+
+def test_one_that_leaves_takes_along_its_own_leaks_only(learnt: Coupling) -> None:
+    before = leaks_db(learnt)
+    learnt.remove(0)
+    estimate(learnt, MICS - 1)
+    assert leaks_db(learnt) == pytest.approx({(0, 1): before[1, 2], (1, 0): before[2, 1]}, abs=0.1)
+
+
+def test_what_is_forgotten_is_what_it_was_before_anything_was_learnt(learnt: Coupling) -> None:
+    learnt.forget()
+    estimate(learnt)
+    assert leaks_db(learnt) == pytest.approx(dict.fromkeys(LEAKS, PRIOR_DB), abs=0.01)
