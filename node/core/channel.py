@@ -147,7 +147,10 @@ class Channel:
         return [Frame(first + n, sound[n], voice) for n, voice in enumerate(voices)]
 
     def _placed(self, events: list[Event]) -> list[Event]:
-        """Events without the zeros that stand before the beginning and after the end."""
+        """Events without the zeros that stand before the beginning and after the end.
+
+        What they promise to follow has still to be taken.
+        """
         return [self._place(event) for event in events]
 
     def _place(self, event: Event) -> Event:
@@ -155,6 +158,8 @@ class Channel:
             return replace(event, end=min(event.end, self.position))
         if isinstance(event, Audio):
             surplus, self._surplus = self._surplus, 0
-            return replace(event, samples=event.samples[surplus:])
+            # What waits to be judged has been heard: silence in it ends the utterance at once.
+            more = max(0, event.more - len(self.frames) * TICK)
+            return replace(event, samples=event.samples[surplus:], more=more)
         self._surplus = max(0, self._origin - event.start)
         return replace(event, start=event.start + self._surplus)
