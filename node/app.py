@@ -2,8 +2,7 @@
 
 Threads: the main thread runs `Node.run` and owns everything in this file; the listener owns the
 microphones, the transcriber the model, paho's thread nothing. They speak to the main thread
-through one inbox, and to each other through the store; of speech that goes on the listener tells
-the transcriber in `Speaking`.
+through one inbox, and to each other through the store and, of speech that goes on, `Speaking`.
 """
 
 from __future__ import annotations
