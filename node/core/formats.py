@@ -75,7 +75,7 @@ def to_vtt(transcript: Transcript, _crosstalk: Iterable[Segment] = ()) -> str:
 def webvtt(turns: Iterable[Turn]) -> str:
     """WebVTT with a voice span for each speaker; `&`, `<` and `>` are escaped as it asks."""
     cues = [
-        f"{_span(turn, '.')}\n<v {_escape(turn.segment.speaker)}>{_escape(turn.text)}\n"
+        f"{_span(turn, '.')}\n<v {_annotation(turn.segment.speaker)}>{_escape(turn.text)}\n"
         for turn in turns
     ]
     return "\n".join(["WEBVTT\n", *cues])
@@ -83,6 +83,11 @@ def webvtt(turns: Iterable[Turn]) -> str:
 
 def _escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _annotation(name: str) -> str:
+    """A name within a tag, whose end must make no arrow; players strip spaces around it."""
+    return _escape(name) + (" " if name.endswith("--") else "")
 
 
 def _span(turn: Turn, point: str) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -125,6 +126,13 @@ def test_words_are_left_out_of_the_payload_where_none_were_asked_for() -> None:
 
 def test_every_file_format_has_a_writer() -> None:
     assert list(WRITERS) == ["txt", "json", "srt", "vtt"]
+
+
+@pytest.mark.parametrize(("speaker", "tag"), [("Bob --", "<v Bob -- >"), ("Bob -", "<v Bob ->")])
+def test_a_speakers_name_makes_no_arrow(speaker: str, tag: str) -> None:
+    """WebVTT would take it for another cue's beginning."""
+    written = to_vtt(transcript(segment(1, 0.4, "Oui.", speaker=speaker)))
+    assert written.splitlines()[-1] == f"{tag}Oui."
 
 
 @settings(max_examples=40, deadline=None)
