@@ -34,6 +34,14 @@ class Silero:
     def __init__(self) -> None:
         self._session: Any = None
 
+    def locate(self) -> None:
+        """Make sure that the network can be loaded, without the cost of loading it.
+
+        Raises:
+            ModelError: the installed faster-whisper does not ship it.
+        """
+        _network_file()
+
     def run(self, inputs: dict[str, npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
         outputs: list[npt.NDArray[np.float32]] = self._session.run(None, inputs)
         return outputs

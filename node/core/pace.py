@@ -13,7 +13,7 @@ REMEMBERED = 8
 """Passes remembered; the slowest of them counts, for a final text must not wait."""
 
 OLD_S = 30.0
-"""After so long without a pass, what is remembered says nothing of now."""
+"""After so long without a pass, what is remembered gives way to the next one."""
 
 
 class Pace:
@@ -31,7 +31,7 @@ class Pace:
         self._seen_at = now
 
     def is_old(self, now: float) -> bool:
-        """Whether nothing is known that could be relied on."""
+        """Whether it is time to measure anew."""
         return not self._costs or now - self._seen_at > OLD_S
 
     def expect(self, seconds: float) -> float:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TRIM_EVERY_S = 5.0
-"""How soon the database's log is tried again where another program was reading it."""
+"""How soon what the disk refused is tried again, and the database's log that somebody read."""
 
 
 class Eraser:
@@ -37,6 +37,7 @@ class Eraser:
         self._board = board
         self._publisher = publisher
         self._pending: dict[str, list[str]] = {}
+        self._begun: set[str] = set()
         self._must_trim = False
         self._trim_at = 0.0
 
@@ -46,22 +47,20 @@ class Eraser:
         What a broker that is away keeps of it goes when it is back, also after a restart.
 
         Raises:
-            StoreError: the disk refuses; where the rows were gone already, the next start goes on.
+            StoreError: the disk refuses; where the rows were gone already, `tick` goes on.
         """
         erasure = self._traces.strike(session_id)
         self._must_trim = True
+        self._begun.add(session_id)
         topics = self._board.forget(erasure, self._archive.last())
         self._remove_files(erasure)
         self._pending[session_id] = topics  # only now: what is struck off is not tried again
+        self._begun.discard(session_id)
         self._trim()
 
     def complete(self) -> None:
         """Finish what an earlier process has begun; before anything else reads the folder."""
-        for erasure in self._traces.begun():
-            try:
-                self.erase(erasure.session_id)
-            except StoreError as error:
-                log.error("session %s is not gone yet: %s", erasure.session_id, error)  # noqa: TRY400  # no bug, the disk's fault
+        self._go_on([erasure.session_id for erasure in self._traces.begun()])
 
     def tick(self, now: float) -> None:
         """Strike off what the broker has forgotten as well."""
@@ -70,9 +69,17 @@ class Eraser:
                 self._traces.finished(session_id)
                 self._must_trim = True
                 del self._pending[session_id]
-        if self._must_trim and now >= self._trim_at:
+        if (self._must_trim or self._begun) and now >= self._trim_at:
             self._trim_at = now + TRIM_EVERY_S
+            self._go_on(sorted(self._begun))
             self._trim()
+
+    def _go_on(self, session_ids: list[str]) -> None:
+        for session_id in session_ids:
+            try:
+                self.erase(session_id)
+            except StoreError as error:
+                log.error("session %s is not gone yet: %s", session_id, error)  # noqa: TRY400  # no bug, the disk's fault
 
     def _remove_files(self, erasure: Erasure) -> None:
         self._audio.forget(erasure.session_id)

@@ -98,6 +98,12 @@ class Listener:
         self._endpointing, self._mode = endpointing, crosstalk
 
     def start(self) -> None:
+        """Begin to listen.
+
+        Raises:
+            ModelError: there is no network for voice activity detection.
+        """
+        self._silero.locate()
         self.beat = time.monotonic()
         self._bell.start()
         self._worker.start()

@@ -41,6 +41,9 @@ EVERY_S = 1.0
 LOOK_S = 0.5
 """How often to look whether somebody has begun to speak."""
 
+PRACTICE_S = 3.0
+"""Sound of a trial pass: enough to know the pace, and soon over where the machine is slow."""
+
 SOON_S = 0.05
 """How often to look whether a speaker who has fallen silent goes on."""
 
@@ -99,7 +102,7 @@ class Partials:
         lesson, self._lesson = self._lesson, None
         if lesson is None or not self._pace.is_old(now):
             return
-        samples, language = lesson
+        samples, language = lesson[0][: round(PRACTICE_S * SAMPLE_RATE)], lesson[1]
         try:
             self._engine.draft(samples, language)
         except Exception:  # it has been transcribed: nothing is lost

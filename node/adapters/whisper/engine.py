@@ -167,9 +167,9 @@ class Engine:
         return "" if said.faults or said.is_silence else judged(said)[0]
 
     def together(self, duration_s: float) -> bool:
-        """Whether an utterance of that length has a window that others share."""
+        """Whether an utterance is so short that the window is the same for all of its kind."""
         frames = math.ceil(duration_s * SAMPLE_RATE + TRAILING_SILENCE) // HOP + 1
-        return self._width(frames, self._settings.window) in {FLOOR_WINDOW, FULL_WINDOW}
+        return frames + WINDOW_MARGIN <= FLOOR_WINDOW
 
     def _look(
         self, clip: Clip, beam_size: int | None, window: Literal["fit", "full"] | None
