@@ -5,6 +5,7 @@ The network file is the one faster-whisper ships; no torch is needed to run it.
 
 from __future__ import annotations
 
+import itertools
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from node.core.model import TICK
+from node.core.stillness import Stillness
 from node.errors import ModelError
 
 if TYPE_CHECKING:
@@ -26,6 +28,10 @@ STATE = (1, 1, 128)
 AT_ONCE = 32
 """Frames given to the network in one run, to bound its memory. A run costs about 75 µs and 70 µs a
 frame (measured on x86-64); the probabilities are the same, bit for bit, as those of single ones."""
+
+
+LEAD = 10
+"""Frames (0.3 s) that the network hears first when it has been left out while it was still."""
 
 
 class Silero:
@@ -69,14 +75,35 @@ class SileroDetector:
         self._context = np.zeros(CONTEXT, np.float32)
         self._h = np.zeros(STATE, np.float32)
         self._c = np.zeros(STATE, np.float32)
+        self._stillness = Stillness()
+        self._left_out: npt.NDArray[np.int16] = np.zeros((0, TICK), np.int16)
 
     def __call__(self, frames: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
         """Probability (0-1) of speech in each of the next frames.
 
         Takes int16 samples at 16 kHz, shape (n, 512); gives shape (n,).
         """
+        wide = frames.astype(np.float32) * np.float32(1 / 32768)
+        powers = np.einsum("ij,ij->i", wide, wide) / TICK
+        probabilities = np.zeros(len(frames), np.float32)
+        begin = 0
+        for still, run in itertools.groupby(self._stillness(powers.tolist())):
+            end = begin + sum(1 for _ in run)
+            if still:
+                self._left_out = np.concatenate([self._left_out, frames[begin:end]])[-LEAD:]
+            else:
+                probabilities[begin:end] = self._after_stillness(frames[begin:end])
+            begin = end
+        return probabilities
+
+    def _after_stillness(self, frames: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
+        """What frames are, the network having heard what came right before them."""
+        lead = len(self._left_out)
+        if lead:
+            frames = np.concatenate([self._left_out, frames])
+            self._left_out = frames[:0]
         parts = [self._run(frames[at : at + AT_ONCE]) for at in range(0, len(frames), AT_ONCE)]
-        return parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, np.float32), *parts])
+        return np.concatenate(parts)[lead:]
 
     def _run(self, frames: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
         windows = np.empty((len(frames), CONTEXT + TICK), np.float32)

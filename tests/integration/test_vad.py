@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
+import pytest
 
 from node.adapters.vad import AT_ONCE, Silero
-from node.core.model import TICK
+from node.core.model import SAMPLE_RATE, TICK
 from tests.model.say import say
 from tests.model.sentences import SENTENCES
 
@@ -31,3 +33,31 @@ def test_a_reset_detector_hears_as_a_new_one() -> None:
     assert (detector(frames) != first).any()
     detector.reset()
     assert (detector(frames) == first).all()
+
+
+@pytest.mark.parametrize("above_noise_db", [30, 10])
+def test_a_sentence_after_stillness_begins_where_it_did(above_noise_db: float) -> None:
+    """What the network is spared costs no beginning: the same frames are speech, but for one."""
+    speech = np.concatenate([say(s.text, s.language, s.voice) for s in SENTENCES[:3]])
+    gap = np.zeros(5 * SAMPLE_RATE)
+    sound = np.concatenate([gap, speech, gap, speech])
+    level = np.sqrt(np.mean(speech.astype(float) ** 2)) / 10 ** (above_noise_db / 20)
+    noisy = sound + np.random.default_rng(1).standard_normal(len(sound)) * level
+    frames = noisy[: len(sound) // TICK * TICK].clip(-32768, 32767).astype(np.int16)
+    frames = frames.reshape(-1, TICK)
+    spared, always = _Counting(), Silero().detector()
+    always._stillness = lambda powers: [False for _ in powers]  # type: ignore[assignment]
+    heard, told = spared.detector()(frames) >= 0.5, always(frames) >= 0.5
+    assert spared.frames < 0.85 * len(frames)
+    assert np.flatnonzero(heard)[0] <= np.flatnonzero(told)[0] + 1
+    assert (told & ~heard).sum() <= 2
+
+
+class _Counting(Silero):
+    """Counts what reaches the network."""
+
+    frames = 0
+
+    def run(self, inputs: dict[str, npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
+        self.frames += len(inputs["input"])
+        return super().run(inputs)
