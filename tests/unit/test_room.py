@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from node.core.model import SAMPLE_RATE, TICK
 from node.core.room import Room
-from node.core.segmenter import Audio, Ended, Endpointing, Event, Segmenter, Started
+from node.core.segmenter import (
+    DETECTOR_LATE_MS,
+    Audio,
+    Ended,
+    Endpointing,
+    Event,
+    Segmenter,
+    Started,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -197,7 +205,7 @@ def test_silence_ends_an_utterance_without_waiting_for_whose_it_is() -> None:
     heard = room("a", "b")
     quiet = np.zeros(TICK, np.int16)
     spoken = np.full(TICK, LOUD, np.int16)
-    hangover = Endpointing().hangover_ms * SAMPLE_RATE // 1000 // TICK
+    hangover = (Endpointing().hangover_ms - DETECTOR_LATE_MS) * SAMPLE_RATE // 1000 // TICK
     for _ in range(30):
         heard.feed("a", spoken)
         heard.feed("b", quiet)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from node.core.segmenter import Samples
 
-HANGOVER, TAIL, MIN_SPEECH, PRE_ROLL, PAUSE, SOFT_CAP, HARD_CAP = 18, 10, 8, 10, 4, 625, 875
+HANGOVER, TAIL, MIN_SPEECH, PRE_ROLL, PAUSE, SOFT_CAP, HARD_CAP = 17, 10, 8, 10, 4, 625, 875
 """The defaults, in frames of 32 ms."""
 
 
