@@ -42,8 +42,8 @@ it (99.9th percentile 0.71, 0.54, 0.43 and 0.34 after 0.8, 1.5, 2.5 and 4 s), wh
 to -6 dB gave 0.71 to 0.97. No more than `SUREST` is ever asked for."""
 
 LEAST_S, EARLY = 1.3, 0.91
-"""Seconds heard by both before which a peak must exceed `EARLY`: four who began at once with nothing in
-common reached 0.85 to 0.90 within 1.2 s."""
+"""Seconds heard by both before which a peak must exceed `EARLY`: four who began at once, and had
+nothing in common, reached 0.85 to 0.90 within 1.2 s."""
 
 HEARD = 0.5
 """Nepers over the noise floor (and 1 more) in two bands from which a microphone hears something."""
