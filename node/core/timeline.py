@@ -2,8 +2,9 @@
 
 Samples are counted, never timed one by one: a block's arrival says only that its last sample is
 no younger than that. The smallest arrival delay of a window is therefore the best witness of
-where the stream stands (scheduling makes blocks late, nothing makes them early). From it come
-the silence that fills an overflow, and the slip of single samples that takes out the drift
+where the stream stands: scheduling makes blocks late, nothing makes them early but the start of
+the stream (measured with ALSA's `pulse` plugin: the first block comes 19 ms before its turn). From
+it come the silence that fills an overflow, and the slip of single samples that takes out the drift
 between the mic's crystal and the clock (USB crystals: up to 100 ppm, 0.36 s an hour).
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import accumulate
 
 from node.core.model import SAMPLE_RATE
 
@@ -69,14 +71,15 @@ class StreamClock:
         Returns:
             The timeline position, in samples, of the first block's first sample; never negative.
         """
-        heard = 0
-        start = float("inf")
-        for count, arrival in blocks:
-            heard += count
-            start = min(start, arrival - self._zero - heard / SAMPLE_RATE)
+        ends = list(accumulate(count for count, _ in blocks))
+        starts = [
+            arrival - self._zero - end / SAMPLE_RATE
+            for end, (_, arrival) in zip(ends, blocks, strict=True)
+        ]
+        start = min(starts[1:] or starts)  # the first block is no witness: see above
         self.position = max(0, round(start * SAMPLE_RATE))
         self._reference = start - self.position / SAMPLE_RATE
-        self._window_start = self.position
+        self._window_start = self.position + ends[-1]
         return self.position
 
     def overflow(self) -> None:
@@ -116,7 +119,8 @@ class StreamClock:
         return round(lost * SAMPLE_RATE)
 
     def _drift(self, late: float, count: int) -> int:
-        self._window_min = min(self._window_min, late)
+        if self.position >= self._window_start:
+            self._window_min = min(self._window_min, late)
         if self.position - self._window_start >= DRIFT_WINDOW_S * SAMPLE_RATE:
             if abs(self._window_min) > DRIFT_DEAD_BAND_S:
                 self._to_slip = round(self._window_min * SAMPLE_RATE)

@@ -158,6 +158,14 @@ def test_one_late_first_block_does_not_matter() -> None:
     assert StreamClock(ZERO).anchor(late) == round(OPENED * SAMPLE_RATE)
 
 
+def test_one_early_first_block_does_not_matter() -> None:
+    blocks = [(768, ZERO + OPENED + 0.048 * n) for n in range(1, 1000)]
+    early = [(768, blocks[0][1] - 0.019), *blocks[1:]]
+    clock = StreamClock(ZERO)
+    assert clock.anchor(early[:6]) == round(OPENED * SAMPLE_RATE)
+    assert {clock.place(*block).slip for block in early} == {0}
+
+
 def test_a_stream_never_begins_before_the_session() -> None:
     clock = StreamClock(ZERO)
     assert clock.anchor([(512, ZERO + 0.01)]) == 0
