@@ -117,10 +117,20 @@ class Judge:
             kept == Counter(sent),
             f"{session_id}: {set(kept) ^ sent or kept} are not in both transcript and segments",
         )
+        # Who interjects cuts the line of who is interrupted: a segment may stand in several.
+        lines = sorted(document["seglst"], key=lambda line: line["part"])
+        parts: dict[str, list[str]] = defaultdict(list)
+        for line in lines:
+            parts[line["segment"]].append(line["words"])
+        self._expect(
+            {key: " ".join(words) for key, words in parts.items()}
+            == {b["id"]: b["text"] for b in own},
+            f"{session_id}: the lines are not those of the segments",
+        )
         text = Path(mine[0]["files"]["txt"]).read_text(encoding="utf-8").splitlines()
         self._expect(
-            sorted(line.split(": ", 1)[1] for line in text) == sorted(b["text"] for b in own),
-            f"{session_id}: the text is not that of the segments",
+            sorted(line.split(": ", 1)[1] for line in text) == sorted(x["words"] for x in lines),
+            f"{session_id}: the text is not that of the lines",
         )
 
     def _check_sessions(self, published: set[str]) -> None:
