@@ -217,9 +217,9 @@ def test_from_a_wheel(host: Host) -> None:
         shutil.copy(wheel, host.machine.share)
     # The installer that the wheel brings, as it is found where only the program was installed.
     installed = "/opt/scribe-node/venv/share/scribe-node/systemd/install.sh"
-    host.do("cp", installed, "/root/install.sh")
+    host.do("cp", installed, "/opt/install.sh")
     options = ("--wheel", f"/share/{wheel.name}", "--yes", "--no-model")
-    said = host.do("bash", "/root/install.sh", *options)
+    said = host.do("bash", "/opt/install.sh", *options)
     assert wheel.name in said
     assert host.machine.show("scribe-node", "ActiveState") == "active"
     assert_as_locked(host)
