@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -14,6 +13,7 @@ from node.core.model import MicInfo
 from node.core.roster import Roster
 from node.core.session import State
 from node.service.supervision import DEAF_S, Supervision
+from tests.unit.notified import Manager
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,9 +49,7 @@ class Desk:
     """A supervision between a manager who listens and parts whose state is set by hand."""
 
     def __init__(self, path: Path) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(str(path))
-        self._socket.setblocking(False)
+        self._manager = Manager(path)
         self.session = Session()
         self.workers = Workers()
         self.roster = Roster()
@@ -66,19 +64,14 @@ class Desk:
     def tick(self, now: float) -> list[str]:
         """What is sent at `now`, together with what was sent before."""
         self.supervision.tick(now)
-        messages = []
-        while True:
-            try:
-                messages.append(self._socket.recv(4096).decode())
-            except BlockingIOError:
-                return messages
+        return self._manager.received()
 
     def pings(self, *moments: float) -> list[float]:
         """Those of these moments at which the watchdog was pinged."""
         return [now for now in moments if "WATCHDOG=1" in self.tick(now)]
 
     def close(self) -> None:
-        self._socket.close()
+        self._manager.close()
 
 
 @pytest.fixture

@@ -25,33 +25,13 @@ from node.app import GOODBYE_S, JOIN_S
 from node.errors import EXIT_CONFIG
 from node.service.desk import DRAIN_S, IDLE_TICK_S
 from tests.rig.processes import need
+from tests.unit.notified import Manager
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 UNIT = Path(__file__).parents[2] / "systemd" / "scribe-node.service"
 MAX_EXPOSURE = 1.5
-
-
-class Manager:
-    """The other end of the socket."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(str(path))
-        self._socket.setblocking(False)
-
-    def received(self) -> list[str]:
-        messages = []
-        while True:
-            try:
-                messages.append(self._socket.recv(4096).decode())
-            except BlockingIOError:
-                return messages
-
-    def close(self) -> None:
-        self._socket.close()
 
 
 @pytest.fixture
