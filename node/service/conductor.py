@@ -15,7 +15,7 @@ from node.errors import RequestError, StoreError
 from node.service.minutes import Seat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from node.adapters.store import Sessions, Utterances
     from node.core.messages import StartSession
@@ -136,19 +136,19 @@ class Conductor:
             self._stop_at, self._flushed, self._end_noted = None, False, False
             self._listener.end()
 
-    def seat(self, mic: str) -> None:
-        """A mic has another speaker or is muted: the running session follows at once.
+    def seat(self, mics: Iterable[str]) -> None:
+        """Mics have another speaker or are muted: the running session follows at once.
 
         Raises:
             StoreError: the disk refuses to note it; the listener follows all the same.
         """
         if self.session is None or self.state is not State.RECORDING:
             return
-        assignment = self._roster.assignment(mic)
-        if mic not in self.session.speakers and not assignment.speaker:
-            return
-        self._listener.seat(mic, self._seat(mic, assignment))
-        self.session.speakers[mic] = self._roster.label(mic)
+        for mic in mics:
+            assignment = self._roster.assignment(mic)
+            if mic in self.session.speakers or assignment.speaker:
+                self._listener.seat(mic, self._seat(mic, assignment))
+                self.session.speakers[mic] = self._roster.label(mic)
         self._sessions.set_speakers(self.session)
 
     # What happens.

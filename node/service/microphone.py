@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STALL_S = 2.0
-"""A mic that is open and silent on its pipe for so long is frozen; its process is killed."""
+"""A mic that delivered and is silent on its pipe for so long is frozen; its process is killed."""
+
+OPENING_S = 4.0
+"""Patience until the first sound: eight processes that start at once on a Pi take their time."""
 
 RETRY_S = (0.2, 0.5, 1.0, 1.5)
 """Waits before a lost mic is opened again; the last one repeats, so it is back within 3 s."""
@@ -114,9 +117,10 @@ class Microphone:
         self._pour()
 
     def check_stall(self, now: float) -> None:
-        """Lose a mic that is open but has stopped delivering."""
-        if self._process is not None and now - self._heard_at > STALL_S:
-            self.lose(f"{self.mic} has delivered nothing for {STALL_S:g} s")
+        """Lose a mic that does not begin to deliver, or has stopped."""
+        patience = STALL_S if self.delivers else OPENING_S
+        if self._process is not None and now - self._heard_at > patience:
+            self.lose(f"{self.mic} has delivered nothing for {patience:g} s")
 
     def lose(self, reason: str) -> None:
         """The stream is over: keep what was said, and try again later."""

@@ -114,8 +114,7 @@ class Verbs:
 
     def _take_up(self, wanted: dict[str, Assignment]) -> None:
         self._roster.assign(wanted)
-        for mic in wanted:
-            self._conductor.seat(mic)
+        self._conductor.seat(wanted)
 
     def _mics(self) -> dict[str, Any]:
         return {"mics": self._roster.payloads()}
