@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+PIECES = {"max_size": "32768"}
+"""Bytes of a WAV file read at a time: a quarter of the work of FFmpeg's 4096. Others ignore it."""
+
 
 class SoundFileError(NodeError):
     """A file cannot be read as sound."""
@@ -43,7 +46,7 @@ def read(path: Path) -> Iterator[npt.NDArray[np.int16]]:
     """
     resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), options=PIECES) as container:
             if not container.streams.audio:
                 raise SoundFileError(f"{path}: holds no sound")
             for frame in container.decode(audio=0):
