@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -10,6 +15,10 @@ from node.adapters.vad import AT_ONCE, Silero
 from node.core.model import SAMPLE_RATE, TICK
 from tests.model.say import say
 from tests.model.sentences import SENTENCES
+from tests.rig.node import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_frames_heard_together_get_the_probabilities_of_single_ones() -> None:
@@ -61,3 +70,20 @@ class _Counting(Silero):
     def run(self, inputs: dict[str, npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
         self.frames += len(inputs["input"])
         return super().run(inputs)
+
+
+TOLD_NOT_TO = ("CI", "GITHUB_ACTIONS", "ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS")
+"""What keeps ONNX Runtime from reporting: a test without them is as a user's machine is."""
+
+
+def test_no_report_of_its_use_is_made_ready(tmp_path: Path) -> None:
+    """ONNX Runtime keeps in the home folder what it is about to send."""
+    env = {key: value for key, value in os.environ.items() if key not in TOLD_NOT_TO}
+    program = "from node.adapters.vad import Silero; Silero().detector()"
+    subprocess.run(
+        [sys.executable, "-B", "-c", program],
+        cwd=ROOT,
+        env=env | {"HOME": str(tmp_path)},
+        check=True,
+    )
+    assert not list(tmp_path.rglob("*"))
