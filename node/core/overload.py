@@ -64,7 +64,7 @@ class Overload:
         Args:
             now: seconds on a clock that only goes forward.
             backlog_s: seconds of speech that wait.
-            lag_s: seconds since the end of the speech that has waited longest; 0 where none waits.
+            lag_s: seconds that the speech has waited which waits longest; 0 where none does.
             rtf: seconds of work for a second of speech; None where it is not known yet.
         """
         delay_s = max(lag_s, backlog_s * (rtf or 0.0))

@@ -32,11 +32,13 @@ class Backlog:
         utterances: Utterances,
         shares_window: Callable[[float], bool],
         post: Callable[[WorkerItem], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._sessions = sessions
         self._utterances = utterances
         self._shares_window = shares_window
         self._post = post
+        self._clock = clock
         self._overload = Overload()
         self._apart: set[str] = set()
         self._replayed_next = False
@@ -52,11 +54,16 @@ class Backlog:
         return 1 if self.load >= Load.BEAM_1 else None
 
     def weigh(self, rtf: float | None) -> None:
-        """See how much waits of what people say now, and what to give up for it."""
-        oldest, backlog_s = self._utterances.queue()
-        lag_s = self.lag_s(oldest) if oldest else 0.0
+        """See how much waits of what people say now, and what to give up for it.
+
+        Counted from when it could be begun with: a long pause to end an utterance, or a disk that
+        was full, is no load.
+        """
+        now, (oldest, backlog_s) = self._clock(), self._utterances.queue()
+        since = self._utterances.captured_at(oldest) if oldest else None
+        lag_s = 0.0 if since is None else now - since
         before = self.load
-        event = self._overload.look(time.monotonic(), backlog_s=backlog_s, lag_s=lag_s, rtf=rtf)
+        event = self._overload.look(now, backlog_s=backlog_s, lag_s=lag_s, rtf=rtf)
         if self.load is not before:
             message = f"{backlog_s:.0f} s of speech wait, the oldest for {lag_s:.0f} s"
             self._post(LoadChanged(event, message))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -38,16 +39,17 @@ class Waiting:
         self.store = Store(folder, keep_audio=False)
         self.store.open()
         self.items: list[WorkerItem] = []
+        self.later_s = HOUR  # all that is said has waited long
         self.backlog = Backlog(
             sessions=self.store.sessions,
             utterances=self.store.utterances,
             shares_window=lambda seconds: seconds <= SHORT_S,
             post=self.items.append,
+            clock=lambda: time.monotonic() + self.later_s,
         )
 
     def session(self, session_id: str) -> None:
         started_at = datetime.strptime(session_id[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-        # Long ago, so that all that is said in it is late.
         self.store.sessions.begin(Session(session_id, started_at), -HOUR)
 
     def say(self, session_id: str, mic: str, start_s: float, end_s: float) -> None:
@@ -108,6 +110,16 @@ def test_old_speech_is_no_load_but_new_speech_is(waiting: Waiting) -> None:
     waiting.backlog.weigh(1.0)
     assert waiting.backlog.beam_size == 1
     assert len(waiting.items) == 1
+
+
+def test_speech_that_ended_long_ago_but_waits_since_now_is_no_load(waiting: Waiting) -> None:
+    """After a cut at a pause far back, a long `vad.hangover_ms`, or a disk that was full."""
+    waiting.session(NEW)
+    waiting.later_s = 0.0
+    waiting.say(NEW, "new", 0, 1)
+    waiting.backlog.weigh(1.0)
+    assert waiting.backlog.load is Load.NORMAL
+    assert waiting.backlog.lag_s(waiting.backlog.next()[0]) > HOUR / 2
 
 
 def test_short_speech_goes_together_under_load_and_in_order(waiting: Waiting) -> None:

@@ -7,6 +7,7 @@ one that stands between a segment and the end of its audio is synced.
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,7 @@ class Utterances:
         self._database = database
         self._audio = audio
         self._in_memory: Counter[str] = Counter()
+        self._captured_at: dict[str, float] = {}
 
     def open(
         self, session_id: str, mic: str, speaker: str, language: str | None, start: int
@@ -89,6 +91,11 @@ class Utterances:
                     utterance.number,
                 ),
             )
+        self._captured_at[utterance.id] = time.monotonic()
+
+    def captured_at(self, utterance: Utterance) -> float | None:
+        """Monotonic time from which it waits; None where an earlier process captured it."""
+        return self._captured_at.get(utterance.id)
 
     def discard(self, utterance: Utterance) -> None:
         """It was nothing of its own: no trace of it is kept."""
@@ -257,6 +264,7 @@ class Utterances:
                 "DELETE FROM utterance WHERE session_id=? AND number=?",
                 (utterance.session_id, utterance.number),
             )
+        self._captured_at.pop(utterance.id, None)
         try:
             self._audio.release(utterance)
         except OSError as error:
@@ -282,6 +290,7 @@ class Utterances:
                 "UPDATE utterance SET state='failed', reason=? WHERE session_id=? AND number=?",
                 (reason, utterance.session_id, utterance.number),
             )
+        self._captured_at.pop(utterance.id, None)
         try:
             return self._audio.give_up(utterance)
         except OSError as error:
