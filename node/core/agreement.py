@@ -36,7 +36,7 @@ class Agreement:
         that made them certain, but for a sign behind the last one. Passes that no longer begin
         with what was agreed on add nothing to it.
         """
-        words = _WORD.findall(text)
+        words = _words(text)
         before, self._last = self._last, words
         common, known = _common(before, words), len(self._agreed)
         if common <= known or _common(self._agreed, words) < known:
@@ -49,11 +49,27 @@ class Agreement:
         return True
 
 
+def _words(text: str) -> list[str]:
+    """Words, each with the signs beside it that stand alone, as in "Ça va ?"."""
+    words: list[str] = []
+    for word in _WORD.findall(text):
+        if words and not (_key(word) and _key(words[-1])):
+            words[-1] += word
+        else:
+            words.append(word)
+    return words
+
+
+def _key(word: str) -> str:
+    """What makes it this word: no case, no punctuation."""
+    return _SIGNS.sub("", word).casefold()
+
+
 def _common(one: list[str], other: list[str]) -> int:
     """How many words at the beginning are the same."""
     return sum(1 for _ in takewhile(_same, zip(one, other, strict=False)))
 
 
 def _same(pair: tuple[str, str]) -> bool:
-    one, other = (_SIGNS.sub("", word).casefold() for word in pair)
-    return one == other
+    one, other = pair
+    return _key(one) == _key(other)

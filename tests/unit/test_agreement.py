@@ -55,6 +55,18 @@ def test_a_script_without_spaces_grows_by_letters() -> None:
     assert shown("今日は", "今日は天", "今日は天気") == "今日は天"
 
 
+def test_a_sign_that_stands_alone_holds_nothing_up() -> None:
+    assert shown("Ça va ?", "Ça va ?", "Ça va bien", "Ça va bien") == "Ça va bien"
+    assert shown("今日は。", "今日は。", "今日は天気", "今日は天気が") == "今日は天気"
+    assert shown("- Oui", "Oui", "Oui, bon") == "Oui"
+
+
+def test_a_sign_alone_is_no_news() -> None:
+    agreement = Agreement()
+    passes = ("Ça va", "Ça va", "Ça va ?", "Ça va ?")
+    assert [agreement.hear(text) for text in passes] == [False, True, False, False]
+
+
 @pytest.mark.parametrize("text", ["a b c d", "Où est-il ?", "Ça va… oui."])
 def test_a_text_that_comes_again_is_shown_but_for_its_last_sign(text: str) -> None:
     assert shown(text, text) == text.rstrip(".? ")
