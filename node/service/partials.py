@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from node.core.agreement import Agreement
 from node.core.model import SAMPLE_RATE, at_sample, iso
-from node.core.pace import Pace
+from node.core.pace import FIXED_S, Pace
 from node.service.items import PartialText
 
 if TYPE_CHECKING:
@@ -43,6 +43,10 @@ LOOK_S = 0.5
 
 PRACTICE_S = 3.0
 """Sound of a trial pass: enough to know the pace, and soon over where the machine is slow."""
+
+TRIAL_S = 0.8
+"""Most that a trial may take, by what its sound took before: nobody who begins to speak in it is
+done earlier, with 0.25 s of speech and a pause of 0.6 s. Slower machines can afford no pass."""
 
 SOON_S = 0.05
 """How often to look whether a speaker who has fallen silent goes on."""
@@ -93,9 +97,11 @@ class Partials:
                 return 0.0
         return SOON_S if due else min(LOOK_S, *(at - now for at in self._due.values()))
 
-    def remember(self, samples: Samples, language: str) -> None:
+    def remember(self, samples: Samples, language: str, took_s: float) -> None:
         """Something that was said, to learn from how long a pass takes once nobody speaks."""
-        self._lesson = samples, language
+        seconds = len(samples) / SAMPLE_RATE
+        trial_s = took_s * (FIXED_S + min(seconds, PRACTICE_S)) / (FIXED_S + seconds)
+        self._lesson = (samples, language) if trial_s <= TRIAL_S else None
 
     def _practise(self, now: float) -> None:
         """Begin to know how long passes take: none is made over speech where that is not known."""
