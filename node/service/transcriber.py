@@ -238,8 +238,8 @@ class Transcriber:
             self._utterances.survived(utterance)
         self._measure(utterance.duration_s, time.monotonic() - began)
         self._take(utterance, heard)
-        if self._partials is not None:
-            self._partials.remember(samples, heard.language)
+        if self._partials is not None and heard.text:
+            self._partials.remember(samples, heard.language, time.monotonic() - began)
 
     def _take(self, utterance: Utterance, heard: Heard) -> None:
         if utterance.crosstalk_of is None:
@@ -262,10 +262,12 @@ class Transcriber:
             self._utterances.transcribed(utterance, None)
             self._post(Transcribed(utterance.session_id, None))
             return
-        self.lag_s = self._backlog.lag_s(utterance)
+        lag_s = self._backlog.lag_s(utterance)
+        if not utterance.recovered:
+            self.lag_s = lag_s
 
         def make(seq: int) -> tuple[Segment, str, str]:
-            segment = segment_of(utterance, heard, seq, self.lag_s)
+            segment = segment_of(utterance, heard, seq, lag_s)
             payload = json.dumps(segment.payload(session.started_at), ensure_ascii=False)
             return segment, self._topics.segment(utterance.mic), payload
 
