@@ -97,9 +97,11 @@ class Decoder:
             return_scores=True,
             return_no_speech_prob=True,
         )
-        return [self._said(*each) for each in zip(results, requests, strict=True)]
+        # A cap that CTranslate2 cannot reach, of long speech in other scripts, would tell nothing.
+        most = min(self._whisper.max_length // 2, self._whisper.max_length - len(prompts[0]))
+        return [self._said(*each, most) for each in zip(results, requests, strict=True)]
 
-    def _said(self, result: Any, request: Request) -> Said:
+    def _said(self, result: Any, request: Request, most: int) -> Said:
         tokenizer = self._tokenizer(request.language)
         tokens = [token for token in result.sequences_ids[0] if token < tokenizer.eot]
         length = len(result.sequences_ids[0])
@@ -109,7 +111,7 @@ class Decoder:
             seconds=request.frames / FRAMES_PER_S,
             log_probability=result.scores[0] * length / (length + 1),
             no_speech=result.no_speech_prob,
-            capped=len(tokens) >= request.cap,
+            capped=len(tokens) >= min(request.cap, most),
         )
 
     def words(self, encoding: Any, text: str, request: Request) -> tuple[Word, ...]:

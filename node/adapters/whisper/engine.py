@@ -225,8 +225,10 @@ class Engine:
         self, encoding: Any, language: str | None, prior: Prior | None
     ) -> tuple[str, float]:
         """The language given, or the likeliest of those configured, with its share among them."""
-        if language is not None or not self._whisper.model.is_multilingual:
-            return language or "en", 1.0
+        if not self._whisper.model.is_multilingual:
+            return "en", 1.0  # whatever is asked for: `base.en` writes nothing else
+        if language is not None:
+            return language, 1.0
         found = {t[2:-2]: p for t, p in self._whisper.model.detect_language(encoding)[0]}
         allowed = [code for code in found if code in self._settings.languages] or found
         shares = weighed({code: max(found[code], MIN_PROBABILITY) for code in allowed}, prior)
