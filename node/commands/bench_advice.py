@@ -121,9 +121,13 @@ def advised(rows: Sequence[Row]) -> Row | None:
 def _scaled(measured: Measured, known: str, name: str) -> Measured:
     of, to = RELATIVE[known], RELATIVE[name]
     decode = to.decode / of.decode
-    fitted = tuple(_cost(cost, to.encode / of.encode, decode) for cost in measured.utterances)
-    full = measured.window and _cost(measured.window, to.encode_full / of.encode_full, decode)
-    return replace(measured, utterances=fitted, window=full)
+    full = to.encode_full / of.encode_full
+    encode = full if measured.full else to.encode / of.encode
+    return replace(
+        measured,
+        utterances=tuple(_cost(cost, encode, decode) for cost in measured.utterances),
+        window=measured.window and _cost(measured.window, full, decode),
+    )
 
 
 def _cost(cost: Cost, encode: float, decode: float) -> Cost:

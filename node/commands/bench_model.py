@@ -56,11 +56,14 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A model with so many threads: what utterances cost, and a full window."""
+    """A model with so many threads: what utterances cost, and a full window.
+
+    `full`: the utterances, too, are encoded over a full window, whatever their length.
+    """
 
     threads: int
     load_s: float
-    width: int
+    full: bool
     utterances: tuple[Cost, ...]
     window: Cost | None = None
 
@@ -101,7 +104,7 @@ class ModelBench:
         expected_s = WINDOW_FACTOR * utterances[-1].takes_s
         in_time = time.monotonic() + expected_s < until
         full = self._cost(WINDOW_S, deadline) if in_time else None
-        return Measured(self._threads, load_s, self._width, utterances, full)
+        return Measured(self._threads, load_s, self._settings.window == "full", utterances, full)
 
     def _open(self) -> None:
         from faster_whisper.tokenizer import Tokenizer  # noqa: PLC0415  # it takes a second
@@ -112,7 +115,6 @@ class ModelBench:
         self._prompt = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
         self._never = [-1, tokenizer.eot]  # -1: what the model's own settings suppress
         self._detects = multilingual and self._language is None
-        self._width = 0
 
     def _cost(self, seconds: float, deadline: float) -> Cost:
         costs = [self._once(seconds)]
@@ -135,7 +137,6 @@ class ModelBench:
             self._whisper.model.detect_language(encoding)
         self._decode(encoding, round(seconds * TOKENS_PER_S))
         ended = time.perf_counter()
-        self._width = encoding.shape[-1]
         return Cost(seconds, encoded - began, ended - encoded, time.process_time() - used)
 
     def _encode(self, sound: np.ndarray[Any, np.dtype[np.float32]]) -> Any:

@@ -20,11 +20,11 @@ from node.commands.bench_model import Cost, Measured
 from node.commands.bench_report import document
 
 
-def measured(rtf: float, threads: int = 2, *, window: bool = True) -> Measured:
+def measured(rtf: float, threads: int = 2, *, window: bool = True, full: bool = False) -> Measured:
     """Half of the time encodes; all threads are busy throughout."""
     lengths = (2.0, 4.0, 8.0)
     costs = [Cost(s, s * rtf / 2, s * rtf / 2, cpu_s=s * rtf * threads) for s in (*lengths, 30.0)]
-    return Measured(threads, 0.5, 512, tuple(costs[:3]), costs[3] if window else None)
+    return Measured(threads, 0.5, full, tuple(costs[:3]), costs[3] if window else None)
 
 
 def test_the_engine_alone_limits_where_cores_are_many() -> None:
@@ -65,6 +65,8 @@ def test_estimates_are_of_what_is_not_there_and_scale_with_the_size() -> None:
     assert small.window
     full = (RELATIVE["small"].encode_full + RELATIVE["small"].decode) / 2
     assert small.window.rtf == pytest.approx(0.1 * full)
+    whole = estimates("base", measured(0.1, full=True), {})["small"]
+    assert whole.rtf == pytest.approx(0.1 * full), "utterances cost what a full window costs"
 
 
 @pytest.mark.parametrize("known", RELATIVE)
