@@ -29,7 +29,9 @@ class Bell:
         os.set_blocking(self._in, False)
 
     def ring(self) -> None:
-        """End the wait that is on, or the next one at once."""
+        """End the wait that is on, or the next one at once; before the start nobody waits."""
+        if self._in < 0:
+            return
         try:
             os.write(self._in, b"\0")
         except BlockingIOError:

@@ -30,6 +30,14 @@ def test_a_ring_ends_the_wait_of_another_thread() -> None:
     ringer.join()
 
 
+def test_a_bell_that_was_never_hung_can_be_rung() -> None:
+    """A node whose start fails stops what has not begun."""
+    silent = Bell()
+    silent.ring()
+    silent.start()
+    assert silent.wait((), 0.0) == []
+
+
 def test_a_ring_before_the_wait_is_not_lost() -> None:
     rung = bell()
     rung.ring()
