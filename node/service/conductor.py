@@ -182,8 +182,7 @@ class Conductor:
         self._machine.move(Move.OPENED)
         for mic, rate in item.sample_rates.items():
             self._roster.set_live(mic, Live(recording=True, sample_rate=rate))
-        if self.session.max_duration_s is not None:
-            self._stop_at = self._zero + self.session.max_duration_s
+        self._set_limit(self.session)
         log.info("session %s began with %d mics", self.session.id, len(item.sample_rates))
         answer(
             {
@@ -283,4 +282,9 @@ class Conductor:
         self._listener.begin(session.id, self._zero, seats, patient=True)
         for mic in mics:
             self._roster.set_live(mic, Live(recording=True))
+        self._set_limit(session)
         self.message = "recording went on after an interruption"
+
+    def _set_limit(self, session: Session) -> None:
+        if session.max_duration_s is not None:
+            self._stop_at = self._zero + session.max_duration_s

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 BUSY_S = 10
 
@@ -72,7 +72,9 @@ CREATE TABLE erasure (session_id TEXT PRIMARY KEY, mics TEXT NOT NULL);
 CREATE TABLE age (counted_s REAL NOT NULL, wall TEXT NOT NULL);
 """
 
-STEPS = (SCHEMA, RETENTION)
+TIME_LIMIT = "ALTER TABLE session ADD COLUMN max_duration_s REAL;"
+
+STEPS = (SCHEMA, RETENTION, TIME_LIMIT)
 """What makes each version of the schema out of the one before it."""
 
 TRIM_PATIENCE_MS = 200

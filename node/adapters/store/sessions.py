@@ -33,7 +33,7 @@ class Sessions:
         with self._database.transaction(durable=True) as db:
             db.execute(
                 "INSERT INTO session (id, started_at, zero, title, language, speakers, files,"
-                " state) VALUES (?, ?, ?, ?, ?, ?, '{}', 'recording')",
+                " state, max_duration_s) VALUES (?, ?, ?, ?, ?, ?, '{}', 'recording', ?)",
                 (
                     session.id,
                     iso(session.started_at),
@@ -41,6 +41,7 @@ class Sessions:
                     session.title,
                     session.language,
                     json.dumps(session.speakers, ensure_ascii=False),
+                    session.max_duration_s,
                 ),
             )
             _remember(db, mics)
@@ -191,6 +192,7 @@ def _session(row: sqlite3.Row) -> Session:
         speakers=json.loads(row["speakers"]),
         ended_at=parse_iso(row["ended_at"]) if row["ended_at"] else None,
         files=json.loads(row["files"]),
+        max_duration_s=row["max_duration_s"],
     )
 
 
