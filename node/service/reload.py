@@ -46,16 +46,37 @@ class Reloader:
         except ConfigError as error:
             return f"the configuration is wrong, nothing is changed: {error}"
         changed = sorted(_differences(self._config.model_dump(), config.model_dump()))
-        taken = [key for key in changed if key.startswith(SAFE)]
-        waiting = [key for key in changed if not key.startswith(SAFE)]
+        taken = [key for key in changed if _is_safe(key)]
+        waiting = [key for key in changed if not _is_safe(key)]
         self._inventory.configure(config.audio)
         self._listener.configure(endpointing(config), config.crosstalk.mode)
         self._conductor.default_language = config.transcription.language
+        self._config = _taken_up(self._config, config)
         parts = [
             f"taken up: {', '.join(taken)}" if taken else "",
             f"needs a restart: {', '.join(waiting)}" if waiting else "",
         ]
         return "; ".join(filter(None, parts)) or "the configuration has not changed"
+
+
+def _is_safe(key: str) -> bool:
+    return any(f"{key}.".startswith(f"{safe}.") for safe in SAFE)
+
+
+def _taken_up(running: Config, new: Config) -> Config:
+    """What serves from now on: of the new configuration what is safe, of the running one the rest.
+
+    So a change that is taken back is one again.
+    """
+    language = {"language": new.transcription.language}
+    return running.model_copy(
+        update={
+            "vad": new.vad,
+            "audio": new.audio,
+            "crosstalk": new.crosstalk,
+            "transcription": running.transcription.model_copy(update=language),
+        }
+    )
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> set[str]:

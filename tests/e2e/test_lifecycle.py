@@ -96,21 +96,20 @@ def test_sigterm_ends_a_running_session_cleanly(lab: Room) -> None:
 
 def test_sighup_takes_up_what_is_safe_and_names_the_rest(lab: Room) -> None:
     text = lab.node.file.read_text(encoding="utf-8")
-    lab.node.file.write_text(f"{text}\nvad: {{hangover_ms: 900}}\n", encoding="utf-8")
-    after = lab.watcher.count()
-    lab.node.program.signal(signal.SIGHUP)
-    event = lab.watcher.wait_for(f"{TOPIC}/event", after=after).json()
-    assert event["message"] == "taken up: vad.hangover_ms"
-    lab.node.file.write_text(text.replace("threads: 1", "threads: 2"), encoding="utf-8")
-    after = lab.watcher.count()
-    lab.node.program.signal(signal.SIGHUP)
-    event = lab.watcher.wait_for(f"{TOPIC}/event", after=after).json()
-    assert "needs a restart: transcription.threads" in event["message"]
-    lab.node.file.write_text("nonsense: 1\n", encoding="utf-8")
-    after = lab.watcher.count()
-    lab.node.program.signal(signal.SIGHUP)
-    event = lab.watcher.wait_for(f"{TOPIC}/event", after=after).json()
-    assert "node.yaml:1: nonsense: unknown key" in event["message"]
+
+    def said_of(changed: str) -> str:
+        lab.node.file.write_text(changed, encoding="utf-8")
+        after = lab.watcher.count()
+        lab.node.program.signal(signal.SIGHUP)
+        return str(lab.watcher.wait_for(f"{TOPIC}/event", after=after).json()["message"])
+
+    assert said_of(f"{text}\nvad: {{hangover_ms: 900}}\n") == "taken up: vad.hangover_ms"
+    assert said_of(text) == "taken up: vad.hangover_ms"
+    threads = text.replace("threads: 1", "threads: 2\n  languages: [de]")
+    waiting = "needs a restart: transcription.languages, transcription.threads"
+    assert said_of(threads) == waiting
+    assert said_of(threads) == waiting
+    assert "node.yaml:1: nonsense: unknown key" in said_of("nonsense: 1\n")
 
 
 def test_assignments_and_mute_survive_a_restart(lab: Room) -> None:
@@ -146,6 +145,25 @@ def test_a_killed_session_is_finished_at_the_next_start(lab: Room) -> None:
     assert second["replayed"]
     assert second["text"].split()[0] == BONJOUR.text.split()[0]
     assert lab.do("session/list")["sessions"][0]["state"] == "done"
+
+
+def test_a_session_that_goes_on_after_a_kill_keeps_its_time_limit(lab: Room) -> None:
+    assert lab.node.end() == 0
+    text = lab.node.file.read_text(encoding="utf-8")
+    lab.node.file.write_text(f"{text}\nsession: {{resume: true}}\n", encoding="utf-8")
+    after = lab.watcher.count()
+    lab.node.start().wait_online(lab.watcher, after)
+    desk = [{"mic": "desk", "speaker": "Alice"}]
+    session = lab.do("session/start", assignments=desk, max_duration_s=8)["session_id"]
+    lab.node.program.kill_group()
+    after = lab.watcher.count()
+    lab.node.start().wait_online(lab.watcher, after)
+    lab.watcher.wait_for(
+        lambda m: m.topic == f"{TOPIC}/session" and m.json()["state"] == "recording", 10, after
+    )
+    final = lab.watcher.wait_for(f"{TOPIC}/transcript/final", 20, after).json()
+    assert final["session_id"] == session
+    assert 8 <= final["duration_s"] < 12
 
 
 def test_the_broker_goes_and_comes_back(
