@@ -161,7 +161,7 @@ class Roster:
             "language": assignment.language,
             "enabled": assignment.enabled,
             "connected": info.connected,
-            "recording": live.recording,
+            "recording": live.recording and info.connected and assignment.enabled,
             "level_dbfs": live.level_dbfs,
             "sample_rate": live.sample_rate,
         }

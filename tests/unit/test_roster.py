@@ -72,6 +72,17 @@ def test_a_mic_that_is_nobodys_is_forgotten_when_it_is_away() -> None:
     assert "usb-1-1.1" not in there
 
 
+def test_only_what_is_heard_is_recorded() -> None:
+    there = roster(DESK)
+    there.set_live("desk", Live(recording=True))
+    assert payload_of(there, "desk")["recording"]
+    there.assign({"desk": Assignment("Alice", enabled=False)})
+    assert not payload_of(there, "desk")["recording"]
+    there.assign({"desk": Assignment("Alice")})
+    there.found([])
+    assert not payload_of(there, "desk")["recording"]
+
+
 def test_a_muted_or_recorded_mic_is_not_forgotten() -> None:
     there = roster(ONE, TWO)
     there.assign({"usb-1-1.1": Assignment(enabled=False)})
