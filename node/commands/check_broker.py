@@ -48,7 +48,7 @@ def check_broker(config: Config) -> Iterator[Finding]:
         yield wrong("broker", f"{error}; the broker was not asked")
         return
     # Under the node's own id a running node would be thrown out.
-    yield _connect(replace(settings, client_id=f"{settings.client_id}-check"))
+    yield _connect(replace(settings, client_id=f"{settings.client_id}:check"))
 
 
 def _login(mqtt: MqttConfig) -> Iterator[Finding]:

@@ -50,7 +50,7 @@ def broker_settings(config: Config) -> BrokerSettings:
         host=mqtt.host,
         port=mqtt.port,
         # Every node has its own: a second one under this id is shown the door by the broker.
-        client_id=f"{mqtt.base_topic}-{config.node.id}".replace("/", "-"),
+        client_id=f"{mqtt.base_topic}/{config.node.id}",
         protocol=mqtt.protocol,
         keepalive_s=mqtt.keepalive_s,
         username=mqtt.username,
