@@ -41,7 +41,7 @@ class Follower:
         five = settings.protocol == "5"
         self._client = Client(
             CallbackAPIVersion.VERSION2,
-            client_id=f"{settings.client_id}-status-{os.getpid()}",
+            client_id=f"{settings.client_id}:status-{os.getpid()}",
             protocol=MQTTProtocolVersion.MQTTv5 if five else MQTTProtocolVersion.MQTTv311,
             clean_session=None if five else True,
         )
@@ -61,6 +61,7 @@ class Follower:
             client.tls_set_context(settings.tls)
         client.on_connect = self._on_connect
         client.on_message = self._on_message
+        client.on_disconnect = self._on_disconnect
         where = f"{settings.host}:{settings.port}"
         try:
             client.connect(settings.host, settings.port, settings.keepalive_s)
@@ -81,6 +82,11 @@ class Follower:
     def __exit__(self, *_exception: object) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker is there: else what has come is old."""
+        return self._client.is_connected()
 
     def wait(self, topics: Iterable[str], timeout_s: float) -> bool:
         """Wait until each of these has come; says whether all have."""
@@ -116,6 +122,11 @@ class Follower:
             client.subscribe([(topic, 0) for topic in self._topics])
         with self._changed:
             self._answer = reason
+            self._changed.notify_all()
+
+    def _on_disconnect(self, *_: object) -> None:
+        with self._changed:
+            self._version += 1  # news, of a kind
             self._changed.notify_all()
 
     def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:

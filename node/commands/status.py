@@ -105,6 +105,8 @@ class _View:
     def _state(self) -> tuple[str, str]:
         """In words, and in which colour."""
         session = self._follower.json(self._topics.session)
+        if not self._follower.connected:
+            return "no connection to the broker; what follows is old", COLOURS[OFFLINE]
         if self._follower.text(self._topics.status) != ONLINE:
             return "offline; what follows is the last it has said", COLOURS[OFFLINE]
         state = str(session.get("state", "unknown"))

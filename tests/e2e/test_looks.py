@@ -6,15 +6,15 @@ import json
 from typing import TYPE_CHECKING
 
 from tests.model.sentences import SENTENCES
+from tests.rig.broker import Broker
 from tests.rig.commands import Terminal, rows, run, write
+from tests.rig.mqtt import Watcher
 from tests.rig.node import configuration
 from tests.rig.processes import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.rig.broker import Broker
-    from tests.rig.mqtt import Watcher
     from tests.rig.node import Room
 
 HELLO = SENTENCES[0]
@@ -63,6 +63,17 @@ def test_status_goes_on_live(room: Room) -> None:
         terminal.wait_output("Chloé")
         room.stop()
         assert terminal.interrupt() == 0
+
+
+def test_status_says_when_it_has_lost_the_broker(tmp_path: Path) -> None:
+    with Broker() as broker, Watcher(broker.port) as watcher:
+        watcher.publish("scribe/lab/status", "online", retain=True)
+        config = write(tmp_path, configuration(tmp_path, broker.port, []))
+        with Terminal("status", "--watch", "--config", config) as terminal:
+            terminal.wait_output("scribe/lab: unknown")
+            broker.kill()
+            terminal.wait_output("no connection to the broker")
+            assert terminal.interrupt() == 0
 
 
 def test_a_node_nobody_knows(broker: Broker, tmp_path: Path) -> None:

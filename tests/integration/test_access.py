@@ -15,6 +15,7 @@ from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.rig.broker import HOST, Broker, free_port
+from tests.rig.commands import run
 from tests.rig.mqtt import Watcher
 from tests.rig.node import TOPIC, RunningNode, configuration
 from tests.rig.processes import Program
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
 
 FILES = Path(__file__).parents[2] / "config/mosquitto"
 USERS = {"node": "pw-n", "homeassistant": "pw-h", "dashboard": "pw-d", "test": "pw-t"}
+
+DEBIANS_OWN = """\
+persistence true
+persistence_location {folder}/
+include_dir {folder}/conf.d
+"""
+"""What /etc/mosquitto/mosquitto.conf of Debian says beside the places of its log and its pid."""
 
 STATES = ("status", "info", "session", "mics", "mic/a.b/state", "mic/a.b/last_words", "health")
 TEXTS = ("transcript/live", "transcript/last", "transcript/last_words", "transcript/final")
@@ -40,6 +48,7 @@ ASKED = {f"{TOPIC}/{name}" for name in (*COMMANDS, *REQUESTS)}
 GROUP = {"scribe/all/session/set", "scribe/all/request/session/start"}
 EVERYTHING = {*OF_NODE, *ASKED, *GROUP, f"{TOPIC}/{DELETE}", DISCOVERY, BIRTH, "home/light/set"}
 
+STATUS = ("status", "info", "session", "mics", "health")
 SHOWN = ("status", "session", "mics", "mic/a.b/state", "mic/a.b/last_words")
 SHOWN_TEXTS = ("transcript/live", "transcript/last_words")
 
@@ -49,7 +58,8 @@ MAY_WRITE = {
     "dashboard": set(),
 }
 MAY_READ = {
-    "node": {f"{TOPIC}/info", *ASKED, *GROUP, f"{TOPIC}/{DELETE}", BIRTH},
+    "node": {f"{TOPIC}/{name}" for name in (*STATUS, *TEXTS)}
+    | {*ASKED, *GROUP, f"{TOPIC}/{DELETE}", BIRTH},
     "homeassistant": EVERYTHING - {"home/light/set"},
     "dashboard": {f"{TOPIC}/{name}" for name in (*SHOWN, *SHOWN_TEXTS)},
 }
@@ -131,6 +141,8 @@ def test_the_node_is_refused_nothing_it_does(broker: Broker, tmp_path: Path) -> 
             assert watcher.request(TOPIC, verb, request)["status"] == "ok"
         watcher.wait_for(f"{TOPIC}/transcript/last")
         watcher.wait_for("homeassistant/device/+/config")
+        seen = run("status", "--config", node.file)  # with the node's own login
+        assert "scribe/lab: idle" in seen.stdout, seen.stderr
         assert "refuses" not in node.program.output()
 
 
@@ -142,13 +154,14 @@ def test_the_brokers_file_keeps_strangers_out(tmp_path: Path) -> None:
     add = ["mosquitto_passwd", "-b", str(tmp_path / "passwords"), "node", USERS["node"]]
     subprocess.run(add, check=True, capture_output=True)
     text = (FILES / "mosquitto.conf").read_text(encoding="utf-8")
-    text = text.replace("/etc/mosquitto/", f"{tmp_path}/").replace(
-        "/var/lib/mosquitto", str(tmp_path)
-    )
+    text = text.replace("/etc/mosquitto/", f"{tmp_path}/")
     text = text.replace("listener 1883", f"listener {port} {HOST}")
-    # Started as root it would become the user mosquitto, who cannot read the files of the test.
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "conf.d" / "mosquitto.conf").write_text(text)
     file = tmp_path / "mosquitto.conf"
-    file.write_text(text + ("user root\n" if os.geteuid() == 0 else ""))
+    # Started as root it would become the user mosquitto, who cannot read the files of the test.
+    user = "user root\n" if os.geteuid() == 0 else ""
+    file.write_text(user + DEBIANS_OWN.format(folder=tmp_path))
     with Program(["mosquitto", "-c", file]) as program:
         program.wait_output("running", 10)
         client = ["mosquitto_pub", "-h", HOST, "-p", str(port), "-t", f"{TOPIC}/status", "-n"]
