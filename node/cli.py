@@ -17,6 +17,8 @@ from node.errors import EXIT_CONFIG, EXIT_FAILED, ConfigError, NodeError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+log = logging.getLogger("node")
+
 CLONE_CONFIG = Path("config/node.yaml")
 INSTALLED_CONFIG = Path("/etc/scribe-node/node.yaml")
 
@@ -27,14 +29,20 @@ def main(argv: list[str] | None = None) -> int:
     _log_to_stderr(verbose=arguments.verbose)
     try:
         return int(arguments.run(arguments))
-    except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
-        return EXIT_CONFIG
     except NodeError as error:
-        sys.stderr.write(f"{error}\n")
-        return EXIT_FAILED
+        _complain(str(error))
+        return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED
     except KeyboardInterrupt:
         return 130
+
+
+def _complain(text: str) -> None:
+    """Say why the program ends: bare in a terminal, in the journal with the priority it has."""
+    if not logs_to_journal():
+        sys.stderr.write(f"{text}\n")
+        return
+    for line in text.splitlines():
+        log.critical("%s", line)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -105,13 +113,16 @@ def _module(command: str) -> Callable[[argparse.Namespace], int]:
 
 
 def _with_config(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    default = CLONE_CONFIG
-    if not CLONE_CONFIG.exists() and _exists(INSTALLED_CONFIG):
-        default = INSTALLED_CONFIG
     parser.add_argument(
-        "--config", type=Path, default=default, metavar="FILE", help="default: %(default)s"
+        "--config", type=Path, default=_config(), metavar="FILE", help="default: %(default)s"
     )
     return parser
+
+
+def _config() -> Path:
+    """The clone's configuration where its own program runs in it, else the service's if any."""
+    in_clone = Path(__file__).parents[1] == Path.cwd() and CLONE_CONFIG.exists()
+    return INSTALLED_CONFIG if not in_clone and _exists(INSTALLED_CONFIG) else CLONE_CONFIG
 
 
 def _exists(file: Path) -> bool:
