@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from node.errors import StoreError
@@ -110,8 +111,12 @@ class Courier:
         return None
 
     def _set_aside(self, message: OutboxMessage, reason: str) -> str:
-        """Keep a message out of the way of those behind it, with its reason."""
-        self._outbox.set_aside(message.id, reason)
+        """Keep a message out of the way of those behind it, with its reason.
+
+        Where the disk refuses that, it is out of the way until the next connection.
+        """
+        with suppress(StoreError):  # the listener and the desk report the disk
+            self._outbox.set_aside(message.id, reason)
         return f"{message.topic}: a message is set aside: {reason}"
 
     def _strike_off(self) -> None:
