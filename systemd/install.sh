@@ -211,9 +211,10 @@ install_all() {
 uninstall_all() {
     say "This removes $NAME: its service, its program $HOME_DIR and $COMMAND"
     if [ "$purge" = yes ]; then
-        say "and $CONFIG_DIR, the user $NAME, and $STATE with EVERY TRANSCRIPT and the model."
+        say "and $CONFIG_DIR, $UNIT.d, the user $NAME, and $STATE with EVERY TRANSCRIPT and the model."
+        say "What storage.path names elsewhere stays: delete it yourself."
     else
-        say "and keeps $CONFIG_DIR and $STATE (--purge removes them too)."
+        say "and keeps $CONFIG_DIR, $UNIT.d, the user $NAME and $STATE (--purge removes them too)."
     fi
     say "Debian packages stay."
     agree
@@ -221,10 +222,10 @@ uninstall_all() {
         systemctl stop "$NAME" 2>/dev/null || true
     fi
     systemctl disable -q "$NAME" 2>/dev/null || true
-    rm -rf "$UNIT" "$UNIT.d" "$HOME_DIR" "$COMMAND"
+    rm -rf "$UNIT" "$HOME_DIR" "$COMMAND"
     systemd_runs && systemctl daemon-reload
     if [ "$purge" = yes ]; then
-        rm -rf "$CONFIG_DIR" "$STATE"
+        rm -rf "$CONFIG_DIR" "$UNIT.d" "$STATE"
         if getent passwd "$NAME" >/dev/null; then
             userdel "$NAME"
         fi
