@@ -39,7 +39,7 @@ class TranscriptionConfig(Section):
     partials: bool = False
     """Whether what is being said is published before it ends."""
     hotwords: tuple[HotWord, ...] = Field(default=(), max_length=50)
-    """Names and terms that Whisper shall rather write than others of their sound."""
+    """Names and terms that Whisper should prefer to others that sound alike."""
     name_hotwords: bool = False
     """Whether the speakers' names are among the hotwords."""
     initial_prompt: Prompt | None = None

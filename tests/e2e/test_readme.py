@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FENCE = re.compile(r"^ *```sh\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
-INLINE = re.compile(r"`((?:\.venv/bin/python -m|make) [^`]+)`")
+STARTS = r"sudo |systemctl |systemd-analyze |journalctl |unzip |mosquitto_\w+ |\.venv/bin/|make "
+INLINE = re.compile(rf"`((?:{STARTS})[^`]+)`")
 
 START = next(line for line in README.splitlines() if "request/session/start -m" in line)
 TRANSCRIBE = next(line for line in README.splitlines() if "node transcribe" in line)
@@ -49,7 +50,7 @@ RUN_ELSEWHERE = {
     "make dist": "test_package.py builds the same",
     "make lock": "it asks the package index for the newest of everything",
     "make test-install": "some minutes, as root",
-    "make test-install-arm64": "an hour, as root",
+    "make test-install-arm64": "ten minutes, as root",
     "make lint": "it comes before the tests wherever they are run for good",
     "make test-clients": "it needs 1 GB of clients, and comes behind this test where those are",
     "make soak": "test_kills.py runs a short campaign of the same",
@@ -67,6 +68,27 @@ RUN_ELSEWHERE = {
     "sudo scribe-node check": "tests/system/test_install.py; here without sudo",
     "sudo scribe-node status --watch": "test_looks.py",
     "sudo systemctl edit scribe-node": "systemd's own",
+    "sudo systemctl reload scribe-node": "tests/system/test_service.py",
+    "systemctl start": "tests/system/test_service.py",
+    "systemctl status": "tests/system/test_service.py",
+    "systemctl status scribe-node": "tests/system/test_service.py",
+    "systemd-analyze security scribe-node": "tests/unit/test_systemd.py, on the unit's file",
+    "journalctl -u scribe-node": "systemd's own",
+    "sudo systemd/install.sh uninstall": "tests/system/test_install.py",
+    "sudo bash install.sh --wheel scribe_node-*.whl": "tests/system/test_install.py",
+    "unzip -p scribe_node-*.whl '*/systemd/install.sh' > install.sh": (
+        "tests/system/test_install.py"
+    ),
+    "sudo runuser -u scribe-node -- scribe-node fetch-model --config /etc/scribe-node/node.yaml": (
+        "the installer's own line; tests/system/test_install.py"
+    ),
+    "sudo scribe-node": "the command by itself",
+    "sudo scribe-node mics": "run below, without sudo",
+    "sudo scribe-node sessions": "test_looks.py",
+    "sudo scribe-node transcript [ID] --format srt": "test_looks.py",
+    "sudo apt install mosquitto": "the Makefile does the same",
+    "mosquitto_sub -v -t 'scribe/+/status'": "one topic, of those that test_readme.py knows",
+    ".venv/bin/pre-commit install": "test_pre_commit.py",
 }
 
 
