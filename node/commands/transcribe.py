@@ -81,20 +81,26 @@ class _Recorded:
         self.mic = mic
         self._speaker = speaker
         self._pieces = sound_files.read(file)
-        self._read = 0
+        self._given = 0
+        self._ahead: npt.NDArray[np.int16] = np.empty(0, np.int16)
         self._start = 0
         self._spoken: deque[tuple[int, float]] = deque(maxlen=REMEMBERED)
         self._heard: list[npt.NDArray[np.int16]] = []
 
     def read_to(self, position: int) -> npt.NDArray[np.int16] | None:
-        """Samples up to a position at least, or to the end; None where that was reached before."""
-        pieces: list[npt.NDArray[np.int16]] = []
-        while self._read < position and (piece := next(self._pieces, None)) is not None:
+        """Samples up to a position, or to the end; None where that was reached before.
+
+        No more than that, whatever the pieces of the file: a room gives up on tracks that lag.
+        """
+        wanted, pieces = position - self._given, [self._ahead]
+        read = len(self._ahead)
+        while read < wanted and (piece := next(self._pieces, None)) is not None:
             pieces.append(piece)
-            self._read += len(piece)
-        if not pieces and self._read < position:
-            return None
-        return np.concatenate([np.empty(0, np.int16), *pieces])
+            read += len(piece)
+        sound = np.concatenate(pieces)
+        samples, self._ahead = sound[:wanted], sound[wanted:]
+        self._given += len(samples)
+        return samples if len(samples) else None
 
     def collect(self, event: Event) -> _Spoken | None:
         """Take an event of this track; gives the utterance that ends with it."""
