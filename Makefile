@@ -38,7 +38,7 @@ help:
 	@echo "make test-clients                 with a real Home Assistant and Node-RED, fetched once"
 	@echo "make soak                         a hundred kills (some ten minutes)"
 	@echo "make bench-accuracy               who said what, when, beside other ways (half an hour)"
-	@echo "make bench-speed                  what a meeting costs, beside other ways (half an hour)"
+	@echo "make bench-speed                  what a meeting costs, beside other ways (an hour)"
 	@echo "make lint                         ruff and mypy"
 	@echo "make coverage                     every branch of node/core, by the unit tests"
 	@echo "make dist                         source distribution and wheel, in dist/"

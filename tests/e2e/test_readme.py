@@ -44,6 +44,7 @@ RUN_HERE = {
 RUN_ELSEWHERE = {
     ".venv/bin/python -m tests.bench.backlog": "a benchmark of minutes on a model of real size",
     ".venv/bin/python -m tests.bench.partials": "a benchmark; test_partials.py shows the same",
+    ".venv/bin/python -m tests.bench.eight_hours": "a benchmark of minutes",
     "make run": "test_demo.py runs it",
     "make test": "it runs this test",
     "make coverage": "the unit tests again, with their branches counted",
@@ -54,7 +55,7 @@ RUN_ELSEWHERE = {
     "make lint": "it comes before the tests wherever they are run for good",
     "make test-clients": "it needs 1 GB of clients, and comes behind this test where those are",
     "make soak": "test_kills.py runs a short campaign of the same",
-    "make bench-speed": "a benchmark of half an hour; test_speed_bench.py runs its parts",
+    "make bench-speed": "a benchmark of an hour; test_speed_bench.py runs its parts",
     "make bench-speed BENCH=--quick": "the same, of minutes",
     ".venv/bin/python -m node bench": "test_bench.py",
     ".venv/bin/python -m node transcribe alice.wav bruno.wav --model base --compare-window": (
