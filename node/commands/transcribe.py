@@ -112,7 +112,8 @@ class _Recorded:
                 self._heard.append(samples)
             case Ended():
                 self._spoken[-1] = event.speech
-                samples = np.concatenate(self._heard)[: event.end - self._start]
+                heard = np.concatenate(self._heard)[: event.end - self._start]
+                samples = heard if event.sound is None else event.sound
                 return _Spoken(self.mic, self._speaker, self._start, samples, event)
         return None
 

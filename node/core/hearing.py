@@ -1,4 +1,4 @@
-"""What every microphone of a room heard lately, as band powers on one grid of 16 ms.
+"""What every microphone of a room heard lately: its sound, and band powers on a grid of 16 ms.
 
 Bands rather than whole levels, because two people who speak at once are loud in different bands
 most of the time: each microphone then still shows its own speaker.
@@ -63,6 +63,7 @@ class Hearing:
         self.power: Floats = np.zeros((0, KEPT, BANDS), np.float32)
         self.floor: Floats = np.zeros((0, KEPT, BANDS), np.float32)
         self.voice: Floats = np.zeros((0, KEPT_TICKS), np.float32)
+        self._sound: Samples = np.zeros((0, KEPT_TICKS, TICK), np.int16)
         self._tick: npt.NDArray[np.int64] = np.zeros((0, KEPT_TICKS), np.int64)
         self._last: Floats = np.zeros((0, HOP), np.float32)
         self._smooth: Floats = np.zeros((0, BANDS), np.float32)
@@ -75,6 +76,7 @@ class Hearing:
         self.power = _with_row(self.power, LEAST_POWER)
         self.floor = _with_row(self.floor, LEAST_POWER)
         self.voice = _with_row(self.voice, 0)
+        self._sound = _with_row(self._sound, 0)
         self._tick = _with_row(self._tick, NEVER)
         self._last = _with_row(self._last, 0)
         self._smooth = _with_row(self._smooth, 0)
@@ -84,7 +86,7 @@ class Hearing:
         """Forget a microphone; gives the row it had."""
         row = self.mics.index(mic)
         self.mics.remove(mic)
-        for name in ("power", "floor", "voice", "_tick", "_last", "_smooth", "_least"):
+        for name in ("power", "floor", "voice", "_sound", "_tick", "_last", "_smooth", "_least"):
             setattr(self, name, np.delete(getattr(self, name), row, axis=0))
         return row
 
@@ -97,7 +99,8 @@ class Hearing:
             voices: of each microphone n probabilities of speech.
         """
         rows = np.array([self.mics.index(mic) for mic in sound])
-        wide = np.stack([samples.ravel() for samples in sound.values()]).astype(np.float32)
+        heard = np.stack([samples.ravel() for samples in sound.values()])
+        wide = heard.astype(np.float32)
         wide /= np.float32(32768)
         powers = _band_powers(np.concatenate([self._last[rows], wide], axis=1))
         self._last[rows] = wide[:, -HOP:]
@@ -105,6 +108,7 @@ class Hearing:
         ticks = np.arange(first, first + count)
         at = np.ix_(rows, ticks % KEPT_TICKS)
         self.voice[at] = np.stack([voices[mic] for mic in sound])
+        self._sound[at] = heard.reshape(len(rows), count, TICK)
         self._tick[at] = ticks
         at = np.ix_(rows, np.arange(first * HOPS, (first + count) * HOPS) % KEPT)
         self.power[at] = powers
@@ -124,6 +128,14 @@ class Hearing:
         power = np.where(heard[..., None], self.power[rows, hops % KEPT], LEAST_POWER)
         voice = np.where(heard, self.voice[rows, hops // HOPS % KEPT_TICKS], 0)
         return power, self.floor[rows, hops % KEPT], voice
+
+    def sound(self, row: int, first: int, count: int) -> Floats:
+        """`count` samples of a microphone in [-1, 1], zeros where it has heard nothing."""
+        ticks = np.arange(first // TICK, -(-(first + count) // TICK))
+        heard = self._tick[row, ticks % KEPT_TICKS] == ticks
+        sound = np.where(heard[:, None], self._sound[row, ticks % KEPT_TICKS], 0).ravel()
+        begin = first % TICK
+        return sound[begin : begin + count].astype(np.float32) / np.float32(32768)
 
     def _floors(self, rows: npt.NDArray[np.int64], powers: Floats, first: int) -> Floats:
         """Noise floors of hops, their blocks ended where they end."""

@@ -154,7 +154,7 @@ class Lags:
         clear &= (self._together > LEAST_S) | (peak > EARLY)
         for a, b in np.argwhere(np.tril(clear, -1)):
             strength[a, b] = strength[b, a] = peak[a, b]
-            lag[a, b] = (_vertex(curves[:, a, b], int(at[a, b])) - LONGEST) * HOP / SAMPLE_RATE
+            lag[a, b] = (vertex(curves[:, a, b], int(at[a, b])) - LONGEST) * HOP / SAMPLE_RATE
             lag[b, a] = -lag[a, b]
         return strength, lag
 
@@ -175,7 +175,7 @@ def _slow_mean(above: Floats) -> Floats:
     return mean
 
 
-def _vertex(curve: npt.NDArray[np.floating[Any]], at: int) -> float:
+def vertex(curve: npt.NDArray[np.floating[Any]], at: int) -> float:
     """Where the parabola through a peak and its neighbours is highest."""
     if not 0 < at < len(curve) - 1:
         return at

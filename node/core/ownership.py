@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from node.core.coupling import Coupling, Levels
+from node.core.doubletalk import DoubleTalk
 from node.core.hearing import BANDS, HOP, HOPS, KEPT_TICKS, Hearing
 from node.core.lags import LONGEST, Lags
 from node.core.likeness import LOUD, one_voice
@@ -28,6 +29,7 @@ from node.core.model import SAMPLE_RATE
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from node.core.doubletalk import Rest
     from node.core.hearing import Floats
     from node.core.segmenter import Samples
 
@@ -201,6 +203,11 @@ class Ownership:
         voiced = levels.voice[row][::HOPS] >= 0.35
         owned = int((voiced & (share[: len(voiced)] >= OWNED)).sum())
         return Verdict(owned, self._loudest(row, levels), self._heard_better(row, levels))
+
+    def rest(self, mic: str, utterance: range, speech: tuple[int, int]) -> Rest | None:
+        """An utterance that has ended, without what others said in it (see `DoubleTalk.rest`)."""
+        talk = DoubleTalk(self._hearing, self._lags.hops, self._lags.known, self._own)
+        return talk.rest(self._hearing.mics.index(mic), utterance, speech)
 
     def lags_s(self) -> dict[str, float | None]:
         """Delay of each microphone against the earliest one; None where it is not known."""

@@ -229,12 +229,26 @@ class Room:
     def _reviewed(self, mic: str, ended: Ended) -> Ended:
         """An end with whose speech it was, where that was another's, who keeps it."""
         utterance = range(self._utterances.pop(mic).start, ended.end)
-        other = None if self._alone or mic in self._promised else self._speaker(mic, utterance)
+        promised = self._alone or mic in self._promised
         self._promised.discard(mic)
-        if other is None:
+        other = None if promised else self._speaker(mic, utterance)
+        if other is not None:
+            return replace(ended, crosstalk_of=other)
+        ended = self._cleaned(mic, utterance, ended)
+        if promised or ended.crosstalk_of is None:
             self._utterances[mic] = utterance
+            return replace(ended, crosstalk_of=None)
+        return ended
+
+    def _cleaned(self, mic: str, utterance: range, ended: Ended) -> Ended:
+        """An end with the sound that is left without others, or with who they were if none is."""
+        rest = None
+        if not self._alone and self._mode == "drop":
+            rest = self._ownership.rest(mic, utterance, ended.speech)
+        if rest is None:
             return ended
-        return replace(ended, crosstalk_of=other)
+        own = rest.own_samples * 1000 >= self._endpointing.min_speech_ms * SAMPLE_RATE
+        return replace(ended, sound=rest.sound, crosstalk_of=None if own else rest.loudest)
 
     def _speaker(self, mic: str, utterance: range) -> str | None:
         """The other microphone whose speech an utterance was; None where it was its own."""

@@ -76,12 +76,14 @@ class Ended:
 
     `crosstalk_of` names the microphone whose speech it was, where that was another's. `speech` is
     where its first speech frame begins and its last one ends, without pre-roll and tail; two ends
-    are the same where they cut at the same sample.
+    are the same where they cut at the same sample. `sound`, where it is there, is all of the
+    utterance once more, without what others said in it.
     """
 
     end: int
     crosstalk_of: str | None = None
     speech: tuple[int, int] = field(default=(0, 0), compare=False)
+    sound: Samples | None = field(default=None, compare=False)
 
 
 Event = Started | Audio | Ended

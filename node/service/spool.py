@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from node.core.model import SAMPLE_RATE
@@ -64,6 +65,8 @@ class Spoken:
         """Forget what waits in memory; says whether nothing at all is left of it."""
         self._unwritten.clear()
         self.heard = 0
+        if self.ended is not None:
+            self.ended = replace(self.ended, sound=None)
         return self._on_disk is None
 
     def push(self, utterances: Utterances) -> bool:
@@ -80,6 +83,8 @@ class Spoken:
         if self.ended is None:
             return False
         if not self._finished:
+            if self.ended.sound is not None:
+                recording.put_in_place(self.ended.sound)
             recording.finish(self.ended.end - self._start)
             self._finished = True
         utterances.captured(utterance, self.ended)

@@ -98,6 +98,20 @@ class Recording:
             os.fdatasync(self._file.fileno())
             self._synced_at = time.monotonic()
 
+    def put_in_place(self, samples: npt.NDArray[np.int16]) -> None:
+        """Write the same stretch of sound, cleaned, over what is there from its beginning on.
+
+        A crash on the way leaves some of both, and every sample in its place.
+
+        Raises:
+            OSError: the disk is full or gone.
+        """
+        self._flush()
+        sound = samples.astype("<i2", copy=False).tobytes()
+        written = 0
+        while written < len(sound):
+            written += os.pwrite(self._file.fileno(), sound[written:], written)
+
     def finish(self, samples: int) -> None:
         """Keep the first `samples` samples; they are on the disk when this returns.
 
