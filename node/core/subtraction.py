@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from node.core.hearing import Floats
 
+    Indices = npt.NDArray[np.int64]
     Spectra = npt.NDArray[np.complex64]
 
 FRAME = 1024
@@ -61,6 +62,9 @@ REGULARISATION = 1e-2
 
 LEAST_GAIN = 0.1
 """Of a frequency after the filter (-20 dB): deeper, what is left begins to ring."""
+
+BINS = 32
+"""Frequencies worked on at a time."""
 
 BLOCK = 32
 """Hops (0.5 s) over which the phase between two microphones is taken as one."""
@@ -103,13 +107,10 @@ def subtract(stretch: Stretch, first: int, last: int) -> Rest | None:
         return None
     spectra = _spectra(stretch.sound)
     heard, weight = spectra[0], weight[:, _BAND_OF_BIN]
-    others = [_in_step(heard, other, weight, first) for other in spectra[1:]]
+    others = np.stack([_in_step(heard, other, weight, first) for other in spectra[1:]])
     weight = weight / (np.square(np.abs(heard)).mean(axis=1, keepdims=True) + _RESOLUTION)
-    known = _around(others, learn)
-    filters = _fitted(known, heard[learn].T, weight[learn].T)
-    left = _left_over(known, filters, heard[learn].T, weight[learn].T)
     frames = np.arange(max(0, first - SPREAD), min(len(heard), last + SPREAD))
-    leak = (_around(others, frames) @ filters[..., None])[..., 0].T
+    leak, left = _leaks(others, heard[learn], weight[learn], learn, frames)
     rest, residue = heard[frames] - leak, left * np.square(np.abs(leak))
     power = np.square(np.abs(rest))
     gain = np.sqrt(np.clip(1 - residue / np.maximum(power, 1e-12), LEAST_GAIN**2, 1))
@@ -117,6 +118,31 @@ def subtract(stretch: Stretch, first: int, last: int) -> Rest | None:
     own = _own(power[within], residue[within], heard[first:last])
     begin = EDGE + (first - frames[0]) * HOP
     return Rest(_sound(rest * gain)[begin : begin + (last - first) * HOP], own)
+
+
+def _leaks(
+    others: Spectra, heard: Spectra, weight: Floats, learn: Indices, frames: Indices
+) -> tuple[Spectra, Floats]:
+    """What the others leak into some frames (frames, bins), by filters fitted where one learns.
+
+    Also the power that the filters leave, over what they take out (0-1), of each frequency's band.
+    Some bins at a time: all at once take a hundred times the memory of the sound.
+    """
+    leak = np.empty((len(frames), heard.shape[1]), np.complex64)
+    powers = np.empty((2, heard.shape[1]))
+    for begin in range(0, heard.shape[1], BINS):
+        bins = slice(begin, begin + BINS)
+        known = _around(others[..., bins], learn)
+        aim, told = heard[:, bins].T, weight[:, bins].T
+        filters = _fitted(known, aim, told)[..., None]
+        taken = (known @ filters)[..., 0]
+        powers[0, bins] = (told * np.square(np.abs(aim - taken))).sum(axis=1)
+        powers[1, bins] = (told * np.square(np.abs(taken))).sum(axis=1)
+        leak[:, bins] = (_around(others[..., bins], frames) @ filters)[..., 0].T
+    left, taken = powers @ _BINS_OF_BAND.T
+    fitted_by_chance = known.shape[2] / (len(learn) / INDEPENDENT)
+    share = left / np.maximum(taken, 1e-12) / max(1 - fitted_by_chance, 1 / len(learn))
+    return leak, np.minimum(share, 1)[_BAND_OF_BIN].astype(np.float32)
 
 
 def _foreign(own: Floats) -> Floats:
@@ -131,10 +157,11 @@ def _foreign(own: Floats) -> Floats:
 def _in_step(heard: Spectra, other: Spectra, weight: Floats, middle: int) -> Spectra:
     """Another microphone's spectra, as a clock would give them that runs as the first one's."""
     drift = _drift(heard, other, weight)
-    hops = np.arange(len(other)) - middle
-    turn = np.exp(-2j * np.pi * HOP * drift * np.outer(hops, _FREQUENCIES / SAMPLE_RATE))
-    turned: Spectra = (other * turn).astype(np.complex64)
-    return turned
+    seconds = drift * HOP / SAMPLE_RATE * (np.arange(len(other)) - middle)
+    angle = np.outer(seconds, -2 * np.pi * _FREQUENCIES).astype(np.float32)
+    turn = np.empty(angle.shape, np.complex64)
+    turn.real, turn.imag = np.cos(angle), np.sin(angle)
+    return turn * other
 
 
 def _drift(heard: Spectra, other: Spectra, weight: Floats) -> float:
@@ -156,12 +183,12 @@ def _turns(blocks: int) -> Spectra:
     return turns
 
 
-def _around(others: list[Spectra], frames: npt.NDArray[np.int64]) -> Spectra:
+def _around(others: Spectra, frames: Indices) -> Spectra:
     """The frames around some frames, zeros beyond the ends: (bins, frames, taps of all others)."""
-    taps = np.arange(-EARLIER, LATER + 1)
-    padded = [np.pad(other, ((EARLIER, LATER), (0, 0))) for other in others]
-    at = frames[:, None] + EARLIER + taps
-    return np.concatenate([spectra[at] for spectra in padded], axis=1).transpose(2, 0, 1)
+    padded = np.pad(others, ((0, 0), (EARLIER, LATER), (0, 0)))
+    at = frames[:, None] + np.arange(EARLIER + 1 + LATER)
+    around = padded[:, at].transpose(3, 1, 0, 2)
+    return np.ascontiguousarray(around.reshape(*around.shape[:2], -1))
 
 
 def _fitted(known: Spectra, heard: Spectra, weight: Floats) -> Spectra:
@@ -175,22 +202,11 @@ def _fitted(known: Spectra, heard: Spectra, weight: Floats) -> Spectra:
     return filters
 
 
-def _left_over(known: Spectra, filters: Spectra, heard: Spectra, weight: Floats) -> Floats:
-    """Power that a filter leaves, over what it takes out (0-1), of each frequency's band."""
-    leak = (known @ filters[..., None])[..., 0]
-    left = (weight * np.square(np.abs(heard - leak))).sum(axis=1)
-    taken = (weight * np.square(np.abs(leak))).sum(axis=1)
-    share = (_BINS_OF_BAND @ left) / np.maximum(_BINS_OF_BAND @ taken, 1e-12)
-    fitted_by_chance = known.shape[2] / (known.shape[1] / INDEPENDENT)
-    share /= max(1 - fitted_by_chance, 1 / known.shape[1])
-    return np.minimum(share, 1)[_BAND_OF_BIN].astype(np.float32)
-
-
 def _own(power: Floats, residue: Floats, heard: Spectra) -> Floats:
     """Share of the sound, hop by hop and band by band, that exceeds what others have left in it."""
     total = np.square(np.abs(heard)) @ _BINS_OF_BAND.T
     above = (power - MARGIN * residue) @ _BINS_OF_BAND.T
-    own: Floats = np.clip(above, 0, None) / np.maximum(total, 1e-12)
+    own: Floats = np.clip(above / np.maximum(total, 1e-12), 0, 1)
     return own
 
 

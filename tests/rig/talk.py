@@ -56,11 +56,16 @@ def meeting(
     bleed_db: float = -10,
     gains: tuple[float, float] = (1, 1),
     lag: int = 0,
+    *,
+    pitches: int = 1,
 ) -> Tracks:
-    """Two people at their own microphones, that of the second `lag` samples late."""
+    """Two people at their own microphones, that of the second `lag` samples late.
+
+    `pitches` of each syllable: several fill the bands as speech does.
+    """
     spoken = np.zeros((2, round(seconds * SAMPLE_RATE)), np.float32)
     for speaker, spans in turns.items():
-        sound = voice(speaker, seconds)
+        sound = np.mean([voice(speaker + 2 * n, seconds) for n in range(pitches)], axis=0)
         for start, end in spans:
             part = slice(int(start * SAMPLE_RATE), int(end * SAMPLE_RATE))
             spoken[speaker, part] = sound[part] * LOUDNESS

@@ -1,0 +1,126 @@
+"""Two who speak at once: what a room hands on of each of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from node.core import doubletalk
+from node.core.model import SAMPLE_RATE
+from node.core.room import Room
+from node.core.segmenter import Audio, Ended, Endpointing, Started
+from tests.rig import talk
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from node.core.room import Heard, Mode
+    from node.core.segmenter import Samples
+    from tests.rig.talk import Tracks, Turns
+
+TURNS: Turns = {
+    0: [(0.2, 1.4), (3.0, 5.0), (8.0, 10.0)],
+    1: [(1.4, 2.6), (5.6, 7.4), (8.6, 11.0)],
+}
+"""Each speaks alone, twice; then one begins while the other still speaks."""
+SECONDS = 12.0
+INTRODUCED = 2.6 * SAMPLE_RATE
+"""Sample from which both are known."""
+
+
+class Loudness:
+    """Stands in for the speech model: a frame is speech where it is loud."""
+
+    def __call__(self, frames: Samples) -> npt.NDArray[np.float32]:
+        return np.where(np.abs(frames).max(axis=1) > talk.HEARD, np.float32(1), np.float32(0))
+
+    def reset(self) -> None:
+        pass
+
+
+def heard_by(tracks: Tracks, mode: Mode = "drop") -> Heard:
+    made = Room(Endpointing(), mode)
+    for mic in "ab":
+        made.add(mic, Loudness())
+    heard: Heard = []
+    samples = dict(zip("ab", talk.samples_of(tracks), strict=True))
+    for begin in range(0, len(samples["a"]), SAMPLE_RATE // 2):
+        for mic, sound in samples.items():
+            heard += made.feed(mic, sound[begin : begin + SAMPLE_RATE // 2])
+    return heard + made.flush("a") + made.flush("b")
+
+
+def ends(heard: Heard) -> list[tuple[str, int, Ended]]:
+    """Microphone, first sample and end of each utterance."""
+    begun: dict[str, int] = {}
+    made = []
+    for mic, event in heard:
+        if isinstance(event, Started):
+            begun[mic] = event.start
+        elif isinstance(event, Ended):
+            made.append((mic, begun[mic], event))
+    return made
+
+
+def last(heard: Heard, mic: str) -> tuple[int, Ended]:
+    return [(start, ended) for one, start, ended in ends(heard) if one == mic][-1]
+
+
+def level_db(sound: npt.NDArray[np.floating]) -> float:
+    return float(10 * np.log10(np.square(sound).mean()))
+
+
+@pytest.mark.parametrize("lag", [0, 1700])
+def test_each_keeps_their_own_voice_alone(lag: int) -> None:
+    both = talk.meeting(TURNS, SECONDS, lag=lag, pitches=3)
+    alone = talk.meeting(TURNS, SECONDS, bleed_db=-200, lag=lag, pitches=3)
+    heard = heard_by(both)
+    for row, mic in enumerate("ab"):
+        start, ended = last(heard, mic)
+        assert ended.crosstalk_of is None
+        assert ended.sound is not None
+        assert len(ended.sound) == ended.end - start
+        part = slice(9 * SAMPLE_RATE, round(9.8 * SAMPLE_RATE))
+        left = ended.sound[part.start - start : part.stop - start] / 32768
+        leak = level_db(both[row, part] - alone[row, part])
+        assert level_db(left - alone[row, part]) < leak - 5
+
+
+def test_what_nobody_else_spoke_in_stays_as_it_is() -> None:
+    turns: Turns = {0: TURNS[0][:2], 1: TURNS[1][:2]}
+    made = ends(heard_by(talk.meeting(turns, SECONDS)))
+    later = [(mic, ended) for mic, start, ended in made if start > INTRODUCED]
+    assert [(mic, ended.sound) for mic, ended in later] == [("a", None), ("b", None)]
+
+
+@pytest.mark.parametrize("mode", ["tag", "off"])
+def test_sound_is_cleaned_only_where_it_is_dropped(mode: Mode) -> None:
+    heard = heard_by(talk.meeting(TURNS, SECONDS), mode)
+    assert all(ended.sound is None for _, _, ended in ends(heard))
+
+
+def test_what_is_longer_than_what_is_kept_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doubletalk, "LOOKED_AT", 100)
+    heard = heard_by(talk.meeting(TURNS, SECONDS))
+    assert all(ended.sound is None for _, _, ended in ends(heard))
+
+
+def test_an_utterance_of_which_nothing_is_left_was_anothers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As where too much was taken for its own while it was spoken."""
+    monkeypatch.setattr(doubletalk, "OWN", 1.0)
+    heard = heard_by(talk.meeting(TURNS, SECONDS))
+    others = {mic: ended.crosstalk_of for mic, _, ended in ends(heard) if ended.sound is not None}
+    assert others == {"a": "b", "b": "a"}
+
+
+def test_the_sound_sent_on_the_way_is_as_long() -> None:
+    heard = heard_by(talk.meeting(TURNS, SECONDS))
+    start, ended = last(heard, "b")
+    begun = max(n for n, (mic, e) in enumerate(heard) if mic == "b" and isinstance(e, Started))
+    sent = [e.samples for mic, e in heard[begun:] if mic == "b" and isinstance(e, Audio)]
+    assert ended.sound is not None
+    assert len(np.concatenate(sent)[: ended.end - start]) == len(ended.sound)
