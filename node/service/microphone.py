@@ -119,6 +119,8 @@ class Microphone:
     def check_stall(self, now: float) -> None:
         """Lose a mic that does not begin to deliver, or has stopped."""
         patience = STALL_S if self.delivers else OPENING_S
+        if now - self._heard_at > patience:
+            self.read()  # what has come while the thread was held up
         if self._process is not None and now - self._heard_at > patience:
             self.lose(f"{self.mic} has delivered nothing for {patience:g} s")
 

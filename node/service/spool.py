@@ -67,7 +67,10 @@ class Spoken:
         self.heard = 0
         if self.ended is not None:
             self.ended = replace(self.ended, sound=None)
-        return self._on_disk is None
+        if self._on_disk is None:
+            return True
+        self._on_disk[1].drop_pending()
+        return False
 
     def push(self, utterances: Utterances) -> bool:
         """Go as far as the disk allows; says whether it is all there, ready for the engine.

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.core.hearing import HOPS, Hearing
+from node.core.hearing import HOPS, KEPT_TICKS, Hearing
 from node.core.model import TICK
 
 MICS = ("a", "b")
@@ -59,6 +59,20 @@ def test_pieces_are_heard_like_the_whole(
         strict=True,
     ):
         np.testing.assert_allclose(mine, theirs, rtol=1e-3)
+
+
+@given(st.integers(0, TICK * (TICKS + 4)), st.integers(1, 3 * TICK))
+def test_sound_is_given_back_with_silence_where_nothing_was_heard(first: int, count: int) -> None:
+    hearing = Hearing()
+    hearing.add("a")
+    heard = sound(2, range(0))[:1]
+    for tick in (*range(4, 12), *range(KEPT_TICKS + 2, KEPT_TICKS + 6)):
+        voice = np.ones(1, np.float32)
+        hearing.hear(tick, {"a": heard[0, tick % TICKS][None]}, {"a": voice})
+    kept = heard[0].copy()
+    kept[[*range(6), *range(12, TICKS)]] = 0  # 4 and 5 have been overwritten
+    expected = np.pad(kept.ravel(), (0, 8 * TICK))[first : first + count]
+    assert np.array_equal(hearing.sound(0, first, count) * 32768, expected)
 
 
 def test_the_floor_is_the_quietest_of_the_last_seconds() -> None:

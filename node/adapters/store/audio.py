@@ -123,6 +123,10 @@ class Recording:
         os.fsync(self._file.fileno())
         self._file.close()
 
+    def drop_pending(self) -> None:
+        """Give up what the disk has not taken; `finish` leaves silence in its place."""
+        self._pending.clear()
+
     def discard(self) -> None:
         """Take it back: its row could not be kept, and its number goes to the next one."""
         self._file.close()
