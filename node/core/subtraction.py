@@ -63,8 +63,8 @@ REGULARISATION = 1e-2
 LEAST_GAIN = 0.1
 """Of a frequency after the filter (-20 dB): deeper, what is left begins to ring."""
 
-BINS = 32
-"""Frequencies worked on at a time."""
+BINS = 8
+"""Frequencies worked on at a time: what they take together fits a cache of a megabyte or two."""
 
 BLOCK = 32
 """Hops (0.5 s) over which the phase between two microphones is taken as one."""
@@ -105,9 +105,10 @@ def subtract(stretch: Stretch, first: int, last: int) -> Rest | None:
     learn = np.flatnonzero(weight.any(axis=1))
     if len(learn) < LEAST_FRAMES:
         return None
-    spectra = _spectra(stretch.sound)
-    heard, weight = spectra[0], weight[:, _BAND_OF_BIN]
-    others = np.stack([_in_step(heard, other, weight, first) for other in spectra[1:]])
+    heard, weight = _spectra(stretch.sound[0]), weight[:, _BAND_OF_BIN]
+    others = np.empty((len(stretch.sound) - 1, *heard.shape), np.complex64)
+    for other, sound in zip(others, stretch.sound[1:], strict=True):
+        other[:] = _in_step(heard, _spectra(sound), weight, first)
     weight = weight / (np.square(np.abs(heard)).mean(axis=1, keepdims=True) + _RESOLUTION)
     frames = np.arange(max(0, first - SPREAD), min(len(heard), last + SPREAD))
     leak, left = _leaks(others, heard[learn], weight[learn], learn, frames)
@@ -211,9 +212,9 @@ def _own(power: Floats, residue: Floats, heard: Spectra) -> Floats:
 
 
 def _spectra(sound: Floats) -> Spectra:
-    windows = np.lib.stride_tricks.sliding_window_view(sound, FRAME, axis=1)[:, ::HOP]
+    windows = np.lib.stride_tricks.sliding_window_view(sound, FRAME)[::HOP]
     spectra: Spectra = np.fft.rfft(windows * _WINDOW).astype(np.complex64)
-    return spectra[:, :-1]
+    return spectra[:-1]
 
 
 def _sound(spectra: Spectra) -> Floats:
