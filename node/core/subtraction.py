@@ -66,6 +66,10 @@ LEAST_GAIN = 0.1
 BINS = 8
 """Frequencies worked on at a time: what they take together fits a cache of a megabyte or two."""
 
+PRODUCT = 60_000
+"""Multiplications in a product of matrices, a sixteenth in one with a vector. Beyond 65,535 and
+4,095 OpenBLAS has threads wait busily on every processor: seven times the time (measured)."""
+
 BLOCK = 32
 """Hops (0.5 s) over which the phase between two microphones is taken as one."""
 
@@ -130,17 +134,17 @@ def _leaks(
     Some bins at a time: all at once take a hundred times the memory of the sound.
     """
     leak = np.empty((len(frames), heard.shape[1]), np.complex64)
-    powers = np.empty((2, heard.shape[1]))
+    powers = np.empty((2, heard.shape[1]), np.float32)
     for begin in range(0, heard.shape[1], BINS):
         bins = slice(begin, begin + BINS)
         known = _around(others[..., bins], learn)
         aim, told = heard[:, bins].T, weight[:, bins].T
-        filters = _fitted(known, aim, told)[..., None]
-        taken = (known @ filters)[..., 0]
+        filters = _fitted(known, aim, told)
+        taken = _explained(known, filters)
         powers[0, bins] = (told * np.square(np.abs(aim - taken))).sum(axis=1)
         powers[1, bins] = (told * np.square(np.abs(taken))).sum(axis=1)
-        leak[:, bins] = (_around(others[..., bins], frames) @ filters)[..., 0].T
-    left, taken = powers @ _BINS_OF_BAND.T
+        leak[:, bins] = _explained(_around(others[..., bins], frames), filters).T
+    left, taken = _by_band(powers)
     fitted_by_chance = known.shape[2] / (len(learn) / INDEPENDENT)
     share = left / np.maximum(taken, 1e-12) / max(1 - fitted_by_chance, 1 / len(learn))
     return leak, np.minimum(share, 1)[_BAND_OF_BIN].astype(np.float32)
@@ -193,22 +197,44 @@ def _around(others: Spectra, frames: Indices) -> Spectra:
 
 
 def _fitted(known: Spectra, heard: Spectra, weight: Floats) -> Spectra:
-    """Filters (bins, taps) from what is known to what is heard (bins, frames)."""
-    weighted = (known * weight[..., None]).conj().transpose(0, 2, 1)
-    normal, aim = weighted @ known, weighted @ heard[..., None]
-    taps = normal.shape[1]
+    """Filters (bins, taps, 1) from what is known to what is heard (bins, frames)."""
+    taps = known.shape[2]
+    normal = np.zeros((len(known), taps, taps), np.complex64)
+    aim = np.zeros((len(known), taps, 1), np.complex64)
+    for piece in _pieces(known):
+        part = known[:, piece]
+        weighted = (part * weight[:, piece, None]).conj().transpose(0, 2, 1)
+        normal += weighted @ part
+        aim += weighted @ heard[:, piece, None]
     level = np.trace(normal, axis1=1, axis2=2).real / taps
     normal += (REGULARISATION * level + 1e-12)[:, None, None] * np.eye(taps, dtype=np.float32)
-    filters: Spectra = np.linalg.solve(normal, aim)[..., 0]
+    filters: Spectra = np.linalg.solve(normal, aim)
     return filters
+
+
+def _explained(known: Spectra, filters: Spectra) -> Spectra:
+    """What filters (bins, taps, 1) make of what is known: (bins, frames)."""
+    return np.concatenate([known[:, piece] @ filters for piece in _pieces(known)], axis=1)[..., 0]
+
+
+def _pieces(known: Spectra) -> list[slice]:
+    """The frames of `known`, so many at a time as are best multiplied."""
+    _, frames, taps = known.shape
+    count = PRODUCT // (taps * max(taps, 16))
+    return [slice(begin, begin + count) for begin in range(0, frames, count)]
 
 
 def _own(power: Floats, residue: Floats, heard: Spectra) -> Floats:
     """Share of the sound, hop by hop and band by band, that exceeds what others have left in it."""
-    total = np.square(np.abs(heard)) @ _BINS_OF_BAND.T
-    above = (power - MARGIN * residue) @ _BINS_OF_BAND.T
+    total = _by_band(np.square(np.abs(heard)))
+    above = _by_band(power - MARGIN * residue)
     own: Floats = np.clip(above / np.maximum(total, 1e-12), 0, 1)
     return own
+
+
+def _by_band(bins: Floats) -> Floats:
+    """Sums of the frequencies of each band."""
+    return np.add.reduceat(bins, _FIRST_BINS, axis=-1)
 
 
 def _spectra(sound: Floats) -> Spectra:
@@ -237,4 +263,4 @@ _RESOLUTION = np.float32(1e-7)
 _FREQUENCIES = np.fft.rfftfreq(FRAME, 1 / SAMPLE_RATE)
 _DRIFT_BINS = np.flatnonzero((DRIFT_HZ[0] <= _FREQUENCIES) & (DRIFT_HZ[1] >= _FREQUENCIES))[::2]
 _BAND_OF_BIN = np.clip(np.searchsorted(BAND_EDGES_HZ, _FREQUENCIES, side="right") - 1, 0, BANDS - 1)
-_BINS_OF_BAND = (np.arange(BANDS)[:, None] == _BAND_OF_BIN).astype(np.float32)
+_FIRST_BINS = np.searchsorted(_BAND_OF_BIN, np.arange(BANDS))

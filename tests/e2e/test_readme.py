@@ -63,6 +63,7 @@ RUN_ELSEWHERE = {
     ),
     ".venv/bin/python -m tests.bench.engine": "tests/integration/test_engine.py runs a part of it",
     "make bench-accuracy": "half an hour",
+    ".venv/bin/python -m tests.bench.accuracy.hearing": "a benchmark of minutes in simulated rooms",
     "sudo systemd/install.sh": "tests/system/test_install.py, by make test-install",
     "sudo nano /etc/scribe-node/node.yaml": "an editor",
     "sudo systemctl restart scribe-node": "tests/system/test_service.py",

@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def _recipes(rows: list[str], given: argparse.Namespace) -> list[Recipe]:
-    count = given.meetings or (1 if given.quick else 3)
+    count = given.meetings or (1 if given.quick else 6)
     voices = "tuning" if given.tuning else "report"
     return [
         Recipe(parse_row(name), number, given.length, voices)
