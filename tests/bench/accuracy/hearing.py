@@ -44,7 +44,9 @@ PIECE = SAMPLE_RATE // 5
 
 @dataclass(slots=True)
 class Cost:
-    """Of one meeting: seconds of processor time; `cleaned` of each cleaned utterance."""
+    """Seconds of processor time: of a meeting, of each utterance that was looked at when it had
+    ended, and of those among them that were cleaned.
+    """
 
     whole_s: float = 0.0
     looked_at_s: list[float] = field(default_factory=list)
