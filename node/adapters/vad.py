@@ -30,8 +30,19 @@ AT_ONCE = 32
 frame (measured on x86-64); the probabilities are the same, bit for bit, as those of single ones."""
 
 
-LEAD = 10
-"""Frames (0.3 s) that the network hears first when it has been left out while it was still."""
+QUIET = 0.2
+"""Probability below which a frame counts as quiet."""
+
+DEAF_AFTER = 96
+LEAD = 32
+"""Frames of quiet (3 s) after which the network forgets all it heard but the last of them (1 s).
+
+Its state runs full on steady noise. Behind a fan at -55 dBFS speech at -30 dBFS was heard 0.3 s
+late after 20 s and 0.4 s after two minutes (28 clips), and at -45 dBFS half of it was missed; so
+every few seconds it begins anew, with enough of the noise to know it by: after 4 s nothing was
+late, after 8 s it was 0.05 s. With 10 frames of lead a third more coughs passed for speech than
+with 32 and 62.
+"""
 
 
 class Silero:
@@ -72,16 +83,23 @@ class SileroDetector:
 
     def reset(self) -> None:
         """Forget what was heard: the next frame does not follow the last one."""
+        self._stillness = Stillness()
+        self._recent: npt.NDArray[np.int16] = np.zeros((0, TICK), np.int16)
+        self._run_frames = 0
+        self._quiet = 0
+        self._left_out = False
+        self._forget()
+
+    def _forget(self) -> None:
         self._context = np.zeros(CONTEXT, np.float32)
         self._h = np.zeros(STATE, np.float32)
         self._c = np.zeros(STATE, np.float32)
-        self._stillness = Stillness()
-        self._left_out: npt.NDArray[np.int16] = np.zeros((0, TICK), np.int16)
 
     def __call__(self, frames: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
         """Probability (0-1) of speech in each of the next frames.
 
-        Takes int16 samples at 16 kHz, shape (n, 512); gives shape (n,).
+        Takes int16 samples at 16 kHz, shape (n, 512); gives shape (n,), the same values whether
+        frames come one by one or together.
         """
         wide = frames.astype(np.float32) * np.float32(1 / 32768)
         powers = np.einsum("ij,ij->i", wide, wide) / TICK
@@ -90,20 +108,37 @@ class SileroDetector:
         for still, run in itertools.groupby(self._stillness(powers.tolist())):
             end = begin + sum(1 for _ in run)
             if still:
-                self._left_out = np.concatenate([self._left_out, frames[begin:end]])[-LEAD:]
+                self._left_out = True
+                self._remember(frames[begin:end])
             else:
-                probabilities[begin:end] = self._after_stillness(frames[begin:end])
+                probabilities[begin:end] = self._hear(frames[begin:end])
             begin = end
         return probabilities
 
-    def _after_stillness(self, frames: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
-        """What frames are, the network having heard what came right before them."""
-        lead = len(self._left_out)
-        if lead:
-            frames = np.concatenate([self._left_out, frames])
-            self._left_out = frames[:0]
-        parts = [self._run(frames[at : at + AT_ONCE]) for at in range(0, len(frames), AT_ONCE)]
-        return np.concatenate(parts)[lead:]
+    def _hear(self, frames: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
+        """What frames are, in runs that end where the network may have to begin anew."""
+        parts: list[npt.NDArray[np.float32]] = []
+        while len(frames):
+            if self._left_out or (self._run_frames == 0 and self._quiet >= DEAF_AFTER):
+                self._begin_anew()
+            count = min(len(frames), AT_ONCE - self._run_frames)
+            part, frames = frames[:count], frames[count:]
+            parts.append(self._run(part))
+            self._run_frames = (self._run_frames + count) % AT_ONCE
+            self._remember(part)
+            spoken = np.flatnonzero(parts[-1] >= QUIET)
+            self._quiet = count - 1 - int(spoken[-1]) if len(spoken) else self._quiet + count
+        return np.concatenate(parts)
+
+    def _begin_anew(self) -> None:
+        """Let the network know what came right before, and nothing else."""
+        self._forget()
+        if len(self._recent):
+            self._run(self._recent)
+        self._left_out, self._quiet = False, 0
+
+    def _remember(self, frames: npt.NDArray[np.int16]) -> None:
+        self._recent = np.concatenate([self._recent, frames[-LEAD:]])[-LEAD:]
 
     def _run(self, frames: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
         windows = np.empty((len(frames), CONTEXT + TICK), np.float32)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from node.adapters.whisper.engine import FLOOR_WINDOW, FULL_WINDOW, HOP, WINDOW_MARGIN
+from node.adapters.whisper.encoding import FLOOR_WINDOW, FULL_WINDOW, HOP, WINDOW_MARGIN
 from node.adapters.whisper.opening import open_model
 from node.commands.bench_sound import voice
 from node.core.model import SAMPLE_RATE

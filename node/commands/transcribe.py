@@ -26,6 +26,7 @@ from node.adapters.vad import Silero
 from node.adapters.whisper import Engine
 from node.commands.compare_windows import compare
 from node.config import Config, load_config
+from node.core.context import Contexts
 from node.core.formats import WRITERS
 from node.core.languages import WHISPER_LANGUAGES
 from node.core.model import SAMPLE_RATE, Session, at_sample
@@ -156,18 +157,22 @@ def _segments(
 ) -> Iterator[Segment]:
     """What the engine makes of each utterance; an empty text where nothing was said."""
     hotwords = ", ".join(name for _, name in names) if config.transcription.name_hotwords else None
-    languages = LanguagePrior()
+    languages, contexts = LanguagePrior(), Contexts()
     for number, spoken in enumerate(_utterances(arguments, names, config), start=1):
-        prior = languages.of(spoken.mic, spoken.speaker)
+        speaker = SESSION, spoken.mic, spoken.speaker
+        own = spoken.ended.crosstalk_of is None
         heard = engine.transcribe(
             spoken.samples,
             _language(config),
-            prior=prior,
+            prior=languages.of(spoken.mic, spoken.speaker),
             hotwords=hotwords,
             overlapped=spoken.overlapped,
+            earlier=contexts.of(speaker, spoken.start) if own else (),
         )
-        if spoken.ended.crosstalk_of is None:
+        if own:
             languages.learn(spoken.mic, spoken.speaker, heard)
+            if not spoken.overlapped:
+                contexts.learn(speaker, spoken.ended.end, spoken.samples, heard)
         yield segment_of(_utterance(number, spoken), heard, number, latency_s=0.0)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from difflib import SequenceMatcher
+
 LOOP = 3
 """Repetitions from which a phrase at the end may be a loop."""
 
@@ -10,6 +12,9 @@ MAX_PHRASE = 30
 
 UNSPACED = frozenset({"ja", "lo", "my", "th", "yue", "zh"})
 """Languages written without spaces between words (as in `faster_whisper.tokenizer`)."""
+
+ALIKE = 0.8
+"""Share of letters in common from which two phrases are the same one, heard twice."""
 
 SUSPECT = ((1, 4), (2, 3), *((words, 2) for words in range(3, MAX_PHRASE + 1)))
 """Words in a phrase, and how often it must stand at the end to be worth a second look."""
@@ -39,8 +44,27 @@ def repeats(text: str, *, spaced: bool = True) -> bool:
     People say such things; but it is also what a window shorter than 30 s can do to Whisper
     (peteonrails/voxtype #124), so that a second look is worth its price.
     """
-    keys = [_key(unit) for unit in _units(text, spaced=spaced)]
-    return any(_run(keys, length) >= length * least for length, least in SUSPECT)
+    said = keys(text, spaced=spaced)
+    return any(_run(said, length) >= length * least for length, least in SUSPECT)
+
+
+def is_doubled(text: str, *, spaced: bool = True) -> bool:
+    """Whether all of it is one phrase twice, the second time much as the first.
+
+    People say such things ("non, non"), and Whisper writes them of what was said once.
+    """
+    said = keys(text, spaced=spaced)
+    halves = {(len(said) // 2), -(-len(said) // 2)} - {0, len(said)}
+    return any(_likeness(said[:half], said[half:]) >= ALIKE for half in halves)
+
+
+def _likeness(first: list[str], second: list[str]) -> float:
+    return SequenceMatcher(None, " ".join(first), " ".join(second), autojunk=False).ratio()
+
+
+def keys(text: str, *, spaced: bool = True) -> list[str]:
+    """What makes each word, or character, the one it is: no case, no punctuation."""
+    return [_key(unit) for unit in _units(text, spaced=spaced)]
 
 
 def _units(text: str, *, spaced: bool) -> list[str]:

@@ -60,7 +60,8 @@ class Heard:
     """What the engine made of one utterance. An empty text means: nothing was said.
 
     Times of words are seconds from the first sample of the utterance. `hidden_words`: they serve
-    the order of the transcript alone and are not to be published.
+    the order of the transcript alone and are not to be published. `doubtful`: a
+    guard took some of it for invented, or there is another sign that it is wrong.
     """
 
     text: str
@@ -69,6 +70,7 @@ class Heard:
     confidence: float
     words: tuple[Word, ...] | None = None
     hidden_words: bool = False
+    doubtful: bool = False
 
     def words_after(self, lead_s: float) -> tuple[Word, ...] | None:
         """The words with times from where speech begins, `lead_s` behind the first sample."""

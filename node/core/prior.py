@@ -25,6 +25,15 @@ a detection surer than 9 to 1 always decides.
 
 MAX_ODDS = (1 - SWITCH) / SWITCH
 
+ENGLISH_EXCESS = 8.0
+"""How much too likely Whisper takes English to be where it is not sure: two thirds of what it has
+learned from were English (Radford et al. 2022).
+
+Of 92 French utterances of at most 2.6 s, on the telephone and in front of a microphone, `base` took
+23 for English, but none of 28 English ones for French: those were 14 to 1 at least. With this
+factor it is 13 of 92, and still none.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Prior:
@@ -32,6 +41,11 @@ class Prior:
 
     language: str
     odds: float
+
+
+def calibrated(detected: Mapping[str, float]) -> dict[str, float]:
+    """Probabilities of languages as Whisper gives them, without its bias; they need no sum."""
+    return {code: p / ENGLISH_EXCESS if code == "en" else p for code, p in detected.items()}
 
 
 def weighed(detected: Mapping[str, float], prior: Prior | None) -> dict[str, float]:

@@ -230,5 +230,7 @@ def _line(span: _Span, part: int, parts: int) -> Turn:
         places = [*(voice.places() or ()), len(text)]
         text = text[places[span.first] : places[span.last]].strip()
     start = span.start
-    end = segment.end if part == parts else voice.ends[span.last - 1]
+    end = voice.ends[span.last - 1]
+    if part == parts:
+        end = max(end, segment.end)
     return Turn(segment, text, start, max(end, start + SAMPLE_RATE // 1000), part, parts)

@@ -79,7 +79,7 @@ class Backlog:
         if not found:
             return []
         self._replayed_next = not found[0].recovered
-        if found[0].recovered or self.load >= Load.TOGETHER:
+        if self.load >= Load.TOGETHER:
             together = list(takewhile(self._goes_together, found))
             if together:
                 return together

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from node.adapters.whisper import Clip
+from node.core.context import Contexts
 from node.core.overload import Load
 from node.core.prior import LanguagePrior
 from node.errors import ModelError, StoreError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from node.adapters.store import Sessions, Utterance, Utterances
     from node.adapters.whisper import Engine
+    from node.core.context import Earlier, Speaker
     from node.core.model import Heard, Segment
     from node.core.topics import Topics
     from node.service.items import WorkerItem
@@ -91,6 +93,7 @@ class Transcriber:
         if self.speaking is not None:
             self._partials = Partials(engine, sessions, utterances, self.speaking, post)
         self._languages = LanguagePrior()
+        self._contexts = Contexts()
         self._backlog = Backlog(
             sessions=sessions, utterances=utterances, shares_window=engine.together, post=post
         )
@@ -195,8 +198,8 @@ class Transcriber:
             for utterance in waiting:
                 self._utterances.survived(utterance)
         self._measure(seconds, time.monotonic() - began)
-        for utterance, heard in zip(waiting, results, strict=True):
-            self._take(utterance, heard)
+        for utterance, clip, heard in zip(waiting, clips, results, strict=True):
+            self._take(utterance, clip, heard)
 
     def _clip(self, utterance: Utterance) -> Clip:
         return Clip(
@@ -205,24 +208,31 @@ class Transcriber:
             self._languages.of(utterance.mic, utterance.speaker),
             self._names(utterance.session_id),
             overlapped=self._utterances.overlapped(utterance),
+            earlier=self._earlier(utterance),
         )
 
+    def _earlier(self, utterance: Utterance) -> tuple[Earlier, ...]:
+        """What its speaker said before it; nothing where time is short, or it is not theirs."""
+        if self.load >= Load.TOGETHER or utterance.crosstalk_of is not None:
+            return ()
+        return self._contexts.of(_speaker(utterance), utterance.start)
+
     def _attempt(self, utterance: Utterance) -> None:
-        names = self._names(utterance.session_id)
         if not self._utterances.attempt(utterance):
             self._give_up(utterance, "the process has died of it again and again")
             return
         began = time.monotonic()
         self._deadline = began + DEADLINE_S + DEADLINE_RTF * utterance.duration_s
         try:
-            samples = self._utterances.audio(utterance)
+            clip = self._clip(utterance)
             heard = self._engine.transcribe(
-                samples,
-                utterance.language,
-                prior=self._languages.of(utterance.mic, utterance.speaker),
+                clip.samples,
+                clip.language,
+                prior=clip.prior,
                 beam_size=self._backlog.beam_size,
-                hotwords=names,
-                overlapped=self._utterances.overlapped(utterance),
+                hotwords=clip.hotwords,
+                overlapped=clip.overlapped,
+                earlier=clip.earlier,
             )
         except StoreError:
             raise  # the disk's fault: it is no attempt that has failed
@@ -237,13 +247,16 @@ class Transcriber:
             self._deadline = None
             self._utterances.survived(utterance)
         self._measure(utterance.duration_s, time.monotonic() - began)
-        self._take(utterance, heard)
+        self._take(utterance, clip, heard)
         if self._partials is not None and heard.text:
-            self._partials.remember(samples, heard.language, time.monotonic() - began)
+            self._partials.remember(clip.samples, heard.language, time.monotonic() - began)
 
-    def _take(self, utterance: Utterance, heard: Heard) -> None:
+    def _take(self, utterance: Utterance, clip: Clip, heard: Heard) -> None:
         if utterance.crosstalk_of is None:
             self._languages.learn(utterance.mic, utterance.speaker, heard)
+            if not clip.overlapped:  # what others leave in the sound would be heard again
+                speaker = _speaker(utterance)
+                self._contexts.learn(speaker, utterance.end, clip.samples, heard)
         self._finish(utterance, heard)
 
     def _names(self, session_id: str) -> str | None:
@@ -277,3 +290,7 @@ class Transcriber:
     def _measure(self, seconds: float, took_s: float) -> None:
         rtf = took_s / max(seconds, 0.1)
         self.rtf = rtf if self.rtf is None else RTF_MEMORY * self.rtf + (1 - RTF_MEMORY) * rtf
+
+
+def _speaker(utterance: Utterance) -> Speaker:
+    return utterance.session_id, utterance.mic, utterance.speaker

@@ -11,7 +11,6 @@ import numpy as np
 from node.core.hallucination import Said
 from node.core.loops import UNSPACED
 from node.core.model import Word
-from node.core.word_times import without_pauses
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,14 +32,28 @@ _OTHER_SCRIPTS = (
 OTHER_SCRIPTS = frozenset(_OTHER_SCRIPTS.split())
 
 
+LEADING = ".,;:!? "
+"""Signs that end what was said before rather than begin what is said."""
+
+MAX_PREFIX = 96
+"""Tokens of text before an utterance at most: about 15 s of speech. CTranslate2 counts them among
+the 224 that it writes, and what is new must have room beside them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
-    """How an utterance is decoded; `frames` is the length of its sound in mel frames."""
+    """How an utterance is decoded; `frames` is the length of its sound in mel frames.
+
+    In front of the sound the encoding has `lead` mel frames of earlier speech, whose text is
+    `before`: the decoder goes on from there.
+    """
 
     language: str
     frames: int
     beam_size: int
     hotwords: str | None
+    lead: int = 0
+    before: str = ""
 
     @property
     def cap(self) -> int:
@@ -63,13 +76,14 @@ class Decoder:
         return self._search(encoding, [request])[0]
 
     def decode_together(self, encoded: Sequence[tuple[Any, Request]]) -> list[Said]:
-        """One search for all encodings of one width whose prompts are of one length.
+        """One search for all encodings of one width whose prompts and prefixes are of one length.
 
         What has a fault is searched for again, alone: among others the longest of the caps holds.
         """
-        groups: dict[tuple[int, int], list[int]] = {}
+        groups: dict[tuple[int, int, int], list[int]] = {}
         for index, (encoding, request) in enumerate(encoded):
-            shape = encoding.shape[1], len(self._prompt(request))
+            prefix = self.prefix(request.language, request.before)
+            shape = encoding.shape[1], len(self._prompt(request)), len(prefix)
             groups.setdefault(shape, []).append(index)
         said: dict[int, Said] = {}
         for group in groups.values():
@@ -87,10 +101,11 @@ class Decoder:
 
     def _search(self, encoding: Any, requests: Sequence[Request]) -> list[Said]:
         prompts = [self._prompt(request) for request in requests]
-        cap = max(request.cap for request in requests)
+        prefixes = [self.prefix(request.language, request.before) for request in requests]
+        cap = max(request.cap for request in requests) + len(prefixes[0])
         results = self._whisper.model.generate(
             encoding,
-            prompts,
+            [prompt + prefix for prompt, prefix in zip(prompts, prefixes, strict=True)],
             beam_size=requests[0].beam_size,
             # CTranslate2 writes at most half of this, and what the prompt has left of it.
             max_length=min(self._whisper.max_length, max(2 * cap, len(prompts[0]) + cap)),
@@ -99,27 +114,45 @@ class Decoder:
         )
         # A cap that CTranslate2 cannot reach, of long speech in other scripts, would tell nothing.
         most = min(self._whisper.max_length // 2, self._whisper.max_length - len(prompts[0]))
-        return [self._said(*each, most) for each in zip(results, requests, strict=True)]
+        lengths = [len(prefix) for prefix in prefixes]
+        return [self._said(*each, most) for each in zip(results, requests, lengths, strict=True)]
 
-    def _said(self, result: Any, request: Request, most: int) -> Said:
+    def _said(self, result: Any, request: Request, prefix: int, most: int) -> Said:
+        """What is new in a result. Its score is the mean over the tokens, `prefix` forced ones of
+        probability 1 among them, without the end of text.
+        """
         tokenizer = self._tokenizer(request.language)
-        tokens = [token for token in result.sequences_ids[0] if token < tokenizer.eot]
-        length = len(result.sequences_ids[0])
+        written = result.sequences_ids[0]
+        tokens = [token for token in written[prefix:] if token < tokenizer.eot]
         return Said(
-            text=tokenizer.decode(tokens).strip(),
+            text=tokenizer.decode(tokens).strip().lstrip(LEADING),
             language=request.language,
             seconds=request.frames / FRAMES_PER_S,
-            log_probability=result.scores[0] * length / (length + 1),
+            log_probability=result.scores[0] * len(written) / (len(written) - prefix + 1),
             no_speech=result.no_speech_prob,
-            capped=len(tokens) >= min(request.cap, most),
+            capped=len(tokens) >= min(request.cap, most - prefix),
         )
 
-    def words(self, encoding: Any, text: str, request: Request) -> tuple[Word, ...]:
-        """The words of a text with their times."""
+    def prefix(self, language: str, text: str) -> list[int]:
+        """The tokens of a text that the decoder is to go on from."""
+        return self._text_tokens(language, text) if text else []
+
+    def words(self, encoding: Any, text: str, request: Request) -> list[Word]:
+        """The words of a text as they are aligned, in seconds from where its own sound begins."""
         tokenizer = self._tokenizer(request.language)
-        tokens = tokenizer.encode(text if request.language in UNSPACED else f" {text}")
-        aligned = self._whisper.find_alignment(tokenizer, [tokens], encoding, request.frames)
-        return without_pauses(_joined(aligned[0]))
+        before = self.prefix(request.language, request.before)
+        tokens = before + self._text_tokens(request.language, text)
+        frames = request.lead + request.frames
+        aligned = self._whisper.find_alignment(tokenizer, [tokens], encoding, frames)[0]
+        passed = 0
+        while passed < len(before):
+            passed += len(aligned.pop(0)["tokens"])
+        return _joined(aligned, request.lead / FRAMES_PER_S)
+
+    def _text_tokens(self, language: str, text: str) -> list[int]:
+        spaced = text if language in UNSPACED else f" {text}"
+        tokens: list[int] = self._tokenizer(language).encode(spaced)
+        return tokens
 
     def _prompt(self, request: Request) -> list[int]:
         """Hotwords, the initial prompt, the language and the task; never what was said before.
@@ -158,12 +191,12 @@ def _stacked(encodings: Sequence[Any]) -> Any:
     return StorageView.from_array(np.concatenate([np.array(each) for each in encodings]))
 
 
-def _joined(aligned: list[dict[str, Any]]) -> list[Word]:
+def _joined(aligned: list[dict[str, Any]], lead_s: float) -> list[Word]:
     """Aligned words, with signs that stand alone put to the word before them."""
     words: list[Word] = []
     for entry in aligned:
         text = entry["word"].strip()
-        start, end = round(float(entry["start"]), 2), round(float(entry["end"]), 2)
+        start, end = (max(0.0, round(float(entry[at]) - lead_s, 2)) for at in ("start", "end"))
         if words and not any(char.isalnum() for char in text):
             last = words[-1]
             words[-1] = Word(last.word + text, last.start, end, last.probability)

@@ -1,10 +1,10 @@
 """Whisper through faster-whisper and CTranslate2: one utterance in, its words out.
 
-The encoder runs once an utterance, over a window fitted to it; language, text and word times
-all come from that one encoding. `WhisperModel.transcribe` would encode a whole 30 s window, and
-a second time for the language. Whatever comes in, there is at most one more encoding, over the
-whole window, where the first result looks wrong, and at most one more search beside that: of what
-looked wrong among others, alone.
+The encoder runs once an utterance; `WhisperModel.transcribe` would encode a whole 30 s window, and
+a second time for the language. What looks wrong is looked at again: by itself, where it was heard
+behind what was said before, and then over Whisper's whole window. Whatever comes in, there are at
+most these two more encodings, and at most one more search beside theirs: of what looked wrong among
+others, alone.
 """
 
 from __future__ import annotations
@@ -12,70 +12,34 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from node.adapters.whisper.decoding import Decoder, Request
+from node.adapters.whisper.decoding import Decoder
+from node.adapters.whisper.encoding import FULL_WINDOW, Clip, Encoder, shares_window
 from node.adapters.whisper.opening import EngineSettings, notice_of, open_model
+from node.core.context import echoes
 from node.core.hallucination import is_inaudible, judged
+from node.core.loops import UNSPACED
 from node.core.model import SAMPLE_RATE, Heard
-from node.core.prior import weighed
+from node.core.word_times import audible, within_speech
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
 
+    from node.adapters.whisper.encoding import Look
+    from node.core.context import Earlier
     from node.core.hallucination import Said
+    from node.core.model import Word
     from node.core.prior import Prior
 
 log = logging.getLogger(__name__)
 
-HOP = 160
-"""Samples in one mel frame (10 ms)."""
-
-FULL_WINDOW = 3000
-FLOOR_WINDOW = 1000
-WINDOW_MARGIN = 200
-"""Mel frames: Whisper's window, the shortest we use, and what is left free behind the sound.
-
-10 s and 2 s: no loss on 26 clips in handy-computer/transcribe.cpp #149. It also keeps clear of
-windows of 159 and 160 frames, whose encoding CTranslate2 would take for mel.
-"""
-
-TRAILING_SILENCE = SAMPLE_RATE // 2
-"""Zeros appended to every utterance: without them Whisper drops last words (pipecat #5621)."""
-
 AUDIBLE = 100
 """A sample well above the guard on levels, for the first run."""
-
-MIN_PROBABILITY = 1e-9
-"""Of a language: a model that gives all the allowed ones none has them equal."""
-
-
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """One utterance with what is known of it; see `Engine.transcribe`."""
-
-    samples: npt.NDArray[np.int16]
-    language: str | None = None
-    prior: Prior | None = None
-    hotwords: str | None = None
-    overlapped: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """An utterance encoded: `features` (mels, frames) over a window of `width` mel frames."""
-
-    features: npt.NDArray[np.float32]
-    width: int
-    encoding: Any
-    probability: float
-    request: Request
-    overlapped: bool
 
 
 class Engine:
@@ -89,6 +53,7 @@ class Engine:
         self._settings = settings
         self._whisper: Any = None
         self._decoder: Any = None
+        self._encoder: Any = None  # as the two above: there once it is loaded
         self.notice: str | None = None
         self.removed: Counter[str] = Counter()
         self.retries = 0
@@ -101,6 +66,7 @@ class Engine:
         """
         self._whisper = open_model(self._settings)
         self._decoder = Decoder(self._whisper, self._settings)
+        self._encoder = Encoder(self._whisper, self._settings, self._decoder)
         self.notice = notice_of(self._settings)
         self.transcribe(np.full(SAMPLE_RATE, AUDIBLE, np.int16), None, beam_size=1)
         self.removed.clear()
@@ -116,6 +82,7 @@ class Engine:
         window: Literal["fit", "full"] | None = None,
         hotwords: str | None = None,
         overlapped: bool = False,
+        earlier: tuple[Earlier, ...] = (),
     ) -> Heard:
         """Recognise one utterance of at most 28 s.
 
@@ -128,11 +95,12 @@ class Engine:
             hotwords: words to listen for beside the configured ones.
             overlapped: somebody else speaks meanwhile: the transcript needs the times of words,
                 also where they are not configured.
+            earlier: what the speaker said just before, the oldest first.
 
         Returns:
             What was said; an empty text where it was silence or noise.
         """
-        clip = Clip(samples, language, prior, hotwords, overlapped=overlapped)
+        clip = Clip(samples, language, prior, hotwords, overlapped=overlapped, earlier=earlier)
         look = self._look(clip, beam_size, window)
         if look is None:
             return self._inaudible(clip)
@@ -168,82 +136,80 @@ class Engine:
 
     def together(self, duration_s: float) -> bool:
         """Whether an utterance is so short that the window is the same for all of its kind."""
-        frames = math.ceil(duration_s * SAMPLE_RATE + TRAILING_SILENCE) // HOP + 1
-        return frames + WINDOW_MARGIN <= FLOOR_WINDOW
+        return shares_window(duration_s)
 
     def _look(
         self, clip: Clip, beam_size: int | None, window: Literal["fit", "full"] | None
-    ) -> _Look | None:
+    ) -> Look | None:
         """Encode an utterance and find its language; None where there is nothing to hear."""
         if is_inaudible(clip.samples):
             return None
-        features = self._features(clip.samples)
-        width = self._width(features.shape[1], window or self._settings.window)
-        encoding = self._encode(features, width)
-        code, probability = self._language(encoding, clip.language, clip.prior)
         beam_size = beam_size or self._settings.beam_size
-        request = Request(code, features.shape[1], beam_size, clip.hotwords)
-        return _Look(features, width, encoding, probability, request, clip.overlapped)
+        full = (window or self._settings.window) == "full"
+        behind: Look | None = None if full else self._encoder.behind(clip, beam_size)
+        return behind or self._encoder.alone(clip, beam_size, full=full)
 
     def _inaudible(self, clip: Clip) -> Heard:
         self._note("level")
         return Heard("", clip.language or "", 0.0, 0.0)
 
-    def _heard(self, look: _Look, said: Said) -> Heard:
+    def _heard(self, look: Look, said: Said) -> Heard:
         """What was said, once the guards have judged what was decoded."""
-        encoding = look.encoding
-        if said.faults and not said.is_silence and look.width < FULL_WINDOW:
-            encoding, said = self._again(look.features, look.request, (encoding, said))
+        look, said = self._best(look, said)
         text, guard = judged(said)
         if guard:
             self._note(guard)
         confidence = math.exp(said.log_probability) if text else 0.0
         asked = self._settings.word_timestamps
-        timed = text and (asked or look.overlapped)
-        words = self._decoder.words(encoding, text, look.request) if timed else None
+        timed = text and (asked or look.clip.overlapped)
+        words = self._words(look, text) if timed else None
         code = look.request.language
-        return Heard(text, code, look.probability, confidence, words, hidden_words=not asked)
+        return Heard(
+            text,
+            code,
+            look.probability,
+            confidence,
+            words,
+            hidden_words=not asked,
+            doubtful=not text or guard is not None or said.faults > 0,
+        )
 
-    def _features(self, samples: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
-        """Log mel frames of the sound and a little silence behind it, of shape (mels, frames)."""
-        padded = np.pad(samples.astype(np.float32) / 32768, (0, TRAILING_SILENCE))
-        frames: npt.NDArray[np.float32] = self._whisper.feature_extractor(padded)
-        return frames[:, : -(-len(padded) // HOP)]
+    def _words(self, look: Look, text: str) -> tuple[Word, ...]:
+        """When each word was spoken, in seconds from the first sample."""
+        spectrum = self._encoder.features(look.clip.samples)
+        aligned = self._decoder.words(look.encoding, text, look.request)
+        return within_speech(aligned, audible(spectrum))
 
-    def _width(self, frames: int, window: Literal["fit", "full"]) -> int:
-        """Mel frames to encode for so many of sound."""
-        if window == "full":
-            return FULL_WINDOW
-        return min(FULL_WINDOW, max(FLOOR_WINDOW, frames + WINDOW_MARGIN))
+    def _best(self, look: Look, said: Said) -> tuple[Look, Said]:
+        """The better of at most three looks: behind what was said before, alone, and full."""
+        looks = [(look, said)]
+        if look.earlier and _is_doubtful(look, said):
+            looks.append(self._again(self._encoder.alone(look.clip, look.request.beam_size)))
+            if _echoes(look, said):
+                del looks[0]
+        best, said = _better(looks)
+        if said.faults and not said.is_silence and look.width < FULL_WINDOW:
+            looks.append(self._again(self._encoder.full(best)))
+        return _better(looks)
 
-    def _encode(self, features: npt.NDArray[np.float32], width: int) -> Any:
-        from faster_whisper.transcribe import pad_or_trim  # noqa: PLC0415  (slow to import)
-
-        return self._whisper.encode(pad_or_trim(features, width))
-
-    def _language(
-        self, encoding: Any, language: str | None, prior: Prior | None
-    ) -> tuple[str, float]:
-        """The language given, or the likeliest of those configured, with its share among them."""
-        if not self._whisper.model.is_multilingual:
-            return "en", 1.0  # whatever is asked for: `base.en` writes nothing else
-        if language is not None:
-            return language, 1.0
-        found = {t[2:-2]: p for t, p in self._whisper.model.detect_language(encoding)[0]}
-        allowed = [code for code in found if code in self._settings.languages] or found
-        shares = weighed({code: max(found[code], MIN_PROBABILITY) for code in allowed}, prior)
-        code = max(shares, key=shares.__getitem__)
-        return code, shares[code]
-
-    def _again(
-        self, features: npt.NDArray[np.float32], request: Request, first: tuple[Any, Said]
-    ) -> tuple[Any, Said]:
-        """A second look over the whole window; gives the better of the two."""
+    def _again(self, look: Look) -> tuple[Look, Said]:
         self.retries += 1
-        full = self._encode(features, FULL_WINDOW)
-        second = full, self._decoder.decode(full, request)
-        return min(first, second, key=lambda look: (look[1].faults, -look[1].log_probability))
+        return look, self._decoder.decode(look.encoding, look.request)
 
     def _note(self, guard: str) -> None:
         self.removed[guard] += 1
         log.debug("a text was taken for invented, wholly or in part: %s", guard)
+
+
+def _echoes(look: Look, said: Said) -> bool:
+    before = " ".join(utterance.text for utterance in look.earlier)
+    return echoes(said.text, before, spaced=said.language not in UNSPACED)
+
+
+def _is_doubtful(look: Look, said: Said) -> bool:
+    """Whether what stood before may be to blame for a text, or keep a guard from seeing silence."""
+    return not said.text or bool(said.faults) or _echoes(look, said)
+
+
+def _better(looks: Sequence[tuple[Look, Said]]) -> tuple[Look, Said]:
+    return min(looks, key=lambda look: (look[1].faults, -look[1].log_probability))

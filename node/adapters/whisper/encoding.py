@@ -1,0 +1,197 @@
+"""From sound to an encoding: the window, what was said before, and the language.
+
+An utterance is encoded in a window fitted to it, or in a wider one behind what its speaker said
+just before. Language, text and word times all come from that one encoding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from node.adapters.whisper.decoding import MAX_PREFIX, Request
+from node.core.context import fitting, read
+from node.core.model import SAMPLE_RATE
+from node.core.prior import calibrated, weighed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from node.adapters.whisper.decoding import Decoder
+    from node.adapters.whisper.opening import EngineSettings
+    from node.core.context import Earlier
+    from node.core.prior import Prior
+
+    Features = npt.NDArray[np.float32]
+
+HOP = 160
+"""Samples in one mel frame (10 ms)."""
+
+FULL_WINDOW = 3000
+FLOOR_WINDOW = 1000
+WINDOW_MARGIN = 200
+"""Mel frames: Whisper's window, the shortest we use, and what is left free behind the sound.
+
+10 s and 2 s: no loss on 26 clips in handy-computer/transcribe.cpp #149. It also keeps clear of
+windows of 159 and 160 frames, whose encoding CTranslate2 would take for mel.
+"""
+
+CONTEXT_WINDOW = 1500
+"""Mel frames that an utterance and what was said before it may fill together."""
+
+SAME_LANGUAGE = 0.8
+"""Probability from which an utterance is in the language of what stands before it.
+
+Its own part of the common encoding tells, which knows what is before it: of 256 utterances in the
+same language one had less, of 44 in another three had more.
+"""
+
+TRAILING_SILENCE = SAMPLE_RATE // 2
+"""Zeros appended to every utterance: without them Whisper drops last words (pipecat #5621)."""
+
+MIN_PROBABILITY = 1e-9
+"""Of a language: a model that gives all the allowed ones none has them equal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One utterance with what is known of it; see `Engine.transcribe`."""
+
+    samples: npt.NDArray[np.int16]
+    language: str | None = None
+    prior: Prior | None = None
+    hotwords: str | None = None
+    overlapped: bool = False
+    earlier: tuple[Earlier, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """An utterance encoded over a window of `width` mel frames, and how it is to be decoded."""
+
+    clip: Clip
+    width: int
+    encoding: Any
+    probability: float
+    request: Request
+    earlier: list[Earlier] = field(default_factory=list)
+
+
+class Encoder:
+    """Hears with a `faster_whisper.WhisperModel`."""
+
+    def __init__(self, whisper: Any, settings: EngineSettings, decoder: Decoder) -> None:
+        self._whisper = whisper
+        self._settings = settings
+        self._decoder = decoder
+
+    def alone(self, clip: Clip, beam_size: int, *, full: bool = False) -> Look:
+        """Encode an utterance by itself, in a window fitted to it or in all of Whisper's."""
+        features = self.features(clip.samples)
+        width = FULL_WINDOW if full else _width(features.shape[1])
+        encoding = self._encode(features, width)
+        shares = weighed(self._shares(encoding, clip.language), clip.prior)
+        code = max(shares, key=shares.__getitem__)
+        request = Request(code, features.shape[1], beam_size, clip.hotwords)
+        return Look(clip, width, encoding, shares[code], request)
+
+    def full(self, look: Look) -> Look:
+        """The same utterance, in the same language, by itself in all of Whisper's window."""
+        encoding = self._encode(self.features(look.clip.samples), FULL_WINDOW)
+        request = replace(look.request, lead=0, before="")
+        return replace(look, encoding=encoding, request=request, width=FULL_WINDOW, earlier=[])
+
+    def behind(self, clip: Clip, beam_size: int) -> Look | None:
+        """Encode an utterance behind what its speaker said before.
+
+        None where nothing fits, or where that was in another language: of two languages in one
+        window Whisper writes one.
+        """
+        room = CONTEXT_WINDOW - WINDOW_MARGIN - _frames(len(clip.samples))
+        earlier = fitting(clip.earlier, room * HOP)
+        if not earlier or clip.language not in {None, earlier[-1].language}:
+            return None
+        heard, lead = (_lead(each) for each in (earlier, read(earlier)))
+        sound = [utterance.samples for utterance in earlier]
+        features = self.features(np.concatenate([*sound, clip.samples]))
+        width = _width(features.shape[1])
+        encoding = self._encode(features, width)
+        code = earlier[-1].language
+        mels, length = features.shape
+        own = _part(encoding, heard // 2, length // 2, mels)
+        shares = self._shares(own, clip.language)
+        if shares.get(code, 0.0) < SAME_LANGUAGE:
+            return None
+        before = " ".join(utterance.text for utterance in read(earlier))
+        if len(self._decoder.prefix(code, before)) > MAX_PREFIX:
+            return None
+        frames = length - heard
+        request = Request(code, frames, beam_size, clip.hotwords, lead, before)
+        decoded = _part(encoding, (heard - lead) // 2, width // 2, mels)
+        probability = weighed(shares, clip.prior)[code]
+        return Look(clip, width, decoded, probability, request, earlier)
+
+    def features(self, samples: npt.NDArray[np.int16]) -> Features:
+        """Log mel frames of the sound and a little silence behind it, of shape (mels, frames)."""
+        padded = np.pad(samples.astype(np.float32) / 32768, (0, TRAILING_SILENCE))
+        frames: Features = self._whisper.feature_extractor(padded)
+        return frames[:, : _frames(len(samples))]
+
+    def _encode(self, features: Features, width: int) -> Any:
+        """The encoding of (mels, frames) over so many frames, silence behind them.
+
+        It is the silence of Whisper's own feature extraction, the floor of its log spectrum.
+        faster-whisper's `pad_or_trim` puts zeros there, which are loud.
+        """
+        missing = width - features.shape[1]
+        if missing > 0:
+            features = np.pad(
+                features, ((0, 0), (0, missing)), constant_values=float(features.min())
+            )
+        return self._whisper.encode(np.ascontiguousarray(features[:, :width]))
+
+    def _shares(self, encoding: Any, language: str | None) -> dict[str, float]:
+        """Probability of each language it may be, by its sound alone: the one given is certain."""
+        if not self._whisper.model.is_multilingual:
+            return {"en": 1.0}  # whatever is asked for: `base.en` writes nothing else
+        if language is not None:
+            return {language: 1.0}
+        found = {t[2:-2]: p for t, p in self._whisper.model.detect_language(encoding)[0]}
+        allowed = [code for code in found if code in self._settings.languages] or found
+        detected = {code: max(found[code], MIN_PROBABILITY) for code in allowed}
+        return weighed(calibrated(detected), None)
+
+
+def shares_window(duration_s: float) -> bool:
+    """Whether an utterance is so short that the window is the same for all of its kind."""
+    return _frames(round(duration_s * SAMPLE_RATE)) + WINDOW_MARGIN <= FLOOR_WINDOW
+
+
+def _frames(samples: int) -> int:
+    """Mel frames of so much sound and the silence behind it."""
+    return -(-(samples + TRAILING_SILENCE) // HOP)
+
+
+def _lead(earlier: Sequence[Earlier]) -> int:
+    """Mel frames of earlier speech, an even number: two make a position of the encoding."""
+    return sum(len(utterance.samples) for utterance in earlier) // (2 * HOP) * 2
+
+
+def _width(frames: int) -> int:
+    """Mel frames to encode for so many of sound."""
+    return min(FULL_WINDOW, max(FLOOR_WINDOW, frames + WINDOW_MARGIN))
+
+
+def _part(encoding: Any, first: int, last: int, mels: int) -> Any:
+    """Positions of an encoding of shape (1, positions, width).
+
+    One more where there would be as many as mel bands: CTranslate2 would take them for those.
+    """
+    from ctranslate2 import StorageView  # noqa: PLC0415  (slow to import)
+
+    positions = np.array(encoding)[:, first : last + (last - first == mels)]
+    return StorageView.from_array(np.ascontiguousarray(positions))
