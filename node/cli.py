@@ -55,8 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="serve: take commands over MQTT until stopped")
     _with_config(run).set_defaults(run=_run)
-    demo = commands.add_parser("demo", help="a recorded meeting, live, with everything built in")
-    demo.set_defaults(run=_module("demo"))
+    _add_demo(commands)
     _add_transcribe(commands)
     mics = commands.add_parser("mics", help="the microphones, with a live level of each")
     _with_config(mics).set_defaults(run=_module("mics"))
@@ -70,6 +69,15 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("name", nargs="?", metavar="NAME", help="default: the configuration's")
     _with_config(fetch).set_defaults(run=_module("fetch_model"))
     return parser
+
+
+def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    demo = commands.add_parser("demo", help="a recorded meeting, live, with everything built in")
+    add = demo.add_argument
+    add("--mics", action="store_true", help="your own microphones and a real model instead")
+    add("--speaker", action="append", default=[], help="with --mics: a name for each, in order")
+    add("--config", type=Path, metavar="FILE", help="with --mics: microphones, model and the like")
+    demo.set_defaults(run=_module("demo"))
 
 
 def _add_looks(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

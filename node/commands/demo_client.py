@@ -1,0 +1,141 @@
+"""The demonstrations' MQTT client, one like any other, and how they show what it receives."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import queue
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from rich.panel import Panel
+from rich.text import Text
+
+from node.core.topics import Topics
+from node.errors import NodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rich.console import Console
+
+    from node.config import Config
+
+COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
+
+ONLINE_S = 60.0
+ANSWER_S = 60.0
+"""A loaded machine may take long; no step of a demo is waited for longer than this."""
+
+LOOK_EVERY_S = 0.5
+"""How often it is seen whether the node still runs, while nothing comes."""
+
+
+class Listener:
+    """What it receives, it takes out of a queue, in order.
+
+    Args:
+        config: the node's own; the broker asks for no name.
+        is_alive: says whether the node runs.
+    """
+
+    def __init__(self, config: Config, is_alive: Callable[[], bool]) -> None:
+        self.topics = Topics(config.mqtt.base_topic, config.node.id)
+        self._port = config.mqtt.port
+        self._is_alive = is_alive
+        self._received: queue.SimpleQueue[MQTTMessage] = queue.SimpleQueue()
+        self._client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+
+    def __enter__(self) -> Self:
+        self._client.on_message = lambda _client, _data, message: self._received.put(message)
+        self._client.connect("127.0.0.1", self._port)
+        self._client.subscribe(f"{self.topics.root}/#", qos=1)
+        self._client.loop_start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def wait_online(self) -> None:
+        """Wait for the node to serve.
+
+        Raises:
+            NodeError: it has ended, or is not there after a minute.
+        """
+        for message in self._until(time.monotonic() + ONLINE_S):
+            if message.topic == self.topics.status and message.payload == b"online":
+                return
+        raise NodeError(f"the node is not online after {ONLINE_S:.0f} s; see its log")
+
+    def tell(self, verb: str, request: dict[str, Any]) -> None:
+        payload = json.dumps(request, ensure_ascii=False)
+        self._client.publish(f"{self.topics.root}/request/{verb}", payload, qos=1)
+
+    def ask(self, verb: str, request: dict[str, Any]) -> Any:
+        """The data of the answer.
+
+        Raises:
+            NodeError: the node refuses, and says why; or there is no answer.
+        """
+        self.tell(verb, request)
+        answer = self.wait_for(self.topics.response(verb))
+        if answer["status"] != "ok":
+            raise NodeError(f"{verb}: {answer['error']['message']}")
+        return answer["data"]
+
+    def wait_for(self, topic: str, others: Any = None) -> Any:
+        """The next JSON on `topic`; segments that come meanwhile go to `others`.
+
+        Raises:
+            NodeError: it has not come after a minute, or the node has ended.
+        """
+        for message in self._until(time.monotonic() + ANSWER_S):
+            if message.topic == topic:
+                return json.loads(message.payload)
+            if others is not None and message.topic.endswith("/segment"):
+                others(json.loads(message.payload))
+        raise NodeError(f"nothing on {topic} after {ANSWER_S:.0f} s; see the node's log")
+
+    def segments(self, until: float) -> Iterator[dict[str, Any]]:
+        """Segments as they come, until a moment (monotonic)."""
+        for message in self._until(until):
+            if message.topic.endswith("/segment"):
+                yield json.loads(message.payload)
+
+    def next(self, patience_s: float = math.inf) -> MQTTMessage:
+        """The next message, whatever it is about.
+
+        Raises:
+            NodeError: nothing has come for `patience_s` seconds, or the node has ended.
+        """
+        for message in self._until(time.monotonic() + patience_s):
+            return message
+        raise NodeError(f"nothing has come from the node for {patience_s:.0f} s; see its log")
+
+    def _until(self, deadline: float) -> Iterator[MQTTMessage]:
+        while (left := deadline - time.monotonic()) > 0:
+            with contextlib.suppress(queue.Empty):
+                yield self._received.get(timeout=min(left, LOOK_EVERY_S))
+                continue
+            if not self._is_alive():
+                raise NodeError("the node has ended; see its log")
+
+
+def show(console: Console, segment: dict[str, Any], colours: dict[str, str]) -> None:
+    """Print a segment as one line."""
+    line = Text(f"{segment['start'][11:19]} ", style="dim")
+    line.append(f"{segment['speaker']:<7} ", style=colours.get(segment["speaker"], "white"))
+    line.append(segment["text"])
+    line.append(f"  {segment['language']}, {segment['latency_s']:.1f} s", style="dim")
+    console.print(line, soft_wrap=True)
+
+
+def show_transcript(console: Console, final: dict[str, Any]) -> None:
+    """Print the whole, and where its files are."""
+    console.print(Panel(Text(final["text"].rstrip()), title="Transcript, in order of speech"))
+    for form, path in final["files"].items():
+        console.print(f"{form:>5}  {path}", soft_wrap=True)
