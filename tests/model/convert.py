@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from ctranslate2.converters.transformers import WhisperLoader
 
+from node.adapters.whisper.opening import ALONE
 from tests.model.examples import MODEL, VOCABULARY
 from tests.model.losses import ALIGNMENT_HEAD
 from tests.model.network import Shape, TinyWhisper
@@ -67,6 +68,9 @@ def write_files(folder: Path) -> None:
     }
     content = json.dumps(settings, indent=1)
     (folder / "preprocessor_config.json").write_text(content, encoding="utf-8")
+    file = folder / "config.json"
+    known = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({**known, ALONE: True}, indent=2) + "\n", encoding="utf-8")
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from node.adapters.whisper.decoding import MAX_PREFIX, Request
+from node.adapters.whisper.opening import hears_alone
 from node.core.context import fitting, read
 from node.core.model import SAMPLE_RATE
 from node.core.prior import calibrated, weighed
@@ -42,6 +43,13 @@ windows of 159 and 160 frames, whose encoding CTranslate2 would take for mel.
 
 CONTEXT_WINDOW = 1500
 """Mel frames that an utterance and what was said before it may fill together."""
+
+SHORT = 400
+"""Mel frames (4 s): a longer utterance has context enough of its own.
+
+Word errors of 4,500 words of 15 voices, by themselves and behind what was said before: 24.7 % and
+20.8 % below 4 s, 17.1 % and 17.1 % above.
+"""
 
 SAME_LANGUAGE = 0.8
 """Probability from which an utterance is in the language of what stands before it.
@@ -88,6 +96,7 @@ class Encoder:
         self._whisper = whisper
         self._settings = settings
         self._decoder = decoder
+        self._hears_alone = hears_alone(settings)
 
     def alone(self, clip: Clip, beam_size: int, *, full: bool = False) -> Look:
         """Encode an utterance by itself, in a window fitted to it or in all of Whisper's."""
@@ -111,6 +120,8 @@ class Encoder:
         None where nothing fits, or where that was in another language: of two languages in one
         window Whisper writes one.
         """
+        if self._hears_alone or len(clip.samples) > SHORT * HOP:
+            return None
         room = CONTEXT_WINDOW - WINDOW_MARGIN - _frames(len(clip.samples))
         earlier = fitting(clip.earlier, room * HOP)
         if not earlier or clip.language not in {None, earlier[-1].language}:
@@ -163,7 +174,7 @@ class Encoder:
         found = {t[2:-2]: p for t, p in self._whisper.model.detect_language(encoding)[0]}
         allowed = [code for code in found if code in self._settings.languages] or found
         detected = {code: max(found[code], MIN_PROBABILITY) for code in allowed}
-        return weighed(calibrated(detected), None)
+        return weighed(detected if self._hears_alone else calibrated(detected), None)
 
 
 def shares_window(duration_s: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ log = logging.getLogger(__name__)
 
 NOTICE_FILE = "notice.txt"
 """A model folder may say in this file what it cannot do; the node repeats it wherever it can."""
+
+ALONE = "learned_from_single_utterances"
+"""Key of a model's `config.json`; CTranslate2 passes over what it does not know."""
 
 MAX_AUTO_THREADS = 4
 """More threads gain little on one encode and cost the rest of the machine (faster-whisper #33)."""
@@ -64,6 +68,18 @@ def notice_of(settings: EngineSettings) -> str | None:
     """What the model's folder says of its own limits."""
     file = settings.folder / NOTICE_FILE if settings.folder else None
     return file.read_text(encoding="utf-8").strip() if file and file.is_file() else None
+
+
+def hears_alone(settings: EngineSettings) -> bool:
+    """Whether the model has learned from single utterances only, as its `config.json` says.
+
+    It is lost where something stands before an utterance, and has no leaning to English. Models
+    that were trained as Whisper was do not say so.
+    """
+    file = settings.folder / "config.json" if settings.folder else None
+    if file is None or not file.is_file():
+        return False
+    return bool(json.loads(file.read_text(encoding="utf-8")).get(ALONE))
 
 
 def _open(model_class: Any, source: str, settings: EngineSettings, threads: int) -> Any:
