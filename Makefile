@@ -4,11 +4,14 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help run test test-install test-install-arm64 test-clients soak bench-accuracy bench-speed \
-	lint coverage dist lock schemas clean apt apt-test
+	bench-words lint coverage dist lock schemas clean apt apt-test
 
 PYTHON ?= python3
 CONFIG ?=
+MICS ?=
 BENCH ?=
+SPEECH ?=
+WITH_SPEECH = $(if $(SPEECH),--speech $(SPEECH))
 PIP := .venv/bin/pip --disable-pip-version-check
 LOCK := systemd/requirements.lock
 LOCK_DEV := tests/requirements.lock
@@ -31,6 +34,7 @@ endef
 
 help:
 	@echo "make run                          a recorded meeting, live, with everything built in"
+	@echo "make run MICS=1                   you speak and read it: your microphones, a real model"
 	@echo "make run CONFIG=config/node.yaml  the node, on your own broker and microphones"
 	@echo "make test                         all tests, on real parts"
 	@echo "make test-install                 the installer in a clean Debian (as root, some minutes)"
@@ -39,18 +43,27 @@ help:
 	@echo "make soak                         a hundred kills (some ten minutes)"
 	@echo "make bench-accuracy               who said what, when, beside other ways (half an hour)"
 	@echo "make bench-speed                  what a meeting costs, beside other ways (an hour)"
+	@echo "make bench-words SPEECH=folder    word errors of recorded speech, beside faster-whisper's;"
+	@echo "                                  the two above take SPEECH= too"
 	@echo "make lint                         ruff and mypy"
 	@echo "make coverage                     every branch of node/core, by the unit tests"
 	@echo "make dist                         source distribution and wheel, in dist/"
 
 run: apt .venv/run
-ifeq ($(CONFIG),)
+ifneq ($(MICS),)
+	@.venv/bin/python -m node demo --mics $(if $(CONFIG),--config $(CONFIG))
+else ifeq ($(CONFIG),)
 	@.venv/bin/python -m node demo
 else
 	@.venv/bin/python -m node run --config $(CONFIG)
 endif
 
+# The real `base` that some tests use (150 MB) is fetched once, to ~/.cache/scribe-node; or
+# SCRIBE_BASE names a folder that has it. Without a network those tests are skipped.
+REAL_BASE := .venv/bin/python -m tests.rig.weights
+
 test: apt-test .venv/dev
+	$(REAL_BASE)
 	.venv/bin/python -m pytest
 
 test-install: apt-test .venv/dev
@@ -76,13 +89,20 @@ soak: apt-test .venv/dev
 	.venv/bin/python -m tests.bench.soak
 
 # Part of it alone, for example: make bench-accuracy BENCH="--quick". Meetings are kept in build/.
+# SPEECH names a folder of recordings (see tests/bench/speech.py); without it espeak-ng speaks.
 bench-accuracy: apt-test .venv/bench
-	.venv/bin/python -m tests.bench.accuracy $(BENCH)
+	$(REAL_BASE)
+	.venv/bin/python -m tests.bench.accuracy $(WITH_SPEECH) $(BENCH)
 
-# The same; models with random weights are kept in ~/.cache/scribe-node. Peers come along where they
-# are installed: .venv/bin/pip install openai-whisper wyoming-faster-whisper
+# The same; models, with random weights where no others are had, are kept in ~/.cache/scribe-node.
+# Peers come along where they are installed: .venv/bin/pip install openai-whisper wyoming-faster-whisper
 bench-speed: apt-test .venv/dev
-	.venv/bin/python -m tests.bench.speed $(BENCH)
+	$(REAL_BASE)
+	.venv/bin/python -m tests.bench.speed $(WITH_SPEECH) $(BENCH)
+
+# Without SPEECH it says where recordings are to be had.
+bench-words: apt-test .venv/dev
+	.venv/bin/python -m tests.bench.words $(WITH_SPEECH) $(BENCH)
 
 lint: .venv/dev
 	.venv/bin/ruff format --check .

@@ -64,11 +64,11 @@ def costs(engine: Engine, model: str, rounds: int) -> Table:
     )
     rng = np.random.default_rng(1)
     features = rng.standard_normal((80, WINDOW), dtype=np.float32)
-    encode_s = seconds(lambda: engine._encode(features, WINDOW), rounds)
+    encode_s = seconds(lambda: engine._encoder._encode(features, WINDOW), rounds)
     for beam in (5, 1):
         request = Request("en", round(SECONDS * 100), beam, None)
         for count in (2, 4):
-            pairs = [(engine._encode(features, WINDOW), request) for _ in range(count)]
+            pairs = [(engine._encoder._encode(features, WINDOW), request) for _ in range(count)]
             alone_s, together_s = decoding(engine, pairs, rounds)
             whole_s = count * encode_s + alone_s
             table.add_row(

@@ -46,6 +46,7 @@ RUN_ELSEWHERE = {
     ".venv/bin/python -m tests.bench.partials": "a benchmark; test_partials.py shows the same",
     ".venv/bin/python -m tests.bench.eight_hours": "a benchmark of minutes",
     "make run": "test_demo.py runs it",
+    "make run MICS=1": "test_demo_mics.py runs it, with a configuration of its own",
     "make test": "it runs this test",
     "make coverage": "the unit tests again, with their branches counted",
     "make dist": "test_package.py builds the same",
@@ -63,6 +64,9 @@ RUN_ELSEWHERE = {
     ),
     ".venv/bin/python -m tests.bench.engine": "tests/integration/test_engine.py runs a part of it",
     "make bench-accuracy": "half an hour",
+    "make bench-words SPEECH=folder": (
+        "minutes, on recordings; tests/integration/test_speech_benches.py runs it on a few"
+    ),
     ".venv/bin/python -m tests.bench.accuracy.hearing": "a benchmark of minutes in simulated rooms",
     "sudo systemd/install.sh": "tests/system/test_install.py, by make test-install",
     "sudo nano /etc/scribe-node/node.yaml": "an editor",

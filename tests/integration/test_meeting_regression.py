@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from node.core.model import SAMPLE_RATE
-from tests.bench.accuracy.findings import Finding, find, order, words
+from tests.bench.accuracy.findings import Finding, find, order
 from tests.bench.accuracy.meeting import Spoken
 from tests.bench.accuracy.node_way import Account, Line, transcript
+from tests.bench.texts import words
 from tests.model.say import say
 from tests.model.sentences import SENTENCES
 from tests.rig.processes import need

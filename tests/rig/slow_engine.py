@@ -12,20 +12,20 @@ import time
 from pathlib import Path
 from typing import Any
 
-from node.adapters.whisper import Engine
+from node.adapters.whisper.encoding import Encoder
 from node.cli import main
 
 _SECONDS = float(os.environ["ENGINE_SLOW_S"])
 _WHILE = Path(os.environ["ENGINE_SLOW_WHILE"])
-_encode = Engine._encode
+_encode = Encoder._encode
 
 
-def _slowly(self: Engine, *arguments: Any) -> Any:
+def _slowly(self: Encoder, *arguments: Any) -> Any:
     if _WHILE.exists():
         time.sleep(_SECONDS)
     return _encode(self, *arguments)
 
 
 if __name__ == "__main__":
-    Engine._encode = _slowly  # type: ignore[method-assign, assignment]
+    Encoder._encode = _slowly  # type: ignore[method-assign, assignment]
     sys.exit(main())

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from node.core.model import SAMPLE_RATE
-from tests.bench.accuracy.findings import Finding, find, order, words
+from tests.bench.accuracy.findings import Finding, find, order
 from tests.bench.accuracy.systems import recognised
+from tests.bench.texts import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.bench.accuracy.meeting import Spoken
     from tests.bench.accuracy.node_way import Account, Line
@@ -21,7 +23,7 @@ NEAR_S = 0.7
 PRE_ROLL_S, TAIL_S = 0.3, 0.3
 
 
-def explain(scene: Scene, account: Account) -> Iterator[str]:
+def explain(scene: Scene, account: Account, model: Path) -> Iterator[str]:
     """Lines of text. Microphones and speakers are numbered from 1; levels are dBFS at the mics."""
     findings, strays = find(scene.said, account.lines)
     _, wrong_order = order(findings)
@@ -33,7 +35,7 @@ def explain(scene: Scene, account: Account) -> Iterator[str]:
             yield from _circumstances(scene, finding.spoken)
             yield from _transcribed(finding, account)
             if finding.line is None or finding.matched < len(words(finding.spoken.text)):
-                yield from _clean(scene, finding, account)
+                yield from _clean(scene, finding, account, model)
     for index in strays:
         line = account.lines[index]
         yield f"  {_span(line)}  mic {line.speaker + 1}  STRAY LINE  {line.text}"
@@ -95,7 +97,7 @@ def _transcribed(finding: Finding, account: Account) -> Iterator[str]:
             yield f"      set aside {start:.2f}-{end:.2f} s as speech of mic {owner + 1}"
 
 
-def _clean(scene: Scene, finding: Finding, account: Account) -> Iterator[str]:
+def _clean(scene: Scene, finding: Finding, account: Account, model: Path) -> Iterator[str]:
     """What the engine makes of the speaker alone, in the time of the lines that are there.
 
     Wrong here too, the fault is in endpointing or the engine, and not in what others leave.
@@ -112,7 +114,7 @@ def _clean(scene: Scene, finding: Finding, account: Account) -> Iterator[str]:
         at = round((other.start - start) * SAMPLE_RATE)
         piece = other.sound[max(0, -at) :][: max(0, len(alone) - max(0, at))]
         alone[max(0, at) : max(0, at) + len(piece)] += piece
-    yield f"      alone and clean, that time gives: {recognised(alone)}"
+    yield f"      alone and clean, that time gives: {recognised(alone, model)}"
 
 
 def _speaking(scene: Scene, line: Line) -> Iterator[str]:

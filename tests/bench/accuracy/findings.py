@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import re
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
+
+from tests.bench.texts import words
 
 if TYPE_CHECKING:
     from tests.bench.accuracy.meeting import Spoken
@@ -55,10 +56,6 @@ class _Word:
     text: str
     line: int
     used: bool = False
-
-
-def words(text: str) -> list[str]:
-    return re.findall(r"[\w'-]+", text.lower())
 
 
 def find(said: list[Spoken], lines: list[Line]) -> tuple[list[Finding], list[int]]:

@@ -1,17 +1,24 @@
-"""Who says what, when: meetings drawn from a seed, spoken by espeak-ng."""
+"""Who says what, when: meetings drawn from a seed, of recorded speech or of espeak-ng's voices."""
 
 from __future__ import annotations
 
 import functools
 import random
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from node.core.model import SAMPLE_RATE
+from tests.bench.speech import level
 from tests.model.grammar import sentence
 from tests.model.say import say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.bench.speech import Recording
 
 Sound = npt.NDArray[np.float32]
 
@@ -21,7 +28,10 @@ GAP_S = (0.15, 0.9)
 OVERLAP_S = (0.5, 1.8)
 OWN_GAP_S = 0.25
 ANSWERED = 0.15
-"""Share of turns into which another says a short word."""
+"""Share of turns into which another says something short."""
+
+ANSWER_S = 4.0
+"""Seconds of the longest recorded utterance that is said into the turn of another."""
 
 SHORT = {"en": ("Hello.", "Welcome.", "Good morning."), "fr": ("Salut.", "Bonjour.", "Bienvenue.")}
 """The shortest that the demonstration model knows: it has no "yes" and no "oui"."""
@@ -64,52 +74,121 @@ class Plan:
     voices: str = "report"
 
 
-def converse(plan: Plan) -> list[Spoken]:
-    """Draw the sentences of a meeting, in the order in which they begin."""
+Said = tuple[str, Sound]
+"""A text and how it sounds, with a peak of -6 dBFS."""
+
+
+class Voice(Protocol):
+    """One person at the table."""
+
+    @property
+    def silent(self) -> bool:
+        """Whether there is nothing more to say."""
+
+    def speak(self, rng: random.Random) -> Said: ...
+
+    def answer(self, rng: random.Random) -> Said | None:
+        """Something short, if there is anything."""
+
+
+class Synthetic:
+    """Sentences that the demonstration model knows, spoken by espeak-ng."""
+
+    silent = False
+
+    def __init__(self, language: str, voice: str, speed: int, pitch: int) -> None:
+        self._language = language
+        self._style = language, voice, speed, pitch
+
+    def speak(self, rng: random.Random) -> Said:
+        text = sentence(self._language, rng)
+        return text, _speech(text, *self._style)
+
+    def answer(self, rng: random.Random) -> Said:
+        text = rng.choice(SHORT[self._language])
+        return text, _speech(text, *self._style)
+
+
+class Recorded:
+    """A person's recorded utterances, each once, in their order from the `first` on."""
+
+    def __init__(self, said: Sequence[Recording], first: int) -> None:
+        self._left = [*said[first:], *said[:first]]
+
+    @property
+    def silent(self) -> bool:
+        return not self._left
+
+    def speak(self, _rng: random.Random) -> Said:
+        recording = self._left.pop(0)
+        return recording.text, level(recording.samples)
+
+    def answer(self, rng: random.Random) -> Said | None:
+        """The next one, if it is short: out of its order nothing would be understood."""
+        if self.silent or self._left[0].seconds > ANSWER_S:
+            return None
+        return self.speak(rng)
+
+
+def converse(plan: Plan, recorded: Sequence[Sequence[Recording]] | None = None) -> list[Spoken]:
+    """Draw the sentences of a meeting, in the order in which they begin.
+
+    With `recorded`, utterances for each speaker, it ends at the latest when they are used up.
+    """
     rng = random.Random(plan.seed)
-    table = _Table(plan, rng)
+    table = _Table(plan, _voices(plan, rng, recorded))
     last = -1
-    while table.end < plan.length_s:
-        speaker = rng.choice([s for s in range(plan.speakers) if s != last])
+    while table.end < plan.length_s and (able := table.able()):
+        speaker = rng.choice([s for s in able if s != last] or able)
         for _ in range(rng.choice((1, 1, 2))):
-            table.speak(speaker)
+            table.speak(speaker, rng)
         if plan.overlap and rng.random() < ANSWERED:
-            table.answer(rng.choice([s for s in range(plan.speakers) if s != speaker]))
+            table.answer(rng.choice([s for s in range(plan.speakers) if s != speaker]), rng)
         last = speaker
     return sorted(table.said, key=lambda spoken: spoken.start)
 
 
+def _voices(
+    plan: Plan, rng: random.Random, recorded: Sequence[Sequence[Recording]] | None
+) -> list[Voice]:
+    if recorded is not None:
+        return [Recorded(said, rng.randrange(len(said))) for said in recorded]
+    styles = [(rng.randint(155, 175), rng.randint(40, 60)) for _ in range(plan.speakers)]
+    seats = VOICES[plan.voices][: plan.speakers]
+    return [Synthetic(*seat, *style) for seat, style in zip(seats, styles, strict=True)]
+
+
 class _Table:
-    def __init__(self, plan: Plan, rng: random.Random) -> None:
+    def __init__(self, plan: Plan, voices: Sequence[Voice]) -> None:
         self._plan = plan
-        self._rng = rng
-        self._style = [(rng.randint(155, 175), rng.randint(40, 60)) for _ in range(plan.speakers)]
+        self._voices = voices
         self.said: list[Spoken] = []
         self._speech = self._overlapped = 0.0
         self.end = LEAD_S
 
-    def speak(self, speaker: int) -> None:
-        language = VOICES[self._plan.voices][speaker][0]
-        start = self.end + self._rng.uniform(*GAP_S)
+    def able(self) -> list[int]:
+        """Who has something to say."""
+        return [number for number, voice in enumerate(self._voices) if not voice.silent]
+
+    def speak(self, speaker: int, rng: random.Random) -> None:
+        if self._voices[speaker].silent:
+            return
+        start = self.end + rng.uniform(*GAP_S)
         same = self.said and self.said[-1].speaker == speaker
         if not same and self.said and self._overlapped < self._plan.overlap * self._speech:
-            start = self.end - self._rng.uniform(*OVERLAP_S)
-        self._add(speaker, sentence(language, self._rng), max(LEAD_S, start))
+            start = self.end - rng.uniform(*OVERLAP_S)
+        self._add(speaker, self._voices[speaker].speak(rng), max(LEAD_S, start))
 
-    def answer(self, speaker: int) -> None:
-        """A short word into the turn of another."""
+    def answer(self, speaker: int, rng: random.Random) -> None:
+        """Something short into the turn of another."""
         turn = self.said[-1]
-        text = self._rng.choice(SHORT[VOICES[self._plan.voices][speaker][0]])
-        self._add(
-            speaker,
-            text,
-            self._rng.uniform(turn.start + 0.3, max(turn.end - 0.5, turn.start + 0.4)),
-        )
+        if said := self._voices[speaker].answer(rng):
+            latest = max(turn.end - 0.5, turn.start + 0.4)
+            self._add(speaker, said, rng.uniform(turn.start + 0.3, latest))
 
-    def _add(self, speaker: int, text: str, start: float) -> None:
+    def _add(self, speaker: int, said: Said, start: float) -> None:
         free = max((s.end + OWN_GAP_S for s in self.said if s.speaker == speaker), default=0.0)
-        sound = _speech(text, *VOICES[self._plan.voices][speaker], *self._style[speaker])
-        spoken = Spoken(speaker, max(start, free), text, sound)
+        spoken = Spoken(speaker, max(start, free), *said)
         self._speech += spoken.end - spoken.start
         self._overlapped += max(0.0, min(self.end, spoken.end) - spoken.start)
         self.end = max(self.end, spoken.end)

@@ -8,7 +8,7 @@ import json
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import yaml
@@ -19,10 +19,10 @@ from node.commands import transcribe
 from node.core.model import SAMPLE_RATE
 from node.core.room import Room
 from node.core.segmenter import Ended
-from tests.bench.accuracy.store import ROOT
+from tests.bench.trained import DEMO
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -30,11 +30,10 @@ if TYPE_CHECKING:
     from node.core.room import Heard, Mode
     from node.core.segmenter import Endpointing, Samples
 
-MODEL = ROOT / "config/demo/model"
 LANGUAGES = ("en", "fr")
 
 THREADS = 1
-"""A second one gains nothing on a model this small; meetings run side by side instead."""
+"""Meetings run side by side instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +59,18 @@ class Account:
     lags_s: list[float | None] = field(default_factory=list)
 
 
-def transcript(tracks: npt.NDArray[np.int16], mode: Mode) -> Account:
+def transcript(
+    tracks: npt.NDArray[np.int16],
+    mode: Mode,
+    model: Path = DEMO,
+    languages: Sequence[str] = LANGUAGES,
+) -> Account:
     """What `transcribe` writes of tracks of shape (microphones, samples), in its order."""
+    engine = {"model": str(model), "languages": list(languages), "threads": THREADS}
+    settings = {"transcription": engine, "crosstalk": {"mode": mode}}
     with tempfile.TemporaryDirectory() as name, _watched() as rooms:
         folder = Path(name)
-        written = _transcribe(tracks, mode, folder)
+        written = _transcribe(tracks, settings, folder)
         document = json.loads(written.read_text(encoding="utf-8"))
     lines = [
         Line(int(line["speaker"]), line["start_time"], line["end_time"], line["words"])
@@ -74,14 +80,11 @@ def transcript(tracks: npt.NDArray[np.int16], mode: Mode) -> Account:
     return Account(lines, room.set_aside, list(room.lags_s().values()))
 
 
-def _transcribe(tracks: npt.NDArray[np.int16], mode: Mode, folder: Path) -> Path:
+def _transcribe(tracks: npt.NDArray[np.int16], settings: dict[str, Any], folder: Path) -> Path:
     files = [folder / f"{mic}.wav" for mic in range(len(tracks))]  # the name is the speaker's
     for file, track in zip(files, tracks, strict=True):
         write_wav(file, track, SAMPLE_RATE)
-    engine = {"model": str(MODEL), "languages": list(LANGUAGES), "threads": THREADS}
-    (folder / "node.yaml").write_text(
-        yaml.safe_dump({"transcription": engine, "crosstalk": {"mode": mode}}), encoding="utf-8"
-    )
+    (folder / "node.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     options = ("--config", folder / "node.yaml", "--format", "json", "--output", folder / "out")
     said = io.StringIO()
     with contextlib.redirect_stderr(said):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tests.bench.accuracy.rows import parse_row
 from tests.bench.accuracy.runs import Outcome
 from tests.bench.accuracy.systems import OURS
+from tests.bench.markdown import percent, put, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from tests.bench.accuracy.runs import Invented
     from tests.bench.accuracy.score import Score
 
-MARKS = "<!-- accuracy -->\n", "<!-- end of accuracy -->\n"
-"""What the README's table stands between."""
+PLACE = "accuracy"
+"""Name of the marks that the README's table stands between."""
 
 COLUMNS = (
     *("Row", "System", "cpWER", "median", "worst", "tcpWER 5 s", "1 s", "ORC-WER"),
@@ -41,7 +42,7 @@ class Report:
         """Take what was found; gives it as a line of text."""
         if isinstance(outcome, Outcome):
             self._outcomes.append(outcome)
-            rates = (f"{name} {_rate(s.cpwer)}" for name, s in outcome.scores.items())
+            rates = (f"{name} {percent(s.cpwer)}" for name, s in outcome.scores.items())
             return f"{outcome.recipe.name}: {', '.join(rates)}"
         self._invented.append(outcome)
         counts = (f"{name} {count}" for name, count in outcome.words.items())
@@ -58,7 +59,7 @@ class Report:
             (f"{x.seconds:.0f} s of {x.noise}", *(str(x.words.get(s, "")) for s in self._systems))
             for x in self._invented
         ]
-        return _table(COLUMNS, rows) + "\n" + _table(("Words of", *self._systems), noise)
+        return table(COLUMNS, rows) + "\n" + table(("Words of", *self._systems), noise)
 
     def readme(self) -> str:
         """The rates of all systems beside each other, and what else is wrong in the node's own."""
@@ -66,7 +67,7 @@ class Report:
         rows = [(_in_words(row), *self._compared(row)) for row in self._rows]
         if self._invented:
             rows.append((self._noises(), *self._noise_words(), "", "", "", ""))
-        return _table(("Meeting", *columns), rows)
+        return table(("Meeting", *columns), rows)
 
     def write_into(self, text: str) -> str:
         """A text with the table for the README in its place.
@@ -74,18 +75,13 @@ class Report:
         Raises:
             ValueError: it has no such place.
         """
-        begin, end = MARKS
-        before, opened, rest = text.partition(begin)
-        _, closed, after = rest.partition(end)
-        if not (opened and closed):
-            raise ValueError(f"no place for the table: want the lines {begin.strip()}, {end}")
-        return before + begin + self.readme() + end + after
+        return put(text, PLACE, self.readme())
 
     def worst(self, system: str, count: int) -> Iterator[str]:
         """Explanations of the meetings in which a system did worst."""
         ranked = sorted(self._outcomes, key=lambda o: o.scores[system].cpwer, reverse=True)
         for outcome in ranked[:count]:
-            rate = _rate(outcome.scores[system].cpwer)
+            rate = percent(outcome.scores[system].cpwer)
             yield f"\n{outcome.recipe.name}, {system}: cpWER {rate}"
             yield from outcome.explanation
 
@@ -110,9 +106,9 @@ class Report:
         cells = []
         for system in self._systems:
             scores = self._scores(row, system)
-            cells.append(_rate(reduce(add, scores).cpwer))
+            cells.append(percent(reduce(add, scores).cpwer))
             if system == OURS and len(scores) > 1:
-                cells[-1] += f" ({_rate(max(s.cpwer for s in scores))})"
+                cells[-1] += f" ({percent(max(s.cpwer for s in scores))})"
         ours = reduce(add, self._scores(row, OURS))
         return [
             *cells,
@@ -141,25 +137,16 @@ def _in_words(name: str) -> str:
     return f"{row.speakers} speakers, {bleed}, {row.overlap} % overlap{uneven}"
 
 
-def _rate(share: float) -> str:
-    return f"{100 * share:.1f} %" if share < 1 else f"{100 * share:.0f} %"
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
-    return "\n".join([*head, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
-
-
 def _cells(scores: list[Score]) -> list[str]:
     total = reduce(add, scores)
     return [
-        _rate(total.cpwer),
-        _rate(statistics.median(s.cpwer for s in scores)),
-        _rate(max(s.cpwer for s in scores)),
-        *(_rate(errors / total.words) for errors in (total.tcp5, total.tcp1, total.orc)),
+        percent(total.cpwer),
+        percent(statistics.median(s.cpwer for s in scores)),
+        percent(max(s.cpwer for s in scores)),
+        *(percent(errors / total.words) for errors in (total.tcp5, total.tcp1, total.orc)),
         f"{total.doubled} of {total.sentences}",
         *(str(count) for count in (total.lost, total.misnamed, total.strays)),
         f"{total.disordered} of {total.pairs}",
-        _rate(total.own_missed_s / total.own_s),
-        _rate(total.foreign_kept_s / max(total.foreign_s, 0.01)),
+        percent(total.own_missed_s / total.own_s),
+        percent(total.foreign_kept_s / max(total.foreign_s, 0.01)),
     ]

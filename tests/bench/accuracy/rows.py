@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import random
 import re
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from tests.bench.accuracy.acoustics import Acoustics
 from tests.bench.accuracy.meeting import Plan
+from tests.bench.speech import recordings, seats
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.bench.speech import Recording
 
 _NAME = re.compile(r"(?P<n>[2-8])@(?P<bleed>-\d+|none),(?P<overlap>\d+)%(?P<uneven>,uneven)?")
 
@@ -60,13 +68,25 @@ def parse_row(name: str) -> Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Speech:
+    """A folder of recordings, known by what is in it and not by its place."""
+
+    folder: Path = field(repr=False)
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
-    """One meeting: all that its sound depends on, but for the code that makes it."""
+    """One meeting: all that its sound depends on, but for the code that makes it.
+
+    Without `speech` it is spoken by espeak-ng.
+    """
 
     row: Row
     number: int
     length_s: float
     voices: str
+    speech: Speech | None = None
 
     @property
     def name(self) -> str:
@@ -82,3 +102,14 @@ class Recipe:
         return Plan(
             self.seed, self.row.speakers, self.row.overlap / 100, self.length_s, self.voices
         )
+
+    def seats(self) -> list[list[Recording]] | None:
+        """Who of the recorded speakers sits where; None without recordings.
+
+        Raises:
+            SpeechError: there are fewer speakers, or none.
+        """
+        if self.speech is None:
+            return None
+        rng = random.Random(self.seed)
+        return seats(recordings(self.speech.folder), self.row.speakers, rng)

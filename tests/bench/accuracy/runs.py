@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.bench.accuracy.explain import explain
-from tests.bench.accuracy.findings import words
 from tests.bench.accuracy.noise import NOISES, quiet
 from tests.bench.accuracy.scene import scene
 from tests.bench.accuracy.score import Score, score
 from tests.bench.accuracy.store import Store
 from tests.bench.accuracy.systems import ORACLE, SYSTEMS
+from tests.bench.texts import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is asked of every meeting. `explained` names a system, or none."""
+    """What is asked of every meeting; `explained` names a system, or none."""
 
     systems: Sequence[str]
+    model: Path
     folder: Path
     explained: str | None
     noise_s: float
@@ -67,16 +68,18 @@ def run_all(recipes: Sequence[Recipe], job: Job, jobs: int) -> Iterator[Outcome 
 def _meeting(recipe: Recipe, job: Job) -> Outcome:
     store = Store(job.folder)
     meeting = scene(recipe, store)
-    accounts = {name: SYSTEMS[name](meeting, store) for name in job.systems}
+    accounts = {name: SYSTEMS[name](meeting, store, job.model) for name in job.systems}
     scores = {name: score(meeting.said, account.lines) for name, account in accounts.items()}
-    shown = list(explain(meeting, accounts[job.explained])) if job.explained else []
+    shown: list[str] = []
+    if job.explained:
+        shown = list(explain(meeting, accounts[job.explained], job.model))
     return Outcome(recipe, scores, shown)
 
 
 def _noise(kind: str, job: Job) -> Invented:
     store, sound = Store(job.folder), quiet(kind, job.noise_s)
     found = {
-        name: sum(len(words(line.text)) for line in SYSTEMS[name](sound, store).lines)
+        name: sum(len(words(line.text)) for line in SYSTEMS[name](sound, store, job.model).lines)
         for name in job.systems
         if name != ORACLE
     }

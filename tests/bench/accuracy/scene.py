@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MAKERS = (
     *("tests/bench/accuracy/meeting.py", "tests/bench/accuracy/acoustics.py"),
-    *("tests/model/grammar.py", "config/demo/speech.py"),
+    *("tests/bench/speech.py", "tests/model/grammar.py", "config/demo/speech.py"),
 )
 
 
@@ -38,7 +38,7 @@ def scene(recipe: Recipe, store: Store) -> Scene:
 
 
 def _make(recipe: Recipe) -> dict[str, Any]:
-    said = converse(recipe.plan)
+    said = converse(recipe.plan, recipe.seats())
     heard = record(said, recipe.row.speakers, recipe.row.acoustics, recipe.seed)
     return {
         "speakers": np.array([s.speaker for s in said]),

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import meeteval
 import numpy as np
 
-from tests.bench.accuracy.findings import find, order, words
+from tests.bench.accuracy.findings import find, order
+from tests.bench.texts import words
 
 if TYPE_CHECKING:
     import numpy.typing as npt

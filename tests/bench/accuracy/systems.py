@@ -9,22 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from node.adapters.whisper import Engine, EngineSettings
 from node.core.model import SAMPLE_RATE
-from tests.bench.accuracy.node_way import LANGUAGES, MODEL, THREADS, Account, Line, transcript
-from tests.bench.accuracy.store import ROOT, digest, files_digest
+from tests.bench.accuracy.node_way import LANGUAGES, THREADS, Account, Line, transcript
+from tests.bench.accuracy.store import digest, files_digest
+from tests.bench.listening import Listener, loaded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
+    from node.adapters.whisper import Engine
     from node.core.room import Mode
     from node.core.segmenter import Samples
     from tests.bench.accuracy.meeting import Sound
     from tests.bench.accuracy.scene import Scene
     from tests.bench.accuracy.store import Store
 
-    System = Callable[["Scene", "Store"], Account]
-    Transcriber = Callable[["Scene"], list[Line]]
+    System = Callable[["Scene", "Store", Path], Account]
+    Transcriber = Callable[["Scene", Path], list[Line]]
 
 ORACLE = "oracle"
 """It is given what was said, and so has nothing to do where nothing was."""
@@ -32,13 +34,13 @@ ORACLE = "oracle"
 OURS = "drop"
 """What is looked at closely: the mode that `crosstalk.mode` has by default."""
 
-ENGINE = "node/adapters/whisper/*.py"
+ENGINE = ("node/adapters/whisper/*.py", "node/core/*.py", "tests/bench/listening.py")
 
 
-def node(mode: Mode, scene: Scene, store: Store) -> Account:
+def node(mode: Mode, scene: Scene, store: Store, model: Path) -> Account:
     """The node's own way, from samples to transcript."""
-    key = f"{scene.key}-{mode}-{digest(_node_version(), _model_version())}"
-    kept = store.value(key, lambda: asdict(transcript(scene.recording.tracks, mode)))
+    key = f"{scene.key}-{mode}-{digest(_node_version(), _model_version(model))}"
+    kept = store.value(key, lambda: asdict(transcript(scene.recording.tracks, mode, model)))
     set_aside = [(mic, start, end, owner) for mic, start, end, owner in kept["set_aside"]]
     return Account([Line(**line) for line in kept["lines"]], set_aside, kept["lags_s"])
 
@@ -46,45 +48,55 @@ def node(mode: Mode, scene: Scene, store: Store) -> Account:
 def _kept(name: str, version: Callable[[], str], make: Transcriber) -> System:
     """A system that has no more to say than its lines."""
 
-    def system(scene: Scene, store: Store) -> Account:
-        key = f"{scene.key}-{name}-{digest(version(), _model_version())}"
-        lines = store.value(key, lambda: [asdict(line) for line in make(scene)])
+    def system(scene: Scene, store: Store, model: Path) -> Account:
+        key = f"{scene.key}-{name}-{digest(version(), _model_version(model))}"
+        lines = store.value(key, lambda: [asdict(line) for line in make(scene, model)])
         return Account([Line(**line) for line in lines])
 
     return system
 
 
-def oracle(scene: Scene) -> list[Line]:
-    """Each sentence as it was spoken, alone and clean, under its true name."""
-    texts = [recognised(spoken.sound) for spoken in scene.said]
+def oracle(scene: Scene, model: Path) -> list[Line]:
+    """Each sentence clean, behind the speaker's last ones, under its true name."""
+    listener = Listener(_engine(model))
+    texts = [
+        listener.hear(str(s.speaker), round(s.start * SAMPLE_RATE), _as_int16(s.sound)).text
+        for s in scene.said
+    ]
     both = zip(scene.said, texts, strict=True)
     return [Line(said.speaker, said.start, said.end, text) for said, text in both if text]
 
 
-def blocks(seconds: int, scene: Scene) -> list[Line]:
+def blocks(seconds: int, scene: Scene, model: Path) -> list[Line]:
     """The prototype's way: blocks of fixed length of every track, one after the other."""
     size, tracks = seconds * SAMPLE_RATE, scene.recording.tracks
     return [
         line
         for begin in range(0, tracks.shape[1], size)
         for mic, track in enumerate(tracks)
-        for line in _faster_whisper(mic, track[begin : begin + size], begin, vad_filter=False)
+        for line in _faster_whisper(
+            model, mic, track[begin : begin + size], begin, vad_filter=False
+        )
     ]
 
 
-def vad_filter(scene: Scene) -> list[Line]:
+def vad_filter(scene: Scene, model: Path) -> list[Line]:
     """faster-whisper with its own voice activity detection on every whole track."""
     lines = [
         line
         for mic, track in enumerate(scene.recording.tracks)
-        for line in _faster_whisper(mic, track, 0, vad_filter=True)
+        for line in _faster_whisper(model, mic, track, 0, vad_filter=True)
     ]
     return sorted(lines, key=lambda line: line.start)
 
 
-def recognised(sound: Sound) -> str:
+def recognised(sound: Sound, model: Path) -> str:
     """What the node's engine makes of an utterance, floats in [-1, 1]."""
-    return _engine().transcribe(np.round(sound * 32767).astype(np.int16), None).text
+    return _engine(model).transcribe(_as_int16(sound), None).text
+
+
+def _as_int16(sound: Sound) -> Samples:
+    return np.round(sound * 32767).astype(np.int16)
 
 
 @functools.cache
@@ -93,8 +105,8 @@ def _node_version() -> str:
 
 
 @functools.cache
-def _model_version() -> str:
-    return files_digest(f"{MODEL.relative_to(ROOT)}/*")
+def _model_version(model: Path) -> str:
+    return digest(*(file.read_bytes() for file in sorted(model.iterdir()) if file.is_file()))
 
 
 def _peer_version() -> str:
@@ -102,7 +114,7 @@ def _peer_version() -> str:
 
 
 SYSTEMS: dict[str, System] = {
-    ORACLE: _kept(ORACLE, lambda: files_digest(ENGINE), oracle),
+    ORACLE: _kept(ORACLE, lambda: files_digest(*ENGINE), oracle),
     OURS: functools.partial(node, "drop"),
     "off": functools.partial(node, "off"),
     "blocks30": _kept("blocks30", _peer_version, functools.partial(blocks, 30)),
@@ -115,29 +127,21 @@ QUICK_SYSTEMS = (ORACLE, OURS, "off")
 
 
 @functools.cache
-def _engine() -> Engine:
-    engine = Engine(
-        EngineSettings(
-            model=str(MODEL),
-            folder=MODEL,
-            download_root=MODEL,
-            languages=LANGUAGES,
-            threads=THREADS,
-        )
-    )
-    engine.load()
-    return engine
+def _engine(model: Path) -> Engine:
+    return loaded(model, LANGUAGES, THREADS)
 
 
 @functools.cache
-def _plain_model() -> Any:
+def _plain_model(model: Path) -> Any:
     from faster_whisper import WhisperModel  # noqa: PLC0415  (slow to import)
 
-    return WhisperModel(str(MODEL), device="cpu", compute_type="int8", cpu_threads=THREADS)
+    return WhisperModel(str(model), device="cpu", compute_type="int8", cpu_threads=THREADS)
 
 
-def _faster_whisper(mic: int, sound: Samples, begin: int, *, vad_filter: bool) -> list[Line]:
+def _faster_whisper(
+    model: Path, mic: int, sound: Samples, begin: int, *, vad_filter: bool
+) -> list[Line]:
     samples = sound.astype(np.float32) / 32768
-    segments, _ = _plain_model().transcribe(samples, vad_filter=vad_filter)
+    segments, _ = _plain_model(model).transcribe(samples, vad_filter=vad_filter)
     zero = begin / SAMPLE_RATE
     return [Line(mic, zero + s.start, zero + s.end, s.text.strip()) for s in segments]

@@ -34,7 +34,8 @@ def live(meeting: Meeting, setup: Setup, folder: Path) -> Outcome:
     env = {"PACED": "node", "OMP_NUM_THREADS": str(setup.threads), "HF_HUB_OFFLINE": "1"}
     with Broker() as broker, Watcher(broker.port) as watcher:
         config["mqtt"]["port"] = broker.port
-        node = RunningNode(folder, config, env, module="tests.bench.speed.pace")
+        module = "node" if setup.trained else "tests.bench.speed.pace"
+        node = RunningNode(folder, config, env, module=module)
         with node, VirtualMics([]) as nobody:
             room = Room(node.wait_online(watcher), nobody, watcher)
             process = psutil.Process(node.pid)

@@ -33,6 +33,9 @@ SYSTEMS = {
 NEEDS = {"openai-blocks": "whisper", "wyoming": "wyoming_faster_whisper"}
 """What is installed by hand: neither is a dependency of this project."""
 
+RANDOM_ONLY = "openai-blocks"
+"""It has classes and a file format of its own, for which only random weights are made here."""
+
 LIMIT_S = 1800
 
 
@@ -62,7 +65,7 @@ def measure(system: str, meeting: Meeting, setup: Setup, folder: Path) -> Outcom
 
 def _run(name: str, meeting: Meeting, setup: Setup) -> Outcome:
     module, factory = SYSTEMS[name]
-    count = pace.install()
+    count = pace.count() if setup.trained else pace.install()
     with contextlib.ExitStack() as stack:
         system = getattr(import_module(module), factory)(setup)
         if hasattr(system, "__enter__"):
@@ -79,6 +82,7 @@ def _run(name: str, meeting: Meeting, setup: Setup) -> Outcome:
             windows=count.windows - windows,
             tokens=count.tokens - tokens,
             parts_s=system.parts_s,
+            second_looks=getattr(system, "second_looks", 0),
         )
 
 

@@ -1,5 +1,8 @@
 """A simulated meeting: who speaks when, and what each microphone hears of it.
 
+What is said are recorded utterances, one speaker a microphone, in their order; or sentences of
+espeak-ng's voices.
+
 People take turns; the share of speech is the share of the time in which somebody speaks. Every
 microphone hears everybody, the others later and fainter than its own speaker. No reverberation:
 what it costs to tell voices apart does not depend on it, and how well is told is measured by
@@ -9,20 +12,29 @@ what it costs to tell voices apart does not depend on it, and how well is told i
 from __future__ import annotations
 
 import functools
+import itertools
 import random
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from config.demo.speech import to_int16
 from node.core.model import SAMPLE_RATE
+from tests.bench.speech import brief, level, seats
 from tests.model.grammar import sentence
 from tests.model.say import say
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     import numpy.typing as npt
 
+    from tests.bench.speech import Recording, Speakers
+
     Samples = npt.NDArray[np.int16]
+    Voice = Iterator[Samples]
+    """What a person says, turn by turn."""
 
 VOICES = ("en-us", "en-gb", "en-us+f3", "en-gb+m3", "en-us+f1", "en-gb+f5", "en-us+m5", "en-gb+f2")
 BLEED_DB = -10.0
@@ -76,11 +88,21 @@ class Meeting:
         return sum(len(turn.samples) for turn in self.turns) / SAMPLE_RATE
 
 
-def meet(mics: int, share: float, length_s: float, seed: int = 1) -> Meeting:
-    """People at `mics` microphones of one room, of whom one speaks for `share` of the time."""
+def meet(
+    mics: int, share: float, length_s: float, seed: int = 1, speech: Speakers | None = None
+) -> Meeting:
+    """People at `mics` microphones of one room, of whom one speaks for `share` of the time.
+
+    It ends with the last who can end within `length_s`, that nobody be silent for long there.
+    `speech` holds recordings; more microphones than speakers have some of these twice.
+
+    Raises:
+        SpeechError: nobody in `speech` speaks briefly.
+    """
     rng = random.Random(seed)
     end = round(length_s * SAMPLE_RATE)
-    turns = list(_turns(rng, mics, share, end))
+    turns = list(_turns(rng, _voices(rng, mics, speech), share, end))
+    end = _end(turns, end)
     tracks = _noise(mics, end)
     delays = np.random.default_rng(seed).uniform(*LATE_S, (mics, mics))
     for turn in turns:
@@ -92,38 +114,58 @@ def meet(mics: int, share: float, length_s: float, seed: int = 1) -> Meeting:
     return Meeting(_to_int16(tracks), tuple(turns))
 
 
-def crowd(mics: int, length_s: float, seed: int = 1) -> Meeting:
-    """Everybody speaks all the time, each in a room of their own."""
+def crowd(mics: int, length_s: float, seed: int = 1, speech: Speakers | None = None) -> Meeting:
+    """Everybody speaks all the time, each in a room of their own; otherwise as `meet`."""
     rng = random.Random(seed)
     end = round(length_s * SAMPLE_RATE)
-    tracks = _noise(mics, end)
     turns: list[Turn] = []
-    for mic in range(mics):
-        for turn in _turns(rng, 1, 1.0, end, first=mic):
-            _mix(tracks[mic], turn.samples.astype(np.float32), turn.start)
-            turns.append(turn)
+    for mic, voice in enumerate(_voices(rng, mics, speech)):
+        turns += _turns(rng, [voice], 1.0, end, first=mic)
+    tracks = _noise(mics, _end(turns, end))
+    for turn in turns:
+        _mix(tracks[turn.mic], turn.samples.astype(np.float32), turn.start)
     return Meeting(_to_int16(tracks), tuple(sorted(turns, key=lambda turn: turn.end)))
 
 
-def _turns(rng: random.Random, mics: int, share: float, end: int, first: int = 0) -> list[Turn]:
+def _end(turns: Sequence[Turn], latest: int) -> int:
+    return min(latest, max(turn.end for turn in turns) + round(LEAD_S * SAMPLE_RATE))
+
+
+def _voices(rng: random.Random, mics: int, speech: Speakers | None) -> list[Voice]:
+    if speech is None:
+        return [_synthetic(mic, rng) for mic in range(mics)]
+    able = seats(speech, min(mics, max(1, brief(speech))))
+    return [_recorded(said) for said in itertools.islice(itertools.cycle(able), mics)]
+
+
+def _turns(
+    rng: random.Random, voices: Sequence[Voice], share: float, end: int, first: int = 0
+) -> list[Turn]:
     turns: list[Turn] = []
     at = round(LEAD_S * SAMPLE_RATE)
     while True:
-        mic = first + (rng.randrange(mics) if mics > 1 else 0)
-        samples = _speech(mic, rng)
+        seat = rng.randrange(len(voices)) if len(voices) > 1 else 0
+        samples = next(voices[seat])
         if at + len(samples) > end:
             return turns
-        turns.append(Turn(mic, at, samples))
+        turns.append(Turn(first + seat, at, samples))
         pause = len(samples) * (1 - share) / share * rng.uniform(0.6, 1.4)
         at += len(samples) + max(round(pause), round(BREATH_S * SAMPLE_RATE))
 
 
-def _speech(mic: int, rng: random.Random) -> Samples:
+def _recorded(said: Sequence[Recording]) -> Voice:
+    """A person's utterances in their order, over and over."""
+    for recording in itertools.cycle(said):
+        yield to_int16(level(recording.samples))
+
+
+def _synthetic(mic: int, rng: random.Random) -> Voice:
     breath = np.zeros(round(BREATH_S * SAMPLE_RATE), np.int16)
-    parts: list[Samples] = []
-    for _ in range(rng.choice(SENTENCES)):
-        parts += [_said(sentence("en", rng), VOICES[mic % len(VOICES)]), breath]
-    return np.concatenate(parts[:-1])
+    while True:
+        parts: list[Samples] = []
+        for _ in range(rng.choice(SENTENCES)):
+            parts += [_said(sentence("en", rng), VOICES[mic % len(VOICES)]), breath]
+        yield np.concatenate(parts[:-1])
 
 
 @functools.cache

@@ -3,7 +3,10 @@
 A model with random weights does not know when speech ends. Every decoding is therefore ended
 after a realistic number of tokens, which the window's own mel features tell: so many for each
 second in which something is spoken. The programs themselves are as they are; what they encode and
-how often they decode is their own affair.
+how often they decode is their own affair. With one exception: the node hears every utterance by
+itself, for the text that such a model writes behind another is always its echo.
+
+Trained weights need none of this: there, what goes through the model is only counted.
 """
 
 from __future__ import annotations
@@ -17,10 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from node.core.context import Contexts
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
+
+    from node.core.context import Earlier
 
 TOKENS_PER_S = 3.4
 """Of the frames in which something is heard: 3 a second of a turn with its short pauses, which is
@@ -40,7 +47,10 @@ REMEMBERED = 64
 
 @dataclass
 class Count:
-    """What has gone through the model; windows are of 30 s, a shorter one counts for its part."""
+    """What has gone through the model; windows are of 30 s, a shorter one counts for its part.
+
+    Tokens are those of the text, and before it those the decoder was led through to begin there.
+    """
 
     windows: float = 0.0
     tokens: int = 0
@@ -52,10 +62,32 @@ def tokens(features: npt.NDArray[np.float32]) -> int:
     return max(LEAST, round(TOKENS_PER_S * HOP_S * int((power > AUDIBLE).sum())))
 
 
+def count() -> Count:
+    """Count what every program of this process has CTranslate2 do."""
+    from ctranslate2.models import Whisper  # noqa: PLC0415  # takes a second
+
+    counted = Count()
+    encode, generate = Whisper.encode, Whisper.generate
+
+    def counted_encode(self: Any, features: Any, *rest: Any, **options: Any) -> Any:
+        windows = np.array(features)
+        counted.windows += windows.shape[0] * windows.shape[2] / FULL_WINDOW
+        return encode(self, features, *rest, **options)
+
+    def counted_generate(self: Any, *arguments: Any, **options: Any) -> Any:
+        found = generate(self, *arguments, **options)
+        counted.tokens += sum(len(result.sequences_ids[0]) for result in found)
+        return found
+
+    Whisper.encode, Whisper.generate = counted_encode, counted_generate
+    return counted
+
+
 def install() -> Count:
     """Keep the pace in CTranslate2, for every program of this process."""
     from ctranslate2.models import Whisper  # noqa: PLC0415  # takes a second
 
+    setattr(Contexts, "of", _nothing_before)  # noqa: B010  # mypy wants no method assigned
     count = Count()
     heard: deque[int] = deque(maxlen=REMEMBERED)
     encode, generate = Whisper.encode, Whisper.generate
@@ -78,6 +110,10 @@ def install() -> Count:
 
     Whisper.encode, Whisper.generate = paced_encode, paced_generate
     return count
+
+
+def _nothing_before(_contexts: Contexts, _speaker: object, _start: int) -> tuple[Earlier, ...]:
+    return ()
 
 
 def length(prompts: Sequence[Sequence[int]], wanted: int) -> int:

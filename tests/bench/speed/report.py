@@ -41,10 +41,10 @@ class Load:
     live: Outcome
 
 
-def main_table(size: str, scene: Scene, results: Results) -> str:
+def main_table(title: str, scene: Scene, results: Results) -> str:
     mics, percent = scene
     head = [
-        f"\n`{size}`, {mics} microphones, somebody speaks {percent} % of the time\n",
+        f"\n{title}, {mics} microphones, somebody speaks {percent} % of the time\n",
         "| | CPU s an hour | of the floor | windows of 30 s | tokens | lag, median | at the end |",
         "|---|---|---|---|---|---|---|",
     ]
@@ -90,7 +90,8 @@ def _aims(results: Results) -> list[str]:
         engine = ours.parts_s["engine"] * 3600 / ours.length_s
         rest = ours.cpu_s_an_hour - engine
         lines.append(
-            f"Ours: engine {engine:.0f} s, hearing (VAD, ownership, cutting) {rest:.0f} s."
+            f"Ours: engine {engine:.0f} s, hearing (VAD, ownership, cutting) {rest:.0f} s;"
+            f" second looks {ours.second_looks * 3600 / ours.length_s:.0f}."
         )
     return lines
 
@@ -99,15 +100,15 @@ def _aim(what: str, became: str, *, met: bool) -> str:
     return f"Aim: {what}: {became}, {'met' if met else 'MISSED'}."
 
 
-def cross_table(size: str, scenes: Mapping[Scene, Results]) -> str:
+def cross_table(title: str, scenes: Mapping[Scene, Results]) -> str:
     """Processor seconds an hour of every system in every meeting."""
     order = sorted(scenes, key=lambda scene: (scene[1] != 50, scene))
     heads = " | ".join(f"{mics} mics, {percent} %" for mics, percent in order)
-    lines = [f"\n`{size}`, CPU s an hour\n", f"| | {heads} |", "|---" * (len(order) + 1) + "|"]
-    for name, title in NAMES.items():
+    lines = [f"\n{title}, CPU s an hour\n", f"| | {heads} |", "|---" * (len(order) + 1) + "|"]
+    for name, system in NAMES.items():
         if all(name in scenes[scene] for scene in order):
             cells = (f"{scenes[scene][name].cpu_s_an_hour:,.0f}" for scene in order)
-            lines.append(f"| {title} | {' | '.join(cells)} |")
+            lines.append(f"| {system} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

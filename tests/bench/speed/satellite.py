@@ -24,6 +24,7 @@ CHUNK = 1024
 """Samples in one event, as a satellite sends them."""
 
 START_S = 60.0
+SERVER = "wyoming_faster_whisper"
 
 
 class Wyoming:
@@ -36,9 +37,9 @@ class Wyoming:
         self._setup = setup
         self.parts_s: dict[str, float] = {}
         self._port = free_port()
+        module = SERVER if setup.trained else "tests.bench.speed.pace"
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.speed.pace", *self._arguments()],
-            env={**os.environ, "PACED": "wyoming_faster_whisper"},
+            [sys.executable, "-m", module, *self._arguments()], env={**os.environ, "PACED": SERVER}
         )
         self.process = psutil.Process(self._server.pid)
 

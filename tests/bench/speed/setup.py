@@ -14,11 +14,15 @@ BEAM = 5
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """A model's folder or, for openai-whisper, its size; and the threads of the processor."""
+    """A model's folder or, for openai-whisper, its size; and the threads of the processor.
+
+    `trained`: the weights are real ones, which know when a text ends.
+    """
 
     size: str
     folder: Path
     threads: int
+    trained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,8 @@ class Job:
 class Outcome:
     """What a system has used for a meeting of `length_s`; no `lags_s` where it only works after it.
 
-    `busy_s` is the time its one worker was at work; `parts_s` names processor seconds known apart.
+    `busy_s` is the time its one worker was at work; `parts_s` names processor seconds known apart;
+    `second_looks` counts the utterances' encodings beyond one each, where that is known.
     """
 
     length_s: float
@@ -46,6 +51,7 @@ class Outcome:
     windows: float = 0.0
     tokens: int = 0
     parts_s: dict[str, float] = field(default_factory=dict)
+    second_looks: int = 0
 
     @property
     def cpu_s_an_hour(self) -> float:

@@ -1,0 +1,83 @@
+"""How many words are wrong, of recorded speech: `python -m tests.bench.words --speech FOLDER`.
+
+Each speaker's utterances go through in their order, as they are, straight into the engine: without
+microphones, voice detection or other voices. `--through` sends them through all of that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from node.errors import NodeError
+from tests.bench import trained
+from tests.bench.markdown import put
+from tests.bench.speech import LANGUAGES, WHERE, recordings
+from tests.bench.words.clips import LONGEST_S, MAKERS, Heard, hear
+from tests.bench.words.report import markdown, whole_markdown, worst, worst_wholes
+from tests.bench.words.through import through
+
+PLACE = "words"
+"""Name of the marks that the README's table stands between."""
+
+
+def main() -> None:
+    given = _arguments()
+    try:
+        table, ranked = _measured(given)
+    except NodeError as error:
+        raise SystemExit(str(error)) from error
+    print(table)
+    print("\n".join(ranked))
+    if given.readme:
+        text = given.readme.read_text(encoding="utf-8")
+        given.readme.write_text(put(text, PLACE, table), encoding="utf-8")
+
+
+def _measured(given: argparse.Namespace) -> tuple[str, list[str]]:
+    """The table, and the worst."""
+    speakers = recordings(given.speech)
+    model = trained.folder(given.model)
+    spoken = {recording.lang for said in speakers.values() for recording in said}
+    languages = sorted(spoken | set(LANGUAGES))
+    if given.through:
+        wholes = []
+        for said in speakers.values():
+            wholes.append(through(said, model, languages))
+            _say(f"{wholes[-1].name}: {wholes[-1].errors.wrong} wrong")
+        return whole_markdown(wholes), worst_wholes(wholes, given.worst)
+    heard: list[Heard] = []
+    systems = {name: make(model, languages, given.threads) for name, make in MAKERS.items()}
+    for name, said in speakers.items():
+        short = [recording for recording in said if recording.seconds <= LONGEST_S]
+        if missing := len(said) - len(short):
+            _say(f"{name}: {missing} utterances above {LONGEST_S:g} s are left out")
+        heard += hear(short, systems)
+        _say(f"{name}: {len(short)} utterances")
+    return markdown(heard), worst(heard, given.worst)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="tests.bench.words", description=__doc__)
+    add = parser.add_argument
+    add("--speech", type=Path, metavar="FOLDER", help="recordings; without them nothing is done")
+    add("--model", choices=trained.NAMES, default="base")
+    add("--threads", type=int, default=1, help="of each system alike (%(default)s)")
+    add("--through", action="store_true", help="a recording a speaker, by the command `transcribe`")
+    add("--worst", type=int, default=0, metavar="N", help="list so many that went wrong most")
+    add("--readme", type=Path, help="put the table into this file, between marks")
+    given = parser.parse_args()
+    if given.speech is None:
+        parser.error(f"--speech (with make: SPEECH=FOLDER) is wanted. {WHERE}")
+    if given.readme and given.through:
+        parser.error("--readme is for the table without --through")
+    return given
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""The benchmarks on a folder of recordings: a few sentences of espeak-ng, demonstration model."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from config.demo.speech import write_wav
+from tests.bench.words.__main__ import PLACE
+from tests.model.grammar import sentence
+from tests.model.say import say
+from tests.rig.node import ROOT
+from tests.rig.processes import need
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SPEAKERS = (("ann", "en", "en-us"), ("bob", "fr", "fr-fr+m3"))
+SENTENCES_EACH = 6
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    need("espeak-ng")
+    folder: Path = tmp_path_factory.mktemp("speech")
+    rng, lines = random.Random(2), []
+    for speaker, lang, voice in SPEAKERS:
+        for number in range(SENTENCES_EACH):
+            text, name = sentence(lang, rng), f"{speaker}-{number}"
+            write_wav(folder / f"{name}.wav", say(text, lang, voice), 16000)
+            known = {"id": name, "lang": lang, "speaker": speaker, "text": text, "kind": "espeak"}
+            lines.append(json.dumps({**known, "file": f"{name}.wav"}))
+    (folder / "manifest.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    return folder
+
+
+def bench(name: str, *options: str | Path) -> str:
+    """What a benchmark prints of the demonstration model."""
+    command = [sys.executable, "-m", f"tests.bench.{name}", "--model", "demo", *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_words_of_clips(speech: Path, tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(f"<!-- {PLACE} -->\n<!-- end of {PLACE} -->\n", encoding="utf-8")
+    printed = bench("words", "--speech", speech, "--worst", "1", "--readme", readme)
+    rows = [line.split("|")[1:-1] for line in printed.splitlines() if line.startswith("| ")]
+    assert [row[0].strip() for row in rows] == ["Speech", "espeak, en", "espeak, fr", "all"]
+    assert [row[1].strip() for row in rows[1:]] == ["6", "6", "12"]
+    # The demonstration model has learned no text behind another: "node" says nothing here.
+    alone = rows[0].index(" word errors: node, each alone ")
+    assert float(rows[-1][alone].split()[0]) < 10
+    assert rows[-1][rows[0].index(" right language: node, each alone ")].strip() == "12"
+    assert "    node, " in printed
+    assert "| all | 12 |" in readme.read_text(encoding="utf-8")
+
+
+def test_words_through_the_whole_program(speech: Path) -> None:
+    printed = bench("words", "--speech", speech, "--through", "--worst", "1")
+    last = next(line for line in printed.splitlines() if line.startswith("| all "))
+    assert last.startswith("| all | 2 | 12 |")
+    assert float(last.split("|")[-2].split()[0]) < 30
+    assert "    transcribe: " in printed
+
+
+def test_words_without_speech_says_where_to_get_some() -> None:
+    command = [sys.executable, "-m", "tests.bench.words"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "openslr.org/12" in done.stderr
+
+
+def test_speed(speech: Path) -> None:
+    options = ("--quick", "--length", "20", "--threads", "1", "--speech", speech)
+    printed = bench("speed", *options, "--systems", "ours", "floor", "faster-blocks")
+    assert "| this node, from the tracks | " in printed
+    assert "second looks " in printed

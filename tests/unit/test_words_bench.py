@@ -1,0 +1,82 @@
+"""What the benchmark of words counts, with systems that write what they are told to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from config.demo.speech import write_wav
+from node.core.model import SAMPLE_RATE
+from tests.bench.speech import Recording
+from tests.bench.texts import errors
+from tests.bench.words.clips import PAUSE, Heard, hear
+from tests.bench.words.report import markdown, whole_markdown, worst, worst_wholes
+from tests.bench.words.through import PAUSE_S, Whole, recording_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+TEXTS = {"u0": "turn on the light", "u1": "good night"}
+
+
+class Parrot:
+    """Writes the same of everything, in one language; notes when it is asked."""
+
+    def __init__(self, text: str, language: str) -> None:
+        self._said = text, language
+        self.starts: list[int] = []
+
+    def begin(self) -> None:
+        self.starts.clear()
+
+    def hear(self, start: int, samples: npt.NDArray[np.int16]) -> tuple[str, str]:
+        assert len(samples) == SAMPLE_RATE
+        self.starts.append(start)
+        return self._said
+
+
+@pytest.fixture
+def said(tmp_path: Path) -> list[Recording]:
+    file = tmp_path / "second.wav"
+    write_wav(file, np.ones(SAMPLE_RATE, np.int16), SAMPLE_RATE)
+    return [Recording(name, "en", "ann", text, "home", file) for name, text in TEXTS.items()]
+
+
+@pytest.fixture
+def heard(said: list[Recording]) -> list[Heard]:
+    return list(hear(said, {"bad": Parrot("", "fr"), "good": Parrot("Turn on a light.", "en")}))
+
+
+def test_utterances_are_heard_one_after_the_other(said: list[Recording]) -> None:
+    parrot = Parrot("", "en")
+    for _ in range(2):
+        assert len(list(hear(said, {"it": parrot}))) == 2
+        assert parrot.starts == [0, SAMPLE_RATE + PAUSE]
+
+
+def test_the_table_has_errors_and_languages_by_kind(heard: list[Heard]) -> None:
+    head, _, home, total = markdown(heard).splitlines()
+    assert head.startswith("| Speech | utterances | words | word errors: bad | word errors: good |")
+    assert home.startswith("| home, en | 2 | 6 | 100 % | 83.3 % | 0 | 2 |")
+    assert total.startswith("| all | 2 | 6 | 100 % | 83.3 % | 0 | 2 |")
+
+
+def test_the_worst_are_those_of_the_last_system(heard: list[Heard]) -> None:
+    assert worst(heard, 1) == [
+        "u1 (en): good night",
+        "    bad, 2 wrong, another language: ",
+        "    good, 4 wrong: Turn on a light.",
+    ]
+    assert worst(heard, 0) == []
+
+
+def test_a_speaker_as_one_recording_is_scored_as_a_whole(said: list[Recording]) -> None:
+    assert len(recording_of(said)) == (2 + 3 * PAUSE_S) * SAMPLE_RATE
+    text = " ".join(TEXTS.values())
+    whole = Whole("ann", "home", "en", 2, text, "Good night.", errors(text, "Good night."))
+    assert whole_markdown([whole]).splitlines()[-1] == "| all | 1 | 2 | 6 | 66.7 % |"
+    assert worst_wholes([whole], 1)[1] == "    transcribe: Good night."
