@@ -13,6 +13,7 @@ import pytest
 
 from node.adapters.vad import AT_ONCE, Silero
 from node.core.model import SAMPLE_RATE, TICK
+from tests.bench.engine.sounds import fan
 from tests.model.say import say
 from tests.model.sentences import SENTENCES
 from tests.rig.node import ROOT
@@ -60,6 +61,28 @@ def test_a_sentence_after_stillness_begins_where_it_did(above_noise_db: float) -
     assert spared.frames < 0.85 * len(frames)
     assert np.flatnonzero(heard)[0] <= np.flatnonzero(told)[0] + 1
     assert (told & ~heard).sum() <= 2
+
+
+@pytest.mark.parametrize("speech_db", [-30, -45])
+def test_speech_after_a_minute_of_a_fan_is_heard_as_after_a_second(speech_db: float) -> None:
+    """Silero's state runs full on steady noise, which no loudness tells from speech: a fan."""
+    speech = np.concatenate([say(s.text, s.language, s.voice) for s in SENTENCES[:4]])
+    level = np.sqrt(np.mean(speech.astype(float) ** 2))
+    voice = speech / level * 32768 * 10 ** (speech_db / 20)
+    noise = fan(61 * SAMPLE_RATE + len(voice), np.random.default_rng(5))
+    noise *= 32768 * 10 ** (-55 / 20) / noise.std()
+    frames = []
+    for seconds in (1, 60):
+        sound = noise[-len(voice) - seconds * SAMPLE_RATE :].copy()
+        sound[-len(voice) :] += voice
+        whole = sound[len(sound) % TICK :].clip(-32768, 32767).astype(np.int16)
+        probabilities = Silero().detector()(whole.reshape(-1, TICK))
+        assert (probabilities[: seconds * SAMPLE_RATE // TICK - 1] < 0.5).all()
+        frames.append(probabilities[-(len(voice) // TICK) :] >= 0.5)
+    soon, late = frames
+    assert soon.sum() > 0.5 * len(soon)
+    assert np.flatnonzero(late)[0] <= np.flatnonzero(soon)[0] + 2
+    assert late.sum() >= 0.9 * soon.sum()
 
 
 class _Counting(Silero):

@@ -35,6 +35,18 @@ def test_what_is_heard_for_sure_is_left_as_it_is(text: str) -> None:
     assert judged(said(text)) == (text, None)
 
 
+def test_what_is_as_short_as_a_cough_needs_to_be_likely() -> None:
+    cough = said("Thank you.", seconds=1.6, log_probability=-0.9)
+    assert judged(cough) == ("", "brief")
+    assert judged(replace(cough, log_probability=-0.5)) == ("Thank you.", None)
+    assert judged(replace(cough, seconds=2.0)) == ("Thank you.", None)
+
+
+def test_a_phrase_said_twice_is_worth_a_second_look_and_left() -> None:
+    assert said("Bonjour ! Bonjour !").faults == 1
+    assert judged(said("Bonjour ! Bonjour !")) == ("Bonjour ! Bonjour !", None)
+
+
 def test_silence_needs_both_of_its_signs() -> None:
     assert judged(said("Six", no_speech=0.9, log_probability=-1.5)) == ("", "no speech")
     assert judged(said("Six", no_speech=0.9)) == ("Six", None)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from node.core.loops import deloop, repeats
+from node.core.loops import deloop, is_doubled, repeats
 
 words = st.lists(st.sampled_from(["a", "b", "ab", "A,", "no", "non.", "c!"]), max_size=14)
 texts = words.map(" ".join)
@@ -76,3 +76,25 @@ def test_any_phrase_three_times_is_found(before: list[str], phrase: list[str], t
 )
 def test_a_second_look_is_taken_at_longer_repetitions(text: str, *, second_look: bool) -> None:
     assert repeats(text) is second_look
+
+
+@pytest.mark.parametrize(
+    ("text", "doubled"),
+    [
+        ("", False),
+        ("next", False),
+        ("Next. Next.", True),
+        ("Bonjour ! Bonjour !", True),
+        ("Set the timer. Sets the timer.", True),
+        ("I do not know if it is right, I do not now if it is right.", True),
+        ("Yes, it is.", False),
+        ("The cat sat on the mat.", False),
+    ],
+)
+def test_a_text_that_is_one_phrase_twice(text: str, doubled: bool) -> None:
+    assert is_doubled(text) is doubled
+
+
+def test_characters_said_twice() -> None:
+    assert is_doubled("こんにちはこんにちは", spaced=False)
+    assert not is_doubled("こんにちは", spaced=False)

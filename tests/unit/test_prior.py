@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node.core.model import Heard
-from node.core.prior import MAX_ODDS, LanguagePrior, Prior, weighed
+from node.core.prior import ENGLISH_EXCESS, MAX_ODDS, LanguagePrior, Prior, calibrated, weighed
 
 languages = st.sampled_from(["en", "fr", "de"])
 probabilities = st.floats(0, 1)
@@ -35,6 +35,14 @@ def test_an_unsure_utterance_is_in_the_language_of_the_last_one() -> None:
     unsure = {"en": 0.6, "fr": 0.4}
     assert chosen(unsure, None) == "en"
     assert chosen(unsure, after(("fr", 0.99))) == "fr"
+
+
+def test_english_is_believed_where_it_is_sure() -> None:
+    sure, unsure = {"en": 0.95, "fr": 0.05}, {"en": 0.8, "fr": 0.2}
+    assert chosen(calibrated(sure), None) == "en"
+    assert chosen(calibrated(unsure), None) == "fr"
+    assert calibrated({"de": 0.5, "fr": 0.5}) == {"de": 0.5, "fr": 0.5}
+    assert calibrated({"en": 1.0})["en"] == 1 / ENGLISH_EXCESS
 
 
 @given(history=histories, language=languages)
