@@ -64,7 +64,8 @@ def within_speech(words: Iterable[Word], heard: npt.NDArray[np.bool_]) -> tuple[
     """
     placed: list[Word] = []
     for word in words:
-        first, last = (round(at * FRAMES_PER_S) for at in (word.start, word.end))
+        free = placed[-1].end if placed else 0.0
+        first, last = (round(max(free, at) * FRAMES_PER_S) for at in (word.start, word.end))
         loud = np.flatnonzero(heard[first:last])
         if len(loud):
             start, end = (first + int(at) for at in (loud[0], loud[-1] + 1))
@@ -80,7 +81,7 @@ def _shared(before: Word, word: Word) -> tuple[Word, Word]:
     """Two words in the time of the first."""
     letters = [max(1, len(each.word)) for each in (before, word)]
     share = letters[0] / sum(letters)
-    middle = round(before.start + share * (before.end - before.start), 2)
+    middle = max(before.start, round(before.start + share * (before.end - before.start), 2))
     return replace(before, end=middle), replace(word, start=middle, end=before.end)
 
 
