@@ -43,6 +43,9 @@ be likelier than not. Of 91 coughs 13 passed for speech and became "Ahem." or "T
 confidences of 0.16 to 0.45; of 9 single words and 56 short utterances on the telephone no right
 text was below."""
 
+PAUSE_TICKS = 5
+"""Ticks (0.16 s) whose common power makes a place quiet: longer than a consonant's closure."""
+
 MIN_LEVEL = 4.0
 """Root mean square, in steps of 16 bits (-78 dBFS), that the loudest 32 ms must reach.
 
@@ -139,6 +142,15 @@ def judged(said: Said) -> tuple[str, Guard | None]:
         if invented:
             return "", name
     return said.text, guard
+
+
+def quietest(samples: npt.NDArray[np.int16]) -> int:
+    """Where to cut int16 samples of shape (n,) in two: the quietest place of their middle half."""
+    ticks = len(samples) // TICK
+    powers = np.square(samples[: ticks * TICK], dtype=np.float64).reshape(ticks, TICK).sum(axis=1)
+    smooth = np.convolve(powers, np.ones(PAUSE_TICKS), "same")
+    first, last = ticks // 4, max(ticks // 4 + 1, 3 * ticks // 4)
+    return (first + int(np.argmin(smooth[first:last]))) * TICK + TICK // 2
 
 
 def is_inaudible(samples: npt.NDArray[np.int16]) -> bool:

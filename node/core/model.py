@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from node.core.payloads import SegmentPayload
 
 SCHEMA = 1
@@ -85,6 +87,31 @@ class Heard:
             )
             for word in self.words
         )
+
+
+def joined(halves: Sequence[Heard], second_s: float, probability: float) -> Heard:
+    """Two utterances, of which the second begins after so many seconds, as one.
+
+    `probability` is that of their language. It is doubtful whatever they are.
+    """
+    first, second = halves
+    spoken = [half for half in halves if half.text]
+    words: tuple[Word, ...] | None = None
+    if any(half.words is not None for half in halves):
+        later = (
+            replace(word, start=word.start + second_s, end=word.end + second_s)
+            for word in second.words or ()
+        )
+        words = (*(first.words or ()), *later)
+    return Heard(
+        " ".join(half.text for half in spoken),
+        first.language,
+        probability,
+        min((half.confidence for half in spoken), default=0.0),
+        words,
+        hidden_words=first.hidden_words,
+        doubtful=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,9 @@ import pytest
 
 from node.adapters.whisper import Engine, EngineSettings
 from node.adapters.whisper.encoding import FLOOR_WINDOW, FULL_WINDOW
+from node.adapters.whisper.engine import DIVISIBLE
 from node.config.transcription import TranscriptionConfig
+from node.core.hallucination import judged
 from node.core.model import SAMPLE_RATE
 from node.core.prior import MAX_ODDS, Prior
 from tests.bench.engine.sounds import NOISES, as_int16
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy.typing as npt
+
+    from node.core.hallucination import Said
 
 NOISE_S = 15
 PIECE_S = 3
@@ -120,8 +124,25 @@ def test_what_is_said_again_is_looked_at_twice_and_kept(
     assert encoded[1] == FULL_WINDOW
 
 
+def test_where_the_decoder_is_caught_both_halves_are_heard(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No sound loops for sure on every processor: a text of two sentences counts as one here."""
+
+    def caught(said: Said) -> tuple[str, Any]:
+        return (said.text[:5], "loop") if said.text.count(".") > 1 else judged(said)
+
+    monkeypatch.setattr("node.adapters.whisper.engine.judged", caught)
+    first, second = SENTENCES[6], SENTENCES[11]
+    sound = spoken(first, second, pause_s=1.5)
+    assert len(sound) > DIVISIBLE
+    heard = engine.transcribe(sound, None)
+    assert heard.text == f"{first.text} {second.text}"
+    assert heard.doubtful
+
+
 def test_an_unsure_word_is_in_the_language_of_the_speaker(engine: Engine) -> None:
-    word = np.pad(say("Six.", "en", "en-gb"), (4800, 9600))
+    word = np.pad(say("Six.", "en", "en-us+f3"), (4800, 9600))
     alone = engine.transcribe(word, None)
     assert alone.language == "fr"
     assert alone.language_probability < 0.8

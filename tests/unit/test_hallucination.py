@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.core.hallucination import Said, is_inaudible, judged
+from node.core.hallucination import Said, is_inaudible, judged, quietest
 from node.core.silence_phrases import is_courtesy, is_credit
 
 SURE = Said("", "en", 3.0, log_probability=-0.1, no_speech=0.01, capped=False)
@@ -170,3 +170,15 @@ def test_digital_silence_is_inaudible_and_a_whisper_is_not() -> None:
     assert is_inaudible(dither)
     assert not is_inaudible(whisper)
     assert not is_inaudible(whisper[8000:8300])
+
+
+@given(st.integers(30_000, 60_000))
+def test_a_sound_is_cut_where_it_is_quietest(pause: int) -> None:
+    sound = np.random.default_rng(1).integers(-9000, 9000, 96_000, dtype=np.int16)
+    sound[pause : pause + 4000] = 0
+    assert pause <= quietest(sound) <= pause + 4000
+
+
+def test_the_cut_leaves_a_quarter_on_either_side() -> None:
+    sound = np.zeros(96_000, np.int16)
+    assert 23_500 <= quietest(sound) <= 72_500

@@ -11,6 +11,7 @@ from node.core.model import (
     Word,
     at_sample,
     iso,
+    joined,
     new_session_id,
     parse_iso,
     started_at_of,
@@ -53,3 +54,23 @@ def test_words_are_timed_from_where_speech_begins() -> None:
         Word("merci", 0.2, 0.6, 0.8),
     )
     assert Heard("Oui merci", "fr", 1.0, 0.9).words_after(0.3) is None
+
+
+def half(text: str, confidence: float, *words: Word) -> Heard:
+    return Heard(text, "fr", 0.9, confidence, words or None)
+
+
+def test_two_halves_are_one_utterance_that_helps_nobody() -> None:
+    first = half("Un.", 0.8, Word("Un.", 0.1, 0.4, 0.9))
+    second = half("Deux.", 0.6, Word("Deux.", 0.2, 0.5, 0.7))
+    whole = joined([first, second], 2.0, 0.95)
+    assert (whole.text, whole.language, whole.language_probability) == ("Un. Deux.", "fr", 0.95)
+    assert whole.confidence == 0.6
+    assert whole.doubtful
+    assert whole.words == (Word("Un.", 0.1, 0.4, 0.9), Word("Deux.", 2.2, 2.5, 0.7))
+
+
+def test_a_half_without_words_adds_nothing() -> None:
+    whole = joined([half("Un.", 0.8), half("", 0.0)], 2.0, 0.95)
+    assert (whole.text, whole.confidence, whole.words) == ("Un.", 0.8, None)
+    assert joined([half("", 0.0), half("", 0.0)], 2.0, 0.95).text == ""

@@ -4,7 +4,7 @@ The encoder runs once an utterance; `WhisperModel.transcribe` would encode a who
 a second time for the language. What looks wrong is looked at again: by itself, where it was heard
 behind what was said before, and then over Whisper's whole window. Whatever comes in, there are at
 most these two more encodings, and at most one more search beside theirs: of what looked wrong among
-others, alone.
+others, alone. Only where the decoder was caught in a loop all this is done once more for each half.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from node.adapters.whisper.decoding import Decoder
 from node.adapters.whisper.encoding import FULL_WINDOW, Clip, Encoder, shares_window
 from node.adapters.whisper.opening import EngineSettings, notice_of, open_model
 from node.core.context import echoes
-from node.core.hallucination import is_inaudible, judged
+from node.core.hallucination import is_inaudible, judged, quietest
 from node.core.loops import UNSPACED
-from node.core.model import SAMPLE_RATE, Heard
+from node.core.model import SAMPLE_RATE, Heard, joined
 from node.core.word_times import audible, within_speech
 
 if TYPE_CHECKING:
@@ -40,6 +40,13 @@ log = logging.getLogger(__name__)
 
 AUDIBLE = 100
 """A sample well above the guard on levels, for the first run."""
+
+
+CAUGHT = frozenset({"loop", "compression", "rate"})
+"""Guards that find a decoder in a loop."""
+
+DIVISIBLE = 5 * SAMPLE_RATE
+"""Samples of an utterance that is heard again in halves where the decoder was caught."""
 
 
 class Engine:
@@ -159,6 +166,8 @@ class Engine:
         text, guard = judged(said)
         if guard:
             self._note(guard)
+        if guard in CAUGHT and len(look.clip.samples) >= DIVISIBLE:
+            return self._halved(look)
         confidence = math.exp(said.log_probability) if text else 0.0
         asked = self._settings.word_timestamps
         timed = text and (asked or look.clip.overlapped)
@@ -173,6 +182,25 @@ class Engine:
             hidden_words=not asked,
             doubtful=not text or guard is not None or said.faults > 0,
         )
+
+    def _halved(self, look: Look) -> Heard:
+        """What is heard in both halves of a sound over all of which the decoder was caught.
+
+        A loop leaves one of its rounds and nothing of what was said behind it.
+        """
+        clip, code, beam_size = look.clip, look.request.language, look.request.beam_size
+        middle = quietest(clip.samples)
+        halves = [
+            self.transcribe(
+                samples,
+                code,
+                beam_size=beam_size,
+                hotwords=clip.hotwords,
+                overlapped=clip.overlapped,
+            )
+            for samples in np.split(clip.samples, [middle])
+        ]
+        return joined(halves, middle / SAMPLE_RATE, look.probability)
 
     def _words(self, look: Look, text: str) -> tuple[Word, ...]:
         """When each word was spoken, in seconds from the first sample."""
