@@ -47,8 +47,8 @@ CONTEXT_WINDOW = 1500
 SHORT = 400
 """Mel frames (4 s): a longer utterance has context enough of its own.
 
-Word errors of 4,500 words of 15 voices, by themselves and behind what was said before: 24.7 % and
-20.8 % below 4 s, 17.1 % and 17.1 % above.
+Word errors of 4,500 words of some 45 voices, English and French, by themselves and behind what was
+said before: 23.3 % and 19.4 % below 4 s, 17.4 % and 17.4 % above.
 """
 
 SAME_LANGUAGE = 0.8
