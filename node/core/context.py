@@ -33,8 +33,8 @@ Speaker = tuple[str, str, str]
 MAX_AGE_S = 60.0
 """Seconds from the end of an utterance to the beginning of one that it may serve."""
 
-MAX_LENGTH_S = 20.0
-"""Seconds of sound remembered of one speaker: more never fits beside another utterance."""
+MAX_LENGTH_S = 12.0
+"""Seconds of sound remembered of one speaker: more never fits in a window beside what comes."""
 
 LEARNT = 0.45
 FORGET = 0.3
@@ -42,8 +42,8 @@ FORGET = 0.3
 between are passed over. Of 0.4 to 0.6 and 0 to 0.4, tried on commands of two voices, these gave the
 fewest errors, by little: one wrong word in front costs two behind it."""
 
-MAX_SPEAKERS = 64
-"""Speakers remembered at once, with 0.6 MB each at most: what an old session left goes."""
+MAX_SPEAKERS = 16
+"""Speakers remembered at once, with 0.4 MB each at most: what an old session left goes."""
 
 READ_WORDS = 10
 """Words of earlier text that the decoder begins behind, at least. It takes them one by one, which
@@ -68,10 +68,11 @@ class Earlier:
 
 @dataclass(slots=True)
 class _Said:
-    """What a speaker said last; of no use before so many more utterances in the same language."""
+    """What a speaker said last; of no use before so many more utterances in this language."""
 
-    utterances: list[tuple[int, Earlier]] = field(default_factory=list)
+    language: str
     wanted: int = 1
+    utterances: list[tuple[int, Earlier]] = field(default_factory=list)
 
     @property
     def samples(self) -> int:
@@ -108,12 +109,12 @@ class Contexts:
             self._said.pop(speaker, None)
         if heard.doubtful or heard.confidence < LEARNT:
             return
-        said = self._said.setdefault(speaker, _Said())
-        if said.utterances and said.utterances[-1][1].language != heard.language:
-            said.utterances, said.wanted = [], 2
+        said = self._said.setdefault(speaker, _Said(heard.language))
+        if said.language != heard.language:
+            said = self._said[speaker] = _Said(heard.language, wanted=2)
         said.utterances.append((end, Earlier(samples, heard.text, heard.language)))
         said.wanted = max(0, said.wanted - 1)
-        while len(said.utterances) > 1 and said.samples > MAX_LENGTH_S * SAMPLE_RATE:
+        while said.samples > MAX_LENGTH_S * SAMPLE_RATE:
             said.utterances.pop(0)
         self._said.move_to_end(speaker)
         while len(self._said) > MAX_SPEAKERS:
