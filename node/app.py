@@ -168,6 +168,7 @@ class Node:
             archive=self._archive,
             board=self._board,
             publisher=self._publisher,
+            forget=self._transcriber.forget,
         )
         self._retention = Retention(
             traces=self._store.traces,

@@ -112,7 +112,10 @@ class _Recorded:
             case Audio(samples):
                 self._heard.append(samples)
             case Ended():
-                self._spoken[-1] = event.speech
+                if event.crosstalk_of is None:
+                    self._spoken[-1] = event.speech
+                else:  # another's speech, which counts on the other's track
+                    self._spoken.pop()
                 heard = np.concatenate(self._heard)[: event.end - self._start]
                 samples = heard if event.sound is None else event.sound
                 return _Spoken(self.mic, self._speaker, self._start, samples, event)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
-from node.core.loops import keys
+from node.core.loops import UNSPACED, keys
 from node.core.model import SAMPLE_RATE
 
 if TYPE_CHECKING:
@@ -120,6 +120,11 @@ class Contexts:
         while len(self._said) > MAX_SPEAKERS:
             self._said.popitem(last=False)
 
+    def forget(self, session_id: str) -> None:
+        """Keep nothing of a session: it is erased."""
+        for speaker in [speaker for speaker in self._said if speaker[0] == session_id]:
+            del self._said[speaker]
+
 
 def fitting(earlier: Sequence[Earlier], room: int) -> list[Earlier]:
     """The last utterances whose sound has room in so many samples, in their order."""
@@ -139,7 +144,8 @@ def read(earlier: Sequence[Earlier]) -> list[Earlier]:
     for utterance in reversed(earlier):
         if words >= READ_WORDS:
             break
-        words += len(utterance.text.split())
+        spaced = utterance.language not in UNSPACED
+        words += len(keys(utterance.text, spaced=spaced))
         kept.insert(0, utterance)
     return kept
 

@@ -109,7 +109,7 @@ def joined(halves: Sequence[Heard], second_s: float, probability: float) -> Hear
         probability,
         min((half.confidence for half in spoken), default=0.0),
         words,
-        hidden_words=first.hidden_words,
+        hidden_words=any(half.hidden_words for half in halves),
         doubtful=True,
     )
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     import numpy.typing as npt
 
@@ -56,7 +56,7 @@ def within_speech(words: Iterable[Word], heard: npt.NDArray[np.bool_]) -> tuple[
     """The words, each where something is heard within its span.
 
     A word that has nothing in its span was spoken at the end of the one before, and shares its
-    time by the number of letters. Words never run backwards, and none is without length.
+    time by the number of letters. Each begins when the one before is over, and has a length.
 
     Args:
         words: with seconds from the beginning of the sound.
@@ -73,8 +73,17 @@ def within_speech(words: Iterable[Word], heard: npt.NDArray[np.bool_]) -> tuple[
         elif placed:
             placed[-1:] = _shared(placed[-1], word)
         else:
-            placed.append(replace(word, end=max(word.end, word.start + 1 / FRAMES_PER_S)))
-    return tuple(placed)
+            placed.append(word)
+    return tuple(_apart(placed))
+
+
+def _apart(words: Iterable[Word]) -> Iterator[Word]:
+    """The words, each begun when the one before is over, and a frame long at least."""
+    free = 0.0
+    for word in words:
+        start = max(free, word.start)
+        free = max(word.end, round(start + 1 / FRAMES_PER_S, 2))
+        yield replace(word, start=start, end=free)
 
 
 def _shared(before: Word, word: Word) -> tuple[Word, Word]:

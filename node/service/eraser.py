@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from node.errors import StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from node.adapters.store import AudioFolder, Erasure, Traces
     from node.service.archive import Archive
     from node.service.board import Board
@@ -30,12 +32,14 @@ class Eraser:
         archive: Archive,
         board: Board,
         publisher: Publisher,
+        forget: Callable[[str], None],
     ) -> None:
         self._traces = traces
         self._audio = audio
         self._archive = archive
         self._board = board
         self._publisher = publisher
+        self._forget = forget
         self._pending: dict[str, list[str]] = {}
         self._begun: set[str] = set()
         self._must_trim = False
@@ -52,6 +56,7 @@ class Eraser:
         erasure = self._traces.strike(session_id)
         self._must_trim = True
         self._begun.add(session_id)
+        self._forget(session_id)
         topics = self._board.forget(erasure, self._archive.last())
         self._remove_files(erasure)
         self._pending[session_id] = topics  # only now: what is struck off is not tried again

@@ -103,6 +103,10 @@ class Partials:
         trial_s = took_s * (FIXED_S + min(seconds, PRACTICE_S)) / (FIXED_S + seconds)
         self._lesson = (samples, language) if trial_s <= TRIAL_S else None
 
+    def forget_lesson(self) -> None:
+        """Keep no sound: what was said is erased."""
+        self._lesson = None
+
     def _practise(self, now: float) -> None:
         """Begin to know how long passes take: none is made over speech where that is not known."""
         lesson, self._lesson = self._lesson, None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import queue
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -94,6 +95,7 @@ class Transcriber:
             self._partials = Partials(engine, sessions, utterances, self.speaking, post)
         self._languages = LanguagePrior()
         self._contexts = Contexts()
+        self._erased: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._backlog = Backlog(
             sessions=sessions, utterances=utterances, shares_window=engine.together, post=post
         )
@@ -115,6 +117,11 @@ class Transcriber:
         self._quit.set()
         self._wake.set()
         return self._worker.join(timeout_s)
+
+    def forget(self, session_id: str) -> None:
+        """Keep nothing of a session in memory: it is erased."""
+        self._erased.put(session_id)
+        self._wake.set()
 
     @property
     def overdue_s(self) -> float:
@@ -156,6 +163,10 @@ class Transcriber:
 
     def _go_round(self) -> None:
         """Do what is most pressing, or wait."""
+        while not self._erased.empty():
+            self._contexts.forget(self._erased.get())
+            if self._partials is not None:
+                self._partials.forget_lesson()
         turns = self._partials.turns() if self._partials else ()
         self._backlog.weigh(self.rtf)
         waiting = self._backlog.next()

@@ -125,7 +125,7 @@ def test_what_is_said_again_is_looked_at_twice_and_kept(
 
 
 def test_where_the_decoder_is_caught_both_halves_are_heard(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, encoded: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No sound loops for sure on every processor: a text of two sentences counts as one here."""
 
@@ -139,6 +139,15 @@ def test_where_the_decoder_is_caught_both_halves_are_heard(
     heard = engine.transcribe(sound, None)
     assert heard.text == f"{first.text} {second.text}"
     assert heard.doubtful
+    assert len(encoded) == 3
+
+
+def test_halves_are_not_halved_again(
+    engine: Engine, encoded: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.adapters.whisper.engine.judged", lambda said: (said.text, "loop"))
+    engine.transcribe(spoken(*SENTENCES[5:15], pause_s=0.8), None)
+    assert 3 <= len(encoded) <= 6
 
 
 def test_an_unsure_word_is_in_the_language_of_the_speaker(engine: Engine) -> None:

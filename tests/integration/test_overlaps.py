@@ -84,6 +84,13 @@ def test_one_who_spoke_before_or_speaks_after(store: Store) -> None:
     assert not store.utterances.overlapped(ended(store, desk, 5.0))
 
 
+def test_what_a_mic_heard_of_another_is_no_overlap(store: Store) -> None:
+    desk, wall = begun(store, "desk", 1.0), begun(store, "wall", 1.2)
+    event = Ended(4 * SAMPLE_RATE, crosstalk_of="desk", speech=(wall.start, 3 * SAMPLE_RATE))
+    store.utterances.captured(wall, event)
+    assert not store.utterances.overlapped(ended(store, desk, 5.0))
+
+
 def test_the_same_mic_does_not_overlap_itself(store: Store) -> None:
     desk, _ = begun(store, "desk", 1.0), begun(store, "desk", 2.0)
     assert not store.utterances.overlapped(ended(store, desk, 5.0))

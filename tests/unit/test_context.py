@@ -119,6 +119,14 @@ def test_what_is_remembered_has_a_bound(lengths: list[float]) -> None:
     assert kept or lengths[-1] > MAX_LENGTH_S - 1 / SAMPLE_RATE
 
 
+def test_nothing_is_kept_of_a_session_that_is_erased(talk: Talk) -> None:
+    talk.say(heard())
+    talk.contexts.learn(("another", "desk", "Alice"), 1, samples(1), heard())
+    talk.contexts.forget(ALICE[0])
+    assert talk.before() == []
+    assert talk.contexts.of(("another", "desk", "Alice"), 1)
+
+
 def test_the_speaker_who_was_silent_longest_is_forgotten_first() -> None:
     contexts = Contexts()
     for number in range(MAX_SPEAKERS + 1):
@@ -136,6 +144,11 @@ def test_the_last_utterances_that_fit_are_heard(room: int) -> None:
     kept = [earlier.text for earlier in fitting(said("a", "b"), room)]
     fits = min(2, room // (2 * SAMPLE_RATE))
     assert kept == ["a", "b"][2 - fits :]
+
+
+def test_the_decoder_goes_on_from_few_letters_where_none_are_set_apart() -> None:
+    japanese = [Earlier(samples(2), "こんにちは、皆さんお元気ですか", "ja")] * 3
+    assert len(read(japanese)) == 1
 
 
 def test_the_decoder_goes_on_from_few_words() -> None:

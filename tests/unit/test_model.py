@@ -74,3 +74,8 @@ def test_a_half_without_words_adds_nothing() -> None:
     whole = joined([half("Un.", 0.8), half("", 0.0)], 2.0, 0.95)
     assert (whole.text, whole.confidence, whole.words) == ("Un.", 0.8, None)
     assert joined([half("", 0.0), half("", 0.0)], 2.0, 0.95).text == ""
+
+
+def test_word_times_that_are_not_asked_for_stay_hidden() -> None:
+    hidden = Heard("Deux.", "fr", 0.9, 0.8, (Word("Deux.", 0.1, 0.4, 0.9),), hidden_words=True)
+    assert joined([half("", 0.0), hidden], 2.0, 0.95).hidden_words

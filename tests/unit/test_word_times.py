@@ -68,11 +68,18 @@ def test_a_word_in_silence_alone_keeps_its_place_and_has_a_length() -> None:
     assert within_speech([Word("is", 1.0, 1.0, 0.9)], heard((False, 2.0)))[0].end > 1.0
 
 
+def test_words_that_share_one_frame_are_apart_all_the_same() -> None:
+    aligned = [Word("a", 1.0, 1.1, 0.9), Word("b", 1.1, 1.1, 0.9), Word("c", 1.1, 1.1, 0.9)]
+    placed = within_speech(aligned, heard((False, 1.0), (True, 0.01), (False, 1.0)))
+    assert [word.start for word in placed] == sorted({word.start for word in placed})
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.lists(words, max_size=6), st.lists(st.booleans(), max_size=40))
 def test_words_keep_their_order_and_have_a_length(aligned: list[Word], tenths: list[bool]) -> None:
     ordered = sorted(aligned, key=lambda word: word.start)
     placed = within_speech(ordered, np.repeat(np.array(tenths, bool), 10))
     assert [word.word for word in placed] == [word.word for word in ordered]
+    assert all(word.start < word.end for word in placed)
     for before, after in itertools.pairwise(placed):
-        assert before.start <= after.start
+        assert before.end <= after.start

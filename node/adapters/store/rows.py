@@ -96,7 +96,7 @@ def overlaps(db: sqlite3.Connection, utterance: Utterance, start: int, end: int)
     found = db.execute(
         "SELECT EXISTS (SELECT 1 FROM utterance WHERE session_id=:session"
         " AND number BETWEEN :number - :near AND :number + :near AND mic != :mic"
-        " AND ifnull(speech_start, start) < :end"
+        " AND crosstalk_of IS NULL AND ifnull(speech_start, start) < :end"
         " AND (state='open' OR ifnull(speech_end, end) > :start)"
         ") OR EXISTS (SELECT 1 FROM (SELECT body FROM segment WHERE session_id=:session"
         " ORDER BY seq DESC LIMIT :near) WHERE json_extract(body, '$.mic') != :mic"

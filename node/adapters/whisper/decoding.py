@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ _OTHER_SCRIPTS = (
 OTHER_SCRIPTS = frozenset(_OTHER_SCRIPTS.split())
 
 
-LEADING = ".,;:!? "
+LEADING = re.compile(r"^[.,;:!?]+\s+")
 """Signs that end what was said before rather than begin what is said."""
 
 MAX_PREFIX = 96
@@ -124,8 +125,9 @@ class Decoder:
         tokenizer = self._tokenizer(request.language)
         written = result.sequences_ids[0]
         tokens = [token for token in written[prefix:] if token < tokenizer.eot]
+        text = tokenizer.decode(tokens).strip()
         return Said(
-            text=tokenizer.decode(tokens).strip().lstrip(LEADING),
+            text=LEADING.sub("", text) if prefix else text,
             language=request.language,
             seconds=request.frames / FRAMES_PER_S,
             log_probability=result.scores[0] * len(written) / (len(written) - prefix + 1),

@@ -126,19 +126,19 @@ class Encoder:
         earlier = fitting(clip.earlier, room * HOP)
         if not earlier or clip.language not in {None, earlier[-1].language}:
             return None
-        heard, lead = (_lead(each) for each in (earlier, read(earlier)))
+        code, last = earlier[-1].language, read(earlier)
+        before = " ".join(utterance.text for utterance in last)
+        if len(self._decoder.prefix(code, before)) > MAX_PREFIX:
+            return None
+        heard, lead = (_lead(each) for each in (earlier, last))
         sound = [utterance.samples for utterance in earlier]
         features = self.features(np.concatenate([*sound, clip.samples]))
         width = _width(features.shape[1])
         encoding = self._encode(features, width)
-        code = earlier[-1].language
         mels, length = features.shape
         own = _part(encoding, heard // 2, length // 2, mels)
         shares = self._shares(own, clip.language)
         if shares.get(code, 0.0) < SAME_LANGUAGE:
-            return None
-        before = " ".join(utterance.text for utterance in read(earlier))
-        if len(self._decoder.prefix(code, before)) > MAX_PREFIX:
             return None
         frames = length - heard
         request = Request(code, frames, beam_size, clip.hotwords, lead, before)
@@ -174,7 +174,8 @@ class Encoder:
         found = {t[2:-2]: p for t, p in self._whisper.model.detect_language(encoding)[0]}
         allowed = [code for code in found if code in self._settings.languages] or found
         detected = {code: max(found[code], MIN_PROBABILITY) for code in allowed}
-        return weighed(detected if self._hears_alone else calibrated(detected), None)
+        leans = self._settings.languages and not self._hears_alone
+        return weighed(calibrated(detected) if leans else detected, None)
 
 
 def shares_window(duration_s: float) -> bool:

@@ -12,12 +12,13 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from node.adapters.whisper.decoding import Decoder
-from node.adapters.whisper.encoding import FULL_WINDOW, Clip, Encoder, shares_window
+from node.adapters.whisper.encoding import FULL_WINDOW, HOP, Clip, Encoder, shares_window
 from node.adapters.whisper.opening import EngineSettings, notice_of, open_model
 from node.core.context import echoes
 from node.core.hallucination import is_inaudible, judged, quietest
@@ -160,14 +161,16 @@ class Engine:
         self._note("level")
         return Heard("", clip.language or "", 0.0, 0.0)
 
-    def _heard(self, look: Look, said: Said) -> Heard:
+    def _heard(self, look: Look, said: Said, *, half: bool = False) -> Heard:
         """What was said, once the guards have judged what was decoded."""
         look, said = self._best(look, said)
         text, guard = judged(said)
         if guard:
             self._note(guard)
-        if guard in CAUGHT and len(look.clip.samples) >= DIVISIBLE:
-            return self._halved(look)
+        if guard in CAUGHT and len(look.clip.samples) >= DIVISIBLE and not half:
+            halves = self._halved(look)
+            if len(halves.text) > len(text):
+                return halves
         confidence = math.exp(said.log_probability) if text else 0.0
         asked = self._settings.word_timestamps
         timed = text and (asked or look.clip.overlapped)
@@ -188,23 +191,24 @@ class Engine:
 
         A loop leaves one of its rounds and nothing of what was said behind it.
         """
-        clip, code, beam_size = look.clip, look.request.language, look.request.beam_size
-        middle = quietest(clip.samples)
-        halves = [
-            self.transcribe(
-                samples,
-                code,
-                beam_size=beam_size,
-                hotwords=clip.hotwords,
-                overlapped=clip.overlapped,
-            )
-            for samples in np.split(clip.samples, [middle])
-        ]
+        middle = quietest(look.clip.samples)
+        halves = [self._half(look, part) for part in np.split(look.clip.samples, [middle])]
         return joined(halves, middle / SAMPLE_RATE, look.probability)
+
+    def _half(self, whole: Look, samples: npt.NDArray[np.int16]) -> Heard:
+        """What is heard in a part of a sound by itself; that is not divided again."""
+        clip = replace(
+            whole.clip, samples=samples, language=whole.request.language, prior=None, earlier=()
+        )
+        look = self._look(clip, whole.request.beam_size, "fit")
+        if look is None:
+            return self._inaudible(clip)
+        return self._heard(look, self._decoder.decode(look.encoding, look.request), half=True)
 
     def _words(self, look: Look, text: str) -> tuple[Word, ...]:
         """When each word was spoken, in seconds from the first sample."""
-        spectrum = self._encoder.features(look.clip.samples)
+        # Without the silence behind the sound, which would pass for the noise of the room.
+        spectrum = self._encoder.features(look.clip.samples)[:, : len(look.clip.samples) // HOP]
         aligned = self._decoder.words(look.encoding, text, look.request)
         return within_speech(aligned, audible(spectrum))
 
