@@ -18,7 +18,7 @@ ANYWHERE = {"errors", "config"}
 IMPURE = {"asyncio", "io", "logging", "multiprocessing", "os", "pathlib", "queue"}
 IMPURE |= {"random", "shutil", "signal", "socket", "sqlite3", "subprocess", "threading", "time"}
 
-MAX_FILE_LINES = 300
+MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 45
 
 
