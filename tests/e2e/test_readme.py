@@ -56,14 +56,13 @@ RUN_ELSEWHERE = {
     "make lint": "it comes before the tests wherever they are run for good",
     "make test-clients": "it needs 1 GB of clients, and comes behind this test where those are",
     "make soak": "test_kills.py runs a short campaign of the same",
-    "make bench-speed": "a benchmark of an hour; test_speed_bench.py runs its parts",
-    "make bench-speed BENCH=--quick": "the same, of minutes",
+    "make bench-speed SPEECH=folder": "an hour; test_speed_bench.py runs its parts",
     ".venv/bin/python -m node bench": "test_bench.py",
     ".venv/bin/python -m node transcribe alice.wav bruno.wav --model base --compare-window": (
         "tests/integration/test_engine.py, with another model"
     ),
     ".venv/bin/python -m tests.bench.engine": "tests/integration/test_engine.py runs a part of it",
-    "make bench-accuracy": "half an hour",
+    "make bench-accuracy SPEECH=folder": "hours",
     "make bench-words SPEECH=folder": (
         "minutes, on recordings; tests/integration/test_speech_benches.py runs it on a few"
     ),
