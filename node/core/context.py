@@ -45,7 +45,7 @@ fewest errors, by little: one wrong word in front costs two behind it."""
 MAX_SPEAKERS = 16
 """Speakers remembered at once, with 0.4 MB each at most: what an old session left goes."""
 
-READ_WORDS = 10
+LEAD_WORDS = 10
 """Words of earlier text that the decoder begins behind, at least. It takes them one by one, which
 costs as much as writing them; the encoder hears all that fits. All of the text was no better."""
 
@@ -137,12 +137,12 @@ def fitting(earlier: Sequence[Earlier], room: int) -> list[Earlier]:
     return kept
 
 
-def read(earlier: Sequence[Earlier]) -> list[Earlier]:
+def gone_on_from(earlier: Sequence[Earlier]) -> list[Earlier]:
     """The last of those that are heard, with words enough for the decoder to go on from."""
     kept: list[Earlier] = []
     words = 0
     for utterance in reversed(earlier):
-        if words >= READ_WORDS:
+        if words >= LEAD_WORDS:
             break
         spaced = utterance.language not in UNSPACED
         words += len(keys(utterance.text, spaced=spaced))

@@ -40,8 +40,9 @@ BRIEF_S = 1.7
 MIN_BRIEF_LOG_PROBABILITY = math.log(0.5)
 """What has half a second of sound that may be speech (the rest is pre-roll, tail and silence) must
 be likelier than not. Of 91 coughs 13 passed for speech and became "Ahem." or "Thank you.", with
-confidences of 0.16 to 0.45; of 9 single words and 56 short utterances on the telephone no right
-text was below."""
+confidences of 0.16 to 0.45; now none does. It has a price: of 56 short utterances on the telephone
+and in conversation 12 lose their text, most of it wrong, and 3 right words of 476 go.
+"""
 
 PAUSE_TICKS = 5
 """Ticks (0.16 s) whose common power makes a place quiet: longer than a consonant's closure."""

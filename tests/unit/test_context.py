@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 
 from node.core.context import (
     FORGET,
+    LEAD_WORDS,
     LEARNT,
     MAX_AGE_S,
     MAX_LENGTH_S,
     MAX_SPEAKERS,
-    READ_WORDS,
     Contexts,
     Earlier,
     echoes,
     fitting,
-    read,
+    gone_on_from,
 )
 from node.core.model import SAMPLE_RATE, Heard
 
@@ -148,13 +148,13 @@ def test_the_last_utterances_that_fit_are_heard(room: int) -> None:
 
 def test_the_decoder_goes_on_from_few_letters_where_none_are_set_apart() -> None:
     japanese = [Earlier(samples(2), "こんにちは、皆さんお元気ですか", "ja")] * 3
-    assert len(read(japanese)) == 1
+    assert len(gone_on_from(japanese)) == 1
 
 
 def test_the_decoder_goes_on_from_few_words() -> None:
-    long = " ".join(["mot"] * READ_WORDS)
-    assert [x.text for x in read(said("Un.", long))] == [long]
-    assert [x.text for x in read(said(long, "Un.", "Deux."))] == [long, "Un.", "Deux."]
+    long = " ".join(["mot"] * LEAD_WORDS)
+    assert [x.text for x in gone_on_from(said("Un.", long))] == [long]
+    assert [x.text for x in gone_on_from(said(long, "Un.", "Deux."))] == [long, "Un.", "Deux."]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import numpy as np
 
 from node.adapters.whisper.decoding import MAX_PREFIX, Request
 from node.adapters.whisper.opening import hears_alone
-from node.core.context import fitting, read
+from node.core.context import fitting, gone_on_from
 from node.core.model import SAMPLE_RATE
 from node.core.prior import calibrated, weighed
 
@@ -126,7 +126,7 @@ class Encoder:
         earlier = fitting(clip.earlier, room * HOP)
         if not earlier or clip.language not in {None, earlier[-1].language}:
             return None
-        code, last = earlier[-1].language, read(earlier)
+        code, last = earlier[-1].language, gone_on_from(earlier)
         before = " ".join(utterance.text for utterance in last)
         if len(self._decoder.prefix(code, before)) > MAX_PREFIX:
             return None
