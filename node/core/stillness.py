@@ -26,21 +26,34 @@ LEAST = 1e-10
 """Power (-100 dBFS) below which there is no sound but the lack of it, which tells of no floor."""
 
 
+class NoiseFloor:
+    """Power of the noise of a room, frame by frame. Owned by the track's thread."""
+
+    def __init__(self) -> None:
+        self._floor = 1.0
+
+    def __call__(self, powers: Iterable[float]) -> list[float]:
+        """The floor at each of the next frames of 512 samples, given their power."""
+        return [self._take(power) for power in powers]
+
+    def _take(self, power: float) -> float:
+        if power >= LEAST:
+            self._floor = min(power, self._floor * RISE)
+        return self._floor
+
+
 class Stillness:
     """Frame by frame, however many come at once. Owned by the track's thread."""
 
     def __init__(self) -> None:
-        self._floor = 1.0
         self._heard = 0
         self._quiet = 0
 
-    def __call__(self, powers: Iterable[float]) -> list[bool]:
-        """Whether it is still in each of the next frames of 512 samples, given their power."""
-        return [self._take(power) for power in powers]
+    def __call__(self, powers: Iterable[float], floors: Iterable[float]) -> list[bool]:
+        """Whether it is still in each of the next frames, given their power and the noise floor."""
+        return [self._take(*each) for each in zip(powers, floors, strict=True)]
 
-    def _take(self, power: float) -> bool:
-        if power >= LEAST:
-            self._floor = min(power, self._floor * RISE)
+    def _take(self, power: float, floor: float) -> bool:
         self._heard += 1
-        self._quiet = self._quiet + 1 if power <= ABOVE * self._floor else 0
+        self._quiet = self._quiet + 1 if power <= ABOVE * floor else 0
         return self._heard > FIRST and self._quiet > LASTING

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.core.stillness import FIRST, LASTING, Stillness
+from node.core.stillness import FIRST, LASTING, NoiseFloor, Stillness
 
 NOISE = 1e-6
 
 
 def still(powers: list[float]) -> list[bool]:
-    return Stillness()(powers)
+    return Stillness()(powers, NoiseFloor()(powers))
 
 
 def test_noise_is_still_once_its_floor_is_known() -> None:
@@ -51,5 +51,6 @@ def test_loudness_does_not_matter(gain: float) -> None:
 
 @given(st.lists(st.floats(0, 1), max_size=200), st.integers(0, 200))
 def test_pieces_are_told_like_the_whole(powers: list[float], cut: int) -> None:
-    parts = Stillness()
-    assert parts(powers[:cut]) + parts(powers[cut:]) == still(powers)
+    floor, parts = NoiseFloor(), Stillness()
+    told = [parts(part, floor(part)) for part in (powers[:cut], powers[cut:])]
+    assert told[0] + told[1] == still(powers)
