@@ -12,6 +12,9 @@ import numpy as np
 
 from node.adapters import capture
 from node.core.channel import SILENCE_DBFS
+from node.core.fold import Fold
+from node.core.highpass import HighPass
+from node.core.model import SAMPLE_RATE
 from node.errors import MicError
 from node.service.listener import OPEN_ATTEMPTS, OPEN_TIMEOUT_S
 from node.service.microphone import RETRY_S, STALL_S
@@ -26,7 +29,10 @@ POLL_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """Loudness of a stretch of sound in dB below full scale: its mean and its loudest sample."""
+    """Loudness of a stretch of sound in dB below full scale: its mean and its loudest sample.
+
+    Of what a session hears: one channel, without offset.
+    """
 
     rms_dbfs: float
     peak_dbfs: float
@@ -46,6 +52,7 @@ class Meter:
         self._zero = zero
         self._process: capture.CaptureProcess | None = None
         self._opened: capture.Opened | None = None
+        self._fold, self._highpass = Fold(), HighPass(SAMPLE_RATE)
         self._attempts = 0
         self._retry_at = 0.0
         self._heard_at = 0.0
@@ -80,6 +87,7 @@ class Meter:
             match event:
                 case capture.Opened():
                     self._opened = event
+                    self._fold, self._highpass = Fold(), HighPass(event.rate)
                     self._heard_at = now
                 case capture.Block(pcm):
                     self._hear(pcm, now)
@@ -121,12 +129,13 @@ class Meter:
 
     def _hear(self, pcm: bytes, now: float) -> None:
         assert self._opened is not None
-        samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32) / 32768
+        channels = np.frombuffer(pcm, dtype="<i2").reshape(-1, self._opened.channels)
+        samples = self._highpass(self._fold(channels)).astype(np.float32) / 32768
         self._failure, self._attempts, self._heard_at = "", 0, now
         self._power += float(np.dot(samples, samples))
         self._count += len(samples)
         self._peak = max(self._peak, float(np.abs(samples).max(initial=0.0)))
-        self.heard_s += len(samples) / self._opened.channels / self._opened.rate
+        self.heard_s += len(samples) / self._opened.rate
 
 
 class Meters:

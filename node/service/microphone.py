@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from node.adapters import capture
+from node.core.fold import Fold
+from node.core.highpass import HighPass
 from node.core.model import SAMPLE_RATE
 from node.core.timeline import ANCHOR_S, StreamClock
 from node.errors import MicError
@@ -57,6 +59,8 @@ class Microphone:
         self._process: capture.CaptureProcess | None = None
         self._opened: capture.Opened | None = None
         self._resampler: soxr.ResampleStream | None = None
+        self._fold = Fold()
+        self._highpass = HighPass(SAMPLE_RATE)
         self._clock: StreamClock | None = None
         self._held: list[tuple[npt.NDArray[np.int16], float]] = []
         self._start = 0
@@ -67,6 +71,7 @@ class Microphone:
         self.retry_at: float | None = None
         self.failure: str | None = None
         self.lost_s = 0.0
+        self._said_that_it_cancels = False
 
     @property
     def delivers(self) -> bool:
@@ -107,6 +112,7 @@ class Microphone:
                 case capture.Opened():
                     self._opened = event
                     self._resampler = _resampler(event.rate)
+                    self._fold, self._highpass = Fold(), HighPass(SAMPLE_RATE)
                 case capture.Overflowed():
                     if self._clock is not None:
                         self._clock.overflow()
@@ -143,7 +149,8 @@ class Microphone:
         if self._clock is None and self._held and self._going:
             self._place_held()
         if self._resampler is not None and self._clock is not None:
-            self._append(self._resampler.resample_chunk(np.empty(0, np.int16), last=True))
+            rest = self._resampler.resample_chunk(np.empty(0, np.int16), last=True)
+            self._append(self._highpass(rest))
         self._pour()
         self._close()
 
@@ -158,15 +165,26 @@ class Microphone:
         self._heard_at = time.monotonic()
         self._attempts = 0
         self.failure = None
-        samples = _fold(block.pcm, self._opened.channels)
+        samples = self._fold(_channels(block.pcm, self._opened.channels))
         if self._resampler is not None:
             samples = self._resampler.resample_chunk(samples)
+        samples = self._highpass(samples)
+        self._say_if_it_cancels()
         if self._clock is not None:
             self._append(samples, block.time)
             return
         self._held.append((samples, block.time))
         if self._going and sum(len(s) for s, _ in self._held) >= ANCHOR_S * SAMPLE_RATE:
             self._place_held()
+
+    def _say_if_it_cancels(self) -> None:
+        if self._fold.cancels and not self._said_that_it_cancels:
+            self._said_that_it_cancels = True
+            log.warning(
+                "%s: its two channels cancel each other, so their difference is heard: one is"
+                " wired the wrong way round, as with a balanced microphone on a stereo input",
+                self.mic,
+            )
 
     def _place_held(self) -> None:
         self._clock = StreamClock(self._setting.zero)
@@ -208,15 +226,10 @@ def _resampler(rate: int) -> soxr.ResampleStream | None:
     return soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="int16", quality="HQ")
 
 
-def _fold(pcm: bytes, channels: int) -> npt.NDArray[np.int16]:
-    """Mean of the channels of interleaved 16-bit sound."""
+def _channels(pcm: bytes, channels: int) -> npt.NDArray[np.int16]:
+    """Interleaved 16-bit sound as an array of shape (samples, channels)."""
     samples = np.frombuffer(pcm, dtype="<i2").astype(np.int16, copy=False)
-    if channels == 1:
-        return samples
-    mono: npt.NDArray[np.int16] = (
-        samples.reshape(-1, channels).mean(axis=1).round().astype(np.int16)
-    )
-    return mono
+    return samples.reshape(-1, channels)
 
 
 def _slipped(samples: npt.NDArray[np.int16], slip: int) -> npt.NDArray[np.int16]:
