@@ -1,14 +1,22 @@
-"""Recorded sound of any format, read in pieces as int16 at 16 kHz, mono."""
+"""Recorded sound of any format, read in pieces as int16 at 16 kHz, mono.
+
+A piece lies where its container says that it was heard: a track that joins late or has gaps gets
+silence there, so that the tracks of one meeting share one timeline.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import av
 import av.error
 import numpy as np
 
+from node.core.fold import Fold
+from node.core.highpass import HighPass
 from node.core.model import SAMPLE_RATE
+from node.core.stamps import Stamps
 from node.errors import NodeError
 
 if TYPE_CHECKING:
@@ -16,52 +24,273 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy.typing as npt
+    from av.audio.frame import AudioFrame
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+    from av.packet import Packet
 
-PIECES = {"max_size": "32768"}
-"""Bytes of a WAV file read at a time: a quarter of the work of FFmpeg's 4096. Others ignore it."""
+    Samples = npt.NDArray[np.int16]
+
+OPTIONS = {"max_size": "32768", "protocol_whitelist": "file"}
+"""Bytes of a WAV file read at a time: a quarter of the work of FFmpeg's 4096, others ignore it. And
+nothing but files: a playlist must not fetch what it names."""
+
+FROM_ZERO = {"matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"}
+"""FFmpeg's names of containers whose time stamps count from the beginning of the recording: a track
+that begins later joined later. In others the first stamp says nothing: MP3's is the delay of its
+encoder, that of MPEG-TS anything."""
+
+BARE = {"mp3", "aac", "ac3", "eac3", "amr"}
+"""Those that are bare packets: FFmpeg guesses their length, and counts packets for time stamps."""
+
+SHORT_S = 1.0
+"""Seconds by which a file may end before the length it says: rounding, a last packet."""
+
+PLACES = 5
+"""Damaged places that are listed: enough to find them."""
 
 
 class SoundFileError(NodeError):
     """A file cannot be read as sound."""
 
 
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a file says it holds: its length in seconds and its sound tracks."""
+
+    length_s: float
+    tracks: int
+
+
+def inspect(path: Path) -> Contents:
+    """Look into a file without decoding its sound.
+
+    Raises:
+        SoundFileError: it is not there, or holds no sound.
+    """
+    try:
+        with _opened(path) as container:
+            # Recorded live: nobody knew the length when the header was written.
+            length_s = _said_s(container) or _last_stamp_s(container)
+            return Contents(length_s, len(container.streams.audio))
+    except (OSError, av.error.FFmpegError) as error:
+        raise _complaint(path, error) from error
+
+
 def duration_s(path: Path) -> float:
-    """Length of a recording as its container says it; 0 where it does not.
+    """Length of a recording as its container or the last of its time stamps says it.
 
     Raises:
-        SoundFileError: it is not there, or no sound.
+        SoundFileError: it is not there, or holds no sound.
     """
-    try:
-        with av.open(str(path)) as container:
-            return (container.duration or 0) / av.time_base
-    except (OSError, av.error.FFmpegError) as error:
-        raise _complaint(path, error) from error
+    return inspect(path).length_s
 
 
-def read(path: Path) -> Iterator[npt.NDArray[np.int16]]:
-    """Yield a recording piece by piece, folded to mono and resampled to 16 kHz.
+def read(path: Path) -> Iterator[Samples]:
+    """Yield a recording piece by piece, as `Reader` does.
 
     Raises:
-        SoundFileError: it is not there, or no sound.
+        SoundFileError: it is not there, or holds no sound that could be read.
     """
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
-    try:
-        with av.open(str(path), options=PIECES) as container:
-            if not container.streams.audio:
-                raise SoundFileError(f"{path}: holds no sound")
-            for frame in container.decode(audio=0):
-                frame.pts = None  # gaps between time stamps are the container's, not the sound's
-                yield from _samples(resampler.resample(frame))
-            yield from _samples(resampler.resample(None))
-    except (OSError, av.error.FFmpegError) as error:
-        raise _complaint(path, error) from error
+    return Reader(path).pieces()
 
 
-def _samples(pieces: list[av.AudioFrame]) -> Iterator[npt.NDArray[np.int16]]:
-    for piece in pieces:
-        yield piece.to_ndarray().reshape(-1).astype(np.int16, copy=False)
+class Reader:
+    """Reads one file, once. What can be read of a damaged one is read, the rest is silence."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamps = Stamps(None)
+        self._samples = 0
+        self._format: tuple[str, str, int] | None = None
+        self._resampler: av.AudioResampler | None = None
+        self._fold = Fold()
+        self._highpass = HighPass(SAMPLE_RATE)
+        self._is_bare = False
+        self._read_s, self._read_bytes = 0.0, 0
+        self._lost_s = 0.0
+        self._damage: list[tuple[float, float]] = []
+        self._gaps: list[tuple[float, float]] = []
+        self._problems: list[str] = []
+
+    @property
+    def remarks(self) -> list[str]:
+        """What there is to say of the file once it is read, a line each."""
+        remarks = []
+        if self._damage:
+            remarks.append(f"damaged: could not be read {_listed(self._damage)}")
+        remarks += self._problems
+        if self._gaps:
+            remarks.append(f"by its time stamps nothing was recorded {_listed(self._gaps)}")
+        if self._stamps.jumped_at:
+            remarks.append(
+                f"its time stamps jump at {self._stamps.jumped_at[0]:.1f} s and were not followed"
+                " there: what comes after may stand too early or too late"
+            )
+        if self._fold.cancels:
+            remarks.append(
+                "its two channels cancel each other, as where one is wired the wrong way round:"
+                " their difference was taken, not their sum"
+            )
+        return [f"{self._path}: {remark}" for remark in remarks]
+
+    def pieces(self) -> Iterator[Samples]:
+        """Yield the sound: mono, at 16 kHz, without offset, with silence where there is none.
+
+        Raises:
+            SoundFileError: the file is not there, or holds no sound that could be read.
+        """
+        try:
+            with _opened(self._path) as container:
+                self._stamps = Stamps(0.0 if container.format.name in FROM_ZERO else None)
+                self._is_bare = container.format.name in BARE
+                for frame in self._frames(container):
+                    yield from self._placed(frame)
+                self._look_at_the_end(container)
+        except (OSError, av.error.FFmpegError) as error:
+            if not self._samples:
+                raise _complaint(self._path, error) from error
+            self._problems.append(
+                f"nothing can be read after {self._stamps.reached_s:.1f} s: {_reason(error)}"
+            )
+        yield from self._rest()
+        if not self._samples:
+            reason = "cannot be read" if self._damage else "is not there: it has no length"
+            raise SoundFileError(f"{self._path}: its sound {reason}")
+
+    def _frames(self, container: InputContainer) -> Iterator[AudioFrame]:
+        """What can be decoded; notes the length of packets that cannot."""
+        for packet in container.demux(container.streams.audio[0]):
+            try:
+                yield from packet.decode()
+            except av.error.FFmpegError:
+                self._lost_s += self._lost_with(packet)
+            else:
+                self._read_s += _length_s(packet)
+                self._read_bytes += packet.size
+
+    def _lost_with(self, packet: Packet[AudioStream]) -> float:
+        """Seconds of a packet that cannot be read: a bare one may be several, by its size.
+
+        Where packets are found by their first bytes alone, damage hides those of the next ones.
+        """
+        if self._is_bare and self._read_bytes:
+            return packet.size * self._read_s / self._read_bytes
+        return _length_s(packet)
+
+    def _placed(self, frame: AudioFrame) -> Iterator[Samples]:
+        """A frame's sound, behind silence where its stamp says that something is missing."""
+        start_s = self._stamps.reached_s
+        stamp_s = None if self._is_bare else frame.time
+        gap_s = self._stamps.place(stamp_s, frame.samples / frame.rate, self._lost_s)
+        self._note(start_s, gap_s)
+        form = (frame.format.name, frame.layout.name, frame.rate)
+        if gap_s or form != self._format:
+            yield from self._rest()
+            self._format = form
+            self._resampler = av.AudioResampler("s16", frame.layout, SAMPLE_RATE)
+        if gap_s:
+            yield from self._silence(round((start_s + gap_s) * SAMPLE_RATE) - self._samples)
+        frame.pts = None  # or the resampler would fill gaps on its own
+        assert self._resampler is not None
+        yield from self._heard(self._resampler.resample(frame))
+
+    def _rest(self) -> Iterator[Samples]:
+        """What the resampler still holds."""
+        if self._resampler is not None:
+            yield from self._heard(self._resampler.resample(None))
+            self._resampler = None
+
+    def _heard(self, frames: list[AudioFrame]) -> Iterator[Samples]:
+        for frame in frames:
+            channels = frame.to_ndarray().reshape(-1, frame.layout.nb_channels)
+            samples = channels.astype(np.int16, copy=False)
+            self._samples += len(samples)
+            yield self._highpass(self._fold(samples))
+
+    def _silence(self, samples: int) -> Iterator[Samples]:
+        """So much of it, a second at a time: it may last for hours."""
+        end = self._samples + samples
+        while self._samples < end:
+            piece = np.zeros(min(SAMPLE_RATE, end - self._samples), np.int16)
+            self._samples += len(piece)
+            yield piece
+
+    def _note(self, start_s: float, gap_s: float) -> None:
+        """Note what is missing from `start_s` on, and whether damage is the reason."""
+        if self._lost_s:
+            self._damage.append((start_s, max(gap_s, self._lost_s)))
+            self._lost_s = 0.0
+        elif gap_s:
+            self._gaps.append((start_s, gap_s))
+
+    def _look_at_the_end(self, container: InputContainer) -> None:
+        """Note what is missing there: it may be much, or the one packet that could not be read."""
+        missing_s = _said_s(container) - self._stamps.reached_s
+        comparable = container.format.name in FROM_ZERO or not container.start_time
+        told = comparable and not self._is_bare and not self._stamps.jumped_at
+        if told and missing_s > SHORT_S:
+            self._lost_s = missing_s
+        self._note(self._stamps.reached_s, 0.0)
+
+
+def _opened(path: Path) -> InputContainer:
+    """A container that holds sound.
+
+    Raises:
+        SoundFileError: it holds none.
+        OSError, av.error.FFmpegError: it cannot be read, or is no container.
+    """
+    size = path.stat().st_size
+    if not path.is_file():  # it is read twice, which a pipe cannot be
+        raise SoundFileError(f"{path}: is no file")
+    if not size:
+        raise SoundFileError(f"{path}: is empty (0 bytes)")
+    # A name with a colon is a file too; titles may be in any encoding.
+    container = av.open(f"file:{path}", options=OPTIONS, metadata_errors="replace")
+    if not container.streams.audio:
+        container.close()
+        raise SoundFileError(f"{path}: holds no sound")
+    return container
+
+
+def _said_s(container: InputContainer) -> float:
+    """The length that a container says, from the beginning of the recording; 0 where it does not.
+
+    MP4 says that of its sound: a track that joins late ends so much later.
+    """
+    stream = container.streams.audio[0]
+    end_s = 0.0
+    if container.format.name in FROM_ZERO and stream.duration and stream.time_base:
+        end_s = float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+    return max(end_s, (container.duration or 0) / av.time_base)
+
+
+def _last_stamp_s(container: InputContainer) -> float:
+    """Where the last packet of sound ends, from the beginning of the recording; 0 without any."""
+    first_s, last_s = (0.0 if container.format.name in FROM_ZERO else None), 0.0
+    for packet in container.demux(container.streams.audio[0]):
+        if packet.pts is not None and packet.time_base:
+            stamp_s = float(packet.pts * packet.time_base)
+            first_s = stamp_s if first_s is None else first_s
+            last_s = max(last_s, stamp_s - first_s + _length_s(packet))
+    return last_s
+
+
+def _length_s(packet: Packet[AudioStream]) -> float:
+    return float((packet.duration or 0) * (packet.time_base or 0))
+
+
+def _listed(places: list[tuple[float, float]]) -> str:
+    """Seconds altogether, and where they are."""
+    where = ", ".join(f"{start:.1f} s" for start, _ in places[:PLACES])
+    more = f" and {len(places) - PLACES} more places" if len(places) > PLACES else ""
+    return f"for {sum(length for _, length in places):.2f} s, at {where}{more}"
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _complaint(path: Path, error: Exception) -> SoundFileError:
-    reason = getattr(error, "strerror", None) or str(error)
-    return SoundFileError(f"{path}: cannot be read as sound: {reason}")
+    return SoundFileError(f"{path}: cannot be read as sound: {_reason(error)}")

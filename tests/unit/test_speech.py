@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from config.demo.speech import write_wav
+from node.core.highpass import HighPass
 from node.core.model import SAMPLE_RATE
 from tests.bench.accuracy.meeting import Plan, converse
 from tests.bench.markdown import put
@@ -57,7 +58,7 @@ def test_a_folder_with_a_manifest(tmp_path: Path) -> None:
     }
     first = found["ann"][0]
     assert (first.lang, first.text, first.kind, first.seconds) == ("en", "text 0", "tones", 0.5)
-    assert np.array_equal(first.samples, tone(0.5))
+    assert np.array_equal(first.samples, HighPass(SAMPLE_RATE)(tone(0.5)))
 
 
 def test_librispeech_as_it_is_unpacked(tmp_path: Path) -> None:
@@ -73,7 +74,7 @@ def test_librispeech_as_it_is_unpacked(tmp_path: Path) -> None:
     assert sorted(found) == ["121", "61"]
     assert [r.text for r in found["61"]] == ["hello there 0", "hello there 1"]
     assert {r.lang for said in found.values() for r in said} == {"en"}
-    assert np.array_equal(found["61"][1].samples, tone(0.3))
+    assert np.array_equal(found["61"][1].samples, HighPass(SAMPLE_RATE)(tone(0.3)))
 
 
 def test_a_folder_without_recordings_says_where_to_get_some(tmp_path: Path) -> None:
