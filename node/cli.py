@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import select
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -28,12 +29,31 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     _log_to_stderr(verbose=arguments.verbose)
     try:
-        return int(arguments.run(arguments))
+        status = int(arguments.run(arguments))
+        sys.stdout.flush()
     except NodeError as error:
         _complain(str(error))
         return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise
+        return EXIT_FAILED
+    return status
+
+
+def _nobody_reads() -> bool:
+    """Whether standard output is closed at its other end, as by `| head`; then it is let go of.
+
+    Else Python would complain when it flushes on its way out (its library's note on SIGPIPE).
+    """
+    output = select.poll()
+    output.register(sys.stdout, 0)  # errors are reported unasked
+    if not output.poll(0):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
 
 
 def _complain(text: str) -> None:

@@ -24,8 +24,11 @@ from node.adapters import sound_files
 from node.adapters.store import Utterance
 from node.adapters.vad import Silero
 from node.adapters.whisper import Engine
+from node.commands import results
 from node.commands.compare_windows import compare
+from node.commands.tracks import Found, Track, chosen, say, why_empty
 from node.config import Config, load_config
+from node.core.channel import SILENCE_DBFS
 from node.core.context import Contexts
 from node.core.formats import WRITERS
 from node.core.languages import WHISPER_LANGUAGES
@@ -34,14 +37,14 @@ from node.core.prior import LanguagePrior
 from node.core.room import Room
 from node.core.segmenter import Audio, Ended, Started
 from node.core.transcript import Transcript, merge
-from node.errors import ConfigError
+from node.errors import EXIT_FAILED, ConfigError
 from node.service.archive import SUFFIX
 from node.service.segments import segment_of
 from node.service.settings import endpointing, engine_settings
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import numpy.typing as npt
 
@@ -61,10 +64,6 @@ START = datetime(2000, 1, 1, tzinfo=UTC)
 SESSION = f"{START:%Y%m%dT%H%M%SZ}-0000"
 
 
-Names = list[tuple[str, str]]
-"""Mic id and speaker of each file."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Spoken:
     mic: str
@@ -78,10 +77,15 @@ class _Spoken:
 class _Recorded:
     """One file on its way: read in pieces, collected into utterances."""
 
-    def __init__(self, file: Path, mic: str, speaker: str) -> None:
-        self.mic = mic
-        self._speaker = speaker
-        self._pieces = sound_files.read(file)
+    def __init__(self, track: Track) -> None:
+        self.mic = track.mic
+        self.file = track.file
+        self.speaker = track.speaker
+        self._reader = sound_files.Reader(track.file)
+        self._pieces = self._reader.pieces()
+        self.failure: str | None = None
+        self.level_dbfs = SILENCE_DBFS
+        self._utterances = self._others = 0
         self._given = 0
         self._ahead: npt.NDArray[np.int16] = np.empty(0, np.int16)
         self._start = 0
@@ -95,13 +99,34 @@ class _Recorded:
         """
         wanted, pieces = position - self._given, [self._ahead]
         read = len(self._ahead)
-        while read < wanted and (piece := next(self._pieces, None)) is not None:
+        while read < wanted and (piece := self._next_piece()) is not None:
             pieces.append(piece)
             read += len(piece)
         sound = np.concatenate(pieces)
         samples, self._ahead = sound[:wanted], sound[wanted:]
         self._given += len(samples)
         return samples if len(samples) else None
+
+    def _next_piece(self) -> npt.NDArray[np.int16] | None:
+        try:
+            return next(self._pieces, None)
+        except sound_files.SoundFileError as error:  # looked like a recording: others may be one
+            self.failure = str(error)
+            return None
+
+    @property
+    def remarks(self) -> list[str]:
+        """What there is to say of the file once it is read."""
+        return [self.failure] if self.failure else self._reader.remarks
+
+    @property
+    def length_s(self) -> float:
+        """Of what has been read."""
+        return self._given / SAMPLE_RATE
+
+    @property
+    def found(self) -> Found:
+        return Found(self.length_s, self.level_dbfs, self._utterances, self._others)
 
     def collect(self, event: Event) -> _Spoken | None:
         """Take an event of this track; gives the utterance that ends with it."""
@@ -112,13 +137,15 @@ class _Recorded:
             case Audio(samples):
                 self._heard.append(samples)
             case Ended():
+                self._utterances += 1
                 if event.crosstalk_of is None:
                     self._spoken[-1] = event.speech
                 else:  # another's speech, which counts on the other's track
+                    self._others += 1
                     self._spoken.pop()
                 heard = np.concatenate(self._heard)[: event.end - self._start]
                 samples = heard if event.sound is None else event.sound
-                return _Spoken(self.mic, self._speaker, self._start, samples, event)
+                return _Spoken(self.mic, self.speaker, self._start, samples, event)
         return None
 
     def speaks_during(self, start: int, end: int) -> bool:
@@ -127,41 +154,60 @@ class _Recorded:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    config, names = _config(arguments), _names(arguments)
-    length_s = max(sound_files.duration_s(file) for file in arguments.files)
+    config = _config(arguments)
+    given, unreadable = chosen(arguments.files, arguments.speaker)
+    results.try_place(arguments.output, arguments.files)
     engine = Engine(engine_settings(config))
     engine.load()
     if engine.notice:
-        sys.stderr.write(f"{engine.notice}\n")
+        say(engine.notice)
+    tracks = {track.mic: _Recorded(track) for track in given}
     if arguments.compare_window:
-        compare(engine, _utterances(arguments, names, config), _language(config))
-        return 0
+        compare(engine, _utterances(tracks, config), _language(config))
+        _say_remarks(tracks.values())
+    else:
+        longest_s = max(track.length_s for track in given)
+        segments = _shown(_segments(engine, tracks, config), longest_s)
+        _say_remarks(tracks.values())
+        _say_who_is_missing(tracks.values(), segments)
+        if not all(track.failure for track in tracks.values()):
+            _write(segments, max(track.length_s for track in tracks.values()), arguments)
+    return EXIT_FAILED if unreadable or any(track.failure for track in tracks.values()) else 0
+
+
+def _shown(segments: Iterator[Segment], length_s: float) -> list[Segment]:
+    """Segments with words in them, numbered; shows meanwhile how far they are."""
+    kept: list[Segment] = []
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("transcribing", total=length_s)
-        segments: list[Segment] = []
-        for segment in _segments(engine, arguments, names, config):
+        for segment in segments:
             progress.update(task, completed=segment.end / SAMPLE_RATE)
             if segment.text:
-                segments.append(replace(segment, seq=len(segments) + 1))
+                kept.append(replace(segment, seq=len(kept) + 1))
         progress.update(task, completed=length_s)
-    session = Session(
-        id=SESSION,
-        started_at=START,
-        ended_at=at_sample(START, round(length_s * SAMPLE_RATE)),
-        speakers={segment.mic: segment.speaker for segment in segments},
-    )
-    crosstalk = [segment for segment in segments if segment.crosstalk_of is not None]
-    _write(Transcript(session, merge(segments), UTC), crosstalk, arguments)
-    return 0
+    return kept
 
 
-def _segments(
-    engine: Engine, arguments: argparse.Namespace, names: Names, config: Config
-) -> Iterator[Segment]:
+def _say_remarks(tracks: Iterable[_Recorded]) -> None:
+    for track in tracks:
+        for remark in track.remarks:
+            say(remark)
+
+
+def _say_who_is_missing(tracks: Iterable[_Recorded], segments: list[Segment]) -> None:
+    """Say of each track that has nothing in the transcript why that is so."""
+    heard = {segment.mic for segment in segments if segment.crosstalk_of is None}
+    for track in tracks:
+        if track.mic not in heard and not track.failure:
+            say(why_empty(track.file, track.found))
+
+
+def _segments(engine: Engine, tracks: dict[str, _Recorded], config: Config) -> Iterator[Segment]:
     """What the engine makes of each utterance; an empty text where nothing was said."""
-    hotwords = ", ".join(name for _, name in names) if config.transcription.name_hotwords else None
+    names = ", ".join(track.speaker for track in tracks.values())
+    hotwords = names if config.transcription.name_hotwords else None
     languages, contexts = LanguagePrior(), Contexts()
-    for number, spoken in enumerate(_utterances(arguments, names, config), start=1):
+    for number, spoken in enumerate(_utterances(tracks, config), start=1):
         speaker = SESSION, spoken.mic, spoken.speaker
         own = spoken.ended.crosstalk_of is None
         heard = engine.transcribe(
@@ -199,13 +245,11 @@ def _language(config: Config) -> str | None:
     return None if language == "auto" else language
 
 
-def _utterances(arguments: argparse.Namespace, names: Names, config: Config) -> Iterator[_Spoken]:
+def _utterances(tracks: dict[str, _Recorded], config: Config) -> Iterator[_Spoken]:
     """The utterances of all tracks as they end; in mode "tag" those of other mics among them."""
     silero = Silero()
     room = Room(endpointing(config), config.crosstalk.mode)
-    tracks: dict[str, _Recorded] = {}
-    for file, (mic, speaker) in zip(arguments.files, names, strict=True):
-        tracks[mic] = _Recorded(file, mic, speaker)
+    for mic in tracks:
         room.add(mic, silero.detector())
     running = list(tracks)
     for position in itertools.count(STEP, STEP):
@@ -213,6 +257,7 @@ def _utterances(arguments: argparse.Namespace, names: Names, config: Config) -> 
             samples = tracks[mic].read_to(position)
             if samples is None:
                 running.remove(mic)
+                tracks[mic].level_dbfs = room.level_dbfs(mic)
             events = room.flush(mic) if samples is None else room.feed(mic, samples)
             yield from _ended(tracks, events, config)
         if not running:
@@ -226,19 +271,6 @@ def _ended(tracks: dict[str, _Recorded], events: Heard, config: Config) -> Itera
             others = (track for other, track in tracks.items() if other != mic)
             met = any(track.speaks_during(*spoken.ended.speech) for track in others)
             yield replace(spoken, overlapped=met)
-
-
-def _names(arguments: argparse.Namespace) -> Names:
-    """Mic id and speaker of each file: the name given, else the file's own."""
-    if len(arguments.speaker) > len(arguments.files):
-        raise ConfigError(
-            [f"--speaker: {len(arguments.speaker)} names for {len(arguments.files)} files"]
-        )
-    missing = [file.stem for file in arguments.files[len(arguments.speaker) :]]
-    return [
-        (f"track-{number}", name)
-        for number, name in enumerate([*arguments.speaker, *missing], start=1)
-    ]
 
 
 def _config(arguments: argparse.Namespace) -> Config:
@@ -258,9 +290,13 @@ def _config(arguments: argparse.Namespace) -> Config:
     return config.model_copy(update={"transcription": changed})
 
 
-def _write(transcript: Transcript, crosstalk: list[Segment], arguments: argparse.Namespace) -> None:
-    text = WRITERS[SUFFIX[arguments.format]](transcript, crosstalk)
-    if arguments.output is None:
-        sys.stdout.write(text)
-    else:
-        arguments.output.write_text(text, encoding="utf-8")
+def _write(segments: list[Segment], length_s: float, arguments: argparse.Namespace) -> None:
+    session = Session(
+        id=SESSION,
+        started_at=START,
+        ended_at=at_sample(START, round(length_s * SAMPLE_RATE)),
+        speakers={segment.mic: segment.speaker for segment in segments},
+    )
+    crosstalk = [segment for segment in segments if segment.crosstalk_of is not None]
+    transcript = Transcript(session, merge(segments), UTC)
+    results.write(WRITERS[SUFFIX[arguments.format]](transcript, crosstalk), arguments.output)

@@ -1,0 +1,126 @@
+"""The tracks that `transcribe` is given: which of them can be read, and what there is to say."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from node.adapters import sound_files
+from node.adapters.sound_files import SoundFileError
+from node.core.channel import SILENCE_DBFS
+from node.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+SHORTEST_S = 0.25
+"""What a word takes at least, as in `vad.min_speech_ms`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """A file, the microphone that it stands for, and who spoke into that.
+
+    `number` is its place on the command line, from 1; `length_s` is what the file says.
+    """
+
+    number: int
+    file: Path
+    speaker: str
+    length_s: float
+
+    @property
+    def mic(self) -> str:
+        return f"track-{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found in a track: its level, its length, its utterances and another's in it."""
+
+    length_s: float
+    level_dbfs: float
+    utterances: int
+    others: int
+
+
+def say(text: str) -> None:
+    """A line for the operator, apart from the transcript."""
+    sys.stderr.write(f"{text}\n")
+
+
+def chosen(files: Sequence[Path], speakers: Sequence[str]) -> tuple[list[Track], list[str]]:
+    """The tracks that can be read, each once, and why others cannot; says which are left out.
+
+    A speaker is the one named in its place, else the file's own name.
+
+    Raises:
+        ConfigError: there are more names than files.
+        SoundFileError: none can be read.
+    """
+    if len(speakers) > len(files):
+        raise ConfigError([f"--speaker: {len(speakers)} names for {len(files)} files"])
+    names = [*speakers, *(file.stem for file in files[len(speakers) :])]
+    tracks: list[Track] = []
+    problems: list[str] = []
+    for number, (file, name) in enumerate(zip(files, names, strict=True), start=1):
+        twin = next((track for track in tracks if _is_same(track.file, file)), None)
+        if twin is not None:
+            say(f"{file}: given twice, read once, as what {twin.speaker} said")
+            continue
+        try:
+            contents = sound_files.inspect(file)
+        except SoundFileError as error:
+            problems.append(str(error))
+            continue
+        tracks.append(Track(number, file, _legible(name), contents.length_s))
+        if contents.tracks > 1:
+            say(
+                f"{file}: has {contents.tracks} sound tracks; the first is heard, the others are"
+                " not: extract them to files of their own"
+            )
+    if not tracks:
+        raise SoundFileError("\n".join(problems))
+    for problem in problems:
+        say(f"{problem}; the other tracks are transcribed without it")
+    _say_who_shares_a_name(tracks)
+    return tracks, problems
+
+
+def why_empty(file: Path, found: Found) -> str:
+    """Why nothing of a track is in the transcript."""
+    if found.length_s < SHORTEST_S:
+        reason = f"it is {found.length_s:.2f} s long"
+    elif found.level_dbfs <= SILENCE_DBFS:
+        reason = "it is silent from beginning to end: was the microphone muted?"
+    elif not found.utterances:
+        reason = f"there is no speech in it (level {found.level_dbfs:g} dBFS)"
+    elif found.utterances == found.others:
+        reason = "all speech in it is heard better in another track, which keeps it"
+    else:
+        reason = "there is speech in it, but no word was made out"
+    return f"{file}: nothing was transcribed: {reason}"
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:  # one is not there
+        return False
+
+
+def _legible(name: str) -> str:
+    """A name that can be written, whatever bytes it was given as."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _say_who_shares_a_name(tracks: Sequence[Track]) -> None:
+    for name, count in Counter(track.speaker for track in tracks).items():
+        if count > 1:
+            say(
+                f"{name}: the name of {count} tracks, whose lines look like one person's; give"
+                " each a --speaker of its own"
+            )
