@@ -46,6 +46,9 @@ BARE = {"mp3", "aac", "ac3", "eac3", "amr"}
 SHORT_S = 1.0
 """Seconds by which a file may end before the length it says: rounding, a last packet."""
 
+RATES = range(2000, 768_001)
+"""Hz at which speech is recorded. A damaged header may say 1 Hz or 2 GHz; both would take hours."""
+
 PLACES = 5
 """Damaged places that are listed: enough to find them."""
 
@@ -161,13 +164,13 @@ class Reader:
     def _frames(self, container: InputContainer) -> Iterator[AudioFrame]:
         """What can be decoded; notes the length of packets that cannot."""
         for packet in container.demux(container.streams.audio[0]):
-            try:
-                yield from packet.decode()
-            except av.error.FFmpegError:
+            frames = _decoded(packet)
+            if frames is None:
                 self._lost_s += self._lost_with(packet)
-            else:
-                self._read_s += _length_s(packet)
-                self._read_bytes += packet.size
+                continue
+            self._read_s += _length_s(packet)
+            self._read_bytes += packet.size
+            yield from frames
 
     def _lost_with(self, packet: Packet[AudioStream]) -> float:
         """Seconds of a packet that cannot be read: a bare one may be several, by its size.
@@ -252,6 +255,15 @@ def _opened(path: Path) -> InputContainer:
         container.close()
         raise SoundFileError(f"{path}: holds no sound")
     return container
+
+
+def _decoded(packet: Packet[AudioStream]) -> list[AudioFrame] | None:
+    """The frames of a packet; None where it is damaged."""
+    try:
+        frames = packet.decode()
+    except av.error.FFmpegError:
+        return None
+    return frames if all(frame.rate in RATES for frame in frames) else None
 
 
 def _said_s(container: InputContainer) -> float:

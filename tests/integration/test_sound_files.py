@@ -217,11 +217,15 @@ def test_what_is_no_recording_is_refused_by_name(sound: Samples, tmp_path: Path)
     nothing.touch()
     text.write_text("no sound\n" * 100, encoding="utf-8")
     write_wav(headless, sound[:0], RATE)
+    slow = write_wav(tmp_path / "slow.wav", sound, 1)
+    fast = write_wav(tmp_path / "fast.wav", sound, 1_900_000_000)
     picture = record(tmp_path / "a.mp4", sound, "aac", rate=48000, video=True, tracks=0)
     for path, reason in [
         (nothing, "is empty (0 bytes)"),
         (text, "cannot be read as sound"),
         (headless, "its sound is not there"),
+        (slow, "its sound cannot be read"),
+        (fast, "its sound cannot be read"),
         (picture, "holds no sound"),
         (tmp_path, "is no file"),
         (Path("/dev/null"), "is no file"),
