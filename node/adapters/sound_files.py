@@ -163,7 +163,7 @@ class Reader:
 
     def _frames(self, container: InputContainer) -> Iterator[AudioFrame]:
         """What can be decoded; notes the length of packets that cannot."""
-        for packet in container.demux(container.streams.audio[0]):
+        for packet in _packets(container):
             frames = _decoded(packet)
             if frames is None:
                 self._lost_s += self._lost_with(packet)
@@ -257,6 +257,19 @@ def _opened(path: Path) -> InputContainer:
     return container
 
 
+def _packets(container: InputContainer) -> Iterator[Packet[AudioStream]]:
+    """The packets of the first sound track; the last one is empty and flushes the decoder."""
+    stream = container.streams.audio[0]
+    packets = container.demux(stream)
+    while True:
+        try:
+            yield next(packets)
+        except StopIteration:
+            return
+        except IndexError:  # PyAV 18, at the end of a file that damage gave another track
+            packets = container.demux(stream)
+
+
 def _decoded(packet: Packet[AudioStream]) -> list[AudioFrame] | None:
     """The frames of a packet; None where it is damaged."""
     try:
@@ -281,7 +294,7 @@ def _said_s(container: InputContainer) -> float:
 def _last_stamp_s(container: InputContainer) -> float:
     """Where the last packet of sound ends, from the beginning of the recording; 0 without any."""
     first_s, last_s = (0.0 if container.format.name in FROM_ZERO else None), 0.0
-    for packet in container.demux(container.streams.audio[0]):
+    for packet in _packets(container):
         if packet.pts is not None and packet.time_base:
             stamp_s = float(packet.pts * packet.time_base)
             first_s = stamp_s if first_s is None else first_s
@@ -296,7 +309,7 @@ def _length_s(packet: Packet[AudioStream]) -> float:
 def _listed(places: list[tuple[float, float]]) -> str:
     """Seconds altogether, and where they are."""
     where = ", ".join(f"{start:.1f} s" for start, _ in places[:PLACES])
-    more = f" and {len(places) - PLACES} more places" if len(places) > PLACES else ""
+    more = f" and {len(places) - PLACES} more" if len(places) > PLACES else ""
     return f"for {sum(length for _, length in places):.2f} s, at {where}{more}"
 
 

@@ -31,7 +31,8 @@ POLL_S = 0.1
 class Level:
     """Loudness of a stretch of sound in dB below full scale: its mean and its loudest sample.
 
-    Of what a session hears: one channel, without offset.
+    The mean is of what a session hears: one channel, without offset. The loudest sample is of all
+    that the device gives, for that is what is cut off where it is too loud.
     """
 
     rms_dbfs: float
@@ -131,10 +132,11 @@ class Meter:
         assert self._opened is not None
         channels = np.frombuffer(pcm, dtype="<i2").reshape(-1, self._opened.channels)
         samples = self._highpass(self._fold(channels)).astype(np.float32) / 32768
+        peak = float(np.abs(channels.astype(np.float32)).max(initial=0.0)) / 32768
         self._failure, self._attempts, self._heard_at = "", 0, now
         self._power += float(np.dot(samples, samples))
         self._count += len(samples)
-        self._peak = max(self._peak, float(np.abs(samples).max(initial=0.0)))
+        self._peak = max(self._peak, peak)
         self.heard_s += len(samples) / self._opened.rate
 
 
