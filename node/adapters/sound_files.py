@@ -31,9 +31,8 @@ if TYPE_CHECKING:
 
     Samples = npt.NDArray[np.int16]
 
-OPTIONS = {"max_size": "32768", "protocol_whitelist": "file"}
-"""Bytes of a WAV file read at a time: a quarter of the work of FFmpeg's 4096, others ignore it. And
-nothing but files: a playlist must not fetch what it names."""
+PIECES = {"max_size": "32768"}
+"""Bytes of a WAV file read at a time: a quarter of the work of FFmpeg's 4096. Others ignore it."""
 
 FROM_ZERO = {"matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"}
 """FFmpeg's names of containers whose time stamps count from the beginning of the recording: a track
@@ -250,7 +249,7 @@ def _opened(path: Path) -> InputContainer:
     if not size:
         raise SoundFileError(f"{path}: is empty (0 bytes)")
     # A name with a colon is a file too; titles may be in any encoding.
-    container = av.open(f"file:{path}", options=OPTIONS, metadata_errors="replace")
+    container = av.open(f"file:{path}", options=PIECES, metadata_errors="replace")
     if not container.streams.audio:
         container.close()
         raise SoundFileError(f"{path}: holds no sound")
