@@ -174,6 +174,14 @@ def transaction_of(body: dict[str, Any]) -> str | int | float | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+def transaction_in(payload: bytes) -> str | int | float | None:
+    """The `transaction` of a request that is refused unread; None where it cannot be read."""
+    try:
+        return transaction_of(decode(payload))
+    except RequestError:
+        return None
+
+
 def parse(verb: str, body: dict[str, Any]) -> Request:
     """The request of `verb`.
 

@@ -118,7 +118,8 @@ class Requests:
 
     def _reject(self, command: Command, message: Message, error: RequestError) -> None:
         if isinstance(command, Request):
-            self._answer(command.verb, None, error, message)
+            transaction = messages.transaction_in(message.payload)
+            self._answer(command.verb, transaction, error, message)
             return
         place = message.topic.removeprefix(f"{self._topics.root}/")
         mic = command.mic if isinstance(command, SpeakerSet | EnabledSet) else None

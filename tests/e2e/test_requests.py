@@ -12,6 +12,7 @@ from paho.mqtt.properties import Properties
 from pydantic import TypeAdapter
 
 from node.core.payloads import PUBLISHED
+from node.service.requests import MAX_WAITING
 from tests.rig.mqtt import Watcher
 from tests.rig.node import TOPIC, RunningNode, configuration
 
@@ -129,6 +130,27 @@ def test_start_during_the_drain_of_a_stop_is_answered_busy(room: Room) -> None:
     assert room.watcher.wait_for(_answer_to(1), 20, after).json()["status"] == "ok"
 
 
+def test_too_many_requests_during_a_start_are_answered_busy(room: Room) -> None:
+    """Each by its transaction: it would wait for an answer for ever without."""
+    after = room.watcher.count()
+    room.mics.freeze("desk")
+    try:
+        start = json.dumps({"assignments": ONE, "transaction": "start"})
+        room.watcher.publish(f"{TOPIC}/request/session/start", start)
+        for number in range(MAX_WAITING + 2):
+            check = json.dumps({"transaction": number})
+            room.watcher.publish(f"{TOPIC}/request/health/check", check)
+        room.watcher.publish(f"{TOPIC}/request/health/check", "{no JSON")
+        for number in (MAX_WAITING, MAX_WAITING + 1):
+            answer = room.watcher.wait_for(_answer_to(number), 20, after).json()
+            assert answer["error"]["code"] == "busy"
+    finally:
+        room.mics.thaw("desk")
+    assert room.watcher.wait_for(_answer_to(0), 30, after).json()["status"] == "ok"
+    if room.watcher.wait_for(_answer_to("start"), 30, after).json()["status"] == "ok":
+        room.stop()
+
+
 def test_stop_during_start_stops_the_session_when_it_has_begun(room: Room) -> None:
     after = room.watcher.count()
     body = json.dumps({"assignments": ONE, "transaction": 1})
@@ -146,7 +168,7 @@ def _is_event(event_type: str) -> Any:
     return fits
 
 
-def _answer_to(transaction: int) -> Any:
+def _answer_to(transaction: float | str) -> Any:
     def fits(message: Any) -> bool:
         is_answer = message.topic.startswith(f"{TOPIC}/response/")
         return bool(is_answer and message.json().get("transaction") == transaction)
