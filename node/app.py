@@ -148,7 +148,6 @@ class Node:
         self._home_assistant = HomeAssistant(
             discovery=discovery(config, self._topics),
             announced=AnnouncedTopics(config.storage.path / "homeassistant.json"),
-            broker=self._broker,
             publisher=self._publisher,
             roster=self._roster,
         )
@@ -293,9 +292,12 @@ class Node:
 
     def _say_goodbye(self) -> None:
         """Wait until `offline` is acknowledged: a connection closed cleanly sends no will."""
-        mid = self._broker.publish(self._topics.status, b"offline", retain=True)
+        self._publisher.say_goodbye()
         deadline = time.monotonic() + GOODBYE_S
-        while (left := deadline - time.monotonic()) > 0:
-            if isinstance(item := self._inbox.take(left), Acknowledged) and item.mid == mid:
+        while not self._publisher.has_said_goodbye:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                log.warning("the broker has not acknowledged `offline`; its last will says it")
                 return
-        log.warning("the broker has not acknowledged `offline`; its last will says it instead")
+            if isinstance(item := self._inbox.take(left), Acknowledged):
+                self._publisher.handle(item)

@@ -9,11 +9,22 @@ from hypothesis import settings
 
 from tests.rig.broker import Broker
 from tests.rig.mqtt import Watcher
+from tests.rig.rabbitmq import RabbitMQ
 from tests.rig.recorder import Recorders
 from tests.rig.vmics import VirtualMic, VirtualMics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+RABBITMQ_USERS = {
+    "no-health": (r"^(?!scribe\.lab\.health$)", ".*"),
+    "no-segments": (r"^(?!scribe\.lab\.mic\.secret\.segment$)", ".*"),
+    "no-events": (r"^(?!scribe\.lab\.event$)", ".*"),
+    "no-partials": (r"^(?!scribe\.lab\.mic\..*\.partial$)", ".*"),
+    "no-group": (".*", r"^(?!scribe\.all\.)"),
+    "nothing": ("^$", "^$"),
+}
+"""Users of `rabbitmq`: what they may publish on, and subscribe to."""
 
 # What a property takes on a loaded machine is no part of it.
 settings.register_profile("patient", deadline=None)
@@ -30,6 +41,13 @@ def broker() -> Iterator[Broker]:
 def watcher(broker: Broker) -> Iterator[Watcher]:
     with Watcher(broker.port) as connected:
         yield connected
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[RabbitMQ]:
+    """One for all tests, with a user for each thing it may forbid."""
+    with RabbitMQ(RABBITMQ_USERS) as running:
+        yield running
 
 
 @pytest.fixture

@@ -8,9 +8,11 @@ the outbox, what is a state is published anew.
 from __future__ import annotations
 
 import logging
+import queue
 import random
 import socket
 import sys
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,12 +21,12 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
-
-    from paho.mqtt.reasoncodes import ReasonCode
+    from pathlib import Path
 
 log = logging.getLogger(__name__)
 
@@ -41,11 +43,18 @@ RECONNECT_MIN_S, RECONNECT_MAX_S = 2.0, 60.0
 """Waits between reconnects double from the first of these up to the second; each is drawn anew
 between a half and the whole of that."""
 
+CONNECT_TIMEOUT_S = 5.0
+"""How long a broker may take to answer; paho's own limit for a connection is the same."""
+
+STEADY_S = 30.0
+"""The waits begin anew after a connection that stood so long. One that the broker accepts and soon
+cuts is no success: such a node would come back every other second for ever."""
+
 TAKEN_OVER = 0x8E
 """MQTT 5 reason code of a DISCONNECT: session taken over."""
 
-FAILED = 0x80
-"""First reason code that means failure (MQTT 5, 2.4)."""
+FAILED, PROTOCOL_ERROR, QUOTA_EXCEEDED = 0x80, 0x82, 0x97
+"""The first reason code that means failure, and two of them (MQTT 5, 2.4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,7 @@ class BrokerSettings:
     username: str | None = None
     password: str | None = None
     tls: ssl.SSLContext | None = None
+    tls_ca_file: Path | None = None
 
     def __repr__(self) -> str:
         return f"BrokerSettings({self.host}:{self.port}, {self.client_id}, MQTT {self.protocol})"
@@ -67,9 +77,14 @@ class BrokerSettings:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """A connection stands. `max_packet` is the largest message the broker takes, in bytes."""
+    """A connection stands.
+
+    `max_packet` is the largest message the broker takes, in bytes; of QoS 1 it takes no more than
+    `receive_maximum` that it has not acknowledged. None: it has set no such limit.
+    """
 
     max_packet: int | None = None
+    receive_maximum: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +111,93 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """The broker has answered a QoS 1 publish; `refused` is its reason where it took it not."""
+    """The broker has answered a subscription or a QoS 1 publish.
+
+    `refused` is its reason where it did not accept it; `try_later` says that it may soon.
+    """
 
     mid: int
     refused: str | None = None
+    try_later: bool = False
 
 
 BrokerItem = Connected | Disconnected | Message | Acknowledged
+
+
+Answer = tuple[ReasonCode, object]
+"""What a broker says to a CONNECT: its reason code and properties."""
+
+Trouble = OSError | ReasonCode | None
+"""Why there is no connection: no way there, the broker's answer, or (None) its silence."""
+
+
+def new_client(
+    settings: BrokerSettings, will_topic: str | None = None, *, keeps_trying: bool = True
+) -> Client:
+    """A client that will connect as these settings say, once its loop runs.
+
+    A password without a user goes with an empty user name: paho sends none without.
+    """
+    five = settings.protocol == "5"
+    client = Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=settings.client_id,
+        protocol=MQTTProtocolVersion.MQTTv5 if five else MQTTProtocolVersion.MQTTv311,
+        clean_session=None if five else True,
+        reconnect_on_failure=keeps_trying,
+    )
+    if will_topic is not None:
+        client.will_set(will_topic, b"offline", qos=1, retain=True)
+    if settings.username is not None or settings.password is not None:
+        client.username_pw_set(settings.username or "", settings.password)
+    if settings.tls is not None:
+        client.tls_set_context(settings.tls)
+    options: dict[str, Any] = {}
+    if five:
+        limit = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        limit.MaximumPacketSize = MAX_PACKET_BYTES
+        options = {"clean_start": True, "properties": limit}
+    client.connect_async(settings.host, settings.port, settings.keepalive_s, **options)
+    return client
+
+
+def lacks(properties: object) -> str | None:
+    """What the node needs and a broker says in its CONNACK that it does not offer."""
+    if getattr(properties, "MaximumQoS", 1) < 1:
+        return "QoS 1 (Maximum QoS is 0)"
+    if getattr(properties, "RetainAvailable", 1) == 0:
+        return "retained messages (Retain Available is 0)"
+    return None
+
+
+def ask(
+    settings: BrokerSettings, will_topic: str | None = None
+) -> tuple[ReasonCode, object] | None:
+    """Connect once, with `will_topic` just as a node does, and go again without a trace.
+
+    Returns:
+        The broker's answer with its properties; None where it closes the connection or is silent.
+
+    Raises:
+        OSError: there is no connection, or TLS fails (ssl.SSLError).
+    """
+    answers: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
+    client = new_client(settings, will_topic, keeps_trying=False)
+    client.on_connect = lambda _client, _data, _flags, reason, properties: answers.put(
+        (reason, properties)
+    )
+    client.on_disconnect = lambda _client, _data, _flags, reason, properties: answers.put(
+        (reason, properties) if reason.value == PROTOCOL_ERROR else None
+    )
+    client.reconnect()
+    client.loop_start()
+    try:
+        return answers.get(timeout=CONNECT_TIMEOUT_S)
+    except queue.Empty:
+        return None
+    finally:
+        client.disconnect()
+        client.loop_stop()
 
 
 class Broker:
@@ -112,8 +207,8 @@ class Broker:
         settings: where and how to connect.
         will_topic: gets a retained `offline` from the broker when the node vanishes.
         deliver: takes every item; called in paho's thread, must not block or raise.
-        explain: says what to do about a connection that could not be made (None: it was ended
-            before the broker answered); called in paho's thread too.
+        explain: says what to do about a connection that could not be made; called in paho's
+            thread too.
     """
 
     def __init__(
@@ -121,7 +216,7 @@ class Broker:
         settings: BrokerSettings,
         will_topic: str,
         deliver: Callable[[BrokerItem], None],
-        explain: Callable[[OSError | None], str],
+        explain: Callable[[Trouble], str],
     ) -> None:
         self._settings = settings
         self._explain = explain
@@ -129,38 +224,22 @@ class Broker:
         self._will_topic = will_topic
         self._five = settings.protocol == "5"
         self._client: Client | None = None
-        self._stands = self._refused = False
+        self._is_open = self._refused = False
+        self._stands_since: float | None = None
         self._failures = 0
 
     def start(self) -> None:
         """Connect, and go on connecting for ever; where there is no broker yet, later."""
-        settings = self._settings
-        client = Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=settings.client_id,
-            protocol=MQTTProtocolVersion.MQTTv5 if self._five else MQTTProtocolVersion.MQTTv311,
-            clean_session=None if self._five else True,
-        )
+        client = new_client(self._settings, self._will_topic)
         client.suppress_exceptions = True  # an error in a callback must not end the thread
-        client.will_set(self._will_topic, b"offline", qos=1, retain=True)
-        if settings.username is not None:
-            client.username_pw_set(settings.username, settings.password)
-        if settings.tls is not None:
-            client.tls_set_context(settings.tls)
         client.on_connect = self._on_connect
         client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
         client.on_publish = self._on_publish
+        client.on_subscribe = self._on_subscribe
         client.on_socket_open = self._on_socket_open
-        options: dict[str, Any] = {}
-        if self._five:
-            limit = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-            limit.MaximumPacketSize = MAX_PACKET_BYTES
-            options = {"clean_start": True, "properties": limit}
-        client.connect_async(settings.host, settings.port, settings.keepalive_s, **options)
         self._client = client
-        self._draw_wait(client)
         client.loop_start()
 
     def stop(self) -> None:
@@ -172,14 +251,17 @@ class Broker:
 
     def renew(self) -> None:
         """End the connection as a pulled cable would; paho's thread makes a new one."""
-        stream = self._client.socket() if self._client is not None else None
-        if stream is not None:
-            with suppress(OSError):  # it has ended by itself
-                stream.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]  # it is a socket
+        if self._client is not None:
+            _cut(self._client)
 
-    def subscribe(self, filters: tuple[str, ...]) -> None:
+    def settled(self) -> None:
+        """What has ended the connections is known and left out: the waits begin anew."""
+        self._failures = 0
+
+    def subscribe(self, topic_filter: str) -> int | None:
+        """Subscribe; its mid comes back in `Acknowledged`, or None where it could not go."""
         assert self._client is not None
-        self._client.subscribe([(topic, 1) for topic in filters])
+        return self._client.subscribe(topic_filter, 1)[1]
 
     def publish(
         self,
@@ -212,6 +294,7 @@ class Broker:
 
     def _on_socket_open(self, _client: Client, _data: object, connection: Any) -> None:
         """Send each message at once: Nagle's algorithm held segments back for up to 40 ms."""
+        self._is_open = True
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _draw_wait(self, client: Client) -> None:
@@ -226,11 +309,18 @@ class Broker:
     ) -> None:
         client.drop_out_messages()
         if reason.is_failure:
-            self._refused = True
-            self._deliver(Disconnected(f"the broker refuses the connection: {reason}"))
-            return
-        self._stands, self._failures = True, 0
-        self._deliver(Connected(getattr(properties, "MaximumPacketSize", None)))
+            self._refuse(f"{reason}: {self._explain(reason)}")
+        elif (missing := lacks(properties)) is not None:
+            self._refuse(f"it has no {missing}, which the node needs")
+            _cut(client)
+        else:
+            self._stands_since = time.monotonic()
+            limits = ("MaximumPacketSize", "ReceiveMaximum")
+            self._deliver(Connected(*(getattr(properties, limit, None) for limit in limits)))
+
+    def _refuse(self, why: str) -> None:
+        self._refused = True
+        self._deliver(Disconnected(f"the broker refuses the connection: {why}"))
 
     def _on_connect_fail(self, client: Client, _data: object) -> None:
         self._draw_wait(client)
@@ -240,16 +330,24 @@ class Broker:
         self._deliver(Disconnected(f"no connection to {where}: {advice}"))
 
     def _on_disconnect(
-        self, client: Client, _data: object, _flags: object, reason: ReasonCode, _props: object
+        self, client: Client, _data: object, flags: Any, reason: ReasonCode, _props: object
     ) -> None:
+        if not self._is_open:  # paho says it twice where the broker has said it first
+            return
+        since, refused = self._stands_since, self._refused
+        self._is_open, self._stands_since, self._refused = False, None, False
+        if since is not None and time.monotonic() - since >= STEADY_S:
+            self._failures = 0
         self._draw_wait(client)
-        stood, refused = self._stands, self._refused
-        self._stands = self._refused = False
         if refused:  # said already, and better
             return
-        what = "connection lost" if stood else f"no answer: {self._explain(None)}"
-        taken_over = self._five and reason.value == TAKEN_OVER
-        self._deliver(Disconnected(f"{what}: {reason}", taken_over))
+        said = bool(flags.is_disconnect_packet_from_server)
+        if since is None:
+            trouble = reason if said or reason.value == PROTOCOL_ERROR else None
+            self._deliver(Disconnected(self._explain(trouble)))
+            return
+        what = f"the broker ends the connection: {reason}" if said else "connection lost"
+        self._deliver(Disconnected(what, self._five and said and reason.value == TAKEN_OVER))
 
     def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
         properties = message.properties
@@ -266,4 +364,20 @@ class Broker:
     def _on_publish(
         self, _client: Client, _data: object, mid: int, reason: ReasonCode, _props: object
     ) -> None:
-        self._deliver(Acknowledged(mid, str(reason) if reason.value >= FAILED else None))
+        self._answer(mid, reason)
+
+    def _on_subscribe(
+        self, _client: Client, _data: object, mid: int, reasons: list[ReasonCode], _props: object
+    ) -> None:
+        self._answer(mid, reasons[0])
+
+    def _answer(self, mid: int, reason: ReasonCode) -> None:
+        refused = str(reason) if reason.value >= FAILED else None
+        self._deliver(Acknowledged(mid, refused, reason.value == QUOTA_EXCEEDED))
+
+
+def _cut(client: Client) -> None:
+    stream = client.socket()
+    if stream is not None:
+        with suppress(OSError):  # it has ended by itself
+            stream.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]  # it is a socket

@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import os
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
-from paho.mqtt.client import Client, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-
-from node.commands.check_broker import SUCCESS, refusal_advice
+from node.adapters.broker import CONNECT_TIMEOUT_S, new_client
 from node.errors import NodeError
-from node.service.broker_advice import CONNECT_TIMEOUT_S, network_advice, no_answer_advice
+from node.service.broker_advice import connection_advice, refusal_advice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from paho.mqtt.client import Client, MQTTMessage
     from paho.mqtt.reasoncodes import ReasonCode
 
     from node.adapters.broker import BrokerSettings
@@ -38,13 +37,8 @@ class Follower:
         self._changed = threading.Condition()
         self._answer: ReasonCode | None = None
         self._version = self._seen = 0
-        five = settings.protocol == "5"
-        self._client = Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=f"{settings.client_id}:status-{os.getpid()}",
-            protocol=MQTTProtocolVersion.MQTTv5 if five else MQTTProtocolVersion.MQTTv311,
-            clean_session=None if five else True,
-        )
+        own = replace(settings, client_id=f"{settings.client_id}:status-{os.getpid()}")
+        self._client = new_client(own)
 
     def __enter__(self) -> Self:
         """Connect.
@@ -54,26 +48,21 @@ class Follower:
         """
         client, settings = self._client, self._settings
         client.suppress_exceptions = True  # an error in a callback must not end the thread
-        client.connect_timeout = CONNECT_TIMEOUT_S
-        if settings.username is not None:
-            client.username_pw_set(settings.username, settings.password)
-        if settings.tls is not None:
-            client.tls_set_context(settings.tls)
         client.on_connect = self._on_connect
         client.on_message = self._on_message
         client.on_disconnect = self._on_disconnect
         where = f"{settings.host}:{settings.port}"
         try:
-            client.connect(settings.host, settings.port, settings.keepalive_s)
+            client.reconnect()
         except OSError as error:
-            raise NodeError(f"broker {where}: {network_advice(error, settings)}") from error
+            raise NodeError(f"broker {where}: {connection_advice(settings, error)}") from error
         client.loop_start()
         with self._changed:
             self._changed.wait_for(lambda: self._answer is not None, CONNECT_TIMEOUT_S)
         if self._answer is None:
             self.__exit__()
-            raise NodeError(f"broker {where}: {no_answer_advice(settings)}")
-        if self._answer.value != SUCCESS:
+            raise NodeError(f"broker {where}: {connection_advice(settings, None)}")
+        if self._answer.is_failure:
             self.__exit__()
             advice = refusal_advice(self._answer, settings)
             raise NodeError(f"broker {where} refuses: {advice}")

@@ -5,24 +5,45 @@ from __future__ import annotations
 import ipaddress
 import socket
 import ssl
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from node.adapters.broker import BrokerSettings
-    from node.config.sections import MqttConfig
+from node.adapters.broker import CONNECT_TIMEOUT_S, ask
 
-CONNECT_TIMEOUT_S = 5.0
-"""How long a broker may take to answer; paho's own limit is the same."""
+if TYPE_CHECKING:
+    from paho.mqtt.reasoncodes import ReasonCode
+
+    from node.adapters.broker import BrokerSettings, Trouble
+    from node.config.sections import MqttConfig
 
 CLOCK_ERRORS = {9, 10}
 """X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL."""
 NAME_ERRORS = {62, 64}
 """X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
+CA_ERRORS = {79, 89, 92}
+"""X509_V_ERR_INVALID_CA, …CA_BCONS_NOT_CRITICAL and …CA_CERT_MISSING_KEY_USAGE; Python looks for
+the last two since 3.13 (VERIFY_X509_STRICT)."""
+KEY_ID_ERRORS = {85, 86}
+"""X509_V_ERR_MISSING_AUTHORITY_KEY_IDENTIFIER and …SUBJECT_KEY_IDENTIFIER; since 3.13 too."""
+
+NEW_CA = (
+    "openssl req -x509 -key ca.key -out ca.crt -days 3650 -subj '/CN=its old name'"
+    " -addext keyUsage=critical,keyCertSign,cRLSign"
+)
+
+PROTOCOL_ERROR, UNSUPPORTED_PROTOCOL, BAD_CLIENT_ID = 0x82, 0x84, 0x85
+BAD_LOGIN, NOT_AUTHORIZED, UNAVAILABLE, BUSY, BANNED = 0x86, 0x87, 0x88, 0x89, 0x8A
+NO_RETAIN, NO_QOS_1 = 0x9A, 0x9B
+"""Reason codes of CONNACK (MQTT 5, 3.2.2.2); paho turns the return codes of 3.1.1 into these.
+
+The first one is paho's own, for an answer it cannot make sense of, or 3.1.1 refused as such.
+"""
 
 
 def anonymous_warning(mqtt: MqttConfig) -> str | None:
     """What it means that nobody is asked who they are; None where that is not so, or harmless."""
-    if mqtt.username is not None or mqtt.tls.cert_file or is_loopback(mqtt.host):
+    known = mqtt.username is not None or mqtt.password_file is not None or mqtt.tls.cert_file
+    if known or is_loopback(mqtt.host):
         return None
     return (
         f"anonymous, and {mqtt.host} is not this machine: whoever reaches it can read"
@@ -47,15 +68,82 @@ def is_loopback(host: str) -> bool:
         return host.lower().rstrip(".") == "localhost"
 
 
-def connection_advice(settings: BrokerSettings, error: OSError | None) -> str:
-    """What to do about a connection that cannot be made, or (None) ends before an answer."""
-    return no_answer_advice(settings) if error is None else network_advice(error, settings)
+def connection_advice(settings: BrokerSettings, trouble: Trouble) -> str:
+    """What to do about a connection that cannot be made.
+
+    Where the broker has closed it without a word it is asked again in the other version of MQTT,
+    which takes `CONNECT_TIMEOUT_S` at most.
+    """
+    if isinstance(trouble, OSError):
+        return network_advice(trouble, settings)
+    if trouble is not None:
+        return refusal_advice(trouble, settings)
+    if _answers_in_other_version(settings):
+        return _version_advice(settings)
+    return no_answer_advice(settings)
+
+
+def _answers_in_other_version(settings: BrokerSettings) -> bool:
+    other = replace(
+        settings, protocol=_other(settings), client_id=f"{settings.client_id}:{_other(settings)}"
+    )
+    try:
+        answer = ask(other)
+    except OSError:
+        return False
+    return answer is not None and answer[0].value not in {PROTOCOL_ERROR, UNSUPPORTED_PROTOCOL}
+
+
+def _other(settings: BrokerSettings) -> str:
+    return "3.1.1" if settings.protocol == "5" else "5"
+
+
+def _version_advice(settings: BrokerSettings) -> str:
+    return f'it does not speak MQTT {settings.protocol}; set mqtt.protocol: "{_other(settings)}"'
+
+
+def refusal_advice(reason: ReasonCode, settings: BrokerSettings) -> str:
+    """What to do where the broker has answered, but lets nobody in."""
+    code = reason.value
+    if code == UNSUPPORTED_PROTOCOL:
+        advice = _version_advice(settings)
+    elif code == PROTOCOL_ERROR:
+        advice = (
+            f'its answer is no MQTT {settings.protocol}: set mqtt.protocol: "{_other(settings)}",'
+            " or correct mqtt.port if it is another kind of server"
+        )
+    elif code in {BAD_LOGIN, NOT_AUTHORIZED}:
+        advice = _login_advice(settings)
+    else:
+        advice = {
+            BAD_CLIENT_ID: f"it takes no client id like {settings.client_id}; change node.id",
+            UNAVAILABLE: "it is not available now; try again, and look at its log",
+            BUSY: "it is busy; try again, and look at its log",
+            BANNED: "this client is banned; see its configuration",
+            NO_RETAIN: "it keeps no retained messages, which the node needs; allow them there",
+            NO_QOS_1: "it takes no QoS 1, which the node needs; allow it there",
+        }.get(code, "see its log")
+    return f"{advice} ({reason})"
+
+
+def _login_advice(settings: BrokerSettings) -> str:
+    if settings.username is not None:
+        return (
+            f"user {settings.username} with this password is not let in; correct mqtt.username or"
+            " the content of mqtt.password_file, or allow this user on the broker"
+        )
+    if settings.password is not None:
+        return (
+            "a password without a user is not let in; set mqtt.username, or correct the content"
+            " of mqtt.password_file"
+        )
+    return "it wants a login; set mqtt.username and mqtt.password_file"
 
 
 def network_advice(error: OSError, settings: BrokerSettings) -> str:
     """What to do where there is no connection, or TLS fails, because of `error`."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _certificate_advice(error)
+        return _certificate_advice(error, settings)
     if isinstance(error, ssl.SSLError | ConnectionResetError | EOFError) and settings.tls:
         return (
             "it does not speak TLS there: correct mqtt.port (usually 8883), or set"
@@ -71,12 +159,29 @@ def network_advice(error: OSError, settings: BrokerSettings) -> str:
     return f"not reachable ({error.strerror or error}): check the network and mqtt.host"
 
 
-def _certificate_advice(error: ssl.SSLCertVerificationError) -> str:
+def _certificate_advice(error: ssl.SSLCertVerificationError, settings: BrokerSettings) -> str:
     what = f"its certificate is not accepted: {error.verify_message}"
+    own_ca = settings.tls_ca_file is not None
     if error.verify_code in CLOCK_ERRORS:
         return f"{what}; renew it, or set the clock of this machine"
     if error.verify_code in NAME_ERRORS:
         return f"{what}; set mqtt.host to the name in the certificate"
+    if error.verify_code in CA_ERRORS and own_ca:
+        return (
+            f"{what}: the authority in mqtt.tls.ca_file ({settings.tls_ca_file}) is made without"
+            " what Python 3.13 and later ask for. Make its certificate anew with its own key and"
+            f" name, what it has signed stays good: {NEW_CA}"
+        )
+    if error.verify_code in KEY_ID_ERRORS:
+        return (
+            f"{what}: Python 3.13 and later ask for it. Sign the broker's certificate anew, with"
+            " the extensions subjectKeyIdentifier=hash and authorityKeyIdentifier=keyid"
+        )
+    if own_ca:
+        return (
+            f"{what}; mqtt.tls.ca_file ({settings.tls_ca_file}) must hold the certificate of the"
+            " authority that signed it"
+        )
     return f"{what}; set mqtt.tls.ca_file to the certificate of the authority that signed it"
 
 

@@ -1,4 +1,4 @@
-"""The outbox on its way to the broker: in order, in a small window, until acknowledged.
+"""The outbox on its way to the broker: in order, within the window, until acknowledged.
 
 paho's own queue is not trusted with it: it is in memory, and is flushed all at once on reconnect.
 """
@@ -6,121 +6,61 @@ paho's own queue is not trusted with it: it is in memory, and is flushed all at 
 from __future__ import annotations
 
 import json
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from node.errors import StoreError
 
 if TYPE_CHECKING:
-    from node.adapters.broker import Acknowledged, Broker
+    from collections.abc import Callable
+
+    from node.adapters.broker import Acknowledged
     from node.adapters.store import Outbox, OutboxMessage
-    from node.service.suspicion import Suspicion
-
-WINDOW = 10
-"""Messages sent and not yet acknowledged: far below what brokers queue for a slow subscriber."""
-
-HEADER_BYTES = 512
-"""Allowance for topic and properties when a payload is held against the broker's limit."""
-CUTS = "every connection ends when it is sent; it may be too large for the broker"
+    from node.service.link import Link
 
 
 class Courier:
-    """Owned by the main thread."""
+    """Owned by the main thread.
 
-    def __init__(self, broker: Broker, outbox: Outbox, suspicion: Suspicion) -> None:
-        self._broker = broker
+    Args:
+        refused: takes topic and reason of each message that cannot be sent and was set aside.
+    """
+
+    def __init__(self, link: Link, outbox: Outbox, refused: Callable[[str, str], None]) -> None:
+        self._link = link
         self._outbox = outbox
-        self._suspicion = suspicion
-        self._connected = False
-        self._max_packet: int | None = None
+        self._refused = refused
         self._in_flight: dict[int, OutboxMessage] = {}
         self._sent = 0
         self._late_until = 0
         self._acknowledged: list[int] = []
 
-    def on_connected(self, max_packet: int | None) -> None:
+    def on_connected(self) -> None:
         """Begin anew behind what is acknowledged."""
-        self._connected = True
-        self._max_packet = max_packet
         self._sent = 0
         self._late_until = self._outbox.newest()
 
     def on_disconnected(self) -> None:
-        self._connected = False
         self._in_flight.clear()
 
-    def on_acknowledged(self, item: Acknowledged) -> str | None:
-        """Strike a message off; gives what is wrong with it where the broker refuses it."""
+    def on_acknowledged(self, item: Acknowledged) -> bool:
+        """Strike a message off, or set it aside; whether it was one of the outbox."""
         message = self._in_flight.pop(item.mid, None)
         if message is None:
-            return None
-        if item.refused:
-            return self._set_aside(message, f"the broker refuses it: {item.refused}")
-        self._acknowledged.append(message.id)
-        return None
-
-    def pump(self) -> list[str]:
-        """Strike off what is acknowledged and send what the window allows.
-
-        Returns:
-            What is wrong with each message that cannot be sent and was set aside.
-        """
-        self._strike_off()
-        problems: list[str] = []
-        while self._connected and self._may_send():
-            messages = self._outbox.after(self._sent, 1)
-            if not messages:
-                break
-            message = messages[0]
-            if message.id in self._acknowledged:
-                self._sent = message.id
-            elif (problem := self._unfit(message)) is not None:
-                problems.append(self._set_aside(message, problem))
-                self._sent = message.id
-            elif not self._send(message):
-                break
-        return problems
-
-    def drained(self) -> bool:
-        """Whether the broker has everything."""
-        return not self._in_flight and len(self._outbox) == len(self._acknowledged)
-
-    def _may_send(self) -> bool:
-        """With a message under suspicion one at a time, so that the next cut shows which it is."""
-        if self._suspicion.active:
-            return self._suspicion.waiting == 0
-        return len(self._in_flight) < WINDOW
-
-    def _send(self, message: OutboxMessage) -> bool:
-        payload = self._stamped(message)
-        mid = self._broker.publish(message.topic, payload)
-        if mid is None:
             return False
-        self._in_flight[mid] = message
-        self._suspicion.sent(mid, message.id, len(payload), time.monotonic())
-        self._sent = message.id
+        if item.try_later:
+            self._sent = min(self._sent, message.id - 1)
+        elif item.refused:
+            self._set_aside(message, f"the broker refuses it: {item.refused}")
+        else:
+            self._acknowledged.append(message.id)
         return True
 
-    def _unfit(self, message: OutboxMessage) -> str | None:
-        size = len(message.payload.encode()) + HEADER_BYTES
-        if self._max_packet is not None and size > self._max_packet:
-            return f"it has {size} bytes and the broker takes {self._max_packet} at most"
-        if self._suspicion.condemned(message.id):
-            return CUTS
-        return None
+    def strike_off(self) -> None:
+        """Take what is acknowledged off the disk, in one transaction.
 
-    def _set_aside(self, message: OutboxMessage, reason: str) -> str:
-        """Keep a message out of the way of those behind it, with its reason.
-
-        Where the disk refuses that, it is out of the way until the next connection.
+        Where the disk refuses, it stays known and is not resent.
         """
-        with suppress(StoreError):  # the listener and the desk report the disk
-            self._outbox.set_aside(message.id, reason)
-        return f"{message.topic}: a message is set aside: {reason}"
-
-    def _strike_off(self) -> None:
-        """One transaction for all; where the disk refuses, they stay known and are not resent."""
         if not self._acknowledged:
             return
         try:
@@ -128,6 +68,43 @@ class Courier:
         except StoreError:
             return  # tried again with the next message; the listener and the desk report the disk
         self._acknowledged = []
+
+    def send_next(self) -> bool:
+        """Send the next message, or set it aside; False where there is none, or no connection."""
+        messages = self._outbox.after(self._sent, 1)
+        if not messages:
+            return False
+        message = messages[0]
+        if not self._is_under_way(message):
+            problem = self._link.problem(message.topic, len(message.payload.encode()))
+            if problem is not None:
+                self._set_aside(message, problem)
+            elif not self._send(message):
+                return False
+        self._sent = message.id
+        return True
+
+    def drained(self) -> bool:
+        """Whether the broker has everything."""
+        return not self._in_flight and len(self._outbox) == len(self._acknowledged)
+
+    def _is_under_way(self, message: OutboxMessage) -> bool:
+        return message.id in self._acknowledged or message in self._in_flight.values()
+
+    def _send(self, message: OutboxMessage) -> bool:
+        mid = self._link.publish(message.id, message.topic, self._stamped(message))
+        if mid is not None:
+            self._in_flight[mid] = message
+        return mid is not None
+
+    def _set_aside(self, message: OutboxMessage, reason: str) -> None:
+        """Keep a message out of the way of those behind it, with its reason.
+
+        Where the disk refuses that, it is out of the way until the next connection.
+        """
+        with suppress(StoreError):  # the listener and the desk report the disk
+            self._outbox.set_aside(message.id, reason)
+        self._refused(message.topic, reason)
 
     def _stamped(self, message: OutboxMessage) -> bytes:
         """A message that was ready before this connection stood is marked as replayed."""

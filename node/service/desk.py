@@ -120,8 +120,6 @@ class Desk:
             case Acknowledged() | Connected() | Disconnected():
                 self._publisher.handle(item)
                 self._supervision.broker(item)
-                if isinstance(item, Connected):
-                    self._home_assistant.on_connected()
                 if isinstance(item, Disconnected) and item.taken_over:
                     self._give_way()
             case Transcribed() | MicsOpened() | MicsRefused() | Flushed() | UtteranceFailed():
@@ -256,7 +254,8 @@ class Desk:
                     self._publisher.event("model_ready", "the model is loaded", good=True)
                 self._conductor.on_model_ready()
             case ModelUnavailable(reason):
-                self._publisher.event("model_unavailable", reason)
+                if reason != self._conductor.model_problem:  # it tries again and again
+                    self._publisher.event("model_unavailable", reason)
                 self._conductor.on_model_unavailable(reason)
         self._board.info(notice)
         if not self._online:

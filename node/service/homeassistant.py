@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from node.adapters.announced import AnnouncedTopics
-    from node.adapters.broker import Broker, Message
+    from node.adapters.broker import Message
     from node.core.discovery import Discovery
     from node.core.roster import Roster
     from node.service.publisher import Publisher
@@ -34,13 +34,11 @@ class HomeAssistant:
         *,
         discovery: Discovery | None,
         announced: AnnouncedTopics,
-        broker: Broker,
         publisher: Publisher,
         roster: Roster,
     ) -> None:
         self._discovery = discovery
         self._announced = announced
-        self._broker = broker
         self._publisher = publisher
         self._roster = roster
         self._shown: list[tuple[Any, ...]] | None = None
@@ -50,16 +48,14 @@ class HomeAssistant:
         self._due: float | None = None
 
     def load(self) -> None:
-        """Read what has been announced before."""
+        """Read what has been announced before, and listen for Home Assistant's birth."""
+        if self._discovery is not None:
+            self._publisher.listen(self._discovery.birth)
         try:
             self._noted = self._announced.load()
         except StoreError as error:
             log.warning("%s", error)
         self._orphans = set(self._noted)
-
-    def on_connected(self) -> None:
-        if self._discovery is not None:
-            self._broker.subscribe((self._discovery.birth,))
 
     def takes(self, message: Message, now: float) -> bool:
         """Whether a message is Home Assistant's; its birth makes everything come again."""

@@ -56,6 +56,7 @@ def broker_settings(config: Config) -> BrokerSettings:
         username=mqtt.username,
         password=mqtt.read_password(),
         tls=tls_context(tls.ca_file, tls.cert_file, tls.key_file) if tls.enabled else None,
+        tls_ca_file=tls.ca_file,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import signal
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import pytest
 import soxr
 
 from tests.model.sentences import SENTENCES
+from tests.rig import eager_node
 from tests.rig.broker import Broker
 from tests.rig.mqtt import Watcher
 from tests.rig.node import MODEL, TOPIC, Room, RunningNode, configuration, spoken
@@ -209,6 +211,22 @@ def test_no_model(broker: Broker, watcher: Watcher, tmp_path: Path) -> None:
         )
         room.do("session/start", assignments=assignments)
         room.stop()
+
+
+def test_a_missing_model_is_said_once(broker: Broker, watcher: Watcher, tmp_path: Path) -> None:
+    """However often the node looks for it; another reason is said as well."""
+    missing = tmp_path / "model"
+    config = configuration(tmp_path, broker.port, [], transcription={"model": str(missing)})
+    with RunningNode(tmp_path, config, module=eager_node.__name__) as node:
+        node.wait_online(watcher)
+        time.sleep(10 * eager_node.MODEL_RETRY_S)  # so often it looks
+        missing.mkdir()
+        (missing / "model.bin").write_bytes(b"no model")
+        node.program.wait_output("cannot be loaded", 10)
+        time.sleep(10 * eager_node.MODEL_RETRY_S)
+        assert watcher.request(TOPIC, "health/check")["status"] == "ok"
+        events = [message.json()["event_type"] for message in watcher.messages(f"{TOPIC}/event")]
+        assert events == ["model_unavailable"] * 2
 
 
 def test_a_stereo_recording_played_as_a_microphone(

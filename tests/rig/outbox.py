@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from node.adapters.store import Store
+from node.core.model import Segment, Session, started_at_of
 from tests.rig.node import TOPIC
 from tests.rig.processes import wait_until
 
@@ -39,6 +41,26 @@ def fill_outbox(
     ]
     with closing(sqlite3.connect(storage / "scribe.db")) as db, db:
         db.executemany("INSERT INTO outbox (session_id, topic, payload) VALUES (?, ?, ?)", rows)
+
+
+def past_session(storage: Path, segments: int) -> None:
+    """Leave a finished session of so many segments to a node that is not running."""
+    session = Session(OLD_SESSION, started_at_of(OLD_SESSION))
+    session.ended_at = session.started_at
+    store = Store(storage, keep_audio=False)
+    store.open()
+    store.sessions.begin(session, 0.0)
+    store.sessions.stopping(session)
+    store.sessions.finish(session, [])
+    store.close()
+    rows = []
+    for n in range(1, segments + 1):
+        text = "Nous avons un cours lundi à sept heures."
+        id_ = f"{session.id}/desk/{n}"
+        one = Segment(id_, session.id, n, "desk", "Alice", n * 16000, n * 16000, text, "fr", 1, 1)
+        rows.append((session.id, n, id_, json.dumps(asdict(one))))
+    with closing(sqlite3.connect(storage / "scribe.db")) as db, db:
+        db.executemany("INSERT INTO segment (session_id, seq, id, body) VALUES (?, ?, ?, ?)", rows)
 
 
 def waiting(storage: Path) -> int:

@@ -1,4 +1,8 @@
-"""A TCP proxy before a broker: it delays, drops and cuts, and counts what is acknowledged."""
+"""A TCP proxy before a broker: it delays, drops and cuts, and counts what is acknowledged.
+
+It can be strict as well: mosquitto does not mind more unacknowledged messages than it has announced
+to take, other brokers end the connection.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,10 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 5
 CHUNK_BYTES = 65536
-PUBLISH, PUBACK = 3, 4  # packet types, the upper four bits of the first byte (MQTT 5, 2.1.2)
+CONNACK, PUBLISH, PUBACK = 2, 3, 4  # the upper four bits of the first byte (MQTT 5, 2.1.2)
+RECEIVE_MAXIMUM = 0x21  # a property, of two bytes (MQTT 5, 2.2.2.2)
+QUOTA_EXCEEDED = 0x97  # a reason code (MQTT 5, 2.4)
+RECEIVE_MAXIMUM_EXCEEDED = b"\xe0\x02\x93\x00"  # DISCONNECT with this reason and no property
 
 
 class Packets:
@@ -52,6 +59,7 @@ class Connection:
     def __init__(self, proxy: Proxy, client: socket.socket, broker: socket.socket) -> None:
         self._proxy = proxy
         self._client, self._broker = client, broker
+        self._counted: set[int] = set()
         self._unacknowledged: set[int] = set()
         self._threads = [
             threading.Thread(target=self._pass_on, args=(client, broker, self._from_client)),
@@ -76,7 +84,7 @@ class Connection:
         self._broker.close()
 
     def _pass_on(
-        self, source: socket.socket, target: socket.socket, look: Callable[[int, bytes], bool]
+        self, source: socket.socket, target: socket.socket, look: Callable[[bytes, bytes], bytes]
     ) -> None:
         packets = Packets()
         with contextlib.suppress(OSError):
@@ -84,29 +92,77 @@ class Connection:
                 if source is self._broker:
                     time.sleep(self._proxy.delay_s)
                 for packet, body in packets.feed(data):
-                    if look(packet[0], body):
-                        target.sendall(packet)
+                    if passed_on := look(packet, body):
+                        target.sendall(passed_on)
         self.cut()
 
-    def _from_client(self, first: int, body: bytes) -> bool:
-        if first >> 4 == PUBLISH:
-            self._count(first, body)
-        return True
+    def _from_client(self, packet: bytes, body: bytes) -> bytes:
+        if packet[0] >> 4 == PUBLISH:
+            number = self._count(packet[0], body)
+            if number is not None and self._proxy.over_quota > 0:
+                self._proxy.over_quota -= 1
+                self._acknowledge(number)
+                self._client.sendall(_refusing(number, QUOTA_EXCEEDED))
+                return b""
+            if self._exceeds():
+                self._proxy.exceeded += 1
+                self._client.sendall(RECEIVE_MAXIMUM_EXCEEDED)
+                self.cut()
+                return b""
+        return packet
 
-    def _count(self, first: int, body: bytes) -> None:
+    def _count(self, first: int, body: bytes) -> int | None:
+        """Gives the packet identifier where the message is one that `counts`."""
         size = int.from_bytes(body[:2], "big")
         topic = body[2 : 2 + size].decode()
         self._proxy.published.append(topic)
-        if first & 0x06 and self._proxy.counts(topic):
-            self._unacknowledged.add(int.from_bytes(body[2 + size : 4 + size], "big"))
-            waiting = len(self._unacknowledged)
-            self._proxy.most_unacknowledged = max(self._proxy.most_unacknowledged, waiting)
+        if not first & 0x06:  # QoS 0
+            return None
+        number = int.from_bytes(body[2 + size : 4 + size], "big")
+        self._unacknowledged.add(number)
+        if not self._proxy.counts(topic):
+            return None
+        self._counted.add(number)
+        self._proxy.most_unacknowledged = max(self._proxy.most_unacknowledged, len(self._counted))
+        return number
 
-    def _from_broker(self, first: int, body: bytes) -> bool:
-        if first >> 4 != PUBACK:
-            return True
-        self._unacknowledged.discard(int.from_bytes(body[:2], "big"))
-        return not self._proxy.lose_acknowledgements
+    def _acknowledge(self, number: int) -> None:
+        self._unacknowledged.discard(number)
+        self._counted.discard(number)
+
+    def _exceeds(self) -> bool:
+        most = self._proxy.receive_maximum
+        return most is not None and len(self._unacknowledged) > most
+
+    def _from_broker(self, packet: bytes, body: bytes) -> bytes:
+        kind = packet[0] >> 4
+        if kind == CONNACK and self._proxy.receive_maximum is not None:
+            return _announcing(self._proxy.receive_maximum, body)
+        if kind == PUBACK:
+            self._acknowledge(int.from_bytes(body[:2], "big"))
+            return b"" if self._proxy.lose_acknowledgements else packet
+        return packet
+
+
+def _refusing(number: int, reason: int) -> bytes:
+    """A PUBACK of MQTT 5."""
+    return bytes([PUBACK << 4, 3]) + number.to_bytes(2, "big") + bytes([reason])
+
+
+def _announcing(receive_maximum: int, connack: bytes) -> bytes:
+    """A CONNACK of MQTT 5 that says this instead of the broker's own Receive Maximum."""
+    size, properties = connack[2], connack[3:]
+    assert size == len(properties) < 0x80
+    properties = _without_receive_maximum(properties)
+    properties += bytes([RECEIVE_MAXIMUM]) + receive_maximum.to_bytes(2, "big")
+    body = connack[:2] + bytes([len(properties)]) + properties
+    return bytes([CONNACK << 4, len(body)]) + body
+
+
+def _without_receive_maximum(properties: bytes) -> bytes:
+    """mosquitto has few properties in its CONNACK, whose values hold no such byte."""
+    place = properties.find(RECEIVE_MAXIMUM)
+    return properties if place < 0 else properties[:place] + properties[place + 3 :]
 
 
 class Proxy:
@@ -115,11 +171,20 @@ class Proxy:
     `delay_s` holds back what the broker says, `lose_acknowledgements` drops every PUBACK, and
     `lifetime_s` cuts each connection after so long. `published` lists the topics that clients
     have published on; of those that `counts` accepts, `most_unacknowledged` is how many were ever
-    on their way at once.
+    on their way at once. With `receive_maximum` it announces this to clients of MQTT 5 and ends the
+    connection of who has more on the way; `exceeded` counts these.
+    Of the messages that `counts` accepts the next `over_quota` are refused for now, to MQTT 5.
     """
 
-    def __init__(self, broker_port: int, counts: Callable[[str], bool] = lambda _: True) -> None:
+    def __init__(
+        self,
+        broker_port: int,
+        counts: Callable[[str], bool] = lambda _: True,
+        receive_maximum: int | None = None,
+    ) -> None:
         self._broker_port = broker_port
+        self.receive_maximum = receive_maximum
+        self.exceeded = self.over_quota = 0
         self.counts = counts
         self.port = free_port()
         self.delay_s = 0.0
@@ -127,10 +192,15 @@ class Proxy:
         self.lifetime_s: float | None = None
         self.published: list[str] = []
         self.most_unacknowledged = 0
-        self.accepted = 0
+        self.accepted_at: list[float] = []
         self._open: list[tuple[Connection, float]] = []
         self._quit = threading.Event()
         self._thread: threading.Thread | None = None
+
+    @property
+    def accepted(self) -> int:
+        """Connections taken so far."""
+        return len(self.accepted_at)
 
     def cut(self) -> None:
         """Cut every connection that stands."""
@@ -153,7 +223,7 @@ class Proxy:
             client.close()
             return
         broker.settimeout(None)
-        self.accepted += 1
+        self.accepted_at.append(time.monotonic())
         connection = Connection(self, client, broker)
         self._open.append((connection, time.monotonic()))
         connection.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,19 @@ import psutil
 import pytest
 
 from tests.model.sentences import SENTENCES
+from tests.rig import eager_node
 from tests.rig.broker import Broker
 from tests.rig.mqtt import Watcher
 from tests.rig.node import TOPIC, Room, RunningNode, configuration
-from tests.rig.outbox import come, fill_outbox, set_aside, wait_all, wait_waiting, waiting
+from tests.rig.outbox import (
+    come,
+    fill_outbox,
+    past_session,
+    set_aside,
+    wait_all,
+    wait_waiting,
+    waiting,
+)
 from tests.rig.processes import wait_until
 from tests.rig.proxy import Proxy
 from tests.rig.vmics import VirtualMic, VirtualMics
@@ -21,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+EAGER = eager_node.__name__
 HELLO, BONJOUR = SENTENCES[0], SENTENCES[31]
 
 
@@ -149,8 +160,9 @@ def test_a_connection_that_is_cut_again_and_again(
     fill_outbox(tmp_path / "storage", numbers)
     with Proxy(broker.port) as proxy:
         proxy.lifetime_s, proxy.delay_s = 0.3, 0.02
-        with RunningNode(tmp_path, configuration(tmp_path, proxy.port, [])) as node:
-            wait_until(lambda: proxy.accepted >= 4, 30, "it was cut again and again")
+        config = configuration(tmp_path, proxy.port, [])
+        with RunningNode(tmp_path, config, module=EAGER) as node:
+            wait_until(lambda: proxy.accepted >= 10, 40, "it was cut again and again")
             proxy.lifetime_s = None
             wait_all(watcher, numbers, 30)
             assert all(body["replayed"] for body in come(watcher))
@@ -165,12 +177,100 @@ def test_a_link_too_slow_for_its_cuts_condemns_no_message(
     fill_outbox(tmp_path / "storage", [1, 2, 3])
     with Proxy(broker.port) as proxy:
         proxy.lifetime_s, proxy.delay_s = 0.5, 0.2
-        with RunningNode(tmp_path, configuration(tmp_path, proxy.port, [])) as node:
-            wait_until(lambda: proxy.accepted >= 7, 40, "it was cut again and again")
+        config = configuration(tmp_path, proxy.port, [])
+        with RunningNode(tmp_path, config, module=EAGER) as node:
+            wait_until(lambda: proxy.accepted >= 10, 40, "it was cut again and again")
             proxy.lifetime_s, proxy.delay_s = None, 0.0
             wait_all(watcher, [1, 2, 3], 30)
             assert not set_aside(node.storage)
             assert "message_refused" not in node.program.output()
+
+
+def test_a_broker_that_cuts_each_connection_is_asked_less_and_less(
+    broker: Broker, tmp_path: Path
+) -> None:
+    """It lets the node in every time, which is no reason to come back at once."""
+    with Proxy(broker.port) as proxy:
+        proxy.lifetime_s = 0.1
+        config = configuration(tmp_path, proxy.port, [])
+        with RunningNode(tmp_path, config, module=EAGER):
+            wait_until(lambda: proxy.accepted >= 6, 40, "it was cut again and again")
+            last, before = proxy.accepted_at[-1], proxy.accepted_at[-2]
+            assert last - before > eager_node.RECONNECT_MAX_S / 2
+
+
+@pytest.mark.parametrize("receive_maximum", [1, 2])
+def test_a_broker_that_takes_few_messages_at_once(
+    broker: Broker, watcher: Watcher, tmp_path: Path, receive_maximum: int
+) -> None:
+    """States, discovery, answers, the outbox and `offline` go through one window."""
+    numbers = range(1, 31)
+    fill_outbox(tmp_path / "storage", numbers)
+    with Proxy(broker.port, receive_maximum=receive_maximum) as proxy:
+        proxy.delay_s = 0.02
+        home_assistant = {"enabled": True}
+        config = configuration(tmp_path, proxy.port, [], homeassistant=home_assistant)
+        with RunningNode(tmp_path, config) as node:
+            wait_all(watcher, numbers, 30)
+            for _ in range(5):
+                watcher.publish(f"{TOPIC}/request/session/list")
+                watcher.publish("homeassistant/status", "online")
+            assert watcher.request(TOPIC, "health/check")["data"]["reconnects"] == 0
+            watcher.wait_for("homeassistant/device/+/config")
+            assert node.end() == 0
+            watcher.wait_for(lambda m: m.topic == f"{TOPIC}/status" and m.text == "offline")
+        assert (proxy.exceeded, proxy.accepted) == (0, 1)
+        assert proxy.most_unacknowledged == receive_maximum
+
+
+def test_a_broker_that_has_had_enough_for_now(
+    broker: Broker, watcher: Watcher, tmp_path: Path
+) -> None:
+    """What it refuses for its quota is no refusal for good: it is sent again, of every kind."""
+    fill_outbox(tmp_path / "storage", range(1, 6))
+    with Proxy(broker.port, counts=lambda topic: topic.startswith(TOPIC)) as proxy:
+        proxy.over_quota = 8
+        with RunningNode(tmp_path, configuration(tmp_path, proxy.port, [])) as node:
+            for topic in ("status", "info", "session", "mics", "health"):
+                watcher.wait_for(f"{TOPIC}/{topic}", 30)
+            wait_until(lambda: len(come(watcher)) == 5, 30, "all segments")
+            wait_waiting(node, 0)
+            proxy.over_quota = 1
+            assert watcher.request(TOPIC, "health/check", timeout=30)["data"]["reconnects"] == 0
+            assert not set_aside(node.storage)
+            assert "refused" not in node.program.output()
+
+
+def test_dropped_answers_are_said(broker: Broker, watcher: Watcher, tmp_path: Path) -> None:
+    """Nothing is acknowledged for a while, and large answers are asked for all the time."""
+    storage = tmp_path / "storage"
+    past_session(storage, segments=1000)
+    asked = 60
+    with Proxy(broker.port) as proxy:
+        config = configuration(tmp_path, proxy.port, [])
+        with RunningNode(tmp_path, config) as node:
+            watcher.request(node.wait_online(watcher).topic, "health/check")
+            proxy.lose_acknowledgements = True
+            for _ in range(asked):
+                body = json.dumps({"format": "json", "limit": 1000})
+                watcher.publish(f"{TOPIC}/request/transcript/get", body)
+            watcher.publish(f"{TOPIC}/session/set", "the last")
+            node.program.wait_output("command_rejected", 40)
+            proxy.lose_acknowledgements = False
+            proxy.cut()
+            told = watcher.wait_for(
+                lambda m: (
+                    m.topic == f"{TOPIC}/event" and m.json()["event_type"] == "messages_dropped"
+                ),
+                40,
+            ).json()["message"]
+            dropped = int(told.split()[0])
+            assert 0 < dropped < asked
+            answers = watcher.messages(f"{TOPIC}/response/transcript/get")
+            # Those on their way when the connection was given up come twice.
+            assert len(answers) >= asked - dropped
+            assert watcher.request(TOPIC, "health/check")["status"] == "ok"
+            assert node.program.output().count("messages_dropped") == 1
 
 
 def test_acknowledgements_that_never_come(broker: Broker, watcher: Watcher, tmp_path: Path) -> None:

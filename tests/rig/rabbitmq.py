@@ -1,0 +1,110 @@
+"""A private RabbitMQ with its MQTT plugin: it ends the connection of who does what is forbidden.
+
+Debian's speaks MQTT 3.1.1 only. It takes some ten seconds to start, so one serves many tests.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from tests.rig.broker import HOST, free_port
+from tests.rig.processes import Program, need, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+START_TIMEOUT_S = 90
+EXCHANGE = "amq.topic"  # where the plugin routes MQTT topics, with dots for slashes
+
+
+class RabbitMQ:
+    """Runs within its context.
+
+    `users` maps names, which are also the passwords, to two regular expressions of topics they may
+    publish on and subscribe to, with dots for slashes. `guest` may do all, and so may who gives no
+    name.
+    """
+
+    def __init__(self, users: Mapping[str, tuple[str, str]]) -> None:
+        need("rabbitmq-server", "epmd")
+        self.port = free_port()
+        self._folder = Path(tempfile.mkdtemp(prefix="rmq-"))
+        self._epmd_port = free_port()
+        epmd = ["epmd", "-port", str(self._epmd_port), "-address", HOST]
+        self._epmd = Program(epmd)
+        self._server = Program([SERVER], self._environment(), self._folder)
+        definitions = self._folder / "definitions.json"
+        definitions.write_text(json.dumps(_definitions({**users, "guest": (".*", ".*")})))
+        (self._folder / "plugins").write_text("[rabbitmq_mqtt].")
+        (self._folder / "rabbitmq.conf").write_text(
+            "listeners.tcp = none\n"
+            f"mqtt.listeners.tcp.1 = {HOST}:{self.port}\n"
+            "mqtt.allow_anonymous = true\n"
+            f"load_definitions = {definitions}\n"
+        )
+
+    def _environment(self) -> dict[str, str]:
+        folder = self._folder
+        return {
+            **os.environ,
+            "HOME": str(folder),  # of Erlang's cookie
+            "ERL_EPMD_PORT": str(self._epmd_port),
+            "RABBITMQ_NODENAME": f"test-{self.port}@localhost",
+            "RABBITMQ_DIST_PORT": str(free_port()),
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+            "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+            "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
+            "RABBITMQ_GENERATED_CONFIG_DIR": str(folder / "config"),
+            "RABBITMQ_LOG_BASE": str(folder / "log"),
+            "RABBITMQ_PID_FILE": str(folder / "pid"),
+        }
+
+    def _accepts(self) -> bool:
+        assert self._server.process.poll() is None, self._server.output()
+        try:
+            socket.create_connection((HOST, self.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    def __enter__(self) -> Self:
+        self._epmd.start()
+        self._server.start()
+        wait_until(self._accepts, START_TIMEOUT_S, f"RabbitMQ listens on port {self.port}")
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._server.__exit__()
+        self._epmd.__exit__()
+        shutil.rmtree(self._folder)
+
+
+def _definitions(users: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+    """Its configuration as it exports it."""
+    everything = {"configure": ".*", "write": ".*", "read": ".*"}
+    return {
+        "vhosts": [{"name": "/"}],
+        "users": [_user(name) for name in users],
+        "permissions": [{"user": name, "vhost": "/", **everything} for name in users],
+        "topic_permissions": [
+            {"user": name, "vhost": "/", "exchange": EXCHANGE, "write": write, "read": read}
+            for name, (write, read) in users.items()
+        ],
+    }
+
+
+def _user(name: str) -> dict[str, Any]:
+    salt = b"salt"
+    digest = base64.b64encode(salt + hashlib.sha256(salt + name.encode()).digest()).decode()
+    algorithm = "rabbit_password_hashing_sha256"
+    return {"name": name, "password_hash": digest, "hashing_algorithm": algorithm, "tags": []}
