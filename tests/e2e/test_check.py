@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from contextlib import contextmanager
+from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import pytest
 
 from tests.rig.broker import HOST, Broker, free_port
 from tests.rig.commands import Terminal, run, write
-from tests.rig.node import MODEL, ROOT, configuration
+from tests.rig.node import MODEL, ROOT, RunningNode, configuration
 from tests.rig.vmics import write_wav
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.rig.mqtt import Watcher
+    from tests.rig.rabbitmq import RabbitMQ
     from tests.rig.vmics import VirtualMics
 
 CONNACK_UNSUPPORTED = b"\x20\x02\x00\x01"  # MQTT 3.1.1, 3.2: unacceptable protocol version
@@ -123,6 +125,54 @@ def test_logins(tmp_path: Path) -> None:
         assert f"mqtt.password_file: {password} cannot be read" in missing[2]
 
 
+def test_a_password_without_a_user(tmp_path: Path) -> None:
+    """MQTT 5 knows it, for tokens; it is sent, and what a broker that wants a user says is too."""
+    password = tmp_path / "password"
+    password.write_text("the token")
+    password.chmod(0o600)
+    with one_connection(CONNACK_UNSUPPORTED) as (port, received):
+        broker_says(tmp_path, port, password_file=str(password))
+        assert received.get(timeout=10).endswith(b"\x00\x09the token")
+    with Broker(users={"scribe": "right"}) as broker:
+        status, state, detail = broker_says(tmp_path, broker.port, password_file=str(password))
+    assert (status, state) == (1, "wrong")
+    assert "a password without a user is not let in; set mqtt.username" in detail
+    with Broker() as broker:
+        status, state, detail = broker_says(tmp_path, broker.port, password_file=str(password))
+    assert (status, state) == (0, "ok")
+    assert detail.endswith("with a password alone")
+
+
+def test_a_password_without_a_user_and_mqtt_3_1_1(tmp_path: Path) -> None:
+    mqtt = {"password_file": str(tmp_path / "password"), "protocol": "3.1.1"}
+    done = run("check", "--config", write(tmp_path, recorded(tmp_path, 1, mqtt=mqtt)))
+    assert done.returncode == 78
+    assert "MQTT 3.1.1 has no password without a user; set mqtt.username" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "lacks"), [("retain_available false", "retained messages"), ("max_qos 0", "QoS 1")]
+)
+def test_a_broker_that_lacks_what_the_node_needs(tmp_path: Path, line: str, lacks: str) -> None:
+    """`check` says it, and so does the node, which the broker would refuse for ever."""
+    port = free_port()
+    with Broker(extra=f"listener {port} {HOST}\n{line}"):
+        status, state, detail = broker_says(tmp_path, port)
+        assert (status, state) == (1, "wrong")
+        assert f"no {lacks}, which the node needs" in detail
+        with RunningNode(tmp_path, configuration(tmp_path, port, [])) as node:
+            node.program.wait_output(f"no {lacks}, which the node needs", 20)
+
+
+def test_a_broker_that_closes_on_mqtt_5_without_a_word(tmp_path: Path, rabbitmq: RabbitMQ) -> None:
+    status, state, detail = broker_says(tmp_path, rabbitmq.port)
+    assert (status, state) == (1, "wrong")
+    assert 'it does not speak MQTT 5; set mqtt.protocol: "3.1.1"' in detail
+    with RunningNode(tmp_path, configuration(tmp_path, rabbitmq.port, [])) as node:
+        node.program.wait_output('it does not speak MQTT 5; set mqtt.protocol: "3.1.1"', 20)
+    assert broker_says(tmp_path, rabbitmq.port, protocol="3.1.1")[:2] == (0, "ok")
+
+
 def test_a_password_that_others_can_read(tmp_path: Path, broker: Broker) -> None:
     password = tmp_path / "password"
     password.write_text("secret")
@@ -166,26 +216,27 @@ def test_tls(tmp_path: Path) -> None:
 
 
 @contextmanager
-def old_broker() -> Iterator[int]:
-    """A broker that refuses the one client that connects for its version of MQTT; its port."""
+def one_connection(answer: bytes) -> Iterator[tuple[int, SimpleQueue[bytes]]]:
+    """A broker that gives the one client that connects this answer; its port, what it is sent."""
+    received: SimpleQueue[bytes] = SimpleQueue()
     with socket.create_server((HOST, 0)) as server:
 
-        def refuse() -> None:
+        def serve() -> None:
             connection, _ = server.accept()
             with connection:
-                connection.recv(1024)
-                connection.sendall(CONNACK_UNSUPPORTED)
+                received.put(connection.recv(1024))
+                connection.sendall(answer)
                 connection.recv(1024)
 
-        thread = Thread(target=refuse)
+        thread = Thread(target=serve)
         thread.start()
-        yield server.getsockname()[1]
+        yield server.getsockname()[1], received
         thread.join()
 
 
 @pytest.mark.parametrize(("spoken", "other"), [("5", "3.1.1"), ("3.1.1", "5")])
 def test_a_broker_of_another_protocol_version(tmp_path: Path, spoken: str, other: str) -> None:
-    with old_broker() as port:
+    with one_connection(CONNACK_UNSUPPORTED) as (port, _):
         status, state, detail = broker_says(tmp_path, port, protocol=spoken)
     assert (status, state) == (1, "wrong")
     assert f"MQTT {spoken}" in detail

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +18,13 @@ from tests.rig.node import RunningNode, configuration
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+STRICT = "tests.rig.strict_tls_node"
+UNNAMED = """\
+subjectAltName=IP:127.0.0.1
+subjectKeyIdentifier=none
+authorityKeyIdentifier=none
+"""
 
 
 class MutualBroker(Broker):
@@ -124,15 +133,45 @@ def test_an_expired_client_certificate(mutual: Broker, files: Path, tmp_path: Pa
     check_refusal_is_said(tmp_path, mutual, own(old), "wants a client certificate, or not the one")
 
 
-def check_refusal_is_said(folder: Path, broker: Broker, tls: dict[str, str], what: str) -> None:
+def test_an_authority_that_python_3_13_does_not_take(tmp_path: Path) -> None:
+    """Home-made ones mostly lack keyUsage. The command that is said makes one that serves."""
+    make_certificates(tmp_path, ca_extensions=())
+    make_certificate(tmp_path, "client")
+    ca_file = tmp_path / "ca.crt"
+    with MutualBroker(tmp_path) as broker:
+        check_refusal_is_said(
+            tmp_path, broker, own(tmp_path), f"mqtt.tls.ca_file ({ca_file}) is made without", STRICT
+        )
+        config = write(tmp_path, tls_configuration(tmp_path, broker.tls_port, **own(tmp_path)))
+        said = run("check", "--config", config, module=STRICT).stdout
+        make_anew = (
+            said[said.index("openssl req") :].splitlines()[0].replace("its old name", "test CA")
+        )
+        subprocess.run(shlex.split(make_anew), cwd=tmp_path, check=True, capture_output=True)
+        done = run("check", "--config", config, module=STRICT)
+        assert "with TLS" in done.stdout, done.stdout
+
+
+def test_a_broker_certificate_that_python_3_13_does_not_take(tmp_path: Path) -> None:
+    """It must name the key of its authority, which older tools than this openssl left out."""
+    make_certificates(tmp_path, extensions=UNNAMED)
+    make_certificate(tmp_path, "client")
+    with MutualBroker(tmp_path) as broker:
+        what = "Sign the broker's certificate anew"
+        check_refusal_is_said(tmp_path, broker, own(tmp_path), what, STRICT)
+
+
+def check_refusal_is_said(
+    folder: Path, broker: Broker, tls: dict[str, str], what: str, module: str = "node"
+) -> None:
     """The node runs on and says it; `check` says the same; neither goes on without TLS."""
     config = tls_configuration(folder, broker.tls_port, **tls)
-    with Watcher(broker.port) as watcher, RunningNode(folder, config) as node:
+    with Watcher(broker.port) as watcher, RunningNode(folder, config, module=module) as node:
         node.program.wait_output(what, 30)
         assert "Traceback" not in node.program.output()
         assert all(message.retain for message in watcher.messages("scribe/lab/status"))
         assert node.end() == 0
-    done = run("check", "--config", write(folder, config))
+    done = run("check", "--config", write(folder, config), module=module)
     assert what in done.stdout
     assert done.returncode == 1
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tests.rig.processes import need
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
@@ -47,14 +48,19 @@ authorityKeyIdentifier = keyid
 """
 
 
-def make_certificates(folder: Path) -> None:
+KEY_USAGE = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
+
+
+def make_certificates(
+    folder: Path, *, ca_extensions: Sequence[str] = KEY_USAGE, extensions: str = SERVER_EXTENSIONS
+) -> None:
     """Write ca.crt, server.crt and server.key to `folder`, valid for two days."""
     need("openssl")
-    (folder / "extensions").write_text(SERVER_EXTENSIONS)
+    (folder / "extensions").write_text(extensions)
     _openssl(
         folder,
         *("req", "-x509", *KEY, "-keyout", "ca.key", "-out", "ca.crt", "-days", "2"),
-        *("-subj", "/CN=test CA", "-addext", "keyUsage=critical,keyCertSign,cRLSign"),
+        *("-subj", "/CN=test CA", *ca_extensions),
     )
     _openssl(
         folder,

@@ -35,16 +35,16 @@ def write(folder: Path, configuration: dict[str, Any]) -> Path:
     return file
 
 
-def command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "node", *map(str, arguments)]
+def command(*arguments: str | Path, module: str = "node") -> list[str]:
+    return [sys.executable, "-m", module, *map(str, arguments)]
 
 
 def run(
-    *arguments: str | Path, env: Mapping[str, str] | None = None
+    *arguments: str | Path, env: Mapping[str, str] | None = None, module: str = "node"
 ) -> subprocess.CompletedProcess[str]:
     """Run `python -m node ARGUMENTS` with both streams in pipes; no traceback may come."""
     done = subprocess.run(
-        command(*arguments),
+        command(*arguments, module=module),
         cwd=ROOT,
         env={**os.environ, **(env or {})},
         stdin=subprocess.DEVNULL,
