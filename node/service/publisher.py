@@ -82,7 +82,7 @@ class Publisher:
         self._deferred_bytes = 0
         self._dropped = 0
         self._turns = deque((self._send_passing, self._courier.send_next, self._send_due))
-        self._told: set[tuple[str, str]] = set()
+        self._told: dict[str, str] = {}
         self._last_reason = ""
         self.connections = 0
 
@@ -152,7 +152,7 @@ class Publisher:
         if not self._courier.on_acknowledged(item):
             self._on_own_answered(item)
         if answered is not None and answered.size != 0 and not item.refused:
-            self._told = {told for told in self._told if told[0] != answered.topic}
+            self._told.pop(answered.topic, None)
 
     def _on_own_answered(self, item: Acknowledged) -> None:
         if item.mid not in self._sending:
@@ -369,8 +369,8 @@ class Publisher:
 
     def _is_news(self, topic: str, problem: str) -> bool:
         """Whether this is not said yet; it is said again once the broker has taken something."""
-        is_news = (topic, problem) not in self._told
-        self._told.add((topic, problem))
+        is_news = self._told.get(topic) != problem
+        self._told[topic] = problem
         return is_news
 
 
