@@ -18,6 +18,7 @@ from node.core.messages import (
     parse,
     parse_name,
     parse_switch,
+    transaction_in,
     transaction_of,
 )
 from node.errors import RequestError
@@ -243,6 +244,15 @@ def test_a_transaction_comes_back_as_far_as_it_can() -> None:
     assert transaction_of({}) is None
     assert transaction_of({"transaction": "x" * 300}) == "x" * 256
     assert transaction_of({"transaction": SURROGATE}) == "?"
+
+
+@pytest.mark.parametrize(
+    ("payload", "transaction"), [(b'{"transaction": 7}', 7), (b"", None), (b"{no JSON", None)]
+)
+def test_the_transaction_of_a_request_that_is_not_read(
+    payload: bytes, transaction: int | None
+) -> None:
+    assert transaction_in(payload) == transaction
 
 
 @pytest.mark.parametrize(
