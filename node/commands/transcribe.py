@@ -8,34 +8,29 @@ when it is spoken live.
 from __future__ import annotations
 
 import itertools
-import math
 import sys
-from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from node.adapters import sound_files
 from node.adapters.store import Utterance
 from node.adapters.vad import Silero
 from node.adapters.whisper import Engine
 from node.commands import results
 from node.commands.compare_windows import compare
-from node.commands.tracks import Found, Track, chosen, say, why_empty
+from node.commands.recorded import Recorded
+from node.commands.tracks import chosen, say, why_empty
 from node.config import Config, load_config
-from node.core.channel import SILENCE_DBFS
 from node.core.context import Contexts
 from node.core.formats import WRITERS
 from node.core.languages import WHISPER_LANGUAGES
 from node.core.model import SAMPLE_RATE, Session, at_sample
 from node.core.prior import LanguagePrior
 from node.core.room import Room
-from node.core.segmenter import Audio, Ended, Started
 from node.core.transcript import Transcript, merge
 from node.errors import EXIT_FAILED, ConfigError
 from node.service.archive import SUFFIX
@@ -46,111 +41,17 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Iterator
 
-    import numpy.typing as npt
-
+    from node.commands.recorded import Spoken
     from node.core.model import Segment
     from node.core.room import Heard
-    from node.core.segmenter import Event
 
 STEP = SAMPLE_RATE // 10
 """Samples (0.1 s) heard of one track before the next has its turn: a room waits for 0.3 s."""
-
-REMEMBERED = 64
-"""Utterances of a track that may begin or end during one of another's: two a second for 28 s."""
 
 START = datetime(2000, 1, 1, tzinfo=UTC)
 """Recordings do not say when they were made: times of day count from the beginning."""
 
 SESSION = f"{START:%Y%m%dT%H%M%SZ}-0000"
-
-
-@dataclass(frozen=True, slots=True)
-class _Spoken:
-    mic: str
-    speaker: str
-    start: int
-    samples: npt.NDArray[np.int16]
-    ended: Ended
-    overlapped: bool = False
-
-
-class _Recorded:
-    """One file on its way: read in pieces, collected into utterances."""
-
-    def __init__(self, track: Track) -> None:
-        self.mic = track.mic
-        self.file = track.file
-        self.speaker = track.speaker
-        self._reader = sound_files.Reader(track.file)
-        self._pieces = self._reader.pieces()
-        self.failure: str | None = None
-        self.level_dbfs = SILENCE_DBFS
-        self._utterances = self._others = 0
-        self._given = 0
-        self._ahead: npt.NDArray[np.int16] = np.empty(0, np.int16)
-        self._start = 0
-        self._spoken: deque[tuple[int, float]] = deque(maxlen=REMEMBERED)
-        self._heard: list[npt.NDArray[np.int16]] = []
-
-    def read_to(self, position: int) -> npt.NDArray[np.int16] | None:
-        """Samples up to a position, or to the end; None where that was reached before.
-
-        No more than that, whatever the pieces of the file: a room gives up on tracks that lag.
-        """
-        wanted, pieces = position - self._given, [self._ahead]
-        read = len(self._ahead)
-        while read < wanted and (piece := self._next_piece()) is not None:
-            pieces.append(piece)
-            read += len(piece)
-        sound = np.concatenate(pieces)
-        samples, self._ahead = sound[:wanted], sound[wanted:]
-        self._given += len(samples)
-        return samples if len(samples) else None
-
-    def _next_piece(self) -> npt.NDArray[np.int16] | None:
-        try:
-            return next(self._pieces, None)
-        except sound_files.SoundFileError as error:  # looked like a recording: others may be one
-            self.failure = str(error)
-            return None
-
-    @property
-    def remarks(self) -> list[str]:
-        """What there is to say of the file once it is read."""
-        return [self.failure] if self.failure else self._reader.remarks
-
-    @property
-    def length_s(self) -> float:
-        """Of what has been read."""
-        return self._given / SAMPLE_RATE
-
-    @property
-    def found(self) -> Found:
-        return Found(self.length_s, self.level_dbfs, self._utterances, self._others)
-
-    def collect(self, event: Event) -> _Spoken | None:
-        """Take an event of this track; gives the utterance that ends with it."""
-        match event:
-            case Started(start):
-                self._start, self._heard = start, []
-                self._spoken.append((start, math.inf))
-            case Audio(samples):
-                self._heard.append(samples)
-            case Ended():
-                self._utterances += 1
-                if event.crosstalk_of is None:
-                    self._spoken[-1] = event.speech
-                else:  # another's speech, which counts on the other's track
-                    self._others += 1
-                    self._spoken.pop()
-                heard = np.concatenate(self._heard)[: event.end - self._start]
-                samples = heard if event.sound is None else event.sound
-                return _Spoken(self.mic, self.speaker, self._start, samples, event)
-        return None
-
-    def speaks_during(self, start: int, end: int) -> bool:
-        """Whether an utterance of this track, ended or not, overlaps with these samples."""
-        return any(began < end and ended > start for began, ended in self._spoken)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -161,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     engine.load()
     if engine.notice:
         say(engine.notice)
-    tracks = {track.mic: _Recorded(track) for track in given}
+    tracks = {track.mic: Recorded(track) for track in given}
     if arguments.compare_window:
         compare(engine, _utterances(tracks, config), _language(config))
         _say_remarks(tracks.values())
@@ -188,13 +89,13 @@ def _shown(segments: Iterator[Segment], length_s: float) -> list[Segment]:
     return kept
 
 
-def _say_remarks(tracks: Iterable[_Recorded]) -> None:
+def _say_remarks(tracks: Iterable[Recorded]) -> None:
     for track in tracks:
         for remark in track.remarks:
             say(remark)
 
 
-def _say_who_is_missing(tracks: Iterable[_Recorded], segments: list[Segment]) -> None:
+def _say_who_is_missing(tracks: Iterable[Recorded], segments: list[Segment]) -> None:
     """Say of each track that has nothing in the transcript why that is so."""
     heard = {segment.mic for segment in segments if segment.crosstalk_of is None}
     for track in tracks:
@@ -202,7 +103,7 @@ def _say_who_is_missing(tracks: Iterable[_Recorded], segments: list[Segment]) ->
             say(why_empty(track.file, track.found))
 
 
-def _segments(engine: Engine, tracks: dict[str, _Recorded], config: Config) -> Iterator[Segment]:
+def _segments(engine: Engine, tracks: dict[str, Recorded], config: Config) -> Iterator[Segment]:
     """What the engine makes of each utterance; an empty text where nothing was said."""
     names = ", ".join(track.speaker for track in tracks.values())
     hotwords = names if config.transcription.name_hotwords else None
@@ -225,7 +126,7 @@ def _segments(engine: Engine, tracks: dict[str, _Recorded], config: Config) -> I
         yield segment_of(_utterance(number, spoken), heard, number, latency_s=0.0)
 
 
-def _utterance(number: int, spoken: _Spoken) -> Utterance:
+def _utterance(number: int, spoken: Spoken) -> Utterance:
     """As the service would have kept it."""
     return Utterance(
         session_id=SESSION,
@@ -245,7 +146,7 @@ def _language(config: Config) -> str | None:
     return None if language == "auto" else language
 
 
-def _utterances(tracks: dict[str, _Recorded], config: Config) -> Iterator[_Spoken]:
+def _utterances(tracks: dict[str, Recorded], config: Config) -> Iterator[Spoken]:
     """The utterances of all tracks as they end; in mode "tag" those of other mics among them."""
     silero = Silero()
     room = Room(endpointing(config), config.crosstalk.mode)
@@ -264,7 +165,7 @@ def _utterances(tracks: dict[str, _Recorded], config: Config) -> Iterator[_Spoke
             return
 
 
-def _ended(tracks: dict[str, _Recorded], events: Heard, config: Config) -> Iterator[_Spoken]:
+def _ended(tracks: dict[str, Recorded], events: Heard, config: Config) -> Iterator[Spoken]:
     for mic, event in events:
         spoken = tracks[mic].collect(event)
         if spoken and (spoken.ended.crosstalk_of is None or config.crosstalk.mode == "tag"):

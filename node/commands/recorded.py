@@ -1,0 +1,114 @@
+"""A recorded track on its way through `transcribe`: read in pieces, collected into utterances."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from node.adapters.sound_files import Reader, SoundFileError
+from node.commands.tracks import Found
+from node.core.channel import SILENCE_DBFS
+from node.core.model import SAMPLE_RATE
+from node.core.segmenter import Audio, Ended, Started
+
+if TYPE_CHECKING:
+    from node.commands.tracks import Track
+    from node.core.segmenter import Event, Samples
+
+REMEMBERED = 64
+"""Utterances of a track that may begin or end during one of another's: two a second for 28 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """An utterance of a track; `start` counts samples from the beginning of the recording."""
+
+    mic: str
+    speaker: str
+    start: int
+    samples: Samples
+    ended: Ended
+    overlapped: bool = False
+
+
+class Recorded:
+    """One file on its way: read in pieces, collected into utterances."""
+
+    def __init__(self, track: Track) -> None:
+        self.mic = track.mic
+        self.file = track.file
+        self.speaker = track.speaker
+        self._reader = Reader(track.file)
+        self._pieces = self._reader.pieces()
+        self.failure: str | None = None
+        self.level_dbfs = SILENCE_DBFS
+        self._utterances = self._others = 0
+        self._given = 0
+        self._ahead: Samples = np.empty(0, np.int16)
+        self._start = 0
+        self._spoken: deque[tuple[int, float]] = deque(maxlen=REMEMBERED)
+        self._heard: list[Samples] = []
+
+    def read_to(self, position: int) -> Samples | None:
+        """Samples up to a position, or to the end; None where that was reached before.
+
+        No more than that, whatever the pieces of the file: a room gives up on tracks that lag.
+        """
+        wanted, pieces = position - self._given, [self._ahead]
+        read = len(self._ahead)
+        while read < wanted and (piece := self._next_piece()) is not None:
+            pieces.append(piece)
+            read += len(piece)
+        sound = np.concatenate(pieces)
+        samples, self._ahead = sound[:wanted], sound[wanted:]
+        self._given += len(samples)
+        return samples if len(samples) else None
+
+    def _next_piece(self) -> Samples | None:
+        try:
+            return next(self._pieces, None)
+        except SoundFileError as error:  # looked like a recording: others may be one
+            self.failure = str(error)
+            return None
+
+    @property
+    def remarks(self) -> list[str]:
+        """What there is to say of the file once it is read."""
+        return [self.failure] if self.failure else self._reader.remarks
+
+    @property
+    def length_s(self) -> float:
+        """Of what has been read."""
+        return self._given / SAMPLE_RATE
+
+    @property
+    def found(self) -> Found:
+        return Found(self.length_s, self.level_dbfs, self._utterances, self._others)
+
+    def collect(self, event: Event) -> Spoken | None:
+        """Take an event of this track; gives the utterance that ends with it."""
+        match event:
+            case Started(start):
+                self._start, self._heard = start, []
+                self._spoken.append((start, math.inf))
+            case Audio(samples):
+                self._heard.append(samples)
+            case Ended():
+                self._utterances += 1
+                if event.crosstalk_of is None:
+                    self._spoken[-1] = event.speech
+                else:  # another's speech, which counts on the other's track
+                    self._others += 1
+                    self._spoken.pop()
+                heard = np.concatenate(self._heard)[: event.end - self._start]
+                samples = heard if event.sound is None else event.sound
+                return Spoken(self.mic, self.speaker, self._start, samples, event)
+        return None
+
+    def speaks_during(self, start: int, end: int) -> bool:
+        """Whether an utterance of this track, ended or not, overlaps with these samples."""
+        return any(began < end and ended > start for began, ended in self._spoken)
