@@ -120,6 +120,8 @@ def _add_transcribe(commands: argparse._SubParsersAction[argparse.ArgumentParser
     add = parser.add_argument
     add("files", type=Path, nargs="+", metavar="FILE")
     add("--speaker", action="append", default=[], help="name for each file, in their order")
+    offset = "when each file began, in their order; default: found from the sound that they share"
+    add("--offset", action="append", type=float, default=[], metavar="SECONDS", help=offset)
     add("--language", help="a code as fr, or auto; default: the configuration's")
     add("--model", help="Whisper model name or folder; default: the configuration's")
     add("--window", choices=("fit", "full"), help="what is encoded; default: the configuration's")

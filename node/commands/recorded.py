@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from node.adapters.sound_files import Reader, SoundFileError
+from node.commands import placing
 from node.commands.tracks import Found
 from node.core.channel import SILENCE_DBFS
 from node.core.model import SAMPLE_RATE
@@ -17,6 +18,7 @@ from node.core.segmenter import Audio, Ended, Started
 
 if TYPE_CHECKING:
     from node.commands.tracks import Track
+    from node.core.alignment import Placed
     from node.core.segmenter import Event, Samples
 
 REMEMBERED = 64
@@ -25,7 +27,7 @@ REMEMBERED = 64
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """An utterance of a track; `start` counts samples from the beginning of the recording."""
+    """An utterance of a track; `start` counts samples from the beginning of the timeline."""
 
     mic: str
     speaker: str
@@ -36,36 +38,40 @@ class Spoken:
 
 
 class Recorded:
-    """One file on its way: read in pieces, collected into utterances."""
+    """One file on its way, where it lies on the timeline of all tracks.
 
-    def __init__(self, track: Track) -> None:
+    `begin` is its first sample there; `expected_end_s` goes by the length that the file says.
+    """
+
+    def __init__(self, track: Track, placed: Placed) -> None:
         self.mic = track.mic
         self.file = track.file
         self.speaker = track.speaker
         self._reader = Reader(track.file)
-        self._pieces = self._reader.pieces()
+        self._pieces = placing.read(self._reader, placed)
+        self.begin = self._read_to = round(placed.start_s * SAMPLE_RATE)
+        self.expected_end_s = placed.start_s + placed.rate * track.length_s
         self.failure: str | None = None
         self.level_dbfs = SILENCE_DBFS
         self._utterances = self._others = 0
-        self._given = 0
         self._ahead: Samples = np.empty(0, np.int16)
         self._start = 0
         self._spoken: deque[tuple[int, float]] = deque(maxlen=REMEMBERED)
         self._heard: list[Samples] = []
 
     def read_to(self, position: int) -> Samples | None:
-        """Samples up to a position, or to the end; None where that was reached before.
+        """Samples up to a position behind `begin`, or to the end; None if that was reached before.
 
         No more than that, whatever the pieces of the file: a room gives up on tracks that lag.
         """
-        wanted, pieces = position - self._given, [self._ahead]
+        wanted, pieces = position - self._read_to, [self._ahead]
         read = len(self._ahead)
         while read < wanted and (piece := self._next_piece()) is not None:
             pieces.append(piece)
             read += len(piece)
         sound = np.concatenate(pieces)
         samples, self._ahead = sound[:wanted], sound[wanted:]
-        self._given += len(samples)
+        self._read_to += len(samples)
         return samples if len(samples) else None
 
     def _next_piece(self) -> Samples | None:
@@ -81,13 +87,14 @@ class Recorded:
         return [self.failure] if self.failure else self._reader.remarks
 
     @property
-    def length_s(self) -> float:
-        """Of what has been read."""
-        return self._given / SAMPLE_RATE
+    def end_s(self) -> float:
+        """Where on the timeline what has been read ends."""
+        return self._read_to / SAMPLE_RATE
 
     @property
     def found(self) -> Found:
-        return Found(self.length_s, self.level_dbfs, self._utterances, self._others)
+        length_s = (self._read_to - self.begin) / SAMPLE_RATE
+        return Found(length_s, self.level_dbfs, self._utterances, self._others)
 
     def collect(self, event: Event) -> Spoken | None:
         """Take an event of this track; gives the utterance that ends with it."""

@@ -1,8 +1,8 @@
 """`transcribe`: the service's own way from sound to transcript, over recorded tracks.
 
-One file a microphone of the same meeting, begun at the same time. The tracks are heard side by
-side in equal steps, and every utterance goes through the same ownership, endpointing and engine as
-when it is spoken live.
+One file a microphone of the same meeting, each placed on one timeline where it began. The tracks
+are heard side by side in equal steps, and every utterance goes through the same ownership,
+endpointing and engine as when it is spoken live.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rich.progress import Progress
 from node.adapters.store import Utterance
 from node.adapters.vad import Silero
 from node.adapters.whisper import Engine
-from node.commands import results
+from node.commands import placing, results
 from node.commands.compare_windows import compare
 from node.commands.recorded import Recorded
 from node.commands.tracks import chosen, say, why_empty
@@ -56,24 +56,27 @@ SESSION = f"{START:%Y%m%dT%H%M%SZ}-0000"
 
 def run(arguments: argparse.Namespace) -> int:
     config = _config(arguments)
+    placing.check(arguments.offset, arguments.files)
     given, unreadable = chosen(arguments.files, arguments.speaker)
     results.try_place(arguments.output, arguments.files)
     engine = Engine(engine_settings(config))
     engine.load()
     if engine.notice:
         say(engine.notice)
-    tracks = {track.mic: Recorded(track) for track in given}
+    places = placing.place(given, arguments.offset)
+    recorded = [Recorded(track, placed) for track, placed in zip(given, places, strict=True)]
+    tracks = {track.mic: track for track in recorded}
     if arguments.compare_window:
         compare(engine, _utterances(tracks, config), _language(config))
-        _say_remarks(tracks.values())
+        _say_remarks(recorded)
     else:
-        longest_s = max(track.length_s for track in given)
-        segments = _shown(_segments(engine, tracks, config), longest_s)
-        _say_remarks(tracks.values())
-        _say_who_is_missing(tracks.values(), segments)
-        if not all(track.failure for track in tracks.values()):
-            _write(segments, max(track.length_s for track in tracks.values()), arguments)
-    return EXIT_FAILED if unreadable or any(track.failure for track in tracks.values()) else 0
+        expected_s = max(track.expected_end_s for track in recorded)
+        segments = _shown(_segments(engine, tracks, config), expected_s)
+        _say_remarks(recorded)
+        _say_who_is_missing(recorded, segments)
+        if readable := [track for track in recorded if not track.failure]:
+            _write(segments, max(track.end_s for track in readable), arguments)
+    return EXIT_FAILED if unreadable or any(track.failure for track in recorded) else 0
 
 
 def _shown(segments: Iterator[Segment], length_s: float) -> list[Segment]:
@@ -150,11 +153,13 @@ def _utterances(tracks: dict[str, Recorded], config: Config) -> Iterator[Spoken]
     """The utterances of all tracks as they end; in mode "tag" those of other mics among them."""
     silero = Silero()
     room = Room(endpointing(config), config.crosstalk.mode)
-    for mic in tracks:
-        room.add(mic, silero.detector())
+    for mic, track in tracks.items():
+        room.add(mic, silero.detector(), track.begin)
     running = list(tracks)
     for position in itertools.count(STEP, STEP):
         for mic in tuple(running):
+            if position <= tracks[mic].begin:
+                continue
             samples = tracks[mic].read_to(position)
             if samples is None:
                 running.remove(mic)

@@ -102,7 +102,7 @@ class Hearing:
         heard = np.stack([samples.ravel() for samples in sound.values()])
         wide = heard.astype(np.float32)
         wide /= np.float32(32768)
-        powers = _band_powers(np.concatenate([self._last[rows], wide], axis=1))
+        powers = band_powers(np.concatenate([self._last[rows], wide], axis=1))
         self._last[rows] = wide[:, -HOP:]
         count = wide.shape[1] // TICK
         ticks = np.arange(first, first + count)
@@ -197,7 +197,7 @@ def _smoothing(hops: int) -> tuple[Floats, Floats]:
     return kept[1:, None].astype(np.float32), weight.astype(np.float32)
 
 
-def _band_powers(sound: Floats) -> Floats:
+def band_powers(sound: Floats) -> Floats:
     """Band powers of each hop; sound (n, HOP + samples) gives (n, hops, BANDS)."""
     windows = np.lib.stride_tricks.sliding_window_view(sound, TICK, axis=1)[:, ::HOP]
     spectrum = np.fft.rfft(windows * _WINDOW)

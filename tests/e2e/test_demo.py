@@ -84,6 +84,13 @@ def test_transcribe_takes_recorded_tracks(form: str, tmp_path: Path) -> None:
         ([str(DEMO / "mic-alice.wav"), "--model", "./nowhere"], 1, "transcription.model"),
         ([str(DEMO / "mic-alice.wav"), "--language", "xx"], 78, "--language"),
         ([str(DEMO / "mic-alice.wav"), "--speaker", "A", "--speaker", "B"], 78, "--speaker"),
+        (
+            [str(DEMO / "mic-alice.wav"), "--offset", "1", "--offset", "2"],
+            78,
+            "2 offsets for 1 file",
+        ),
+        ([str(DEMO / "mic-alice.wav"), "--offset", "nan"], 78, "--offset: nan"),
+        ([str(DEMO / "mic-alice.wav"), "--offset", "90000"], 78, "--offset: 90000"),
     ],
 )
 def test_transcribe_says_what_is_wrong(arguments: list[str], status: int, words: str) -> None:

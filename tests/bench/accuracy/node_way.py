@@ -85,7 +85,9 @@ def _transcribe(tracks: npt.NDArray[np.int16], settings: dict[str, Any], folder:
     for file, track in zip(files, tracks, strict=True):
         write_wav(file, track, SAMPLE_RATE)
     (folder / "node.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    options = ("--config", folder / "node.yaml", "--format", "json", "--output", folder / "out")
+    # As the service hears them: it knows of no track beforehand when it began.
+    options: list[str | Path] = ["--offset", "0", "--config", folder / "node.yaml"]
+    options += ["--format", "json", "--output", folder / "out"]
     said = io.StringIO()
     with contextlib.redirect_stderr(said):
         status = command([str(word) for word in ("transcribe", *files, *options)])

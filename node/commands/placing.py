@@ -1,0 +1,136 @@
+"""When the recorded tracks of a meeting began: as the operator says, or found from their sound."""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track as progress
+
+from node.adapters.sound_files import Reader, SoundFileError
+from node.commands.tracks import say
+from node.core.alignment import MATTERS_S, Placed, align, envelopes
+from node.core.model import SAMPLE_RATE
+from node.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from node.commands.tracks import Track
+    from node.core.hearing import Floats
+    from node.core.segmenter import Samples
+
+LARGEST_OFFSET_S = 86_400.0
+"""A day: more is a slip of the hand, and would be a transcript of silence."""
+
+AT_ZERO = Placed(0.0, 1.0, 0)
+
+
+def check(offsets: Sequence[float], files: Sequence[Path]) -> None:
+    """Look at what `--offset` says.
+
+    Raises:
+        ConfigError: there are more offsets than files, or one is no time within a day.
+    """
+    if len(offsets) > len(files):
+        raise ConfigError([f"--offset: {len(offsets)} offsets for {len(files)} files"])
+    for each in offsets:
+        if not math.isfinite(each) or abs(each) > LARGEST_OFFSET_S:
+            raise ConfigError([f"--offset: {each:g} is no number of seconds within a day"])
+
+
+def place(tracks: Sequence[Track], offsets: Sequence[float]) -> list[Placed]:
+    """Where each track lies on the timeline of all, which the earliest of them begins.
+
+    Args:
+        tracks: those that are transcribed, perhaps fewer than there were files.
+        offsets: seconds at which the files began, in their order on the command line and from any
+            moment; 0 where there are fewer. Without any, the tracks are placed by their sound.
+    """
+    if not offsets:
+        return _found(tracks)
+    begins_s = [dict(enumerate(offsets, start=1)).get(track.number, 0.0) for track in tracks]
+    return [Placed(begin_s - min(begins_s), 1.0, 0) for begin_s in begins_s]
+
+
+def read(reader: Reader, placed: Placed) -> Iterator[Samples]:
+    """A track's sound piece by piece, as the common clock would have counted its samples.
+
+    Raises:
+        SoundFileError: as `Reader.pieces`.
+    """
+    pieces = reader.pieces()
+    if placed.rate == 1:
+        yield from pieces
+        return
+    import soxr  # noqa: PLC0415 -- loaded where it is needed
+
+    common = SAMPLE_RATE * placed.rate
+    stream = soxr.ResampleStream(SAMPLE_RATE, common, 1, dtype="int16", quality="HQ")
+    for piece in pieces:
+        yield stream.resample_chunk(piece)
+    yield stream.resample_chunk(np.empty(0, np.int16), last=True)
+
+
+def _found(tracks: Sequence[Track]) -> list[Placed]:
+    """Tracks as their sound places them; says what was found.
+
+    Those that share no sound with another begin at 0. So do those that cannot be read, of which
+    nothing is said here: whoever transcribes them does so.
+    """
+    if len(tracks) == 1:
+        return [AT_ZERO]
+    console = Console(stderr=True)
+    shown = progress(
+        tracks, "aligning", console=console, transient=True, disable=not console.is_terminal
+    )
+    sound: dict[Track, Floats] = {}
+    for track in shown:
+        with suppress(SoundFileError):
+            sound[track] = envelopes(Reader(track.file).pieces())
+    placed = dict(zip(sound, align(list(sound.values())), strict=True))
+    if len(placed) > 1:
+        for line in _told([track.file for track in placed], list(placed.values())):
+            say(line)
+    return [placed.get(track, AT_ZERO) for track in tracks]
+
+
+def _told(files: Sequence[Path], placed: Sequence[Placed]) -> Iterator[str]:
+    """What was found, a line for each track that is moved and for those that cannot be placed."""
+    groups: dict[int, list[int]] = {}
+    for number, each in enumerate(placed):
+        groups.setdefault(each.group, []).append(number)
+    for members in groups.values():
+        yield from _moved([(files[number], placed[number]) for number in members])
+    main = max(groups.values(), key=len)
+    if len(main) == 1:
+        yield f"{_listed(files)} share no sound: taken as begun together; --offset says otherwise"
+        return
+    for members in groups.values():
+        if members is not main:
+            names = _listed([files[number] for number in members])
+            yield (
+                f"{names}: no sound shared with the other tracks, so taken as begun with them;"
+                " --offset says otherwise"
+            )
+
+
+def _moved(group: list[tuple[Path, Placed]]) -> Iterator[str]:
+    """The tracks of one group that began later than its earliest, or by another clock."""
+    earliest = next(file for file, track in group if track.start_s < MATTERS_S)
+    clock, _ = group[0]
+    for file, track in group:
+        if track.start_s >= MATTERS_S:
+            yield f"{file} began {track.start_s:.2f} s after {earliest}"
+        if ppm := round((1 - track.rate) * 1e6):
+            side = "fast" if ppm > 0 else "slow"
+            yield f"{file}: its clock is {abs(ppm)} ppm {side} against that of {clock}: put right"
+
+
+def _listed(files: Sequence[Path]) -> str:
+    *most, last = map(str, files)
+    return f"{', '.join(most)} and {last}" if most else last

@@ -1,0 +1,259 @@
+"""Recorders that began one after another: synthetic talk, whose place in each track is known."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from node.core.alignment import Placed, align, envelopes, shift
+from node.core.hearing import HOP
+from node.core.model import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+
+    Sound = npt.NDArray[np.float64]
+    Samples = npt.NDArray[np.int16]
+
+NOISE = 10 ** (-75 / 20)
+VOICE = 0.1
+MUFFLED = np.hanning(9) / 5
+"""Takes the highest octave from what reaches a microphone from afar."""
+RATE = SAMPLE_RATE / HOP
+NEAR_S = 0.02
+"""What a shift may be wrong by: little more than one of the hops that ownership compares."""
+
+
+def talk(seconds: float, rng: np.random.Generator) -> Sound:
+    """Syllables of one person: bursts of noise around changing frequencies, with pauses."""
+    sound = np.zeros(round(seconds * SAMPLE_RATE))
+    at = rng.uniform(0, 0.5)
+    while at < seconds - 1:
+        count = round(rng.uniform(0.08, 0.25) * SAMPLE_RATE)
+        begin = round(at * SAMPLE_RATE)
+        burst = np.convolve(rng.standard_normal(count), np.ones(6) / 6, "same") * np.hanning(count)
+        carrier = np.cos(2 * np.pi * rng.uniform(300, 5000) / SAMPLE_RATE * np.arange(count))
+        sound[begin : begin + count] += burst * carrier * VOICE * rng.uniform(0.3, 1)
+        at += count / SAMPLE_RATE + rng.exponential(0.1)
+    return sound
+
+
+def conversation(people: int, seconds: float, rng: np.random.Generator) -> list[Sound]:
+    """What each says, in turns of 1 to 5 s."""
+    voices = [talk(seconds, rng) for _ in range(people)]
+    turn = 0
+    begin = 0
+    while begin < len(voices[0]):
+        end = begin + round(rng.uniform(1, 5) * SAMPLE_RATE)
+        for number, voice in enumerate(voices):
+            if number != turn % people:
+                voice[begin:end] = 0
+        turn, begin = turn + 1, end
+    return voices
+
+
+def room(voices: list[Sound], bleed_db: float, rng: np.random.Generator) -> list[Sound]:
+    """What each one's microphone hears: the others come 4 ms later, fainter and muffled."""
+    bleed = 10 ** (bleed_db / 20)
+    muffled = [np.convolve(np.roll(v, 64), MUFFLED, "same") * bleed for v in voices]
+    everyone = np.sum(muffled, axis=0)
+    noise = rng.standard_normal((len(voices), len(everyone))) * NOISE
+    return [
+        own + everyone - far + hiss for own, far, hiss in zip(voices, muffled, noise, strict=True)
+    ]
+
+
+def recorded(sound: Sound, begin_s: float = 0.0) -> Samples:
+    part = sound[round(begin_s * SAMPLE_RATE) :]
+    return np.clip(np.round(part * 32767), -32768, 32767).astype(np.int16)
+
+
+def meeting(
+    seed: int, begins_s: tuple[float, ...], seconds: float, bleed_db: float
+) -> list[Samples]:
+    rng = np.random.default_rng(seed)
+    heard = room(conversation(len(begins_s), seconds, rng), bleed_db, rng)
+    return [recorded(sound, begin) for sound, begin in zip(heard, begins_s, strict=True)]
+
+
+def placed(*tracks: Samples) -> list[Placed]:
+    return align([envelopes([track]) for track in tracks])
+
+
+def starts(*tracks: Samples) -> list[float]:
+    return [track.start_s for track in placed(*tracks)]
+
+
+def groups(*tracks: Samples) -> list[int]:
+    return [track.group for track in placed(*tracks)]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_tracks_that_hear_each_other_are_placed(seed: int) -> None:
+    rng = np.random.default_rng(100 + seed)
+    begins = rng.uniform(0, 30, 2 + seed % 2)
+    found = placed(*meeting(seed, tuple(begins), 70, rng.uniform(-25, -2)))
+    assert [track.group for track in found] == [0] * len(begins)
+    assert [track.rate for track in found] == [1] * len(begins)
+    assert [track.start_s for track in found] == pytest.approx(begins - begins.min(), abs=NEAR_S)
+
+
+def test_tracks_begun_together_are_left_alone() -> None:
+    found = placed(*meeting(1, (0.0, 0.03, 0.01), 60, -10))
+    assert found == [Placed(0.0, 1.0, 0)] * 3
+
+
+def test_a_shift_says_where_the_same_sound_is() -> None:
+    one, other = meeting(2, (7.0, 0.0), 70, -15)
+    found = shift(envelopes([one]), envelopes([other]))
+    assert found is not None
+    assert found.offset_s == pytest.approx(7, abs=NEAR_S)
+    assert found.rate == 1
+    back = shift(envelopes([other]), envelopes([one]))
+    assert back is not None
+    assert back.offset_s == pytest.approx(-7, abs=NEAR_S)
+
+
+def test_a_short_track_within_a_long_one_is_found() -> None:
+    long, whole = meeting(3, (0.0, 0.0), 240, -12)
+    assert starts(long, whole[150 * SAMPLE_RATE : 200 * SAMPLE_RATE]) == [
+        0.0,
+        pytest.approx(150, abs=NEAR_S),
+    ]
+
+
+def test_silence_counts_neither_way() -> None:
+    """A recorder left on for five minutes after one of talk."""
+    rng = np.random.default_rng(14)
+    heard = room([np.pad(v, (0, 300 * SAMPLE_RATE)) for v in conversation(2, 60, rng)], -10, rng)
+    tracks = [recorded(sound, begin) for sound, begin in zip(heard, (0, 8), strict=True)]
+    assert starts(*tracks) == [0, pytest.approx(8, abs=NEAR_S)]
+
+
+def test_clocks_that_run_apart_are_found() -> None:
+    ppm = -190
+    one, other = meeting(4, (0.0, 5.0), 280, -10)
+    at = np.arange(round(len(other) * (1 + ppm * 1e-6)) - 1) / (1 + ppm * 1e-6)
+    drifted = np.interp(at, np.arange(len(other)), other).astype(np.int16)
+    first, second = placed(one, drifted)
+    assert first == Placed(0.0, 1.0, 0)
+    assert (1 - second.rate) * 1e6 == pytest.approx(ppm, abs=30)
+    for t in (0, len(drifted) / SAMPLE_RATE):
+        truth = 5 + t / (1 + ppm * 1e-6)
+        assert second.start_s + second.rate * t == pytest.approx(truth, abs=NEAR_S)
+    back = placed(drifted, one)
+    assert (back[1].rate - 1) * 1e6 == pytest.approx(ppm, abs=30)
+
+
+def test_tracks_of_an_hour_are_followed_to_their_ends() -> None:
+    """Envelopes themselves, of clocks 90 ppm apart: 0.3 s at the end."""
+    rng = np.random.default_rng(11)
+    heard = rng.standard_normal((round(RATE * 3600), 8)).astype(np.float32)
+    noise = rng.standard_normal((2, *heard.shape)).astype(np.float32)
+    there = np.rint(np.arange(len(heard) - 8000) * (1 - 90e-6)).astype(np.int64) + 7500
+    found = shift(heard + noise[0], heard[there] + noise[1, : len(there)])
+    assert found is not None
+    assert (found.rate - 1) * 1e6 == pytest.approx(90, abs=2)
+    assert found.offset_s == pytest.approx(-7500 / RATE, abs=NEAR_S)
+
+
+def test_who_is_heard_by_one_alone_is_placed_through_that_one() -> None:
+    rng = np.random.default_rng(5)
+    near, far = conversation(2, 90, rng), conversation(2, 90, rng)
+    left, middle = room(near, -10, rng)
+    other, right = room(far, -10, rng)
+    tracks = [recorded(left, 20), recorded(middle + other, 3), recorded(right, 30)]
+    assert shift(envelopes([tracks[0]]), envelopes([tracks[2]])) is None
+    for order in itertools.permutations(range(3)):
+        found = placed(*(tracks[n] for n in order))
+        assert [track.group for track in found] == [0, 0, 0]
+        assert [track.start_s for track in found] == [
+            pytest.approx((17, 0, 27)[n], abs=NEAR_S) for n in order
+        ]
+
+
+def test_tracks_that_share_no_sound_make_groups_of_their_own() -> None:
+    one, two = meeting(6, (0.0, 9.0), 60, -10), meeting(7, (4.0, 0.0), 60, -10)
+    assert groups(one[0], two[0], one[1], two[1]) == [0, 1, 0, 1]
+    assert starts(one[0], two[0], one[1], two[1]) == [
+        pytest.approx(start, abs=NEAR_S) for start in (0, 4, 9, 0)
+    ]
+
+
+def test_a_single_track_is_where_it_is() -> None:
+    assert placed(recorded(np.zeros(SAMPLE_RATE))) == [Placed(0.0, 1.0, 0)]
+
+
+def hum(count: int, rng: np.random.Generator) -> Sound:
+    """Mains hum, as every recorder of a house has it."""
+    time = np.arange(count) / SAMPLE_RATE
+    return sum(
+        0.02 / n * np.sin(2 * np.pi * (50 * n * time + rng.random())) for n in (1, 2, 3, 5, 9)
+    ) + np.zeros(count)
+
+
+def fan(count: int, rng: np.random.Generator) -> Sound:
+    return np.convolve(rng.standard_normal(count), np.ones(20) / 20, "same") * 0.02
+
+
+def unrelated() -> Iterator[tuple[str, Samples, Samples]]:
+    rng = np.random.default_rng(8)
+    count = 60 * SAMPLE_RATE
+    alone, other = (recorded(sound) for sound in (talk(60, rng), talk(60, rng)))
+    yield "two who talk elsewhere", alone, other
+    hiss = rng.standard_normal((2, count)) * NOISE
+    yield "silence", recorded(np.zeros(count)), recorded(np.zeros(count))
+    yield "talk and silence", alone, recorded(np.zeros(count))
+    yield "noise of devices", recorded(hiss[0]), recorded(hiss[1])
+    yield "hum", recorded(hum(count, rng) + hiss[0]), recorded(hum(count, rng) + hiss[1])
+    mains = hum(count, rng)
+    yield "hum under talk", recorded(talk(60, rng) + mains), recorded(talk(60, rng) + mains)
+    yield "two fans", recorded(fan(count, rng)), recorded(fan(count, rng))
+    bell = talk(6, rng) * 3
+    rung = [talk(60, rng) for _ in range(2)]
+    rung[0][: len(bell)] += bell
+    rung[1][400_000 : 400_000 + len(bell)] += bell
+    yield "the same bell", recorded(rung[0]), recorded(rung[1])
+    beat = np.tile(talk(2, rng), 30)
+    yield "a beat", recorded(beat + hiss[0]), recorded(np.roll(beat, 9000) + hiss[1])
+    same = meeting(9, (0.0, 22.0), 40, -10)
+    yield "too little in common", same[0], same[1]
+    yield "nothing", alone, recorded(np.zeros(100))
+    yield "a moment", alone, other[:4000]
+
+
+def test_nothing_is_claimed_of_tracks_that_share_nothing() -> None:
+    for name, first, second in unrelated():
+        assert shift(envelopes([first]), envelopes([second])) is None, name
+        assert shift(envelopes([second]), envelopes([first])) is None, name
+
+
+def test_a_song_that_was_played_in_two_meetings_does_not_join_them() -> None:
+    """Envelopes themselves: 40 s of two quarters of an hour in which both hear much else."""
+    rng = np.random.default_rng(12)
+    one, other = rng.standard_normal((2, 56_000, 8)).astype(np.float32)
+    other[30_000:32_500] = one[8192:10_692]
+    assert shift(one, other) is None
+    other[20_000:55_000] = one[:35_000]
+    assert shift(one, other) is not None
+
+
+def test_the_last_seconds_of_one_and_the_first_of_another_do_not_do() -> None:
+    rng = np.random.default_rng(13)
+    one, other = rng.standard_normal((2, 8192, 8)).astype(np.float32)
+    other[:200] = one[-200:]
+    assert shift(one, other) is None
+
+
+def test_the_pieces_of_a_file_do_not_matter() -> None:
+    sound = recorded(talk(15, np.random.default_rng(10)))
+    whole = envelopes([sound])
+    assert len(whole) == len(sound) // 256
+    for length in (100, 4096, 70_001):
+        pieces = [sound[at : at + length] for at in range(0, len(sound), length)]
+        assert np.allclose(envelopes(pieces), whole, atol=1e-3)
