@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from node.core.hearing import HOP
-from node.core.masking import masked
+from node.core.masking import FOREIGN, masked
 from node.core.model import TICK
 from node.core.segmenter import Audio, Ended, Endpointing, Event, Segmenter
 
@@ -110,7 +110,8 @@ class Channel:
             after = self.frames[0].samples if self.frames else np.zeros(TICK, np.int16)
             sound = masked(self._before, samples, after[:HOP], gains)
         self._before = samples[-HOP:]
-        return self._placed(self._segmenter.feed(sound, probability))
+        foreign = gains is FOREIGN
+        return self._placed(self._segmenter.feed(sound, probability, foreign=foreign))
 
     def flush(self) -> list[Event]:
         """End what is open. All frames must have been judged, the rest among them."""

@@ -4,18 +4,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.core.model import SAMPLE_RATE, TICK
-from node.core.segmenter import Audio, Ended, Endpointing, Event, Segmenter, Started, _ticks
+from node.core.segmenter import DIP, Audio, Ended, Endpointing, Event, Segmenter, Started, _ticks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from node.core.segmenter import Samples
 
-HANGOVER, TAIL, MIN_SPEECH, PRE_ROLL, PAUSE, SOFT_CAP, HARD_CAP = 17, 10, 8, 10, 4, 625, 875
+HANGOVER, TAIL, MIN_SPEECH, PRE_ROLL, PAUSE, SOFT_CAP, HARD_CAP = 30, 10, 8, 10, 4, 625, 875
+ONSET = 32
 """The defaults, in frames of 32 ms."""
 
 
@@ -54,8 +56,8 @@ def utterances(events: Iterable[Event]) -> list[Utterance]:
 
 
 def counter(start: int, end: int) -> Samples:
-    """Samples that tell where they were."""
-    return (np.arange(start, end) % 32768).astype(np.int16)
+    """Samples that tell where they were, all about as loud: none is an onset."""
+    return (np.arange(start, end) % 8192 + 16384).astype(np.int16)
 
 
 class Feeder:
@@ -66,18 +68,24 @@ class Feeder:
         self.position = 0
         self.events: list[Event] = []
 
-    def feed(self, probabilities: Iterable[float]) -> Feeder:
+    def feed(
+        self, probabilities: Iterable[float], *, quieter: int = 1, foreign: bool = False
+    ) -> Feeder:
         for probability in probabilities:
-            frame = counter(self.position, self.position + TICK)
-            self.events += self.segmenter.feed(frame, probability)
+            frame = counter(self.position, self.position + TICK) // quieter
+            self.events += self.segmenter.feed(frame, probability, foreign=foreign)
             self.position += TICK
         return self
 
     def speech(self, frames: int) -> Feeder:
         return self.feed([0.9] * frames)
 
-    def silence(self, frames: int) -> Feeder:
-        return self.feed([0.1] * frames)
+    def silence(self, frames: int, *, foreign: bool = False) -> Feeder:
+        return self.feed([0.1] * frames, foreign=foreign)
+
+    def faint(self, frames: int, *, foreign: bool = False) -> Feeder:
+        """Silence, 40 dB below all other frames."""
+        return self.feed([0.1] * frames, quieter=100, foreign=foreign)
 
     def flush(self) -> list[Utterance]:
         self.events += self.segmenter.flush()
@@ -90,6 +98,35 @@ class Feeder:
 
 def test_pre_roll_and_tail_are_kept() -> None:
     assert Feeder().silence(20).speech(10).silence(40).found() == [(20 - PRE_ROLL, 30 + TAIL)]
+
+
+@pytest.mark.parametrize("late", [PRE_ROLL, 20, ONSET - 3])
+def test_a_loud_onset_that_the_detector_hears_late_is_kept(late: int) -> None:
+    feeder = Feeder().faint(40).silence(late).speech(10).silence(40)
+    assert feeder.found() == [(40 - DIP, 40 + late + 10 + TAIL)]
+    assert feeder.events[0] == Started((40 - DIP) * TICK)
+    started = feeder.events[0]
+    assert isinstance(started, Started)
+    assert started.speech == 40 * TICK
+
+
+def test_an_onset_may_dip() -> None:
+    feeder = Feeder().faint(40).silence(8).faint(DIP).silence(8).speech(10).silence(40)
+    assert feeder.found()[0][0] == 40 - DIP
+    feeder = Feeder().faint(40).silence(8).faint(DIP + 1).silence(8).speech(10).silence(40)
+    assert feeder.found()[0][0] == 40 + 8 + DIP + 1 - DIP
+
+
+def test_no_more_of_an_onset_is_kept_than_a_second() -> None:
+    feeder = Feeder().faint(40).silence(60).faint(2).silence(10).speech(10).silence(40)
+    assert feeder.found()[0][0] == 40 + 60 + 2 + 10 - ONSET
+
+
+def test_what_another_said_is_no_onset_and_no_silence() -> None:
+    feeder = Feeder().faint(15, foreign=True).silence(12).speech(10).silence(40)
+    assert feeder.found() == [(27 - PRE_ROLL, 37 + TAIL)]
+    feeder = Feeder().faint(20).silence(15, foreign=True).speech(10).silence(40)
+    assert feeder.found() == [(35 - PRE_ROLL, 45 + TAIL)]
 
 
 def test_sound_before_the_first_frame_is_not_invented() -> None:
@@ -124,8 +161,8 @@ def test_a_pause_shorter_than_the_hangover_does_not_split() -> None:
 
 
 def test_pre_roll_never_reaches_into_the_utterance_before() -> None:
-    feeder = Feeder().speech(10).silence(HANGOVER).speech(10)
-    assert feeder.found() == [(0, 10 + TAIL), (10 + TAIL, 10 + HANGOVER + 10)]
+    feeder = Feeder(Endpointing(hangover_ms=600)).speech(10).silence(17).speech(10)
+    assert feeder.found() == [(0, 10 + TAIL), (10 + TAIL, 10 + 17 + 10)]
 
 
 def test_speech_goes_on_above_the_lower_threshold() -> None:
