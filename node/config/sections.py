@@ -206,7 +206,7 @@ class VadConfig(Section):
     """Speech probability below which it may end; at most `start_threshold`."""
     min_speech_ms: int = Field(default=250, ge=30, le=2000)
     """Milliseconds of speech below which an utterance is dropped as noise."""
-    hangover_ms: int = Field(default=600, ge=100, le=5000)
+    hangover_ms: int = Field(default=1000, ge=100, le=5000)
     """Milliseconds without speech that end an utterance."""
     pre_roll_ms: int = Field(default=300, ge=0, le=2000)
     """Milliseconds of sound kept from before the start."""

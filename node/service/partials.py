@@ -46,7 +46,7 @@ PRACTICE_S = 3.0
 
 TRIAL_S = 0.8
 """Most that a trial may take, by what its sound took before: nobody who begins to speak in it is
-done earlier, with 0.25 s of speech and a pause of 0.6 s. Slower machines can afford no pass."""
+done earlier, with 0.25 s of speech and a pause of 1 s. Slower machines can afford no pass."""
 
 SOON_S = 0.05
 """How often to look whether a speaker who has fallen silent goes on."""

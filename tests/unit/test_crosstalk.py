@@ -38,7 +38,7 @@ class Loudness:
 
 
 def room(mics: str, mode: Mode) -> Room:
-    made = Room(Endpointing(), mode)
+    made = Room(Endpointing(hangover_ms=600), mode)
     for mic in mics:
         made.add(mic, Loudness())
     return made

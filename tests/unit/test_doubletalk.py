@@ -41,7 +41,7 @@ class Loudness:
 
 
 def heard_by(tracks: Tracks, mode: Mode = "drop") -> Heard:
-    made = Room(Endpointing(), mode)
+    made = Room(Endpointing(hangover_ms=600), mode)
     for mic in "ab":
         made.add(mic, Loudness())
     heard: Heard = []

@@ -24,7 +24,7 @@ for _name in ("preprocess", "error_rate"):
 
 GRID_S = 0.01
 
-BESIDE_S = 0.6
+BESIDE_S = 1.0
 """Time beside a speaker's own speech that is not counted as others' kept: our hangover."""
 
 
