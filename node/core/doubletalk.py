@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from node.core.segmenter import Samples
 
     Shares = Callable[[int, int], tuple[Floats, Floats]]
+    Whose = Callable[[int, int], npt.NDArray[np.int8]]
 
 LOOKED_AT = 1800
 """Hops (29 s) of which it is learnt what others leak: all that is sure to be kept still."""
@@ -67,12 +68,15 @@ class Rest:
 
 @dataclass(frozen=True, slots=True)
 class DoubleTalk:
-    """Cleans utterances. `shares` gives own shares and weights of some hops, see `Ownership`."""
+    """Cleans utterances. `shares` gives own shares and weights of some hops, see `Ownership`;
+    `whose` who speaks in them, see `Arrivals`.
+    """
 
     hearing: Hearing
     lags: npt.NDArray[np.int64]
     known: npt.NDArray[np.bool_]
     shares: Shares
+    whose: Whose
 
     def rest(self, row: int, utterance: range, speech: tuple[int, int]) -> Rest | None:
         """An utterance of a microphone without the others' speech, by samples of the timeline.
@@ -92,9 +96,13 @@ class DoubleTalk:
         if left is None:
             return None
         mine = _share(left.own, weight[row, first - begin : last - begin]) > OWN
+        alone = self.whose(first, last - first)[row] > 0
+        raw = sound[0, EDGE + (first - begin) * HOP :][: len(left.sound)]
+        faded = _softly(np.repeat(alone, HOP), 0)
+        whole = (left.sound + faded * (raw - left.sound)).astype(np.float32)
         skip = utterance.start - (first + int(self.lags[row])) * HOP
         cut = slice(skip, skip + len(utterance))
-        return _rest(left.sound, mine, cut, self.hearing.mics[heard.argmax()])
+        return _rest(whole, mine | alone, cut, self.hearing.mics[heard.argmax()])
 
     def _hop(self, row: int, sample: int) -> int:
         """The hop of the common timeline in which a microphone's sample lies."""
@@ -126,7 +134,7 @@ class DoubleTalk:
 def _rest(sound: Floats, mine: npt.NDArray[np.bool_], cut: slice, loudest: str) -> Rest:
     """Cut sound to an utterance, and let what is not its own sink to the room's noise."""
     own = np.repeat(mine, HOP)[cut]
-    audible = sound[cut] * _softly(own)
+    audible = sound[cut] * _softly(own, FOREIGN_GAIN)
     whole: Samples = np.clip(np.rint(audible * 32768), -32768, 32767).astype(np.int16)
     return Rest(whole, int(own.sum()), loudest)
 
@@ -140,8 +148,8 @@ def _share(own: Floats, weight: Floats) -> Floats:
     return share
 
 
-def _softly(mine: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    """Gains that keep what is one's own."""
+def _softly(mine: npt.NDArray[np.bool_], least: float) -> npt.NDArray[np.float64]:
+    """Gains of 1 for what is one's own, `least` for the rest, with soft edges."""
     window = np.hanning(SOFT + 2)[1:-1]
-    padded = np.pad(np.maximum(mine, FOREIGN_GAIN), (SOFT // 2, SOFT - SOFT // 2 - 1), "edge")
+    padded = np.pad(np.maximum(mine, least), (SOFT // 2, SOFT - SOFT // 2 - 1), "edge")
     return np.convolve(padded, window / window.sum(), "valid")

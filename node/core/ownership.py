@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from node.core.arrival import HALF, STEP, Arrivals
 from node.core.coupling import Coupling, Levels
 from node.core.doubletalk import DoubleTalk
 from node.core.hearing import BANDS, HOP, HOPS, KEPT_TICKS, Hearing
@@ -46,6 +47,10 @@ Measured on the tuning meetings (-3 to -10 dB): leaks alone stay below 0.07 to 0
 ticks, of people who speak at once 95 to 98 % are above. 0.2 and 0.1 lost twice as much speech,
 0.12 and 0.05 kept half as much again of others'.
 """
+
+BEYOND_DOUBT = 0.5
+"""Share from which a tick is the microphone's own although only others were heard to arrive: one
+voice in two can hide the other's peak."""
 
 AROUND = 8
 """Hops before and after a tick that are judged with it (128 ms): about a syllable each way."""
@@ -100,14 +105,16 @@ class Ownership:
         self._hearing = Hearing()
         self._lags = Lags()
         self._coupling = Coupling()
+        self._arrivals = Arrivals()
         self._learnt = 0
+        self._arrived = 0
         self._voiced: set[int] = set()
         self._done = (0, 0)
         self._shares: Floats = np.zeros((0, 0, BANDS), np.float32)
         self._weights: Floats = np.zeros((0, 0, BANDS), np.float32)
 
     def add(self, mic: str) -> None:
-        for part in (self._lags, self._coupling):
+        for part in (self._lags, self._coupling, self._arrivals):
             part.add()
         self._hearing.add(mic)
         self._done = (0, 0)
@@ -116,11 +123,13 @@ class Ownership:
         row = self._hearing.remove(mic)
         self._lags.remove(row)
         self._coupling.remove(row)
+        self._arrivals.remove()
         self._done = (0, 0)
 
     def restarted(self) -> None:
         """A microphone begins anew, plugged in again perhaps: its delay may be another one now."""
         self._lags.restart()
+        self._arrivals.restart()
 
     def hear(self, first: int, sound: dict[str, Samples], voices: dict[str, Floats]) -> None:
         """Take ticks that microphones have heard together (see `Hearing.hear`)."""
@@ -141,6 +150,18 @@ class Ownership:
             if len(self._hearing.mics) > 1 and not self.quiet(first, first + GROUP):
                 self._learn_group(first, first + GROUP)
                 self._voiced -= set(range(first - KEPT_TICKS - GROUP, first - KEPT_TICKS))
+        self._learn_arrivals(end - HALF - -(-int(self._lags.hops.max(initial=0)) // HOPS))
+
+    def _learn_arrivals(self, end: int) -> None:
+        """Find who speaks in the windows with their middle before `end`, by when sound arrives."""
+        if not self._lags.known.any():
+            return
+        first = max(self._arrived, end - KEPT_TICKS // 2)
+        for middle in range(-(-first // STEP) * STEP, end, STEP):
+            self._arrived = middle + STEP
+            if not self.quiet(middle, middle + 1):
+                self._arrivals.learn(self._hearing, self._lags.hops, middle)
+        self._arrivals.estimate()
 
     def _learn_group(self, first: int, last: int) -> None:
         self._lags.learn(self._hearing, first, last)
@@ -148,6 +169,7 @@ class Ownership:
         if self._lags.estimate():
             self._coupling.forget()
             self._learn_couplings(first - RELEARNT, first)
+            self._arrived = first - RELEARNT
         if (self._lags.hops != before).any():
             self._done = (0, 0)
         self._learn_couplings(first, last)
@@ -184,8 +206,17 @@ class Ownership:
         share = _share(own[rows, around], weight[rows, around], axis=(1, 2))
         close = (reach - lags)[:, None] + np.arange(WINDOWS)
         near = (own[rows, close - 1] + own[rows, close] + own[rows, close + 1]) / 3
+        whose = self._whose(tick)
+        foreign = (whose < 0) & (share < BEYOND_DOUBT)
+        share[foreign], near[foreign] = 0, 0
+        share[whose > 0], near[whose > 0] = 1, 1
         told = zip(self._hearing.mics, share.tolist(), gains(near), strict=True)
         return {mic: Judgement(part, mask) for mic, part, mask in told}
+
+    def _whose(self, tick: int) -> npt.NDArray[np.int8]:
+        """By when sound arrived, whose a tick of each microphone is (see `Arrivals.whose`)."""
+        lags = self._lags.hops
+        return self._arrivals.whose(tick - lags // HOPS)[np.arange(len(lags)), np.arange(len(lags))]
 
     def review(self, mic: str, first_tick: int, last_tick: int) -> Verdict:
         """Judge ticks `first_tick` to before `last_tick` again, as far back as sound is kept."""
@@ -201,12 +232,19 @@ class Ownership:
         share = np.where(parts[1] > 0, parts[0] / np.maximum(parts[1], 1e-9), 1)
         levels = self._levels(first + AROUND, count)
         voiced = levels.voice[row][::HOPS] >= 0.35
-        owned = int((voiced & (share[: len(voiced)] >= OWNED)).sum())
-        return Verdict(owned, self._loudest(row, levels), self._heard_better(row, levels))
+        whose = self._arrivals.whose(np.arange(first_tick, last_tick) - lag // HOPS)[row]
+        share = np.where(whose > 0, 1, share[: len(whose)])
+        share[(whose < 0) & (share < BEYOND_DOUBT)] = 0
+        owned = int((voiced & (share >= OWNED)).sum())
+        alone = int((voiced & (whose > 0)).sum())
+        better = None if 2 * alone > voiced.sum() else self._heard_better(row, levels)
+        return Verdict(owned, self._loudest(row, levels), better)
 
     def rest(self, mic: str, utterance: range, speech: tuple[int, int]) -> Rest | None:
         """An utterance that has ended, without what others said in it (see `DoubleTalk.rest`)."""
-        talk = DoubleTalk(self._hearing, self._lags.hops, self._lags.known, self._own)
+        talk = DoubleTalk(
+            self._hearing, self._lags.hops, self._lags.known, self._told, self._whose_hops
+        )
         return talk.rest(self._hearing.mics.index(mic), utterance, speech)
 
     def lags_s(self) -> dict[str, float | None]:
@@ -247,6 +285,17 @@ class Ownership:
         own = np.maximum(power - leak, 0) / np.maximum(power, 1e-12)
         weight = np.where(power > 0, np.log(np.maximum(power / floor, 1)), 0)
         return np.where(power > 0, own, 1), weight
+
+    def _told(self, first: int, count: int) -> tuple[Floats, Floats]:
+        """What `_own` gives, with what is known by when sound arrived."""
+        own, weight = self._own(first, count)
+        whose = self._whose_hops(first, count)
+        foreign = (whose < 0) & (_share(own, weight, axis=(2,)) < BEYOND_DOUBT)
+        own[whose > 0], own[foreign] = 1, 0
+        return own, weight
+
+    def _whose_hops(self, first: int, count: int) -> npt.NDArray[np.int8]:
+        return self._arrivals.whose((first + np.arange(count)) // HOPS)
 
     def _off_diagonal(self) -> Floats:
         count = len(self._hearing.mics)

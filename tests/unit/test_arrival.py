@@ -1,0 +1,164 @@
+"""Who speaks, by when sound arrives: voices of noise at places that are some samples apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from node.core.arrival import HALF, KEPT, REMEMBERED_S, STEP, Arrivals
+from node.core.hearing import HOP, Hearing
+from node.core.model import SAMPLE_RATE, TICK
+
+Sound = npt.NDArray[np.float64]
+Samples = npt.NDArray[np.int16]
+
+PATH = 48
+"""Samples (1 m) by which a voice reaches another microphone later than its own."""
+
+TURN = 40
+"""Ticks of a turn (1.3 s)."""
+
+BLEED = 10 ** (-3 / 20)
+
+
+def voices(count: int, turns: list[tuple[int, ...]], seed: int = 1) -> Sound:
+    """Noise of each voice, (count, samples), in turns of who speaks."""
+    rng = np.random.default_rng(seed)
+    sound = np.zeros((count, len(turns) * TURN * TICK))
+    for number, who in enumerate(turns):
+        span = slice(number * TURN * TICK, (number + 1) * TURN * TICK)
+        for voice in who:
+            sound[voice, span] = rng.standard_normal(TURN * TICK)
+    return sound
+
+
+def later(sound: Sound, samples: int) -> Sound:
+    return np.concatenate([np.zeros(samples), sound])[: len(sound)]
+
+
+def room(
+    said: Sound, mics: int, *, gains: tuple[float, ...] = (1, 1, 1), device: int = 0
+) -> Samples:
+    """What microphones hear of voices, voice n at microphone n; the last one's device is late."""
+    rng = np.random.default_rng(2)
+    tracks = rng.standard_normal((mics, said.shape[1])) * 0.003
+    for voice, sound in enumerate(said):
+        for mic in range(mics):
+            own = mic == voice
+            tracks[mic] += sound if own else BLEED * later(sound, PATH * abs(mic - voice))
+    tracks[-1] = later(tracks[-1], device)
+    scaled = tracks * np.array(gains[:mics])[:, None] * 1500
+    heard: Samples = np.rint(scaled).clip(-32768, 32767).astype(np.int16)
+    return heard
+
+
+def heard(tracks: Samples, lags: tuple[int, ...] = (0, 0, 0)) -> Arrivals:
+    """All windows of the tracks, whose sound is so many hops late."""
+    hearing, arrivals = Hearing(), Arrivals()
+    names = [str(number) for number in range(len(tracks))]
+    for name in names:
+        hearing.add(name)
+        arrivals.add()
+    ticks = tracks.shape[1] // TICK
+    hearing.hear(
+        0, dict(zip(names, tracks, strict=True)), dict.fromkeys(names, np.ones(ticks, np.float32))
+    )
+    late = np.array(lags[: len(tracks)])
+    behind = HALF + int(late.max()) * HOP // TICK + 1
+    for middle in range(0, ticks - behind, STEP):
+        arrivals.learn(hearing, late, middle)
+        arrivals.estimate()
+    return arrivals
+
+
+def told(arrivals: Arrivals, turn: int) -> list[list[int]]:
+    """What is said of ticks well within a turn, each answer once."""
+    ticks = np.arange(turn * TURN + 8, (turn + 1) * TURN - 8)
+    answers: list[list[int]] = np.unique(arrivals.whose(ticks), axis=1).T.tolist()
+    return answers
+
+
+TURNS: list[tuple[int, ...]] = [(0,), (1,), (0,), (1,), (0, 1), (0,)]
+
+
+@pytest.mark.parametrize("gains", [(1, 1), (1, 0.1), (0.1, 1)])
+def test_who_speaks_is_told_however_loud_microphones_are(gains: tuple[float, ...]) -> None:
+    arrivals = heard(room(voices(2, TURNS), 2, gains=gains))
+    assert told(arrivals, 2) == [[1, -1]]
+    assert told(arrivals, 3) == [[-1, 1]]
+    assert told(arrivals, 4) == [[0, 0]]
+
+
+def test_a_late_device_changes_nothing() -> None:
+    arrivals = heard(room(voices(2, TURNS), 2, device=5 * HOP + 100), (0, 5))
+    assert told(arrivals, 2) == [[1, -1]]
+    assert told(arrivals, 3) == [[-1, 1]]
+
+
+def test_clocks_that_drift_apart_change_nothing() -> None:
+    tracks = room(voices(2, [*TURNS, *TURNS]), 2)
+    kept = np.arange(tracks.shape[1])
+    lost = kept[kept % 5000 != 0]  # 200 ppm
+    drifting = np.stack([tracks[0][: len(lost)], tracks[1][lost]])
+    arrivals = heard(drifting[:, : drifting.shape[1] // TICK * TICK])
+    assert told(arrivals, 8) == [[1, -1]]
+    assert told(arrivals, 9) == [[-1, 1]]
+
+
+def test_three_microphones_agree() -> None:
+    turns: list[tuple[int, ...]] = [(0,), (1,), (2,), (0,), (1,), (2,), (0,)]
+    arrivals = heard(room(voices(3, turns), 3))
+    assert told(arrivals, 3) == [[1, -1, -1]]
+    assert told(arrivals, 4) == [[-1, 1, -1]]
+    assert told(arrivals, 5) == [[-1, -1, 1]]
+
+
+def test_nothing_is_said_while_one_alone_has_spoken() -> None:
+    arrivals = heard(room(voices(2, [(0,), (0,), (0,)]), 2))
+    assert told(arrivals, 1) == [[0, 0]]
+
+
+def test_nothing_is_said_where_loudness_contradicts() -> None:
+    """Each hears the other's speaker louder: whoever sits where, it is not as is taken."""
+    tracks = room(voices(2, TURNS), 2)
+    own = voices(2, TURNS)
+    swapped = np.stack([later(own[1], PATH), later(own[0], PATH)]) * 3000
+    arrivals = heard((tracks + np.rint(swapped)).astype(np.int16))
+    assert told(arrivals, 2) == [[0, 0]]
+
+
+def test_nothing_is_said_of_microphones_that_share_no_sound() -> None:
+    rng = np.random.default_rng(3)
+    arrivals = heard(rng.integers(-3000, 3000, (2, 200 * TICK)).astype(np.int16))
+    assert told(arrivals, 2) == [[0, 0]]
+
+
+def test_what_is_no_longer_kept_is_unknown() -> None:
+    arrivals = heard(room(voices(2, TURNS), 2))
+    later_on = np.arange(2 * TURN + 8, 2 * TURN + 10) + KEPT * STEP
+    assert not arrivals.whose(later_on).any()
+
+
+def test_only_the_last_minute_counts() -> None:
+    arrivals = heard(room(voices(2, TURNS), 2))
+    hearing = Hearing()
+    for mic in "ab":
+        hearing.add(mic)
+    rng = np.random.default_rng(4)
+    first = round(REMEMBERED_S * SAMPLE_RATE / TICK) + len(TURNS) * TURN
+    sound = rng.integers(-3000, 3000, 400 * TICK).astype(np.int16)  # in the middle, at both alike
+    ones = np.ones(400, np.float32)
+    hearing.hear(first, {"a": sound, "b": sound}, {"a": ones, "b": ones})
+    middles = range((first + HALF) // STEP * STEP + STEP, first + 400 - HALF, STEP)
+    for middle in middles:
+        arrivals.learn(hearing, np.zeros(2, np.int64), middle)
+    assert arrivals.estimate()
+    assert not arrivals.whose(np.array(middles)).any()
+
+
+@pytest.mark.parametrize("change", ["add", "remove", "restart"])
+def test_all_begins_anew_where_microphones_change(change: str) -> None:
+    arrivals = heard(room(voices(2, TURNS), 2))
+    getattr(arrivals, change)()
+    assert not arrivals.whose(np.arange(2 * TURN, 3 * TURN)).any()
