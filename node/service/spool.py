@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -31,7 +30,7 @@ MB = 1024 * 1024
 
 
 class Spoken:
-    """One utterance; every step to the disk is taken as soon as the disk allows it."""
+    """One utterance: what the disk has of it, and what it still has to take or to give back."""
 
     def __init__(
         self, session_id: str, mic: str, label: str, language: str | None, start: int
@@ -40,7 +39,7 @@ class Spoken:
         self._start = self.speech = start
         self._unwritten: list[npt.NDArray[np.int16]] = []
         self._on_disk: tuple[Utterance, Recording] | None = None
-        self._finished = False
+        self._finished = self._forgotten = False
         self.ended: Ended | None = None
         self.heard = 0
 
@@ -61,6 +60,11 @@ class Spoken:
         self._unwritten.append(samples)
         self.heard += len(samples)
 
+    def forget(self) -> None:
+        """It was nothing of its own: memory lets go of it now, the disk in `settle`."""
+        self._forgotten = True
+        self.drop_sound()
+
     def drop_sound(self) -> bool:
         """Forget what waits in memory; says whether nothing at all is left of it."""
         self._unwritten.clear()
@@ -72,12 +76,20 @@ class Spoken:
         self._on_disk[1].drop_pending()
         return False
 
-    def push(self, utterances: Utterances) -> bool:
-        """Go as far as the disk allows; says whether it is all there, ready for the engine.
+    def settle(self, utterances: Utterances) -> bool:
+        """Go on from where the disk refused last.
+
+        Returns:
+            Whether nothing more will come: it waits for the engine, or no trace of it is left.
 
         Raises:
-            StoreError, OSError: the disk refuses; what is missing is kept, to be pushed again.
+            StoreError, OSError: the disk refuses; what is missing is kept for the next call.
         """
+        if self._forgotten:
+            if self._on_disk is not None:
+                utterances.discard(*self._on_disk)
+                self._on_disk = None
+            return True
         if self._on_disk is None:
             self._on_disk = utterances.open(*self._place)
         utterance, recording = self._on_disk
@@ -93,20 +105,13 @@ class Spoken:
         utterances.captured(utterance, self.ended)
         return True
 
-    def discard(self, utterances: Utterances) -> None:
-        """Take back what is on the disk.
-
-        Raises:
-            StoreError, OSError: the disk refuses.
-        """
-        if self._on_disk is not None:
-            utterance, recording = self._on_disk
-            recording.discard()
-            utterances.discard(utterance)
-
 
 class Spool:
-    """Takes what is spoken. Owned by the listener thread."""
+    """Takes what is spoken, and has each utterance until it waits for the engine or is forgotten.
+
+    Once the disk has refused anything, all that comes after it waits for `retry`, which goes
+    through the utterances in the order in which they began. Owned by the listener thread.
+    """
 
     def __init__(
         self,
@@ -124,7 +129,8 @@ class Spool:
         self._captured = captured
         self._speaking = speaking
         self._post = post
-        self._late: deque[Spoken] = deque()
+        self._unsettled: list[Spoken] = []
+        self._refused = False
 
     def begin(
         self, session_id: str, mic: str, label: str, language: str | None, at: tuple[int, int]
@@ -139,6 +145,7 @@ class Spool:
             return None
         spoken = Spoken(session_id, mic, label, language, at[0])
         spoken.speech = at[1]
+        self._unsettled.append(spoken)
         self._push(spoken)
         return spoken
 
@@ -152,24 +159,27 @@ class Spool:
     def end(self, spoken: Spoken, ended: Ended) -> None:
         """It has been spoken."""
         spoken.ended = ended
-        if not self._push(spoken):
-            self._late.append(spoken)
-            self._utterances.hold(spoken.session_id, 1)
-            self._bound_memory()
+        self._utterances.hold(spoken.session_id, 1)  # without a row it would not be waited for
+        self._push(spoken)
+        self._bound_memory()
         self._fall_silent(spoken)  # only now: the transcriber must know of it as one or the other
 
     def discard(self, spoken: Spoken) -> None:
-        """It was another mic's speech: forget it."""
+        """It was another mic's speech: forget it, as soon as the disk lets go of it."""
         self._fall_silent(spoken)
-        try:
-            spoken.discard(self._utterances)
-        except (StoreError, OSError) as error:  # it is taken for speech then, which loses nothing
-            self._post(DiskFailed(str(error)))
+        spoken.forget()
+        self._push(spoken)
 
     def retry(self) -> None:
-        """Push what the disk has refused so far."""
-        while self._late and self._push(self._late[0]):
-            self._utterances.hold(self._late.popleft().session_id, -1)
+        """Go on with what the disk has refused so far."""
+        if not self._refused:
+            return
+        self._refused = False
+        refused = False
+        for spoken in tuple(self._unsettled):
+            self._push(spoken)
+            refused, self._refused = refused or self._refused, False
+        self._refused = refused
 
     def _fall_silent(self, spoken: Spoken) -> None:
         if self._speaking is not None and (utterance := spoken.utterance) is not None:
@@ -184,21 +194,32 @@ class Spool:
             self._post(DiskFailed(str(error)))
         return True
 
-    def _push(self, spoken: Spoken) -> bool:
+    def _push(self, spoken: Spoken) -> None:
+        """Settle as much of an utterance as the disk takes now."""
+        if self._refused:
+            return
         try:
-            there = spoken.push(self._utterances)
+            settled = spoken.settle(self._utterances)
         except (StoreError, OSError) as error:
+            self._refused = True
             self._post(DiskFailed(str(error)))
-            return False
-        if there:
+            return
+        if settled:
+            self._let_go(spoken)
             self._captured()
-        return there
+
+    def _let_go(self, spoken: Spoken) -> None:
+        self._unsettled.remove(spoken)
+        if spoken.ended is not None:
+            self._utterances.hold(spoken.session_id, -1)
 
     def _bound_memory(self) -> None:
-        while sum(spoken.seconds for spoken in self._late) > MAX_MEMORY_S:
-            oldest = next(spoken for spoken in self._late if spoken.heard)
+        late = [spoken for spoken in self._unsettled if spoken.ended is not None and spoken.heard]
+        seconds = sum(spoken.seconds for spoken in late)
+        while seconds > MAX_MEMORY_S:
+            oldest = late.pop(0)
+            seconds -= oldest.seconds
             reason = f"{oldest.seconds:.0f} s of speech: the disk has refused them for too long"
             self._post(SpeechDropped(None, reason))
             if oldest.drop_sound():
-                self._late.remove(oldest)
-                self._utterances.hold(oldest.session_id, -1)
+                self._let_go(oldest)

@@ -121,16 +121,25 @@ class Recording:
         self._flush()
         self._file.truncate(samples * 2)
         os.fsync(self._file.fileno())
-        self._file.close()
+        self._close()
 
     def drop_pending(self) -> None:
         """Give up what the disk has not taken; `finish` leaves silence in its place."""
         self._pending.clear()
 
     def discard(self) -> None:
-        """Take it back: its row could not be kept, and its number goes to the next one."""
-        self._file.close()
+        """Remove the file. May be repeated.
+
+        Raises:
+            OSError: the disk is read-only or gone.
+        """
+        self._pending.clear()
+        self._close()
         self._path.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        with suppress(OSError):  # the descriptor is gone all the same; what counts is synced
+            self._file.close()
 
     def _flush(self) -> None:
         while self._pending:
@@ -160,9 +169,10 @@ class AudioFolder:
         raw = (self.spool / utterance.file_name).read_bytes()
         return np.frombuffer(raw[: len(raw) // 2 * 2], dtype="<i2").astype(np.int16)
 
-    def samples(self, utterance: Utterance) -> int:
+    def samples(self, utterance: Utterance) -> int | None:
+        """Length of its sound on the disk; None where there is no file."""
         path = self.spool / utterance.file_name
-        return path.stat().st_size // 2 if path.exists() else 0
+        return path.stat().st_size // 2 if path.exists() else None
 
     def waiting(self) -> Iterator[Utterance]:
         """What lies in the spool, as far as the names of its files say it."""
@@ -181,9 +191,6 @@ class AudioFolder:
             path.replace(self._kept / path.name)
         else:
             path.unlink(missing_ok=True)
-
-    def remove(self, utterance: Utterance) -> None:
-        (self.spool / utterance.file_name).unlink(missing_ok=True)
 
     def give_up(self, utterance: Utterance) -> Path:
         """Set the sound aside under `failed/`; gives where."""

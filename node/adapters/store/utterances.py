@@ -97,14 +97,17 @@ class Utterances:
         """Monotonic time from which it waits; None where an earlier process captured it."""
         return self._captured_at.get(utterance.id)
 
-    def discard(self, utterance: Utterance) -> None:
-        """It was nothing of its own: no trace of it is kept."""
+    def discard(self, utterance: Utterance, recording: Recording) -> None:
+        """It was nothing of its own: no trace of it is kept. May be repeated.
+
+        The sound goes first: where a crash leaves the row alone, `recover` strikes it off.
+
+        Raises:
+            StoreError, OSError: the disk refuses.
+        """
+        recording.discard()
         with self._database.transaction() as db:
-            db.execute(
-                "DELETE FROM utterance WHERE session_id=? AND number=?",
-                (utterance.session_id, utterance.number),
-            )
-        self._audio.remove(utterance)
+            _strike_off(db, utterance)
 
     def recover(self) -> int:
         """After a crash: what was being spoken ends where its audio ends. Says how many wait.
@@ -121,13 +124,13 @@ class Utterances:
         with self._database.transaction() as db:
             for row in db.execute("SELECT * FROM utterance WHERE state='open'").fetchall():
                 utterance = utterance_of(row)
+                samples = self._audio.samples(utterance)
+                if samples is None:  # it was being discarded
+                    _strike_off(db, utterance)
+                    continue
                 db.execute(
                     "UPDATE utterance SET state='captured', end=? WHERE session_id=? AND number=?",
-                    (
-                        utterance.start + self._audio.samples(utterance),
-                        utterance.session_id,
-                        utterance.number,
-                    ),
+                    (utterance.start + samples, utterance.session_id, utterance.number),
                 )
             self._adopt_strays(db)
             db.execute("UPDATE utterance SET recovered=1")
@@ -260,10 +263,7 @@ class Utterances:
         with self._database.transaction(durable=True) as db:
             if make is not None:
                 segment = insert_segment(db, utterance, make)
-            db.execute(
-                "DELETE FROM utterance WHERE session_id=? AND number=?",
-                (utterance.session_id, utterance.number),
-            )
+            _strike_off(db, utterance)
         self._captured_at.pop(utterance.id, None)
         try:
             self._audio.release(utterance)
@@ -295,3 +295,10 @@ class Utterances:
             return self._audio.give_up(utterance)
         except OSError as error:
             raise StoreError(f"{self._audio.spool}: {error}") from error
+
+
+def _strike_off(db: sqlite3.Connection, utterance: Utterance) -> None:
+    db.execute(
+        "DELETE FROM utterance WHERE session_id=? AND number=?",
+        (utterance.session_id, utterance.number),
+    )

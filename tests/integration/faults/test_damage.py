@@ -179,6 +179,19 @@ def test_row_without_audio(lab: Lab, watcher: Watcher) -> None:
     assert room.do("session/list")["sessions"][0]["state"] == "done"
 
 
+def test_died_while_a_neighbours_speech_was_forgotten(lab: Lab, watcher: Watcher) -> None:
+    """Its sound is gone and its row is not: there is nothing to transcribe, nor to complain of."""
+    session = lab.hold_session()
+    lab.change(UTTERANCE_9, session, "open")
+    lab.change("UPDATE session SET state='stopping', utterances=9")
+    after = watcher.count()
+    room = lab.start()
+    watcher.wait_for(f"{TOPIC}/transcript/final", 20, after)
+    room.do("health/check")
+    assert not watcher.messages(f"{TOPIC}/event", after)
+    assert not rows(lab.storage, "SELECT * FROM utterance")
+
+
 def test_audio_whose_segment_is_committed(lab: Lab, watcher: Watcher) -> None:
     """The process died between the commit and the end of the audio: nothing is said twice."""
     session = lab.hold_session()

@@ -6,13 +6,16 @@ import resource
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import psutil
 import pytest
 
 from tests.model.sentences import SENTENCES
 from tests.rig.disks import MB, BreakingDisk, SmallDisk
 from tests.rig.node import TOPIC, Room, RunningNode, configuration, spoken
-from tests.rig.vmics import VirtualMic, VirtualMics
+from tests.rig.processes import wait_until
+from tests.rig.verdict import rows
+from tests.rig.vmics import VirtualMic, VirtualMics, write_wav
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -186,16 +189,14 @@ def test_every_write_refused_and_taken_again(place: Place, tmp_path: Path) -> No
         session = room.start(desk="Alice", door="Bruno")
         room.say("desk", HELLO)
         room.segments(session, 1)
-        process = psutil.Process(node.pid)
-        unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
         after = room.watcher.count()
-        process.rlimit(psutil.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        refuse(node, refuses=True)
         room.say("desk", MEETING)
         room.say("door", BONJOUR)
         event(room, "disk_low", after)
         with pytest.raises(pytest.fail.Exception):
             event(room, "disk_back", after, 8)
-        process.rlimit(psutil.RLIMIT_FSIZE, unlimited)
+        refuse(node, refuses=False)
         event(room, "disk_back", after)
         room.segments(session, 3)
         final = room.stop()
@@ -205,6 +206,47 @@ def test_every_write_refused_and_taken_again(place: Place, tmp_path: Path) -> No
         f"Bruno: {BONJOUR.text}",
     ]
     assert kinds(room, after) == ["disk_low", "disk_back"]
+
+
+def test_refused_once_while_a_neighbours_speech_is_forgotten(
+    tmp_path: Path, broker: Broker, watcher: Watcher
+) -> None:
+    """The speech of one is also heard by the other's mic; the disk comes back, and it goes then."""
+    desk = np.concatenate([spoken(HELLO), spoken(MEETING), np.zeros(20 * 16000, np.int16)])
+    tapes = {"desk": desk, "door": desk // 5}
+    files = [
+        {"mic": mic, "file": str(write_wav(tmp_path / f"{mic}.wav", sound, 16000)), "loop": False}
+        for mic, sound in tapes.items()
+    ]
+    audio = {"source": "files", "devices": [], "files": files}
+    with RunningNode(tmp_path, configuration(tmp_path, broker.port, [], audio=audio)) as node:
+        room = Room(node.wait_online(watcher), None, watcher)  # type: ignore[arg-type]  # tapes
+        room.start(desk="Alice", door="Bruno")
+        spool = node.storage / "spool"
+        (heard,) = wait_until(lambda: begun(spool, "door"), 10, "the door hears her too") or []
+        after = watcher.count()
+        refuse(node, refuses=True)
+        event(room, "disk_low", after)
+        wait_until(lambda: not heard.exists(), 10, "it was her speech alone")
+        refuse(node, refuses=False)
+        event(room, "disk_back", after)
+        answer = room.stop()
+        assert lines(answer["file_path"]) == [f"Alice: {HELLO.text}", f"Alice: {MEETING.text}"]
+        assert not list(spool.iterdir())
+        assert not rows(node.storage, "SELECT * FROM utterance")
+        room.start(desk="Alice")  # a restart is not needed for that
+        room.stop()
+
+
+def begun(spool: Path, mic: str) -> list[Path]:
+    """The sounds of a mic of which the disk has a part."""
+    return [file for file in spool.glob(f"*.{mic}.s16le") if file.stat().st_size]
+
+
+def refuse(node: RunningNode, *, refuses: bool) -> None:
+    """Let the disk refuse every byte, or take them again."""
+    limit = 0 if refuses else resource.RLIM_INFINITY
+    psutil.Process(node.pid).rlimit(psutil.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 
 
 def test_turned_read_only_by_the_kernel(place: Place, tmp_path: Path) -> None:
