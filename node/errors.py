@@ -5,7 +5,8 @@ NodeError
 ├── RequestError   the remote peer: its request is refused, the service goes on
 ├── MicError       the hardware: that microphone alone is out
 ├── ModelError     the installation: no speech model can be loaded
-└── StoreError     the disk: nothing can be kept on it
+├── StoreError     the disk: nothing can be kept on it; what was to be done is tried again
+└── DamageError    the disk: its database is damaged; the next start sets that aside
 
 Anything else that is raised is a bug: it is logged and ends the process with status 1.
 """
@@ -52,3 +53,7 @@ class ModelError(NodeError):
 
 class StoreError(NodeError):
     """The storage folder or its database cannot be read or written."""
+
+
+class DamageError(NodeError):
+    """The database's content makes no sense: no other attempt will do better."""

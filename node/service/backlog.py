@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import takewhile
 from typing import TYPE_CHECKING
@@ -17,9 +18,25 @@ if TYPE_CHECKING:
     from node.adapters.store import Sessions, Utterance, Utterances
     from node.service.items import WorkerItem
 
+FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
+"""From one attempt to read a sound to the next; doubled each time between these two."""
+
+SHORTEST_PAUSE_S = 0.1
+
+PATIENCE_S = 600.0
+"""A sound that cannot be read for so long is given up: the rest of its session would never end."""
+
 MAX_TOGETHER = 4
 """Short utterances that go through the decoder at once: two take 1.5 times as long as one, four 2.5
 times (`python -m tests.bench.backlog`); of more, the first would wait too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Postponed:
+    """Monotonic times: since when, and until when an utterance is left alone."""
+
+    since: float
+    until: float
 
 
 class Backlog:
@@ -41,6 +58,7 @@ class Backlog:
         self._clock = clock
         self._overload = Overload()
         self._apart: set[str] = set()
+        self._postponed: dict[str, _Postponed] = {}
         self._replayed_next = False
 
     @property
@@ -75,7 +93,9 @@ class Backlog:
         what others have said earlier. Speech of an earlier process, which is late in any case,
         takes turns with what people say now: neither can keep the other waiting for long.
         """
-        found = self._utterances.next(MAX_TOGETHER, replayed_first=self._replayed_next)
+        found = self._utterances.next(
+            MAX_TOGETHER, replayed_first=self._replayed_next, without=self._left_alone()
+        )
         if not found:
             return []
         self._replayed_next = not found[0].recovered
@@ -89,6 +109,43 @@ class Backlog:
     def set_apart(self, utterances: Iterable[Utterance]) -> None:
         """Give these out one by one: it must be seen at which of them the engine fails."""
         self._apart.update(utterance.id for utterance in utterances)
+
+    def postpone(self, utterance: Utterance) -> bool:
+        """Its sound cannot be read: leave it alone for a while, each time for longer.
+
+        Returns:
+            Whether there is still hope of it.
+        """
+        now = self._clock()
+        earlier = self._postponed.get(utterance.id)
+        if earlier is None:
+            self._utterances.put_off(utterance)
+            self._postponed[utterance.id] = _Postponed(now, now + FIRST_WAIT_S)
+            return True
+        waited_s = now - earlier.since
+        self._postponed[utterance.id] = replace(
+            earlier, until=now + min(LONGEST_WAIT_S, max(FIRST_WAIT_S, waited_s))
+        )
+        return waited_s < PATIENCE_S
+
+    def is_postponed(self, utterance: Utterance) -> bool:
+        """Whether its sound could not be read at the last attempt."""
+        return utterance.id in self._postponed
+
+    def done(self, utterance: Utterance) -> None:
+        """It does not wait any more."""
+        self._postponed.pop(utterance.id, None)
+
+    def pause_s(self) -> float | None:
+        """Seconds until one that is left alone is to be tried again; None where there is none."""
+        if not self._postponed:
+            return None
+        next_at = min(each.until for each in self._postponed.values())
+        return max(SHORTEST_PAUSE_S, next_at - self._clock())
+
+    def _left_alone(self) -> set[str]:
+        now = self._clock()
+        return {key for key, each in self._postponed.items() if each.until > now}
 
     def lag_s(self, utterance: Utterance) -> float:
         """Seconds from the end of its speech to now."""

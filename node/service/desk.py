@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from node.adapters.broker import Acknowledged, BrokerItem, Connected, Disconnected, Message
 from node.core.roster import Live
 from node.core.session import State
-from node.errors import EXIT_CONFIG, EXIT_FAILED, StoreError
+from node.errors import EXIT_CONFIG, EXIT_FAILED, NodeError, StoreError
 from node.service.conductor import nobody
 from node.service.items import (
     DiskFailed,
@@ -25,6 +25,7 @@ from node.service.items import (
     ModelUnavailable,
     PartialText,
     ReloadRequested,
+    SoundUnreadable,
     SpeechDropped,
     StopRequested,
     Transcribed,
@@ -126,7 +127,7 @@ class Desk:
                 self._on_session(item)
             case MicJoined() | MicLost() | MicBack() | Levels() | SpeechDropped():
                 self._on_mic(item)
-            case PartialText() | LoadChanged() | DiskFailed():
+            case PartialText() | LoadChanged() | DiskFailed() | SoundUnreadable():
                 self._on_passing(item)
             case ModelReady() | ModelUnavailable():
                 self._on_model(item)
@@ -135,8 +136,15 @@ class Desk:
             case StopRequested():
                 self._end()
             case WorkerDied(worker, error):
-                log.critical("the %s thread has ended: this is a bug", worker, exc_info=error)
-                self.exit_status = EXIT_FAILED
+                self._on_death(worker, error)
+
+    def _on_death(self, worker: str, error: BaseException) -> None:
+        """A thread has ended: so does the process, to be restarted and to go on."""
+        if isinstance(error, NodeError):
+            log.critical("the %s thread has ended: %s", worker, error)
+        else:
+            log.critical("the %s thread has ended: this is a bug", worker, exc_info=error)
+        self.exit_status = EXIT_FAILED
 
     def _on_message(self, item: Message) -> None:
         if self._home_assistant.takes(item, time.monotonic()):
@@ -225,7 +233,7 @@ class Desk:
                     rate = self._roster.live(mic).sample_rate
                     self._roster.set_live(mic, Live(True, level, rate))
 
-    def _on_passing(self, item: PartialText | LoadChanged | DiskFailed) -> None:
+    def _on_passing(self, item: PartialText | LoadChanged | DiskFailed | SoundUnreadable) -> None:
         match item:
             case PartialText(payload):
                 self._board.partial(payload)
@@ -233,6 +241,8 @@ class Desk:
                 self._on_load(item)
             case DiskFailed(reason):
                 self._guard.disk_failed(reason)
+            case SoundUnreadable(mic, message):
+                self._publisher.event("sound_unreadable", message, mic)
 
     def _on_load(self, item: LoadChanged) -> None:
         """`T/health` says it at once, `T/event` where it is beyond what can be given up."""

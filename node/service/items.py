@@ -129,6 +129,14 @@ class UtteranceFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class SoundUnreadable:
+    """The disk does not give the sound of an utterance; it is tried again."""
+
+    mic: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class DiskFailed:
     """The disk refuses; what it should keep waits in memory and is tried again."""
 
@@ -160,6 +168,7 @@ WorkerItem = (
     | PartialText
     | LoadChanged
     | UtteranceFailed
+    | SoundUnreadable
     | DiskFailed
     | SpeechDropped
 )

@@ -19,6 +19,7 @@ from node.service.items import (
     DiskFailed,
     ModelReady,
     ModelUnavailable,
+    SoundUnreadable,
     Transcribed,
     UtteranceFailed,
 )
@@ -30,6 +31,9 @@ from node.service.worker import Worker
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import numpy as np
+    import numpy.typing as npt
+
     from node.adapters.store import Sessions, Utterance, Utterances
     from node.adapters.whisper import Engine
     from node.core.context import Earlier, Speaker
@@ -37,6 +41,8 @@ if TYPE_CHECKING:
     from node.core.topics import Topics
     from node.service.items import WorkerItem
     from node.service.speaking import Turn
+
+    Samples = npt.NDArray[np.int16]
 
 log = logging.getLogger(__name__)
 
@@ -175,7 +181,8 @@ class Transcriber:
         elif waiting:
             self._attempt(waiting[0])
         else:
-            self._wake.wait(self._spare_time(turns))
+            pauses = [self._spare_time(turns), self._backlog.pause_s()]
+            self._wake.wait(min((each for each in pauses if each is not None), default=None))
 
     def _spare_time(self, turns: Sequence[Turn]) -> float | None:
         """Use the time in which nothing waits; gives how long to wait then, None: for a call."""
@@ -190,16 +197,18 @@ class Transcriber:
             self._deadline = None
 
     def _attempt_together(self, waiting: list[Utterance]) -> None:
+        try:
+            clips = [self._clip(each, self._utterances.audio(each)) for each in waiting]
+        except OSError:  # one by one it will be seen which cannot be read
+            self._backlog.set_apart(waiting)
+            return
         seconds = sum(utterance.duration_s for utterance in waiting)
         for utterance in waiting:
             self._utterances.attempt(utterance)
         began = time.monotonic()
         self._deadline = began + DEADLINE_S + DEADLINE_RTF * seconds
         try:
-            clips = [self._clip(utterance) for utterance in waiting]
             results = self._engine.transcribe_together(clips, beam_size=self._backlog.beam_size)
-        except StoreError:
-            raise  # the disk's fault: no utterance has failed
         except Exception:
             log.exception("transcribing %d utterances at once failed: now one by one", len(waiting))
             self._backlog.set_apart(waiting)
@@ -212,9 +221,24 @@ class Transcriber:
         for utterance, clip, heard in zip(waiting, clips, results, strict=True):
             self._take(utterance, clip, heard)
 
-    def _clip(self, utterance: Utterance) -> Clip:
+    def _sound(self, utterance: Utterance) -> Samples | None:
+        """Its samples; None where the disk does not give them: then it is seen to here."""
+        try:
+            return self._utterances.audio(utterance)
+        except FileNotFoundError as error:
+            self._give_up(utterance, f"its sound is gone: {error}")
+        except OSError as error:
+            first = not self._backlog.is_postponed(utterance)
+            if not self._backlog.postpone(utterance):
+                self._give_up(utterance, f"the disk cannot read its sound: {error}")
+            elif first:
+                message = f"the disk cannot read an utterance ({error}); it is tried again"
+                self._post(SoundUnreadable(utterance.mic, message))
+        return None
+
+    def _clip(self, utterance: Utterance, samples: Samples) -> Clip:
         return Clip(
-            self._utterances.audio(utterance),
+            samples,
             utterance.language,
             self._languages.of(utterance.mic, utterance.speaker),
             self._names(utterance.session_id),
@@ -229,13 +253,15 @@ class Transcriber:
         return self._contexts.of(_speaker(utterance), utterance.start)
 
     def _attempt(self, utterance: Utterance) -> None:
+        if (samples := self._sound(utterance)) is None:
+            return
+        clip = self._clip(utterance, samples)
         if not self._utterances.attempt(utterance):
             self._give_up(utterance, "the process has died of it again and again")
             return
         began = time.monotonic()
         self._deadline = began + DEADLINE_S + DEADLINE_RTF * utterance.duration_s
         try:
-            clip = self._clip(utterance)
             heard = self._engine.transcribe(
                 clip.samples,
                 clip.language,
@@ -245,8 +271,6 @@ class Transcriber:
                 overlapped=clip.overlapped,
                 earlier=clip.earlier,
             )
-        except StoreError:
-            raise  # the disk's fault: it is no attempt that has failed
         except Exception as error:
             log.exception("transcribing %s failed", utterance.id)
             if utterance.attempts + 1 < MAX_ATTEMPTS:
@@ -277,10 +301,12 @@ class Transcriber:
 
     def _give_up(self, utterance: Utterance, reason: str) -> None:
         kept = self._utterances.fail(utterance, reason)
+        self._backlog.done(utterance)
         message = f"{utterance.mic}: an utterance could not be transcribed ({reason}); see {kept}"
         self._post(UtteranceFailed(utterance.session_id, message))
 
     def _finish(self, utterance: Utterance, heard: Heard) -> None:
+        self._backlog.done(utterance)
         session = self._sessions.get(utterance.session_id)
         if session is None or not heard.text:
             self._utterances.transcribed(utterance, None)

@@ -16,7 +16,7 @@ from node.core.model import Session
 from node.core.segmenter import Ended
 from node.core.topics import Topics
 from node.service import transcriber
-from node.service.items import DiskFailed, ModelReady, Transcribed
+from node.service.items import DiskFailed, ModelReady, Transcribed, WorkerDied
 from node.service.transcriber import Transcriber
 from tests.model.sentences import SENTENCES
 from tests.rig.node import MODEL, spoken
@@ -93,17 +93,40 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 
 def test_what_the_disk_refuses_is_no_fault_of_the_utterance(desk: Desk) -> None:
-    desk.change("ALTER TABLE segment RENAME TO away")
-    desk.say("desk")
+    database = desk.store.utterances._database
+    with database.reading() as connection:  # the transcriber has to wait
+        desk.say("desk")
+        connection.execute("PRAGMA query_only=ON")
     wait_until(
         lambda: sum(isinstance(item, DiskFailed) for item in desk.items) > transcriber.MAX_ATTEMPTS,
         PATIENCE_S,
         "the disk is blamed again and again",
     )
-    desk.change("ALTER TABLE away RENAME TO segment")
+    with database.reading() as connection:
+        connection.execute("PRAGMA query_only=OFF")
     desk.wait_for(Transcribed)
     (segment,) = desk.store.sessions.segments(SESSION)
     assert segment.text == SENTENCES[6].text
+
+
+@pytest.mark.parametrize(
+    ("mistake", "error"),
+    [
+        ("ALTER TABLE segment RENAME TO away", sqlite3.OperationalError),
+        ("CREATE UNIQUE INDEX wrong ON outbox (length(session_id))", sqlite3.IntegrityError),
+    ],
+)
+def test_a_mistake_in_a_statement_is_not_tried_again(
+    desk: Desk, mistake: str, error: type[sqlite3.Error]
+) -> None:
+    """It is a bug: the thread ends, and with it the process, which is then restarted."""
+    desk.change(mistake)
+    desk.say("desk")
+    desk.say("door")
+    desk.wait_for(WorkerDied)
+    (died,) = [item for item in desk.items if isinstance(item, WorkerDied)]
+    assert isinstance(died.error, error)
+    assert not any(isinstance(item, DiskFailed) for item in desk.items)
 
 
 def test_a_pass_over_a_long_utterance_may_take_as_long_as_its_text(

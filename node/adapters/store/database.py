@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from node.errors import StoreError
+from node.errors import DamageError, NodeError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,6 +77,22 @@ TIME_LIMIT = "ALTER TABLE session ADD COLUMN max_duration_s REAL;"
 STEPS = (SCHEMA, RETENTION, TIME_LIMIT)
 """What makes each version of the schema out of the one before it."""
 
+OF_THE_DISK = frozenset(
+    {
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PROTOCOL,
+    }
+)
+"""Result codes for which a disk or another program is to blame: these pass, and are tried again."""
+
+OF_THE_CONTENT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
 TRIM_PATIENCE_MS = 200
 """How long a look at the transcripts by another program may hold the emptying of the log up."""
 
@@ -90,7 +106,9 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._suspect = path.with_name(f"{path.name}-suspect")
         self._lock = threading.RLock()
+        self._only_looks = False
         self._connection: sqlite3.Connection | None = None
 
     def open(self, prove: Callable[[], object]) -> str | None:
@@ -111,6 +129,7 @@ class Database:
             if (damage := self._open(prove)) is None:
                 return log
             aside = _set_aside(self._path)
+            self._suspect.unlink(missing_ok=True)
             self._connection = _connect(self._path)
         except (sqlite3.Error, OSError) as error:
             raise StoreError(f"storage.path: {self._path} cannot be opened: {error}") from error
@@ -123,9 +142,10 @@ class Database:
         if self._path.exists() and self._path.stat().st_size == 0:
             return "it is empty"
         try:
-            self._connection = _connect(self._path)
+            self._connection = _connect(self._path, thoroughly=self._suspect.exists())
             prove()
-        except (sqlite3.Error, StoreError, ValueError, TypeError, KeyError) as error:
+            self._suspect.unlink(missing_ok=True)
+        except (sqlite3.Error, NodeError, ValueError, TypeError, KeyError) as error:
             self.close()
             if not _is_damage(error):
                 raise
@@ -138,6 +158,7 @@ class Database:
         Raises:
             StoreError: it cannot be opened, or is damaged.
         """
+        self._only_looks = True
         try:
             connection = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)
             self._connection = connection
@@ -173,40 +194,68 @@ class Database:
         """A transaction: all of it is kept when the block is left, or none of it.
 
         Raises:
-            StoreError: the disk or the file refuses.
+            StoreError: the disk refuses.
+            DamageError: the file is damaged.
         """
-        with self._lock:
+        with self._lock, self._judging():
             assert self._connection is not None, "the database is not open"
+            self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            self._connection.execute("BEGIN IMMEDIATE")
             try:
-                self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-                self._connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield self._connection
-                    self._connection.execute("COMMIT")
-                except BaseException:
-                    if self._connection.in_transaction:
-                        self._connection.execute("ROLLBACK")
-                    raise
-            except sqlite3.Error as error:
-                raise StoreError(f"{self._path}: {error}") from error
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """The connection, to read from.
 
         Raises:
-            StoreError: the disk or the file refuses.
+            StoreError: the disk refuses.
+            DamageError: the file is damaged.
         """
-        with self._lock:
+        with self._lock, self._judging():
             assert self._connection is not None, "the database is not open"
-            try:
-                yield self._connection
-            except sqlite3.Error as error:
+            yield self._connection
+
+    @contextmanager
+    def _judging(self) -> Iterator[None]:
+        """Say whose fault an error is; one that is neither the disk's nor the file's is a bug."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            code = _code(error)
+            if code in OF_THE_DISK:
                 raise StoreError(f"{self._path}: {error}") from error
+            if code in OF_THE_CONTENT:
+                self._note_suspicion()
+                raise DamageError(
+                    f"{self._path} is damaged ({error}); the next start sets it aside"
+                ) from error
+            raise
+
+    def _note_suspicion(self) -> None:
+        """Have the next start look more closely."""
+        if not self._only_looks:
+            with suppress(OSError):
+                self._suspect.touch()
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    """Open a sound database of this version, or raise sqlite3.DatabaseError."""
+def _code(error: sqlite3.Error) -> int | None:
+    """SQLite's primary result code; None for an error that the Python module itself has found."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
+
+
+def _connect(path: Path, *, thoroughly: bool = False) -> sqlite3.Connection:
+    """Open a sound database of this version, or raise sqlite3.DatabaseError.
+
+    `thoroughly`: also compare the indexes with what they index, which takes seconds where much is
+    stored.
+    """
     connection = sqlite3.connect(
         path, check_same_thread=False, isolation_level=None, timeout=BUSY_S
     )
@@ -218,7 +267,8 @@ def _connect(path: Path) -> sqlite3.Connection:
         # What is deleted is overwritten, and nothing is sorted in files outside the folder.
         connection.execute("PRAGMA secure_delete=ON")
         connection.execute("PRAGMA temp_store=MEMORY")
-        (sound,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        check = "integrity_check" if thoroughly else "quick_check"
+        (sound,) = connection.execute(f"PRAGMA {check}(1)").fetchone()
         if sound != "ok":
             raise sqlite3.DatabaseError(sound)
         (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -239,9 +289,8 @@ def _is_damage(error: BaseException | None) -> bool:
     """Whether the content is to blame; otherwise the disk is, a lock, or a newer version."""
     if isinstance(error, StoreError):
         return error.__cause__ is not None and _is_damage(error.__cause__)
-    if isinstance(error, sqlite3.Error):
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
-        return code & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
+    if isinstance(error, sqlite3.Error):  # without a code: a check of the file has failed
+        return _code(error) in {*OF_THE_CONTENT, sqlite3.SQLITE_ERROR, None}
     return True
 
 

@@ -26,7 +26,7 @@ from node.errors import StoreError
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     import numpy as np
@@ -153,21 +153,37 @@ class Utterances:
             else:
                 adopt(db, stray)
 
-    def next(self, most: int = 1, *, replayed_first: bool = False) -> list[Utterance]:
+    def next(
+        self,
+        most: int = 1,
+        *,
+        replayed_first: bool = False,
+        without: Collection[str] = (),
+    ) -> list[Utterance]:
         """What has waited longest, by the time its speech ended; `most` utterances at most.
 
-        Speech of an earlier process comes after what people say now, or before it: the two are
-        never mixed.
+        Late speech comes after what people say now, or before it: the two are never mixed.
+        `without` are the ids of utterances to be passed over.
         """
         with self._database.reading() as db:
             rows = db.execute(
                 "SELECT utterance.* FROM utterance JOIN session ON session.id = session_id"
                 " WHERE utterance.state='captured'"
                 " ORDER BY recovered = ?, started_at, coalesce(speech_end, end), end LIMIT ?",
-                (not replayed_first, most),
+                (not replayed_first, most + len(without)),
             ).fetchall()
-        found = [utterance_of(row) for row in rows]
+        waiting = [utterance_of(row) for row in rows]
+        found = [each for each in waiting if each.id not in without][:most]
         return [each for each in found if each.recovered == found[0].recovered]
+
+    def put_off(self, utterance: Utterance) -> None:
+        """It will be late, for a reason that is no load: as what an earlier process has left."""
+        with self._database.transaction() as db:
+            db.execute(
+                "UPDATE utterance SET recovered=1 WHERE session_id=? AND number=?",
+                (utterance.session_id, utterance.number),
+            )
+        self._captured_at.pop(utterance.id, None)
 
     def overlapped(self, utterance: Utterance) -> bool:
         """Whether somebody else speaks, or spoke, at another mic during its speech."""

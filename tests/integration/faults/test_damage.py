@@ -9,8 +9,10 @@ import json
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ from node.adapters.store import Store
 from tests.model.sentences import SENTENCES
 from tests.rig.lab import DATABASE, Lab
 from tests.rig.node import ROOT, TOPIC
+from tests.rig.processes import wait_until
 from tests.rig.verdict import rows
 
 if TYPE_CHECKING:
@@ -208,6 +211,89 @@ def test_audio_whose_segment_is_committed(lab: Lab, watcher: Watcher) -> None:
     assert not mark.exists()
     assert not watcher.messages(f"{TOPIC}/mic/+/segment", after)
     assert finished_document(lab, session) == document
+
+
+def test_audio_that_cannot_be_read_at_first(lab: Lab, watcher: Watcher) -> None:
+    """The disk is to blame, not the engine: others come first, and it is tried until it is read."""
+    session = lab.hold_session()
+    lab.change(UTTERANCE_9, session, "captured")
+    lab.change("UPDATE session SET state='stopping', utterances=10")
+    lab.change(UTTERANCE_9.replace("9,", "10,"), session, "captured")
+    lab.leave(session, number=10, start=160000, sentence=BONJOUR)
+    bad = lab.leave(session, number=9, start=160000, sentence=HELLO)
+    good = bad.with_name("aside")
+    bad.rename(good)
+    bad.symlink_to("/proc/self/mem")  # whose first byte is an I/O error
+    after = watcher.count()
+    room = lab.start()
+    event = watcher.wait_for(f"{TOPIC}/event", after=after).json()
+    assert event["event_type"] == "sound_unreadable"
+    assert "Input/output error" in event["message"]
+    assert event["mic"] == "desk"
+    segment = watcher.wait_for(f"{TOPIC}/mic/+/segment", 20, after).json()
+    assert segment["text"] == BONJOUR.text
+    wait_until(lambda: room.do("health/check")["uptime_s"] > 6, 15, "it has been tried often")
+    assert len(watcher.messages(f"{TOPIC}/event", after)) == 1
+    assert not list((lab.storage / "failed").iterdir())
+    good.rename(bad)
+    final = watcher.wait_for(f"{TOPIC}/transcript/final", 20, after).json()
+    assert HELLO.text in final["text"]
+    assert BONJOUR.text in final["text"]
+
+
+def test_a_mistake_in_a_statement_ends_the_process(lab: Lab, watcher: Watcher) -> None:
+    """Not taken for a full disk and tried for ever: status 1, and the next start goes on."""
+    session = lab.hold_session()
+    lab.change(UTTERANCE_9, session, "captured")
+    lab.change("UPDATE session SET state='stopping', utterances=9")
+    lab.leave(session, number=9, start=160000, sentence=BONJOUR)
+    lab.change(
+        "CREATE TRIGGER wrong BEFORE DELETE ON utterance BEGIN SELECT RAISE(ABORT, 'wrong'); END"
+    )
+    lab.start()
+    assert lab.node.program.wait(30) == 1
+    assert "IntegrityError: wrong" in lab.node.program.output()
+    lab.change("DROP TRIGGER wrong")
+    after = watcher.count()
+    lab.start()
+    final = watcher.wait_for(f"{TOPIC}/transcript/final", 20, after).json()
+    assert final["text"].count(BONJOUR.text) == 1
+
+
+def test_damage_that_only_shows_when_it_is_met(lab: Lab, watcher: Watcher) -> None:
+    """An index of what is not there, which no quick look finds: the next start does."""
+    lab.hold_session()
+    session = "20260101T100000Z-00ff"
+    lab.change(
+        "INSERT INTO session (id, started_at, ended_at, speakers, files, state) VALUES"
+        " (?, '2026-01-01T10:00:00.000Z', '2026-01-01T10:01:00.000Z', '{}', '{}', 'done')",
+        session,
+    )
+    lab.change("INSERT INTO segment VALUES ('x', ?, 1, '{}')", session)
+    delete_behind_the_index(lab, "DELETE FROM segment WHERE id='x'")
+    lab.start()
+    watcher.publish(f"{TOPIC}/request/transcript/get", json.dumps({"session_id": session}))
+    assert lab.node.program.wait(20) == 1
+    assert "is damaged" in lab.node.program.output()
+    after = watcher.count()
+    room = lab.start()
+    event = watcher.wait_for(f"{TOPIC}/event", after=after).json()
+    assert event["event_type"] == "database_damaged"
+    assert "index" in event["message"]
+    assert room.do("session/list")["total"] == 0
+
+
+def delete_behind_the_index(lab: Lab, statement: str) -> None:
+    """Delete from the table of segments, and not from the index that finds them."""
+    index = "FROM sqlite_schema WHERE name='segments_of_session'"
+    (row,) = rows(lab.storage, f"SELECT * {index}")
+    with closing(sqlite3.connect(lab.storage / DATABASE)) as database, database:
+        database.execute("PRAGMA writable_schema=ON")
+        database.execute(f"DELETE {index}")
+    lab.change(statement)
+    with closing(sqlite3.connect(lab.storage / DATABASE)) as database, database:
+        database.execute("PRAGMA writable_schema=ON")
+        database.execute("INSERT INTO sqlite_schema VALUES (?, ?, ?, ?, ?)", row)
 
 
 def test_audio_that_was_given_up(lab: Lab) -> None:
