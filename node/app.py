@@ -33,7 +33,7 @@ from node.service.health import Health, Machine
 from node.service.homeassistant import HomeAssistant
 from node.service.inbox import Inbox
 from node.service.inventory import Inventory
-from node.service.items import ReloadRequested, StopRequested
+from node.service.items import DamageFound, ReloadRequested, StopRequested
 from node.service.listener import Listener
 from node.service.publisher import Publisher
 from node.service.recovery import Recovery
@@ -74,7 +74,11 @@ class Node:
         self._notifier = notifier
         self._inbox = Inbox()
         self._topics = Topics(config.mqtt.base_topic, config.node.id)
-        self._store = Store(config.storage.path, keep_audio=config.storage.keep_audio)
+        self._store = Store(
+            config.storage.path,
+            keep_audio=config.storage.keep_audio,
+            report=lambda what: self._inbox.put(DamageFound(what)),
+        )
         self._roster = Roster()
         self._inventory = Inventory(config.audio)
         self._make_threads(config)
@@ -156,6 +160,7 @@ class Node:
             transcriber=self._transcriber,
             utterances=self._store.utterances,
             outbox=self._store.outbox,
+            damage=self._store.damage,
             publisher=self._publisher,
         )
 

@@ -11,13 +11,16 @@ import fcntl
 import json
 import logging
 import os
+import shlex
 import signal
 import struct
 import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
+from typing import Any
 
 from node.errors import MicError
 
@@ -27,6 +30,8 @@ CHILD = Path(__file__).with_name("capture_child.py")
 # The record header, as capture_child.py describes it. That program cannot be imported from here:
 # adapters stand alone.
 HEADER = struct.Struct("<4sId")
+SAMPLE_BYTES = 2
+LIST = '{"kind": "list"}'
 MAX_PAYLOAD_BYTES = 1 << 20  # far above a block of any microphone: more means a broken stream
 READ_BYTES = 256 * 1024
 # 10 s of 48 kHz mono, in case the reader is held up; the default most of fs.pipe-max-size.
@@ -142,6 +147,7 @@ class CaptureProcess:
         self._source = source
         self._process: subprocess.Popen[bytes] | None = None
         self._pending = bytearray()
+        self._frame_bytes = 0
         self._ended = False
 
     @property
@@ -191,8 +197,8 @@ class CaptureProcess:
         self._pending += data
         try:
             return self._parse()
-        except (ValueError, TypeError) as error:
-            reason = f"bug: the capture program of {self._source} wrote no record: {error}"
+        except (ValueError, TypeError, KeyError) as error:
+            reason = f"bug: the capture program of {self._source} wrote no record: {error!r}"
             return [Failed(reason), self._end()]
 
     def kill(self) -> None:
@@ -218,10 +224,26 @@ class CaptureProcess:
             end = start + HEADER.size + size
             if end > len(self._pending):
                 break
-            events.append(_event(tag, bytes(self._pending[start + HEADER.size : end]), at))
+            events.append(self._event(tag, bytes(self._pending[start + HEADER.size : end]), at))
             start = end
         del self._pending[:start]
         return events
+
+    def _event(self, tag: bytes, payload: bytes, at: float) -> CaptureEvent:
+        match tag:
+            case b"DATA":
+                if not self._frame_bytes or len(payload) % self._frame_bytes or not isfinite(at):
+                    raise ValueError(f"{len(payload)} bytes of sound at {at}")
+                return Block(payload, at)
+            case b"OVER":
+                return Overflowed()
+            case b"OPEN":
+                opened = _opened(payload)
+                self._frame_bytes = opened.channels * SAMPLE_BYTES
+                return opened
+            case b"FAIL":
+                return Failed(str(json.loads(payload)["reason"]))
+        raise ValueError(f"unknown tag {tag!r}")
 
     def _end(self) -> Ended:
         self._ended = True
@@ -238,17 +260,13 @@ class CaptureProcess:
             return None
 
 
-def _event(tag: bytes, payload: bytes, at: float) -> CaptureEvent:
-    match tag:
-        case b"DATA":
-            return Block(payload, at)
-        case b"OVER":
-            return Overflowed()
-        case b"OPEN":
-            return Opened(**json.loads(payload))
-        case b"FAIL":
-            return Failed(**json.loads(payload))
-    raise ValueError(f"unknown tag {tag!r}")
+def _opened(payload: bytes) -> Opened:
+    """Raises ValueError, TypeError or KeyError where it is no record of an opening."""
+    body = json.loads(payload)
+    rate, channels = int(body["rate"]), int(body["channels"])
+    if rate <= 0 or channels <= 0:
+        raise ValueError(f"{rate} Hz with {channels} channels")
+    return Opened(rate, channels, str(body["name"]))
 
 
 def list_inputs(timeout_s: float = 10) -> list[InputDevice]:
@@ -259,7 +277,7 @@ def list_inputs(timeout_s: float = 10) -> list[InputDevice]:
     """
     try:
         child = subprocess.run(
-            _command('{"kind": "list"}'),
+            _command(LIST),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=_stderr(),
@@ -277,10 +295,25 @@ def list_inputs(timeout_s: float = 10) -> list[InputDevice]:
             f"PortAudio crashed with signal {-child.returncode} while listing its devices: look"
             " for a mistake in /etc/asound.conf and ~/.asoundrc (PortAudio 19.6 needs a `default`)"
         )
-    answer = json.loads(child.stdout)
-    if child.returncode != 0:
-        raise MicError(answer["reason"])
-    return [InputDevice(**device) for device in answer]
+    try:
+        answer = json.loads(child.stdout)
+        if child.returncode != 0:
+            raise MicError(str(answer["reason"]))
+        inputs, nameless = [_input(device) for device in answer["inputs"]], int(answer["nameless"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise MicError(
+            f"the program that lists PortAudio's inputs gave no list, and status"
+            f" {child.returncode}: see what it prints: {shlex.join(_command(LIST))}"
+        ) from error
+    if nameless:
+        logger.warning("%d devices are left out: their names are no UTF-8", nameless)
+    return inputs
+
+
+def _input(device: dict[str, Any]) -> InputDevice:
+    """Raises KeyError, TypeError or ValueError where it is none."""
+    name, channels = str(device["name"]), int(device["channels"])
+    return InputDevice(name, channels, float(device["default_rate"]))
 
 
 def _command(spec: str) -> list[str]:

@@ -7,7 +7,8 @@ only be cured by a kill. It imports nothing of this package and no numpy: it cos
   {"kind": "portaudio", "device": "<PortAudio or ALSA name>", "rates": [16000, …]}
   {"kind": "card", "card": 2, "device": 0, "rates": [16000, …]}
   {"kind": "file", "file": "x.wav", "loop": false, "start_at": <CLOCK_MONOTONIC seconds>}
-  {"kind": "list"}, answered by a JSON array of PortAudio's inputs, or by {"reason": "…"}.
+  {"kind": "list"}, answered by {"inputs": [PortAudio's inputs], "nameless": 0}, the second being
+    the devices whose names are no UTF-8; or by {"reason": "…"}
 
 Else standard output carries records: a header `<4sId` (tag, payload bytes, CLOCK_MONOTONIC), then
   OPEN  JSON {"rate", "channels", "name"}: the stream runs at `rate` Hz
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import itertools
 import json
 import os
 import signal
@@ -89,13 +91,13 @@ def _take_stdout() -> BinaryIO:
 
 def _list(stream: BinaryIO) -> int:
     try:
-        inputs = _inputs(_portaudio())
+        inputs, nameless = _inputs(_portaudio())
     except CaptureError as error:
         stream.write(json.dumps({"reason": str(error)}).encode())
         return 1
     keys = {"name": "name", "channels": "max_input_channels", "default_rate": "default_samplerate"}
     devices = [{key: device[theirs] for key, theirs in keys.items()} for device in inputs]
-    stream.write(json.dumps(devices).encode())
+    stream.write(json.dumps({"inputs": devices, "nameless": nameless}).encode())
     return 0
 
 
@@ -130,8 +132,23 @@ def _portaudio() -> Any:
     return sounddevice
 
 
-def _inputs(portaudio: Any) -> list[dict[str, Any]]:
-    return [device for device in portaudio.query_devices() if device["max_input_channels"] > 0]
+def _inputs(portaudio: Any) -> tuple[list[dict[str, Any]], int]:
+    """Return the inputs, and how many devices bear a name that is no UTF-8 and so cannot be used.
+
+    One by one: `query_devices()` gives none at all where one of them has such a name.
+    """
+    inputs, nameless = [], 0
+    for index in itertools.count():
+        try:
+            device = portaudio.query_devices(index)
+        except UnicodeDecodeError:
+            nameless += 1
+            continue
+        except portaudio.PortAudioError:  # behind the last one
+            break
+        if device["max_input_channels"] > 0:
+            inputs.append(device)
+    return inputs, nameless
 
 
 def _find_input(inputs: list[dict[str, Any]], spec: dict[str, Any]) -> dict[str, Any]:
@@ -210,7 +227,7 @@ def _reason(error: Exception) -> str:
 
 def _run_portaudio(spec: dict[str, Any], records: Records) -> None:
     portaudio = _portaudio()
-    device = _find_input(_inputs(portaudio), spec)
+    device = _find_input(_inputs(portaudio)[0], spec)
     stream = _open_stream(portaudio, device, spec["rates"])
     rate = round(stream.samplerate)
     records.opened(rate, stream.channels, device["name"])

@@ -163,12 +163,15 @@ class HealthPayload(TypedDict):
     """`T/health`; null where this machine has no such sensor.
 
     `load`: what is given up while speech comes in faster than it can be written; each name stands
-    for itself and all before it. `mic_lag_s`: by how much each mic of the session hears later than
-    the earliest one, as found from what they hear of each other; null where it is not known.
+    for itself and all before it. `set_aside`: damaged rows of the database, and messages that the
+    broker will never take, all of them kept. `mic_lag_s`: by how much each mic of the session hears
+    later than the earliest one, as found from what they hear of each other; null where it is not
+    known.
     """
 
     uptime_s: float
     outbox: int
+    set_aside: int
     backlog_s: float
     rtf: float | None
     lag_s: float

@@ -92,7 +92,7 @@ class Archive:
         Raises:
             StoreError: the disk refuses.
         """
-        if not session.files:
+        if session.files.keys() != WRITERS.keys():  # none yet, or what is known of them is damaged
             files = self._folder.reserve(moment.astimezone(self._zone), WRITERS)
             self._sessions.plan_files(session.id, files)
             session.files = files

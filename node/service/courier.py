@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from node.adapters.store import Outbox, OutboxMessage
     from node.service.link import Link
 
+NO_TOPIC = frozenset("+#\0\N{REPLACEMENT CHARACTER}")
+"""What a topic of ours never bears; the last one stands for a letter that is none."""
+
+DAMAGED = "what the disk gives back of it is damaged"
+
 
 class Courier:
     """Owned by the main thread.
@@ -76,7 +81,7 @@ class Courier:
             return False
         message = messages[0]
         if not self._is_under_way(message):
-            problem = self._link.problem(message.topic, len(message.payload.encode()))
+            problem = self._problem(message)
             if problem is not None:
                 self._set_aside(message, problem)
             elif not self._send(message):
@@ -87,6 +92,11 @@ class Courier:
     def drained(self) -> bool:
         """Whether the broker has everything."""
         return not self._in_flight and len(self._outbox) == len(self._acknowledged)
+
+    def _problem(self, message: OutboxMessage) -> str | None:
+        if not _is_sound(message):
+            return DAMAGED
+        return self._link.problem(message.topic, len(message.payload.encode()))
 
     def _is_under_way(self, message: OutboxMessage) -> bool:
         return message.id in self._acknowledged or message in self._in_flight.values()
@@ -104,7 +114,8 @@ class Courier:
         """
         with suppress(StoreError):  # the listener and the desk report the disk
             self._outbox.set_aside(message.id, reason)
-        self._refused(message.topic, reason)
+        named = reason is not DAMAGED
+        self._refused(message.topic if named else f"number {message.id} of the outbox", reason)
 
     def _stamped(self, message: OutboxMessage) -> bytes:
         """A message that was ready before this connection stood is marked as replayed."""
@@ -114,3 +125,14 @@ class Courier:
         if "replayed" in body:
             body["replayed"] = True
         return json.dumps(body, ensure_ascii=False).encode()
+
+
+def _is_sound(message: OutboxMessage) -> bool:
+    """Whether the disk has given back what was written: a JSON object for a topic."""
+    topic = message.topic
+    if not isinstance(topic, str) or not topic or NO_TOPIC & set(topic):
+        return False
+    try:
+        return isinstance(json.loads(message.payload), dict)
+    except (ValueError, TypeError, RecursionError):
+        return False

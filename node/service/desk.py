@@ -12,6 +12,7 @@ from node.core.session import State
 from node.errors import EXIT_CONFIG, EXIT_FAILED, NodeError, StoreError
 from node.service.conductor import nobody
 from node.service.items import (
+    DamageFound,
     DiskFailed,
     Flushed,
     Levels,
@@ -127,7 +128,7 @@ class Desk:
                 self._on_session(item)
             case MicJoined() | MicLost() | MicBack() | Levels() | SpeechDropped():
                 self._on_mic(item)
-            case PartialText() | LoadChanged() | DiskFailed() | SoundUnreadable():
+            case PartialText() | LoadChanged() | DiskFailed() | SoundUnreadable() | DamageFound():
                 self._on_passing(item)
             case ModelReady() | ModelUnavailable():
                 self._on_model(item)
@@ -233,7 +234,9 @@ class Desk:
                     rate = self._roster.live(mic).sample_rate
                     self._roster.set_live(mic, Live(True, level, rate))
 
-    def _on_passing(self, item: PartialText | LoadChanged | DiskFailed | SoundUnreadable) -> None:
+    def _on_passing(
+        self, item: PartialText | LoadChanged | DiskFailed | SoundUnreadable | DamageFound
+    ) -> None:
         match item:
             case PartialText(payload):
                 self._board.partial(payload)
@@ -243,6 +246,8 @@ class Desk:
                 self._guard.disk_failed(reason)
             case SoundUnreadable(mic, message):
                 self._publisher.event("sound_unreadable", message, mic)
+            case DamageFound(message):
+                self._publisher.event("data_damaged", message)
 
     def _on_load(self, item: LoadChanged) -> None:
         """`T/health` says it at once, `T/event` where it is beyond what can be given up."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from node.adapters.store import Outbox, Utterances
+    from node.adapters.store import Damage, Outbox, Utterances
     from node.core.payloads import HealthPayload
     from node.service.publisher import Publisher
     from node.service.transcriber import Transcriber
@@ -49,7 +49,11 @@ class Machine:
             return None
 
     def disk_free_mb(self) -> float:
-        return round(shutil.disk_usage(self._storage).free / MB, 1)
+        """Room at `storage.path`; 0 where it is gone."""
+        try:
+            return round(shutil.disk_usage(self._storage).free / MB, 1)
+        except OSError:
+            return 0.0
 
 
 class Health:
@@ -62,12 +66,14 @@ class Health:
         transcriber: Transcriber,
         utterances: Utterances,
         outbox: Outbox,
+        damage: Damage,
         publisher: Publisher,
     ) -> None:
         self._machine = machine
         self._transcriber = transcriber
         self._utterances = utterances
         self._outbox = outbox
+        self._damage = damage
         self._publisher = publisher
         self.dropped_s = 0.0
         self.lags_s: dict[str, float | None] = {}
@@ -78,6 +84,7 @@ class Health:
         return {
             "uptime_s": self._machine.uptime_s(),
             "outbox": len(self._outbox),
+            "set_aside": len(self._damage),
             "backlog_s": round(self._utterances.backlog_s(), 1),
             "rtf": round(rtf, 3) if rtf is not None else None,
             "lag_s": round(self._transcriber.lag_s, 2),

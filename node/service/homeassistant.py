@@ -6,7 +6,7 @@ import logging
 import random
 from typing import TYPE_CHECKING, Any
 
-from node.errors import StoreError
+from node.errors import DamageError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,6 +55,8 @@ class HomeAssistant:
             self._noted = self._announced.load()
         except StoreError as error:
             log.warning("%s", error)
+        except DamageError as error:
+            self._publisher.event("data_damaged", str(error))
         self._orphans = set(self._noted)
 
     def takes(self, message: Message, now: float) -> bool:

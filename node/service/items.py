@@ -137,6 +137,13 @@ class SoundUnreadable:
 
 
 @dataclass(frozen=True, slots=True)
+class DamageFound:
+    """Something that was read back makes no sense; it is set aside, and the rest goes on."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class DiskFailed:
     """The disk refuses; what it should keep waits in memory and is tried again."""
 
@@ -169,6 +176,7 @@ WorkerItem = (
     | LoadChanged
     | UtteranceFailed
     | SoundUnreadable
+    | DamageFound
     | DiskFailed
     | SpeechDropped
 )

@@ -33,6 +33,34 @@ def test_inputs_are_listed() -> None:
     assert {device.name for device in list_inputs()} == {"desk", "wall"}
 
 
+def test_an_input_whose_name_is_no_utf_8_hides_no_other(
+    virtual_mics: VirtualMics, monkeypatch: pytest.MonkeyPatch, recorders: Recorders
+) -> None:
+    config = virtual_mics.folder / "latin1.conf"
+    plain = (virtual_mics.folder / "asound.conf").read_bytes()
+    strange = plain[plain.index(b"pcm.desk") :].replace(b"pcm.desk", b'pcm."caf\xe9"', 1)
+    config.write_bytes(plain + strange[: strange.index(b"\n}\n") + 3])
+    monkeypatch.setenv("ALSA_CONFIG_PATH", str(config))
+    assert {device.name for device in list_inputs()} == {"desk", "wall"}
+    recorders.start_delivering(PortAudioSource("desk", (16000,)))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"", b"\xff{", b"[", b"[1, 2]", b"7", b'{"inputs": [{"name": "desk"}], "nameless": 0}'],
+)
+def test_a_list_of_inputs_that_is_none_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    """As where the child has been killed on its way, for want of memory."""
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "sounddevice.py").write_text(
+        f"import os, sys; os.write(int(os.environ.get('OUT', '3')), {said!r}); os._exit(0)"
+    )
+    with pytest.raises(MicError, match="gave no list, and status 0"):
+        list_inputs()
+
+
 def test_two_microphones_deliver_each_its_own_sound(
     virtual_mics: VirtualMics, recorders: Recorders
 ) -> None:

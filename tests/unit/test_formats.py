@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.adapters.store.sessions import segment_from_json, segment_to_json
+from node.adapters.store.reading import segment_from_json, segment_to_json
 from node.core.formats import WRITERS, seglst, subrip, to_json, to_srt, to_text, to_vtt
 from node.core.model import SAMPLE_RATE, Segment, Word
 from node.core.transcript import final_body

@@ -7,10 +7,12 @@ leaves a state from which the next start goes on.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from node.adapters.store.audio import AudioFolder, Recording, Utterance
 from node.adapters.store.ballast import Ballast
+from node.adapters.store.damage import Damage
 from node.adapters.store.database import Database
 from node.adapters.store.outbox import Outbox, OutboxMessage
 from node.adapters.store.sessions import Sessions
@@ -19,11 +21,15 @@ from node.adapters.store.utterances import Utterances
 from node.errors import StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 __all__ = [
     "DATABASE",
     "AudioFolder",
+    "Damage",
     "Erasure",
     "Outbox",
     "OutboxMessage",
@@ -41,15 +47,19 @@ DATABASE = "scribe.db"
 class Store:
     """The storage folder. Its parts may be used from any thread once it is open."""
 
-    def __init__(self, folder: Path, *, keep_audio: bool) -> None:
+    def __init__(
+        self, folder: Path, *, keep_audio: bool, report: Callable[[str], None] = log.warning
+    ) -> None:
+        """`report` is told in a sentence of everything that is found to be damaged."""
         self._folder = folder
         self._database = Database(folder / DATABASE)
         self.ballast = Ballast(folder / "ballast")
         self.audio = AudioFolder(folder, keep=keep_audio)
         self.outbox = Outbox(self._database)
-        self.sessions = Sessions(self._database)
+        self.damage = Damage(self._database, report)
+        self.sessions = Sessions(self._database, self.damage.set_segment_aside)
         self.traces = Traces(self._database)
-        self.utterances = Utterances(self._database, self.audio)
+        self.utterances = Utterances(self._database, self.audio, self.damage)
 
     def open(self) -> str | None:
         """Open the database and make the folders; says what was found to be damaged.
@@ -68,6 +78,7 @@ class Store:
         return damage
 
     def _prove(self) -> None:
+        self.damage.sift()
         self.sessions.prove()
         self.traces.prove()
 

@@ -10,11 +10,12 @@ import os
 import re
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from node.adapters.store.reading import is_session_id
 from node.core.messages import SESSION_ID
 from node.core.model import MIC_ID, SAMPLE_RATE
 from node.errors import StoreError
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-NAME = re.compile(rf"({SESSION_ID})\.(\d+)\.(\d+)\.({MIC_ID.pattern})\.s16le")
+NAME = re.compile(rf"({SESSION_ID})\.([0-9]{{1,9}})\.([0-9]{{1,12}})\.({MIC_ID.pattern})\.s16le")
 
 WRITE_BYTES = SAMPLE_RATE // 8 * 2
 """Sound is handed to the kernel every 125 ms: from then on it outlives the process."""
@@ -177,11 +178,19 @@ class AudioFolder:
     def waiting(self) -> Iterator[Utterance]:
         """What lies in the spool, as far as the names of its files say it."""
         for path in sorted(self.spool.iterdir()):
-            if match := NAME.fullmatch(path.name):
-                session, number, start, mic = match.groups()
-                samples = path.stat().st_size // 2
-                end = int(start) + samples
-                yield Utterance(session, int(number), mic, mic, None, int(start), end)
+            if (named := _named(path.name)) is not None:
+                yield replace(named, end=named.start + path.stat().st_size // 2)
+
+    def set_strangers_aside(self) -> list[str]:
+        """Move sounds that are no utterance's by their names to `failed/`; gives the names."""
+        strangers = [
+            path
+            for path in sorted(self.spool.glob("*.s16le"))
+            if _named(path.name) is None or not path.is_file()
+        ]
+        for path in strangers:
+            path.replace(self._failed / path.name)
+        return [os.fsencode(path.name).decode(errors="replace") for path in strangers]
 
     def release(self, utterance: Utterance) -> None:
         """It is transcribed: remove the sound, or keep it where that is asked for."""
@@ -246,6 +255,15 @@ class AudioFolder:
 
     def _mark(self, utterance: Utterance) -> Path:
         return self.spool / f"{utterance.file_name}.tried"
+
+
+def _named(name: str) -> Utterance | None:
+    """The utterance that a file's name tells of, without its end; None where it is of none."""
+    match = NAME.fullmatch(name)
+    if match is None or not is_session_id(match[1]):
+        return None
+    session, number, start, mic = match.groups()
+    return Utterance(session, int(number), mic, mic, None, int(start), int(start))
 
 
 def _size(folder: Path) -> int:

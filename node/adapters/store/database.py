@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 BUSY_S = 10
 
@@ -74,7 +74,15 @@ CREATE TABLE age (counted_s REAL NOT NULL, wall TEXT NOT NULL);
 
 TIME_LIMIT = "ALTER TABLE session ADD COLUMN max_duration_s REAL;"
 
-STEPS = (SCHEMA, RETENTION, TIME_LIMIT)
+DAMAGED = """
+CREATE TABLE damaged (          -- rows that made no sense when they were read back
+    id INTEGER PRIMARY KEY, session_id TEXT,
+    origin TEXT NOT NULL,       -- their table
+    content TEXT NOT NULL       -- JSON, value by column
+);
+"""
+
+STEPS = (SCHEMA, RETENTION, TIME_LIMIT, DAMAGED)
 """What makes each version of the schema out of the one before it."""
 
 OF_THE_DISK = frozenset(

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from node.adapters.store.audio import Utterance
-from node.adapters.store.sessions import segment_to_json
-from node.core.model import Segment, iso, started_at_of
+from node.adapters.store.reading import BODY, MAX_SAMPLE, segment_to_json
+from node.core.model import MIC_ID, Segment, iso, started_at_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -94,11 +94,11 @@ def overlaps(db: sqlite3.Connection, utterance: Utterance, start: int, end: int)
     the search costs no more in a long session or with a long backlog.
     """
     found = db.execute(
-        "SELECT EXISTS (SELECT 1 FROM utterance WHERE session_id=:session"
+        "SELECT EXISTS (SELECT 1 FROM utterance WHERE session_id=:session"  # noqa: S608  # BODY is ours
         " AND number BETWEEN :number - :near AND :number + :near AND mic != :mic"
         " AND crosstalk_of IS NULL AND ifnull(speech_start, start) < :end"
         " AND (state='open' OR ifnull(speech_end, end) > :start)"
-        ") OR EXISTS (SELECT 1 FROM (SELECT body FROM segment WHERE session_id=:session"
+        f") OR EXISTS (SELECT 1 FROM (SELECT {BODY} AS body FROM segment WHERE session_id=:session"
         " ORDER BY seq DESC LIMIT :near) WHERE json_extract(body, '$.mic') != :mic"
         " AND json_extract(body, '$.crosstalk_of') IS NULL"
         " AND json_extract(body, '$.start') < :end AND json_extract(body, '$.end') > :start)",
@@ -115,14 +115,21 @@ def overlaps(db: sqlite3.Connection, utterance: Utterance, start: int, end: int)
 
 
 def utterance_of(row: sqlite3.Row) -> Utterance:
+    """Raises ValueError or TypeError where it is no utterance's row."""
+    start, end = row["start"], row["end"] if row["end"] is not None else row["start"]
+    spoken = (row["speech_start"] or 0, row["speech_end"] or 0)
+    if not 0 <= start <= end <= MAX_SAMPLE or not 0 <= spoken[0] <= spoken[1] <= MAX_SAMPLE:
+        raise ValueError("its times are those of no utterance")
+    if MIC_ID.fullmatch(row["mic"]) is None:
+        raise ValueError("its mic is none")
     return Utterance(
         session_id=row["session_id"],
         number=row["number"],
         mic=row["mic"],
         speaker=row["speaker"],
         language=row["language"],
-        start=row["start"],
-        end=row["end"] if row["end"] is not None else row["start"],
+        start=start,
+        end=end,
         attempts=row["attempts"],
         recovered=bool(row["recovered"]),
         crosstalk_of=row["crosstalk_of"],

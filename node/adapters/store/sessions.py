@@ -6,21 +6,26 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from node.core.model import Assignment, MicInfo, Segment, Session, Word, iso, parse_iso
-from node.errors import StoreError
+from node.adapters.store.reading import mic_of, segment_from_json, session_of
+from node.core.model import iso
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from node.adapters.store.database import Database
+    from node.core.model import Assignment, MicInfo, Segment, Session
 
 
 class Sessions:
-    """What is known of every session, past and running."""
+    """What is known of every session, past and running.
 
-    def __init__(self, database: Database) -> None:
+    `damaged` takes the row numbers of segments that cannot be read.
+    """
+
+    def __init__(self, database: Database, damaged: Callable[[int], None] | None = None) -> None:
         self._database = database
+        self._damaged = damaged
 
     def begin(
         self, session: Session, zero: float, mics: Iterable[tuple[MicInfo, Assignment]] = ()
@@ -63,8 +68,15 @@ class Sessions:
             )
 
     def plan_files(self, session_id: str, files: Mapping[str, str]) -> None:
-        """Note where the session's files are about to be written."""
+        """Note where the session's files are about to be written.
+
+        Twice: should one of the two be damaged, the files still go with their session.
+        """
         with self._database.transaction(durable=True) as db:
+            db.executemany(
+                "INSERT OR IGNORE INTO file (session_id, name) VALUES (?, ?)",
+                [(session_id, path.rpartition("/")[2]) for path in files.values()],
+            )
             db.execute(
                 "UPDATE session SET files=? WHERE id=?",
                 (json.dumps(files, ensure_ascii=False), session_id),
@@ -80,11 +92,7 @@ class Sessions:
             )
 
     def prove(self) -> None:
-        """Read what a start reads.
-
-        Raises:
-            StoreError, ValueError, TypeError, KeyError: it is damaged.
-        """
+        """Read what a start reads; raises DamageError where the file is damaged."""
         self.remembered_mics()
         last = self.last_done()
         for session in [*self.unfinished(), *([last] if last else [])]:
@@ -95,7 +103,7 @@ class Sessions:
     def get(self, session_id: str) -> Session | None:
         with self._database.reading() as db:
             row = db.execute("SELECT * FROM session WHERE id=?", (session_id,)).fetchone()
-        return _session(row) if row else None
+        return session_of(row) if row else None
 
     def zero(self, session_id: str) -> float | None:
         """Monotonic time of the session's sample 0; None where another process began it."""
@@ -114,14 +122,14 @@ class Sessions:
             rows = db.execute(
                 "SELECT * FROM session WHERE state != 'done' ORDER BY started_at"
             ).fetchall()
-        return [_session(row) for row in rows]
+        return [session_of(row) for row in rows]
 
     def last_done(self) -> Session | None:
         with self._database.reading() as db:
             row = db.execute(
                 "SELECT * FROM session WHERE state='done' ORDER BY started_at DESC LIMIT 1"
             ).fetchone()
-        return _session(row) if row else None
+        return session_of(row) if row else None
 
     def page(self, limit: int, offset: int) -> tuple[list[dict[str, Any]], int]:
         """Sessions, newest first, as `session/list` answers them, and how many there are."""
@@ -133,14 +141,19 @@ class Sessions:
         return [_listed(row) for row in rows], total
 
     def segments(self, session_id: str) -> list[Segment]:
+        """Those that can be read, in the order published."""
         with self._database.reading() as db:
             rows = db.execute(
-                "SELECT body FROM segment WHERE session_id=? ORDER BY seq", (session_id,)
+                "SELECT rowid, body FROM segment WHERE session_id=? ORDER BY seq", (session_id,)
             ).fetchall()
-        try:
-            return [segment_from_json(row["body"]) for row in rows]
-        except (ValueError, TypeError, KeyError) as error:
-            raise StoreError(f"session {session_id} is damaged: {error}") from error
+        found = []
+        for row in rows:
+            try:
+                found.append(segment_from_json(row["body"]))
+            except ValueError:
+                if self._damaged is not None:
+                    self._damaged(row["rowid"])
+        return found
 
     def segments_total(self, session_id: str) -> int:
         """Segments published or to be published."""
@@ -156,13 +169,7 @@ class Sessions:
     def remembered_mics(self) -> list[tuple[MicInfo, Assignment]]:
         with self._database.reading() as db:
             rows = db.execute("SELECT * FROM mic ORDER BY rowid").fetchall()
-        return [
-            (
-                MicInfo(**json.loads(row["info"])),
-                Assignment(row["speaker"], row["language"], bool(row["enabled"])),
-            )
-            for row in rows
-        ]
+        return [mic_of(row) for row in rows]
 
 
 def _remember(db: sqlite3.Connection, mics: Iterable[tuple[MicInfo, Assignment]]) -> None:
@@ -172,32 +179,8 @@ def _remember(db: sqlite3.Connection, mics: Iterable[tuple[MicInfo, Assignment]]
     )
 
 
-def segment_to_json(segment: Segment) -> str:
-    return json.dumps(asdict(segment), ensure_ascii=False)
-
-
-def segment_from_json(text: str) -> Segment:
-    body = json.loads(text)
-    if body["words"] is not None:
-        body["words"] = tuple(Word(**word) for word in body["words"])
-    return Segment(**body)
-
-
-def _session(row: sqlite3.Row) -> Session:
-    return Session(
-        id=row["id"],
-        started_at=parse_iso(row["started_at"]),
-        title=row["title"],
-        language=row["language"],
-        speakers=json.loads(row["speakers"]),
-        ended_at=parse_iso(row["ended_at"]) if row["ended_at"] else None,
-        files=json.loads(row["files"]),
-        max_duration_s=row["max_duration_s"],
-    )
-
-
 def _listed(row: sqlite3.Row) -> dict[str, Any]:
-    session = _session(row)
+    session = session_of(row)
     return {
         "session_id": session.id,
         "title": session.title,

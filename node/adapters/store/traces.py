@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from node.adapters.store.reading import BODY, mics_of, session_of
 from node.core.model import iso, parse_iso
 from node.core.retention import Finished
 
@@ -51,10 +52,10 @@ class Traces:
                 "INSERT OR IGNORE INTO erasure (session_id, mics) VALUES (?, ?)",
                 (session_id, json.dumps(_mics(db, session_id))),
             )
-            planned = db.execute("SELECT files FROM session WHERE id=?", (session_id,)).fetchone()
-            paths = json.loads(planned["files"]).values() if planned else ()
+            planned = db.execute("SELECT * FROM session WHERE id=?", (session_id,)).fetchone()
+            paths = session_of(planned).files.values() if planned else ()
             _note_files(db, session_id, (path.rpartition("/")[2] for path in paths))
-            for table in ("segment", "utterance", "outbox"):
+            for table in ("segment", "utterance", "outbox", "damaged"):
                 db.execute(f"DELETE FROM {table} WHERE session_id=?", (session_id,))  # noqa: S608
             db.execute("DELETE FROM session WHERE id=?", (session_id,))
             return _erasure(db, session_id)
@@ -76,11 +77,7 @@ class Traces:
         return self._database.trim()
 
     def prove(self) -> None:
-        """Read what a start reads.
-
-        Raises:
-            StoreError, ValueError, TypeError, KeyError: it is damaged.
-        """
+        """Read what a start reads; raises DamageError where the file is damaged."""
         self.age()
         self.begun()
         self.finished_sessions()
@@ -121,16 +118,16 @@ def _note_files(db: sqlite3.Connection, session_id: str, names: Iterable[str]) -
 
 def _mics(db: sqlite3.Connection, session_id: str) -> list[str]:
     """The mics that were assigned, and those that were heard all the same."""
-    row = db.execute("SELECT speakers FROM session WHERE id=?", (session_id,)).fetchone()
+    row = db.execute("SELECT * FROM session WHERE id=?", (session_id,)).fetchone()
     heard = db.execute(
-        "SELECT DISTINCT json_extract(body, '$.mic') FROM segment WHERE session_id=?",
+        f"SELECT DISTINCT json_extract({BODY}, '$.mic') FROM segment WHERE session_id=?",  # noqa: S608
         (session_id,),
     )
-    assigned = json.loads(row["speakers"]) if row else {}
-    return sorted({*assigned, *(mic for (mic,) in heard if mic)})
+    assigned = session_of(row).speakers if row else {}
+    return sorted({*assigned, *(mic for (mic,) in heard if isinstance(mic, str))})
 
 
 def _erasure(db: sqlite3.Connection, session_id: str) -> Erasure:
     (mics,) = db.execute("SELECT mics FROM erasure WHERE session_id=?", (session_id,)).fetchone()
     rows = db.execute("SELECT name FROM file WHERE session_id=?", (session_id,)).fetchall()
-    return Erasure(session_id, tuple(row["name"] for row in rows), tuple(json.loads(mics)))
+    return Erasure(session_id, tuple(row["name"] for row in rows), mics_of(mics))

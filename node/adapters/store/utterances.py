@@ -12,6 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from node.adapters.store.audio import MAX_CRASHES, AudioFolder, Recording, Utterance
+from node.adapters.store.reading import BODY
 from node.adapters.store.rows import (
     Made,
     adopt,
@@ -26,12 +27,13 @@ from node.errors import StoreError
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable
     from pathlib import Path
 
     import numpy as np
     import numpy.typing as npt
 
+    from node.adapters.store.damage import Damage
     from node.adapters.store.database import Database
     from node.core.model import Segment
     from node.core.segmenter import Ended
@@ -43,8 +45,9 @@ log = logging.getLogger(__name__)
 class Utterances:
     """Rows and audio files together; any thread may use it."""
 
-    def __init__(self, database: Database, audio: AudioFolder) -> None:
+    def __init__(self, database: Database, audio: AudioFolder, damage: Damage) -> None:
         self._database = database
+        self._damage = damage
         self._audio = audio
         self._in_memory: Counter[str] = Counter()
         self._captured_at: dict[str, float] = {}
@@ -121,6 +124,10 @@ class Utterances:
             raise StoreError(f"{self._audio.spool}: {error}") from error
 
     def _recover(self) -> int:
+        for name in self._audio.set_strangers_aside():
+            self._damage.report(
+                f"{name} in the spool is no utterance's sound; it is now in failed/"
+            )
         with self._database.transaction() as db:
             for row in db.execute("SELECT * FROM utterance WHERE state='open'").fetchall():
                 utterance = utterance_of(row)
@@ -172,8 +179,7 @@ class Utterances:
                 " ORDER BY recovered = ?, started_at, coalesce(speech_end, end), end LIMIT ?",
                 (not replayed_first, most + len(without)),
             ).fetchall()
-        waiting = [utterance_of(row) for row in rows]
-        found = [each for each in waiting if each.id not in without][:most]
+        found = [each for each in self._read(rows) if each.id not in without][:most]
         return [each for each in found if each.recovered == found[0].recovered]
 
     def put_off(self, utterance: Utterance) -> None:
@@ -217,9 +223,17 @@ class Utterances:
                 " WHERE state='captured' AND NOT recovered"
                 " ORDER BY coalesce(speech_end, end) LIMIT 1"
             ).fetchall()
-        if not rows:
-            return None, 0.0
-        return utterance_of(rows[0]), rows[0]["samples"] / SAMPLE_RATE
+        for utterance in self._read(rows):
+            return utterance, rows[0]["samples"] / SAMPLE_RATE
+        return None, 0.0
+
+    def _read(self, rows: Iterable[sqlite3.Row]) -> list[Utterance]:
+        """The utterances of some rows; where one is damaged, none of them until it is set aside."""
+        try:
+            return [utterance_of(row) for row in rows]
+        except (ValueError, TypeError):
+            self._damage.sift()
+            return []
 
     def tried(self, utterance: Utterance) -> bool:
         """Whether the engine has failed on it, or a process has died while it was at it."""
@@ -237,8 +251,9 @@ class Utterances:
         """Where the last sound of a session ends."""
         with self._database.reading() as db:
             row = db.execute(
-                "SELECT max(end) FROM (SELECT end FROM utterance WHERE session_id=?1 UNION ALL"
-                " SELECT json_extract(body, '$.end') FROM segment WHERE session_id=?1)",
+                "SELECT max(end) FROM (SELECT end FROM utterance WHERE session_id=?1 UNION ALL"  # noqa: S608  # BODY is ours
+                f" SELECT json_extract({BODY}, '$.end') FROM segment WHERE session_id=?1)"
+                " WHERE typeof(end) = 'integer'",
                 (session_id,),
             ).fetchone()
         return int(row[0] or 0)

@@ -67,19 +67,29 @@ def open_model(settings: EngineSettings) -> Any:
 def notice_of(settings: EngineSettings) -> str | None:
     """What the model's folder says of its own limits."""
     file = settings.folder / NOTICE_FILE if settings.folder else None
-    return file.read_text(encoding="utf-8").strip() if file and file.is_file() else None
+    if file is None or not file.is_file():
+        return None
+    try:  # whatever its encoding: it is for people, who read the rest of it
+        return file.read_text(encoding="utf-8", errors="replace").strip() or None
+    except OSError as error:
+        log.warning("%s cannot be read: %s", file, error)
+        return None
 
 
 def hears_alone(settings: EngineSettings) -> bool:
     """Whether the model has learned from single utterances only, as its `config.json` says.
 
     It is lost where something stands before an utterance, and has no leaning to English. Models
-    that were trained as Whisper was do not say so.
+    that were trained as Whisper was do not say so, and neither does a file that makes no sense.
     """
     file = settings.folder / "config.json" if settings.folder else None
     if file is None or not file.is_file():
         return False
-    return bool(json.loads(file.read_text(encoding="utf-8")).get(ALONE))
+    try:
+        return bool(json.loads(file.read_bytes()).get(ALONE))
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        log.warning("%s cannot be read (%s): fetch the model anew", file, type(error).__name__)
+        return False
 
 
 def _open(model_class: Any, source: str, settings: EngineSettings, threads: int) -> Any:
