@@ -35,6 +35,7 @@ from node.service.inbox import Inbox
 from node.service.inventory import Inventory
 from node.service.items import DamageFound, ReloadRequested, StopRequested
 from node.service.listener import Listener
+from node.service.lookout import Lookout
 from node.service.publisher import Publisher
 from node.service.recovery import Recovery
 from node.service.reload import Reloader
@@ -81,6 +82,7 @@ class Node:
         )
         self._roster = Roster()
         self._inventory = Inventory(config.audio)
+        self._lookout = Lookout(self._inventory, self._roster, self._inbox.put)
         self._make_threads(config)
         self._make_session(config)
         self._make_voice(config)
@@ -202,7 +204,7 @@ class Node:
         """Everything that is asked for, and everything that happens."""
         verbs = Verbs(
             roster=self._roster,
-            inventory=self._inventory,
+            lookout=self._lookout,
             sessions=self._store.sessions,
             archive=self._archive,
             conductor=self._conductor,
@@ -218,7 +220,7 @@ class Node:
         )
         self._desk = Desk(
             roster=self._roster,
-            inventory=self._inventory,
+            lookout=self._lookout,
             conductor=self._conductor,
             broker=self._broker,
             guard=self._guard,
@@ -262,7 +264,7 @@ class Node:
         self._eraser.complete()
         self._home_assistant.load()
         self._roster.restore(self._store.sessions.remembered_mics())
-        self._inventory.refresh(self._roster)
+        self._lookout.begin()
         waiting = self._store.utterances.recover()
         if waiting:
             log.warning("%d utterances of an interrupted run wait to be transcribed", waiting)

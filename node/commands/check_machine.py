@@ -107,6 +107,7 @@ def check_processor(config: Config) -> Iterator[Finding]:
 def check_microphones(config: Config) -> Iterator[Finding]:
     """Open all of them at once, as a session does, and listen for a moment."""
     inventory = Inventory(config.audio)
+    inventory.learn(inventory.names())
     mics = inventory.find()
     if not mics:
         yield wrong(

@@ -62,7 +62,9 @@ def run(arguments: argparse.Namespace) -> int:
     """
     given = load_config(arguments.config) if arguments.config else Config()
     # Before the model is fetched: it would be for nothing.
-    found = Inventory(_microphones(given)).find()
+    inventory = Inventory(_microphones(given))
+    inventory.learn(inventory.names())
+    found = inventory.find()
     _check_mics([mic.name for mic in found], [mic.name for mic in found if mic.connected])
     with private_storage("scribe-node-demo-mics") as storage:
         _share_models(given, storage)

@@ -61,6 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     config = load_config(arguments.config)
     inventory = Inventory(config.audio)
+    inventory.learn(inventory.names())
     found = inventory.find()
     if not found:
         raise MicError(NO_INPUT.format(file=arguments.config))

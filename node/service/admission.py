@@ -63,4 +63,9 @@ class Admission:
             raise RequestError("mic_unavailable", f"mic: {', '.join(away)}: not connected")
 
     def _away(self, chosen: dict[str, Assignment]) -> list[str]:
-        return [mic for mic in chosen if not self._roster.info(mic).connected]
+        """Those that cannot be there; the others are found out by opening them."""
+        return [
+            mic
+            for mic in chosen
+            if not (self._roster.info(mic).connected or self._inventory.opens_by_name(mic))
+        ]

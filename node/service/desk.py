@@ -15,6 +15,7 @@ from node.service.items import (
     DamageFound,
     DiskFailed,
     Flushed,
+    InputsListed,
     Levels,
     LoadChanged,
     MicBack,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from node.service.guard import Guard
     from node.service.health import Health
     from node.service.homeassistant import HomeAssistant
-    from node.service.inventory import Inventory
+    from node.service.lookout import Lookout
     from node.service.publisher import Publisher
     from node.service.reload import Reloader
     from node.service.requests import Requests
@@ -73,7 +74,7 @@ class Desk:
         self,
         *,
         roster: Roster,
-        inventory: Inventory,
+        lookout: Lookout,
         conductor: Conductor,
         broker: Broker,
         guard: Guard,
@@ -88,7 +89,7 @@ class Desk:
         supervision: Supervision,
     ) -> None:
         self._roster = roster
-        self._inventory = inventory
+        self._lookout = lookout
         self._conductor = conductor
         self._broker = broker
         self._guard = guard
@@ -130,6 +131,8 @@ class Desk:
                 self._on_mic(item)
             case PartialText() | LoadChanged() | DiskFailed() | SoundUnreadable() | DamageFound():
                 self._on_passing(item)
+            case InputsListed():
+                self._lookout.on_listed(item)
             case ModelReady() | ModelUnavailable():
                 self._on_model(item)
             case ReloadRequested():
@@ -187,8 +190,7 @@ class Desk:
         """See a card that was plugged in or pulled."""
         if now >= self._look_at:
             self._look_at = now + LOOK_EVERY_S
-            if self._inventory.has_changed():
-                self._inventory.refresh(self._roster)
+            self._lookout.tick()
 
     def _tick_health(self, now: float) -> None:
         if now >= self._health_at:

@@ -9,7 +9,6 @@ from node.adapters.capture import (
     CaptureSource,
     CardSource,
     FileSource,
-    InputDevice,
     PortAudioSource,
     list_inputs,
 )
@@ -27,10 +26,11 @@ LIST_TIMEOUT_S = 5.0
 
 
 class Inventory:
-    """Looks for microphones. Any thread may ask for them; `refresh` is the main thread's."""
+    """Looks for microphones. Any thread may call `names` and `source`, the main thread the rest."""
 
     def __init__(self, audio: AudioConfig) -> None:
         self._audio = audio
+        self._names: tuple[str, ...] = ()
         self._cards = ""
         self._settled = True
 
@@ -38,17 +38,50 @@ class Inventory:
         """Look by another configuration from now on; the reference is swapped whole."""
         self._audio = audio
 
+    @property
+    def asks_portaudio(self) -> bool:
+        """Whether PortAudio has to be asked for some of the inputs, which takes seconds."""
+        return self._audio.source != "files" and bool(self._audio.devices)
+
+    def opens_by_name(self, mic: str) -> bool:
+        """Whether only an attempt to open it shows that it is there: PortAudio lists no input that
+        is in use, and may not have been asked since it was plugged in.
+        """
+        return any(device.mic == mic for device in self._audio.devices)
+
+    def names(self) -> tuple[str, ...]:
+        """What PortAudio lists just now; takes up to five seconds."""
+        if not self.asks_portaudio:
+            return ()
+        try:
+            return tuple(listed.name for listed in list_inputs(LIST_TIMEOUT_S))
+        except MicError as error:
+            log.warning("%s", error)
+            return ()
+
+    def learn(self, names: tuple[str, ...]) -> None:
+        """Go by these names from now on."""
+        self._names = names
+
     def find(self) -> list[MicInfo]:
-        """Every mic plugged in or configured, freshly looked for."""
+        """Every mic plugged in or configured; of named inputs, as they were listed last."""
         if self._audio.source == "files":
             return [
                 MicInfo(item.mic, item.file.name, device=str(item.file))
                 for item in self._audio.files
             ]
-        return [_usb_info(mic) for mic in self._usb()] + self._devices()
+        return [_usb_info(mic) for mic in self._usb()] + [
+            MicInfo(
+                item.mic,
+                item.device,
+                device=item.device,
+                connected=any(item.device in name for name in self._names),
+            )
+            for item in self._audio.devices
+        ]
 
     def refresh(self, roster: Roster) -> None:
-        """Look for mics afresh, and tell the roster.
+        """Look for USB mics afresh, and tell the roster.
 
         One that is being recorded is as it was, whatever the look says: PortAudio does not list
         what is in use.
@@ -95,28 +128,6 @@ class Inventory:
 
     def _usb(self) -> list[UsbMic]:
         return find_usb_mics(self._audio.proc_root, self._audio.sys_root)
-
-    def _devices(self) -> list[MicInfo]:
-        if not self._audio.devices:
-            return []
-        try:
-            listed = list_inputs(LIST_TIMEOUT_S)
-        except MicError as error:
-            log.warning("%s", error)
-            listed = []
-        return [
-            MicInfo(
-                item.mic,
-                item.device,
-                device=item.device,
-                connected=_is_listed(item.device, listed),
-            )
-            for item in self._audio.devices
-        ]
-
-
-def _is_listed(device: str, listed: list[InputDevice]) -> bool:
-    return any(device in there.name for there in listed)
 
 
 def _usb_info(mic: UsbMic) -> MicInfo:

@@ -29,6 +29,13 @@ class WorkerDied:
 
 
 @dataclass(frozen=True, slots=True)
+class InputsListed:
+    """The names of the inputs that PortAudio lists just now."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelReady:
     """Speech can be transcribed. `notice` is what the model says of its own limits."""
 
@@ -162,6 +169,7 @@ WorkerItem = (
     StopRequested
     | ReloadRequested
     | WorkerDied
+    | InputsListed
     | ModelReady
     | ModelUnavailable
     | MicsOpened

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,9 @@ log = logging.getLogger(__name__)
 
 MAX_MEMORY_S = 1800
 """Seconds of speech kept in memory while the disk refuses (55 MB); then the oldest is dropped."""
+
+LOOK_EVERY_S = 2.0
+"""How often a full spool is looked at: with tens of thousands of files that takes a moment."""
 
 MB = 1024 * 1024
 
@@ -131,6 +135,7 @@ class Spool:
         self._post = post
         self._unsettled: list[Spoken] = []
         self._refused = False
+        self._look_at = 0.0
 
     def begin(
         self, session_id: str, mic: str, label: str, language: str | None, at: tuple[int, int]
@@ -187,11 +192,24 @@ class Spool:
 
     def _has_room(self) -> bool:
         try:
-            while self._audio.total_bytes() > self._max_bytes:
-                if not self._audio.drop_oldest_kept():
-                    return False
+            return self._make_room() or (self._may_look() and self._make_room())
         except OSError as error:
             self._post(DiskFailed(str(error)))
+        return True
+
+    def _make_room(self) -> bool:
+        """Give up kept sound where that helps; says whether there is room."""
+        while self._audio.total_bytes() > self._max_bytes:
+            if not self._audio.drop_oldest_kept():
+                return False
+        return True
+
+    def _may_look(self) -> bool:
+        """Look anew before speech is dropped: somebody else may have made room."""
+        if time.monotonic() < self._look_at:
+            return False
+        self._audio.look()
+        self._look_at = time.monotonic() + LOOK_EVERY_S
         return True
 
     def _push(self, spoken: Spoken) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from node.core.roster import Roster
     from node.service.archive import Archive
     from node.service.conductor import Answer, Conductor
-    from node.service.inventory import Inventory
+    from node.service.lookout import Lookout
 
 
 class Verbs:
@@ -36,7 +36,7 @@ class Verbs:
         self,
         *,
         roster: Roster,
-        inventory: Inventory,
+        lookout: Lookout,
         sessions: Sessions,
         archive: Archive,
         conductor: Conductor,
@@ -44,7 +44,7 @@ class Verbs:
         erase: Callable[[str], None],
     ) -> None:
         self._roster = roster
-        self._inventory = inventory
+        self._lookout = lookout
         self._sessions = sessions
         self._archive = archive
         self._conductor = conductor
@@ -76,8 +76,7 @@ class Verbs:
             case OneSession():
                 self._conductor.stop(request.session_id, answer)
             case _ if verb == "mics/detect":
-                self._inventory.refresh(self._roster)
-                answer(self._mics())
+                self._lookout.look(lambda: answer(self._mics()))
             case _:
                 answer(dict(self._health()))
 

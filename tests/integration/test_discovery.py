@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from node.adapters.announced import AnnouncedTopics
 from tests.rig.mqtt import Watcher
 from tests.rig.node import TOPIC, RunningNode, configuration
 from tests.rig.processes import wait_until
@@ -16,7 +19,6 @@ from tests.rig.vmics import write_wav
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.rig.broker import Broker
     from tests.rig.mqtt import Message
@@ -62,6 +64,33 @@ def retained(port: int, topics: str = CONFIGS) -> dict[str, Any]:
 
 def announced(watcher: Watcher, after: int = 0) -> list[Message]:
     return [message for message in watcher.messages(CONFIGS, after) if message.payload]
+
+
+def test_the_list_of_what_was_announced_survives_a_power_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is on the disk before it bears its name, and so is its name in the end."""
+    steps: list[str] = []
+    sync, rename = os.fsync, os.replace
+
+    def noted_sync(descriptor: int) -> None:
+        steps.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        sync(descriptor)
+
+    def noted_rename(old: Path, new: Path) -> None:
+        steps.append(f"{old.name} to {new.name}")
+        rename(old, new)
+
+    monkeypatch.setattr(os, "fsync", noted_sync)
+    monkeypatch.setattr(os, "replace", noted_rename)
+    file = tmp_path / "homeassistant.json"
+    AnnouncedTopics(file).save(["a", "b"])
+    assert AnnouncedTopics(file).load() == {"a", "b"}
+    assert steps == [
+        "homeassistant.part",
+        "homeassistant.part to homeassistant.json",
+        tmp_path.name,
+    ]
 
 
 def test_the_node_and_its_mics_are_announced_in_order(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from node.adapters.store.ledger import Ledger
 from node.adapters.store.reading import is_session_id
 from node.core.messages import SESSION_ID
 from node.core.model import MIC_ID, SAMPLE_RATE
@@ -78,11 +79,13 @@ class Utterance:
 class Recording:
     """The audio file of an utterance being spoken. Owned by the listener thread."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, ledger: Ledger) -> None:
         self._path = path
+        self._ledger = ledger
         self._pending = bytearray()
         self._synced_at = time.monotonic()
         self._file = path.open("wb", buffering=0)
+        ledger.put(path.name, 0)
 
     def append(self, samples: npt.NDArray[np.int16]) -> None:
         """Add sound.
@@ -123,6 +126,7 @@ class Recording:
         self._file.truncate(samples * 2)
         os.fsync(self._file.fileno())
         self._close()
+        self._ledger.put(self._path.name, samples * 2)
 
     def drop_pending(self) -> None:
         """Give up what the disk has not taken; `finish` leaves silence in its place."""
@@ -137,6 +141,7 @@ class Recording:
         self._pending.clear()
         self._close()
         self._path.unlink(missing_ok=True)
+        self._ledger.drop(self._path.name)
 
     def _close(self) -> None:
         with suppress(OSError):  # the descriptor is gone all the same; what counts is synced
@@ -156,14 +161,26 @@ class AudioFolder:
         self._kept = storage / "audio"
         self._failed = storage / "failed"
         self._keep = keep
+        self._waiting_there = Ledger(self.spool)
+        self._kept_there = Ledger(self._kept)
 
     def prepare(self) -> None:
-        """Make the folders; OSError where that is refused."""
+        """Make the folders and see what is in them; OSError where that is refused."""
         for folder in (self.spool, self._kept, self._failed):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.look()
+
+    def look(self) -> None:
+        """See anew what is there, which takes a moment where that is much.
+
+        Raises:
+            OSError: a folder cannot be read.
+        """
+        self._waiting_there.look()
+        self._kept_there.look()
 
     def record(self, utterance: Utterance) -> Recording:
-        return Recording(self.spool / utterance.file_name)
+        return Recording(self.spool / utterance.file_name, self._waiting_there)
 
     def read(self, utterance: Utterance) -> npt.NDArray[np.int16]:
         """Its samples; OSError where the file is gone."""
@@ -190,6 +207,7 @@ class AudioFolder:
         ]
         for path in strangers:
             path.replace(self._failed / path.name)
+            self._waiting_there.drop(path.name)
         return [os.fsencode(path.name).decode(errors="replace") for path in strangers]
 
     def release(self, utterance: Utterance) -> None:
@@ -198,8 +216,10 @@ class AudioFolder:
         path = self.spool / utterance.file_name
         if self._keep and path.exists():
             path.replace(self._kept / path.name)
+            self._kept_there.put(path.name, (self._kept / path.name).stat().st_size)
         else:
             path.unlink(missing_ok=True)
+        self._waiting_there.drop(path.name)
 
     def give_up(self, utterance: Utterance) -> Path:
         """Set the sound aside under `failed/`; gives where."""
@@ -207,6 +227,7 @@ class AudioFolder:
         path, aside = self.spool / utterance.file_name, self._failed / utterance.file_name
         if path.exists():
             path.replace(aside)
+        self._waiting_there.drop(path.name)
         return aside
 
     def mark(self, utterance: Utterance) -> None:
@@ -235,12 +256,14 @@ class AudioFolder:
             for folder in (self.spool, self._kept, self._failed):
                 for file in folder.glob(f"{session_id}.*"):
                     file.unlink(missing_ok=True)
+                    self._waiting_there.drop(file.name)
+                    self._kept_there.drop(file.name)
         except OSError as error:
             raise StoreError(f"storage.path: no sound can be deleted: {error}") from error
 
     def total_bytes(self) -> int:
         """Sound on the disk: what waits, and what is kept on request."""
-        return _size(self.spool) + _size(self._kept)
+        return self._waiting_there.total + self._kept_there.total
 
     def drop_oldest_kept(self) -> bool:
         """Make room at the cost of sound that is transcribed already; False where there is none.
@@ -248,10 +271,12 @@ class AudioFolder:
         Raises:
             OSError: the disk is read-only.
         """
-        oldest = min(self._kept.iterdir(), default=None)
-        if oldest is not None:
-            oldest.unlink(missing_ok=True)
-        return oldest is not None
+        oldest = self._kept_there.first()
+        if oldest is None:
+            return False
+        (self._kept / oldest).unlink(missing_ok=True)
+        self._kept_there.drop(oldest)
+        return True
 
     def _mark(self, utterance: Utterance) -> Path:
         return self.spool / f"{utterance.file_name}.tried"
@@ -264,12 +289,3 @@ def _named(name: str) -> Utterance | None:
         return None
     session, number, start, mic = match.groups()
     return Utterance(session, int(number), mic, mic, None, int(start), int(start))
-
-
-def _size(folder: Path) -> int:
-    total = 0
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            with suppress(FileNotFoundError):  # transcribed and removed just now
-                total += entry.stat().st_size
-    return total

@@ -6,16 +6,13 @@ import resource
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import psutil
 import pytest
 
 from tests.model.sentences import SENTENCES
 from tests.rig.disks import MB, BreakingDisk, SmallDisk
 from tests.rig.node import TOPIC, Room, RunningNode, configuration, spoken
-from tests.rig.processes import wait_until
-from tests.rig.verdict import rows
-from tests.rig.vmics import VirtualMic, VirtualMics, write_wav
+from tests.rig.vmics import VirtualMic, VirtualMics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -208,41 +205,6 @@ def test_every_write_refused_and_taken_again(place: Place, tmp_path: Path) -> No
     assert kinds(room, after) == ["disk_low", "disk_back"]
 
 
-def test_refused_once_while_a_neighbours_speech_is_forgotten(
-    tmp_path: Path, broker: Broker, watcher: Watcher
-) -> None:
-    """The speech of one is also heard by the other's mic; the disk comes back, and it goes then."""
-    desk = np.concatenate([spoken(HELLO), spoken(MEETING), np.zeros(20 * 16000, np.int16)])
-    tapes = {"desk": desk, "door": desk // 5}
-    files = [
-        {"mic": mic, "file": str(write_wav(tmp_path / f"{mic}.wav", sound, 16000)), "loop": False}
-        for mic, sound in tapes.items()
-    ]
-    audio = {"source": "files", "devices": [], "files": files}
-    with RunningNode(tmp_path, configuration(tmp_path, broker.port, [], audio=audio)) as node:
-        room = Room(node.wait_online(watcher), None, watcher)  # type: ignore[arg-type]  # tapes
-        room.start(desk="Alice", door="Bruno")
-        spool = node.storage / "spool"
-        (heard,) = wait_until(lambda: begun(spool, "door"), 10, "the door hears her too") or []
-        after = watcher.count()
-        refuse(node, refuses=True)
-        event(room, "disk_low", after)
-        wait_until(lambda: not heard.exists(), 10, "it was her speech alone")
-        refuse(node, refuses=False)
-        event(room, "disk_back", after)
-        answer = room.stop()
-        assert lines(answer["file_path"]) == [f"Alice: {HELLO.text}", f"Alice: {MEETING.text}"]
-        assert not list(spool.iterdir())
-        assert not rows(node.storage, "SELECT * FROM utterance")
-        room.start(desk="Alice")  # a restart is not needed for that
-        room.stop()
-
-
-def begun(spool: Path, mic: str) -> list[Path]:
-    """The sounds of a mic of which the disk has a part."""
-    return [file for file in spool.glob(f"*.{mic}.s16le") if file.stat().st_size]
-
-
 def refuse(node: RunningNode, *, refuses: bool) -> None:
     """Let the disk refuse every byte, or take them again."""
     limit = 0 if refuses else resource.RLIM_INFINITY
@@ -276,11 +238,12 @@ def test_turned_read_only_by_the_kernel(place: Place, tmp_path: Path) -> None:
 
 
 def test_spool_over_its_limit(place: Place, tmp_path: Path) -> None:
+    stranger = tmp_path / "storage" / "spool" / "stranger"
+    stranger.parent.mkdir(parents=True)
+    stranger.write_bytes(bytes(11 * MB))
     with place.node(tmp_path / "storage", max_spool_mb=10) as node:
         room = place.room(node)
         session = room.start(desk="Alice")
-        stranger = node.storage / "spool" / STRANGER
-        stranger.write_bytes(bytes(11 * MB))
         after = room.watcher.count()
         player = room.mics.play("desk", spoken(HELLO), 16000)
         dropped = event(room, "speech_dropped", after)
@@ -295,12 +258,13 @@ def test_spool_over_its_limit(place: Place, tmp_path: Path) -> None:
 
 
 def test_kept_audio_gives_way_to_speech(place: Place, tmp_path: Path) -> None:
+    kept = tmp_path / "storage" / "audio"
+    kept.mkdir(parents=True)
+    for number in range(1, 13):
+        (kept / STRANGER.replace("00001", f"{number:05}")).write_bytes(bytes(MB))
     with place.node(tmp_path / "storage", max_spool_mb=10, keep_audio=True) as node:
         room = place.room(node)
         session = room.start(desk="Alice")
-        kept = node.storage / "audio"
-        for number in range(1, 13):
-            (kept / STRANGER.replace("00001", f"{number:05}")).write_bytes(bytes(MB))
         room.say("desk", HELLO)
         (segment,) = room.segments(session, 1)
         room.stop()

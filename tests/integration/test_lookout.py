@@ -1,0 +1,62 @@
+"""Microphones are looked for while everything else goes on, however long PortAudio takes."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from tests.rig.node import TOPIC, RunningNode, configuration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.rig.broker import Broker
+    from tests.rig.mqtt import Message, Watcher
+
+
+def answer_to(transaction: int) -> Callable[[Message], Any]:
+    def fits(message: Message) -> bool:
+        is_answer = message.topic.startswith(f"{TOPIC}/response/")
+        return is_answer and message.json().get("transaction") == transaction
+
+    return fits
+
+
+def test_a_portaudio_that_hangs_keeps_nobody_waiting(
+    tmp_path: Path, broker: Broker, watcher: Watcher
+) -> None:
+    (tmp_path / "sounddevice.py").write_text("import time; time.sleep(3600)")
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    with RunningNode(tmp_path, configuration(tmp_path, broker.port, ["desk"]), env) as node:
+        node.wait_online(watcher)
+        after = watcher.count()
+        verbs = ["mics/detect", "health/check", "mics/detect", "session/list"]
+        for number, verb in enumerate(verbs):
+            body = json.dumps({"transaction": number})
+            watcher.publish(f"{TOPIC}/request/{verb}", body)
+        answers = [watcher.wait_for(answer_to(number), 30, after) for number in range(4)]
+        order = sorted(range(4), key=lambda number: answers[number].time)
+        assert order == [1, 3, 0, 2]
+        assert all(answer.json()["status"] == "ok" for answer in answers)
+        (mic,) = answers[0].json()["data"]["mics"]
+        assert (mic["mic"], mic["connected"]) == ("desk", False)
+        assert node.end() == 0
+
+
+def test_more_than_can_wait_are_answered_busy(
+    tmp_path: Path, broker: Broker, watcher: Watcher
+) -> None:
+    (tmp_path / "sounddevice.py").write_text("import time; time.sleep(3600)")
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    with RunningNode(tmp_path, configuration(tmp_path, broker.port, ["desk"]), env) as node:
+        node.wait_online(watcher)
+        after = watcher.count()
+        for number in range(70):
+            body = json.dumps({"transaction": number})
+            watcher.publish(f"{TOPIC}/request/mics/detect", body)
+        answers = [watcher.wait_for(answer_to(number), 40, after).json() for number in range(70)]
+        refused = [answer["error"]["code"] for answer in answers if answer["status"] == "error"]
+        assert set(refused) == {"busy"}
+        assert len(refused) == 5  # one look has begun with the first, 64 wait for the next
