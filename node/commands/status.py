@@ -113,6 +113,10 @@ class _View:
         words = [state]
         if session.get("session_id"):
             words += [f"session {session['session_id']}", f"{session['segments_total']} segments"]
+        if older := [
+            each for each in session.get("finishing", ()) if each != session["session_id"]
+        ]:
+            words.append(f"{len(older)} older still being written")
         if session.get("backlog_s"):
             words.append(f"{session['backlog_s']:g} s to transcribe")
         return ", ".join(words), COLOURS.get(state, "")

@@ -156,7 +156,10 @@ def _session(topics: Topics) -> dict[str, Entity]:
             "value_template": _value("state"),
             **_attributes(
                 topics.session,
-                ["session_id", "title", "started_at", "speakers", "segments_total", "message"],
+                [
+                    *("session_id", "title", "started_at", "speakers", "segments_total"),
+                    *("finishing", "message"),
+                ],
             ),
         },
         "problem": {

@@ -43,6 +43,10 @@ class SegmentPayload(TypedDict):
 class SessionPayload(TypedDict):
     """`T/session`; null where there is nothing to say.
 
+    All but `finishing` is about the session that is being recorded or, where none is, the one that
+    was recorded last and is still being written. `finishing`: the ids of all that are recorded and
+    still being transcribed and written, that one among them.
+
     `problem` is what keeps a session from starting: the model is missing, or why the last `ON` on
     `T/session/set` was refused, for as long as nothing about state and mics changes.
     """
@@ -56,6 +60,7 @@ class SessionPayload(TypedDict):
     backlog_s: float
     message: str | None
     problem: str | None
+    finishing: list[str]
 
 
 class MicPayload(TypedDict):

@@ -1,17 +1,25 @@
-"""The session's states and what moves them, as a table: everything about states is here."""
+"""What is recorded, as a table of states and moves; and what is shown of it.
+
+Recording and finishing are two things: a session that is recorded goes on being transcribed and
+written while the next one is recorded already. Only the first is a matter of states.
+"""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from node.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class State(StrEnum):
     IDLE = "idle"
     STARTING = "starting"
     RECORDING = "recording"
-    STOPPING = "stopping"
+    STOPPING = "stopping"  # shown only: nothing is recorded, and something is still being written
     ERROR = "error"  # nothing can be recorded: the model is missing
 
 
@@ -20,7 +28,6 @@ class Move(StrEnum):
     OPENED = "opened"
     REFUSED = "refused"
     STOP = "stop"
-    DRAINED = "drained"
     MODEL_LOST = "model lost"
     MODEL_READY = "model ready"
 
@@ -29,17 +36,14 @@ TRANSITIONS: dict[tuple[State, Move], State] = {
     (State.IDLE, Move.START): State.STARTING,
     (State.STARTING, Move.OPENED): State.RECORDING,
     (State.STARTING, Move.REFUSED): State.IDLE,
-    (State.RECORDING, Move.STOP): State.STOPPING,
-    (State.STOPPING, Move.DRAINED): State.IDLE,
-    (State.IDLE, Move.STOP): State.STOPPING,  # a session cut off by a crash, found at start
-    (State.ERROR, Move.STOP): State.STOPPING,
+    (State.RECORDING, Move.STOP): State.IDLE,
     (State.IDLE, Move.MODEL_LOST): State.ERROR,
     (State.ERROR, Move.MODEL_READY): State.IDLE,
 }
 
 
 class Machine:
-    """Holds the state; owned by the main thread."""
+    """Holds the state of what is recorded; owned by the main thread."""
 
     def __init__(self) -> None:
         self.state = State.IDLE
@@ -51,6 +55,10 @@ class Machine:
         except KeyError:
             raise AssertionError(f"{move} does not fit the state {self.state}") from None
 
+    def shown(self, *, finishing: bool) -> State:
+        """The state of `T/session`, where sessions are still being written or none is."""
+        return State.STOPPING if finishing and self.state is State.IDLE else self.state
+
     def check_start(self, running: str | None) -> None:
         """Whether a session may start now.
 
@@ -61,18 +69,27 @@ class Machine:
             raise RequestError(
                 "already_recording", f"session {running} is being recorded", session_id=running
             )
-        if self.state in {State.STARTING, State.STOPPING}:
+        if self.state is State.STARTING:
             raise RequestError("busy", f"session {running} is {self.state}; try again when done")
 
-    def check_stop(self, running: str | None, wanted: str | None) -> None:
-        """Whether `session/stop` means the running session.
+    def session_to_stop(
+        self, running: str | None, finishing: Sequence[str], wanted: str | None
+    ) -> str:
+        """Which session `session/stop` means: without an id the running one, else the newest.
 
         Raises:
             RequestError: `not_recording`.
         """
-        if running is None or self.state not in {State.RECORDING, State.STOPPING}:
+        recorded = [running] if running is not None and self.state is State.RECORDING else []
+        stoppable = [*finishing, *recorded]
+        if not stoppable:
             raise RequestError("not_recording", "no session is being recorded")
-        if wanted not in {None, running}:
+        if wanted is None:
+            return stoppable[-1]
+        if wanted not in stoppable:
             raise RequestError(
-                "not_recording", f"session_id: {wanted} is not the running session {running}"
+                "not_recording",
+                f"session_id: {wanted} is neither being recorded nor being written;"
+                f" this is: {', '.join(stoppable)}",
             )
+        return wanted

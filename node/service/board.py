@@ -100,6 +100,7 @@ class Board:
             "backlog_s": round(conductor.backlog_s(), 1),
             "message": conductor.message or self._problem(),
             "problem": self._problem(),
+            "finishing": conductor.finishing,
         }
         self._publisher.state(self._topics.session, payload)
 
@@ -139,19 +140,21 @@ class Board:
         self._publisher.fleeting(self._topics.partial(partial["mic"]), partial)
 
     def heard(self, segment: Segment) -> None:
-        """A segment of the running session is to be seen: as last words, and in the live text."""
+        """A segment is to be seen: as last words, and in the live text of the session shown."""
         if segment.session_id in self._forgotten:  # erased between its commit and this moment
             return
         self._last_words(segment)
+        session = self._conductor.session
+        if session is None or session.id != segment.session_id:
+            return
         if self._recent and self._recent[-1].session_id != segment.session_id:
             self._recent.clear()
         self._recent.append(segment)
         self._live_is_old = True
 
     def _last_words(self, segment: Segment) -> None:
-        session = self._conductor.session
-        running = session is not None and session.id == segment.session_id
-        zero = session.started_at if session and running else started_at_of(segment.session_id)
+        session = self._conductor.active(segment.session_id)
+        zero = session.started_at if session else started_at_of(segment.session_id)
         words: LastWordsPayload = {
             "session_id": segment.session_id,
             "mic": segment.mic,
@@ -169,6 +172,8 @@ class Board:
         session = self._conductor.session
         if session is None or not self._live_is_old or now - self._live_at < LIVE_EVERY_S:
             return
+        if not self._recent or self._recent[-1].session_id != session.id:
+            return  # it has said nothing yet
         lines = turns(merge(self._recent))[-LIVE_LINES:]
         live: LivePayload = {
             "session_id": session.id,

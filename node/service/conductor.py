@@ -1,4 +1,4 @@
-"""The session's life: start, record, stop, drain, write; and what a crash has left to finish."""
+"""The session's life: start, record, stop; then it is finished, while the next one may begin."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from node.core.model import Session, at_sample, iso, new_session_id, parse_iso
+from node.core.model import Session, iso, new_session_id
 from node.core.roster import Live
 from node.core.session import Machine, Move, State
 from node.errors import RequestError, StoreError
+from node.service.finishing import Finishing
 from node.service.minutes import Seat
 
 if TYPE_CHECKING:
@@ -61,23 +62,48 @@ class Conductor:
         self._admission = admission
         self._machine = Machine()
         self._recovery = recovery
+        self._finishing = Finishing(sessions=sessions, utterances=utterances, archive=archive)
         self._starting: Answer = nobody
         self._wanted: dict[str, Assignment] = {}
-        self._stopping: list[Answer] = []
         self._zero = 0.0
         self._stop_at: float | None = None
-        self._flushed = self._end_noted = False
-        self.session: Session | None = None
-        self.segments_total = 0
+        self._recorded: Session | None = None
+        self._segments = 0
+        self._is_model_ready = False
         self.message: str | None = None
         self.model_problem: str | None = None
 
     @property
     def state(self) -> State:
-        return self._machine.state
+        """What `T/session` shows."""
+        return self._machine.shown(finishing=bool(self._finishing.ids))
+
+    @property
+    def session(self) -> Session | None:
+        """The session shown: the recorded one, else the newest that is being written."""
+        return self._recorded or self._finishing.newest
+
+    @property
+    def segments_total(self) -> int:
+        """Segments of the session shown."""
+        if self._recorded is not None:
+            return self._segments
+        newest = self._finishing.newest
+        return self._finishing.segments_total(newest.id) if newest else 0
+
+    @property
+    def finishing(self) -> list[str]:
+        """Ids of the sessions that are recorded and still being transcribed and written."""
+        return self._finishing.ids
+
+    def active(self, session_id: str) -> Session | None:
+        """The session of this id where it is being recorded or written."""
+        if self._recorded is not None and self._recorded.id == session_id:
+            return self._recorded
+        return self._finishing.find(session_id)
 
     def backlog_s(self) -> float:
-        """Seconds of speech of the running session that wait for the engine."""
+        """Seconds of speech of the session shown that wait for the engine."""
         return self._utterances.backlog_s(self.session.id) if self.session else 0.0
 
     # What requests ask for.
@@ -88,7 +114,7 @@ class Conductor:
         Raises:
             RequestError: it cannot begin; nothing has been changed.
         """
-        self._machine.check_start(self.session.id if self.session else None)
+        self._machine.check_start(self._recorded.id if self._recorded else None)
         if self.model_problem is not None:
             raise RequestError("model_unavailable", self.model_problem)
         wanted, chosen = self._admission.check(request)
@@ -103,7 +129,7 @@ class Conductor:
     ) -> None:
         now = datetime.now(UTC)
         self._zero = time.monotonic()
-        self.session = Session(
+        self._recorded = Session(
             id=new_session_id(now, secrets.token_hex(2)),
             started_at=now.replace(microsecond=now.microsecond // 1000 * 1000),
             title=request.title or None,
@@ -112,29 +138,42 @@ class Conductor:
             max_duration_s=request.max_duration_s,
         )
         self._starting, self._wanted = answer, wanted
-        self.segments_total, self.message = 0, None
+        self._segments, self.message = 0, None
         self._machine.move(Move.START)
         seats = {mic: self._seat(mic, a) for mic, a in chosen.items()}
-        self._listener.begin(self.session.id, self._zero, seats)
+        self._listener.begin(self._recorded.id, self._zero, seats)
 
     def _seat(self, mic: str, assignment: Assignment) -> Seat:
-        assert self.session is not None
-        spoken = assignment.language or self.session.language or self.default_language
+        assert self._recorded is not None
+        spoken = assignment.language or self._recorded.language or self.default_language
         language = None if spoken == "auto" else spoken
         return Seat(assignment.speaker or self._roster.label(mic), language, assignment.enabled)
 
     def stop(self, session_id: str | None, answer: Answer) -> None:
-        """End the recording; answered when all of it is transcribed and written.
+        """End the recording; answered when all of the session is transcribed and written.
 
         Raises:
-            RequestError: `not_recording`.
+            RequestError: `not_recording`, or `busy`.
         """
-        self._machine.check_stop(self.session.id if self.session else None, session_id)
-        self._stopping.append(answer)
-        if self.state is State.RECORDING:
-            self._machine.move(Move.STOP)
-            self._stop_at, self._flushed, self._end_noted = None, False, False
-            self._listener.end()
+        recorded = self._recorded
+        wanted = self._machine.session_to_stop(
+            recorded.id if recorded else None, self.finishing, session_id
+        )
+        if recorded is not None and wanted == recorded.id:
+            self._end_recording(recorded)
+        self._finishing.wait_for(wanted, answer)
+
+    def _end_recording(self, session: Session) -> None:
+        self._machine.move(Move.STOP)
+        if self.model_problem is not None:
+            self._machine.move(Move.MODEL_LOST)
+        self._listener.end()
+        self._finishing.add(session, self._segments, flushed=False)
+        self._recorded = self._stop_at = None
+        try:
+            self._sessions.stopping(session)  # after a crash it must not be recorded further
+        except StoreError as error:  # noted with its end
+            log.warning("the stop of %s is not noted yet: %s", session.id, error)
 
     def seat(self, mics: Iterable[str]) -> None:
         """Mics have another speaker or are muted: the running session follows at once.
@@ -142,38 +181,38 @@ class Conductor:
         Raises:
             StoreError: the disk refuses to note it; the listener follows all the same.
         """
-        if self.session is None or self.state is not State.RECORDING:
+        if self._recorded is None or self._machine.state is not State.RECORDING:
             return
         for mic in mics:
             assignment = self._roster.assignment(mic)
-            if mic in self.session.speakers or assignment.speaker:
+            if mic in self._recorded.speakers or assignment.speaker:
                 self._listener.seat(mic, self._seat(mic, assignment))
-                self.session.speakers[mic] = self._roster.label(mic)
-        self._sessions.set_speakers(self.session)
+                self._recorded.speakers[mic] = self._roster.label(mic)
+        self._sessions.set_speakers(self._recorded)
 
     # What happens.
 
     def on_model_ready(self) -> None:
         self.model_problem = self.message = None
-        if self.state is State.ERROR:
+        self._is_model_ready = True
+        if self._machine.state is State.ERROR:
             self._machine.move(Move.MODEL_READY)
-        self._continue()
 
     def on_model_unavailable(self, reason: str) -> None:
         self.model_problem = self.message = reason
-        if self.state is State.IDLE:
+        if self._machine.state is State.IDLE:
             self._machine.move(Move.MODEL_LOST)
 
     def on_opened(self, item: MicsOpened) -> None:
         """Every mic delivers: the session exists from now on, and so does its sound so far."""
-        assert self.session is not None
+        assert self._recorded is not None
         answer, self._starting = self._starting, nobody
         try:
             mics = [(self._roster.info(mic), a) for mic, a in self._wanted.items()]
-            self._sessions.begin(self.session, self._zero, mics)
+            self._sessions.begin(self._recorded, self._zero, mics)
         except StoreError as error:
             self._listener.end()
-            self.session = None
+            self._recorded = None
             self._machine.move(Move.REFUSED)
             answer(RequestError("disk_full", str(error)))
             return
@@ -182,76 +221,51 @@ class Conductor:
         self._machine.move(Move.OPENED)
         for mic, rate in item.sample_rates.items():
             self._roster.set_live(mic, Live(recording=True, sample_rate=rate))
-        self._set_limit(self.session)
-        log.info("session %s began with %d mics", self.session.id, len(item.sample_rates))
+        self._set_limit(self._recorded)
+        log.info("session %s began with %d mics", self._recorded.id, len(item.sample_rates))
         answer(
             {
-                "session_id": self.session.id,
-                "started_at": iso(self.session.started_at),
-                "speakers": self.session.speakers,
+                "session_id": self._recorded.id,
+                "started_at": iso(self._recorded.started_at),
+                "speakers": self._recorded.speakers,
             }
         )
 
     def on_refused(self, item: MicsRefused) -> None:
-        self.session = None
+        self._recorded = None
         self._machine.move(Move.REFUSED)
         reasons = "; ".join(f"{mic}: {reason}" for mic, reason in item.reasons.items())
         answer, self._starting = self._starting, nobody
         answer(RequestError("mic_unavailable", reasons))
 
     def on_flushed(self, item: Flushed) -> None:
-        if self.session is None or item.session_id != self.session.id:
-            return  # its start was refused by the disk
-        # In whole milliseconds, as the store keeps it: a restart must not change a transcript.
-        self.session.ended_at = parse_iso(iso(at_sample(self.session.started_at, item.end)))
-        self._flushed = True
+        self._finishing.on_flushed(item)
         for mic in self._roster:
             self._roster.set_live(mic, None)
 
     def on_segment(self, segment: Segment) -> None:
-        running = self.session is not None and segment.session_id == self.session.id
-        if running and segment.crosstalk_of is None:
-            self.segments_total += 1
+        if segment.crosstalk_of is not None:
+            return
+        if self._recorded is not None and segment.session_id == self._recorded.id:
+            self._segments += 1
+        else:
+            self._finishing.on_segment(segment)
 
     def tick(self, now: float) -> FinalPayload | None:
-        """What time brings: the time limit; the end of the drain, with the final transcript.
+        """What time brings: the time limit, and the end of sessions that are written.
+
+        Returns:
+            Where a session has ended, the transcript of the newest one that is done.
 
         Raises:
-            StoreError: the final transcript cannot be written; it is tried again at the next tick.
+            StoreError: something cannot be written; it is tried again at the next tick.
         """
         if self._stop_at is not None and now >= self._stop_at:
-            log.info("session %s has reached max_duration_s", self.session and self.session.id)
+            log.info("session %s has reached max_duration_s", self._recorded and self._recorded.id)
             self.stop(None, nobody)
-        if self.state is not State.STOPPING or not self._flushed:
-            return None
-        assert self.session is not None
-        if not self._end_noted:
-            self._sessions.stopping(self.session)
-            self._end_noted = True
-        if self._utterances.waiting(self.session.id):
-            return None
-        return self._finish(self.session)
-
-    def _finish(self, session: Session) -> FinalPayload:
-        assert session.ended_at is not None
-        body = self._archive.finish(session, datetime.now(UTC))
-        log.info("session %s ended: %s segments", session.id, body["segments_total"])
-        result = {
-            "session_id": session.id,
-            "file_path": body["file_path"],
-            "files": body["files"],
-            "segments_total": body["segments_total"],
-            "duration_s": body["duration_s"],
-        }
-        answers, self._stopping = self._stopping, []
-        self.session = None
-        self._machine.move(Move.DRAINED)
-        if self.model_problem is not None:
-            self._machine.move(Move.MODEL_LOST)
-        for answer in answers:
-            answer(result)
-        self._continue()
-        return body
+        if self._is_model_ready:
+            self._take_up()
+        return self._archive.last() if self._finishing.tick() else None
 
     # What a crash has left.
 
@@ -259,22 +273,26 @@ class Conductor:
         """A session that waits to be finished is being erased: it is not taken up any more."""
         self._recovery.leave_out(session_id)
 
-    def _continue(self) -> None:
-        """Take up a session that the last process left unfinished, like any other that ends."""
-        if self.state is not State.IDLE or (session := self._recovery.next()) is None:
-            return
-        self.session = session
-        self.segments_total = self._sessions.segments_total(session.id)
-        if self._recovery.goes_on(session):
-            self._go_on(session)
-            return
-        self._recovery.close(session)
-        self._machine.move(Move.STOP)
-        self._flushed = self._end_noted = True
+    def _take_up(self) -> None:
+        """Finish what the last process has left, or go on recording it.
+
+        Raises:
+            StoreError: the disk refuses; what is left is taken up at the next tick.
+        """
+        while (session := self._recovery.next()) is not None:
+            if self._machine.state is State.IDLE and self._recovery.goes_on(session):
+                self._go_on(session)
+            else:
+                self._recovery.close(session)
+                total = self._sessions.segments_total(session.id)
+                self._finishing.add(session, total, flushed=True)
+            self._recovery.leave_out(session.id)
 
     def _go_on(self, session: Session) -> None:
         """Record again; mics that are away are waited for."""
+        self._segments = self._sessions.segments_total(session.id)
         self._zero = self._recovery.reopen(session)
+        self._recorded = session
         self._machine.move(Move.START)
         self._machine.move(Move.OPENED)
         mics = [mic for mic in session.speakers if mic in self._roster]

@@ -33,22 +33,27 @@ class Recovery:
             log.warning("session %s was cut off; taking it up again", session.id)
 
     def leave_out(self, session_id: str) -> None:
-        """Do not hand this one out: it is being erased."""
+        """Do not hand this one out any more: it is seen to, or is being erased."""
         self._unfinished = [s for s in self._unfinished if s.id != session_id]
 
     def next(self) -> Session | None:
-        return self._unfinished.pop(0) if self._unfinished else None
+        """The oldest that is not left out yet."""
+        return self._unfinished[0] if self._unfinished else None
 
     def goes_on(self, session: Session) -> bool:
-        """Whether `session`, just handed out, is to be recorded further.
+        """Whether `session` is to be recorded further: the last one, where nobody has stopped it.
 
         Not one that is known from its audio only: who sat where was lost with the database.
         """
-        cut_off = session.ended_at is None and bool(session.speakers)
-        return self._resume and cut_off and not self._unfinished
+        cut_off = bool(session.speakers) and self._sessions.is_recorded(session.id)
+        return self._resume and cut_off and session is self._unfinished[-1]
 
     def close(self, session: Session) -> None:
-        """End a session at its last sound."""
+        """End a session at its last sound, where its end is not known.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
         if session.ended_at is None:
             end = self._utterances.last_sample(session.id)
             session.ended_at = parse_iso(iso(at_sample(session.started_at, end)))

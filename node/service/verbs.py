@@ -124,10 +124,13 @@ class Verbs:
         return {"file_path": files.get("txt", next(iter(files.values()))), "files": files}
 
     def _delete(self, request: DeleteSession) -> dict[str, Any]:
-        running = self._conductor.session
-        if running is not None and running.id == request.session_id:
+        if request.session_id in self._conductor.finishing:
             raise RequestError(
-                "session_active", f"session {running.id} is {self._conductor.state}; stop it first"
+                "session_active", f"session {request.session_id} is still being written"
+            )
+        if self._conductor.active(request.session_id) is not None:
+            raise RequestError(
+                "session_active", f"session {request.session_id} is being recorded; stop it first"
             )
         session = self._find(request.session_id)
         self._conductor.leave_out(session.id)
@@ -136,15 +139,12 @@ class Verbs:
 
     def _find(self, session_id: str | None) -> Session:
         """The session asked for, or the running or last one."""
-        running = self._conductor.session
         if session_id is None:
-            session = running or self._sessions.last_done()
+            session = self._conductor.session or self._sessions.last_done()
             if session is None:
                 raise RequestError("no_session", "there has been no session yet")
             return session
-        if running is not None and running.id == session_id:
-            return running
-        found = self._sessions.get(session_id)
+        found = self._conductor.active(session_id) or self._sessions.get(session_id)
         if found is None:
             raise RequestError("unknown_session", f"session_id: there is no {session_id}")
         return found

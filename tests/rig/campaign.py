@@ -107,7 +107,7 @@ class Campaign:
 
     def _may_start(self, after: int) -> bool:
         states = self._session_states(after)
-        if not states or states[-1].json()["state"] != "idle":
+        if not states or states[-1].json()["state"] not in {"idle", "stopping"}:
             return False
         return not self._resume or not self._spans
 

@@ -1,7 +1,8 @@
 """The node on a machine too slow for it: `python -m tests.rig.slow_engine run`.
 
-Each window takes `ENGINE_SLOW_S` seconds more to encode for as long as the file `ENGINE_SLOW_WHILE`
-exists: as with a model that is too large. All else of the node is as it is.
+Each window takes `ENGINE_SLOW_S` seconds more to encode, as with a model that is too large, or less
+where the file `ENGINE_SLOW_WHILE` is gone meanwhile. It is loaded as fast as ever, and all else of
+the node is as it is.
 """
 
 from __future__ import annotations
@@ -12,20 +13,28 @@ import time
 from pathlib import Path
 from typing import Any
 
+from node.adapters.whisper import Engine
 from node.adapters.whisper.encoding import Encoder
 from node.cli import main
 
 _SECONDS = float(os.environ["ENGINE_SLOW_S"])
 _WHILE = Path(os.environ["ENGINE_SLOW_WHILE"])
 _encode = Encoder._encode
+_load = Engine.load
 
 
 def _slowly(self: Encoder, *arguments: Any) -> Any:
-    if _WHILE.exists():
-        time.sleep(_SECONDS)
+    until = time.monotonic() + _SECONDS
+    while _WHILE.exists() and time.monotonic() < until:
+        time.sleep(0.02)
     return _encode(self, *arguments)
 
 
-if __name__ == "__main__":
+def _load_and_slow_down(self: Engine) -> None:
+    _load(self)
     Encoder._encode = _slowly  # type: ignore[method-assign, assignment]
+
+
+if __name__ == "__main__":
+    Engine.load = _load_and_slow_down  # type: ignore[method-assign]
     sys.exit(main())

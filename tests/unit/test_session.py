@@ -11,10 +11,7 @@ TABLE = {
     (State.IDLE, Move.START): State.STARTING,
     (State.STARTING, Move.OPENED): State.RECORDING,
     (State.STARTING, Move.REFUSED): State.IDLE,
-    (State.RECORDING, Move.STOP): State.STOPPING,
-    (State.STOPPING, Move.DRAINED): State.IDLE,
-    (State.IDLE, Move.STOP): State.STOPPING,
-    (State.ERROR, Move.STOP): State.STOPPING,
+    (State.RECORDING, Move.STOP): State.IDLE,
     (State.IDLE, Move.MODEL_LOST): State.ERROR,
     (State.ERROR, Move.MODEL_READY): State.IDLE,
 }
@@ -46,10 +43,18 @@ def test_every_move_in_every_state(state: State, move: Move) -> None:
     assert moved.state is state
 
 
-def test_every_state_is_left_and_reached() -> None:
-    assert {state for state, _ in TRANSITIONS} == set(State)
-    assert set(TRANSITIONS.values()) == set(State)
+def test_every_state_but_the_shown_one_is_left_and_reached() -> None:
+    states = set(State) - {State.STOPPING}
+    assert {state for state, _ in TRANSITIONS} == states
+    assert set(TRANSITIONS.values()) == states
     assert {move for _, move in TRANSITIONS} == set(Move)
+
+
+@pytest.mark.parametrize("state", set(State) - {State.STOPPING})
+def test_what_is_being_written_shows_only_where_nothing_else_does(state: State) -> None:
+    assert machine(state).shown(finishing=False) is state
+    shown = machine(state).shown(finishing=True)
+    assert shown is (State.STOPPING if state is State.IDLE else state)
 
 
 def test_a_start_while_recording_names_the_running_session() -> None:
@@ -59,10 +64,9 @@ def test_a_start_while_recording_names_the_running_session() -> None:
     assert caught.value.details == {"session_id": "now"}
 
 
-@pytest.mark.parametrize("state", [State.STARTING, State.STOPPING])
-def test_a_start_between_states_is_to_be_tried_again(state: State) -> None:
-    with pytest.raises(RequestError, match=f"session now is {state}") as caught:
-        machine(state).check_start("now")
+def test_a_start_while_another_starts_is_to_be_tried_again() -> None:
+    with pytest.raises(RequestError, match="session now is starting") as caught:
+        machine(State.STARTING).check_start("now")
     assert caught.value.code == "busy"
 
 
@@ -71,21 +75,33 @@ def test_a_start_is_not_the_states_to_refuse(state: State) -> None:
     machine(state).check_start(None)
 
 
-@pytest.mark.parametrize("wanted", [None, "now"])
-@pytest.mark.parametrize("state", [State.RECORDING, State.STOPPING])
-def test_a_stop_of_the_running_session(state: State, wanted: str | None) -> None:
-    machine(state).check_stop("now", wanted)
+@pytest.mark.parametrize(
+    ("state", "wanted", "meant"),
+    [
+        (State.RECORDING, None, "now"),
+        (State.RECORDING, "now", "now"),
+        (State.RECORDING, "older", "older"),
+        (State.RECORDING, "old", "old"),
+        (State.IDLE, None, "old"),
+        (State.IDLE, "older", "older"),
+        (State.STARTING, None, "old"),
+        (State.ERROR, "old", "old"),
+    ],
+)
+def test_which_session_is_to_be_stopped(state: State, wanted: str | None, meant: str) -> None:
+    running = "now" if state in {State.RECORDING, State.STARTING} else None
+    assert machine(state).session_to_stop(running, ["older", "old"], wanted) == meant
 
 
 @pytest.mark.parametrize("state", [State.IDLE, State.STARTING, State.ERROR])
 def test_a_stop_where_nothing_is_recorded(state: State) -> None:
     for running in (None, "now"):
         with pytest.raises(RequestError, match="no session is being recorded") as caught:
-            machine(state).check_stop(running, None)
+            machine(state).session_to_stop(running, [], None)
         assert caught.value.code == "not_recording"
 
 
-def test_a_stop_of_another_session_names_both() -> None:
-    with pytest.raises(RequestError, match=r"^session_id: old .* running session now") as caught:
-        machine(State.RECORDING).check_stop("now", "old")
+def test_a_stop_of_another_session_names_those_there_are() -> None:
+    with pytest.raises(RequestError, match=r"^session_id: gone .* this is: old, now$") as caught:
+        machine(State.RECORDING).session_to_stop("now", ["old"], "gone")
     assert caught.value.code == "not_recording"

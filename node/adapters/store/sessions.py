@@ -59,12 +59,11 @@ class Sessions:
             )
 
     def stopping(self, session: Session) -> None:
-        """The recording is over; what was heard is still being transcribed."""
-        assert session.ended_at is not None
+        """The recording is over, its end perhaps not known yet; it is still being transcribed."""
         with self._database.transaction() as db:
             db.execute(
                 "UPDATE session SET state='stopping', ended_at=? WHERE id=?",
-                (iso(session.ended_at), session.id),
+                (iso(session.ended_at) if session.ended_at else None, session.id),
             )
 
     def plan_files(self, session_id: str, files: Mapping[str, str]) -> None:
@@ -123,6 +122,13 @@ class Sessions:
                 "SELECT * FROM session WHERE state != 'done' ORDER BY started_at"
             ).fetchall()
         return [session_of(row) for row in rows]
+
+    def is_recorded(self, session_id: str) -> bool:
+        """Whether nobody has stopped a session."""
+        with self._database.reading() as db:
+            query = "SELECT state FROM session WHERE id=?"
+            row = db.execute(query, (session_id,)).fetchone()
+        return row is not None and row["state"] == "recording"
 
     def last_done(self) -> Session | None:
         with self._database.reading() as db:
