@@ -166,18 +166,18 @@ def test_speech_of_two_kinds_that_both_fail_together_is_done_all_the_same(waitin
     """Neither puts the other together again: each batch would fail for ever, in turns."""
     waiting.session(OLD)
     for at in range(2):
-        waiting.say(OLD, f"old {at}", 10 * at, 10 * at + 3)
+        waiting.say(OLD, f"old-{at}", 10 * at, 10 * at + 3)
     waiting.store.utterances.recover()
     waiting.session(NEW)
     for at in range(2):
-        waiting.say(NEW, f"new {at}", 10 * at, 10 * at + 3)
+        waiting.say(NEW, f"new-{at}", 10 * at, 10 * at + 3)
     waiting.backlog.weigh(None)
     for _ in range(2):
         failing = waiting.backlog.next()
         assert len(failing) == 2
         waiting.backlog.set_apart(failing)
     done = [waiting.take() for _ in range(4)]
-    assert sorted(done) == [["new 0"], ["new 1"], ["old 0"], ["old 1"]]
+    assert sorted(done) == [["new-0"], ["new-1"], ["old-0"], ["old-1"]]
 
 
 @pytest.fixture(scope="module")
