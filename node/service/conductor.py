@@ -220,6 +220,7 @@ class Conductor:
         self._listener.go()
         self._machine.move(Move.OPENED)
         for mic, rate in item.sample_rates.items():
+            self._roster.set_connected(mic, connected=True)
             self._roster.set_live(mic, Live(recording=True, sample_rate=rate))
         self._set_limit(self._recorded)
         log.info("session %s began with %d mics", self._recorded.id, len(item.sample_rates))

@@ -146,6 +146,9 @@ def test_three_sessions_one_after_the_other(slow: Slow) -> None:
     live = room.watcher.wait_for(
         lambda m: m.topic == f"{TOPIC}/transcript/live" and m.json()["session_id"] == third, 10
     ).json()
+    for message in room.watcher.messages(f"{TOPIC}/transcript/live"):
+        speaker = {first: "Alice", second: "Bruno", third: "Chloé"}[message.json()["session_id"]]
+        assert all(line.startswith(speaker) for line in lines(message.json()["text"]))
     assert (live["segments_total"], lines(live["text"])) == (1, [f"Chloé: {MEETING.text}"])
     assert room.stop()["session_id"] == third
     said = {first: ("Alice", HELLO), second: ("Bruno", BONJOUR), third: ("Chloé", MEETING)}

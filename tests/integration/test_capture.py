@@ -125,8 +125,10 @@ def test_stereo_microphone_is_taken_as_one_channel(
 REFUSES_MONO = """
 import time
 class PortAudioError(Exception): pass
-def query_devices():
-    return [dict(index=0, name="pair", max_input_channels=4, default_samplerate=48000.0)]
+def query_devices(index):
+    if index > 0:
+        raise PortAudioError("Error querying device 1")
+    return dict(index=0, name="pair", max_input_channels=4, default_samplerate=48000.0)
 class RawInputStream:
     def __init__(self, samplerate, channels, **_options):
         self.samplerate, self.channels = samplerate, channels

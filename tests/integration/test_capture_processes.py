@@ -17,6 +17,7 @@ from node.adapters.capture import (
     Ended,
     Failed,
     FileSource,
+    Opened,
     PortAudioSource,
 )
 from tests.rig.processes import Program, alive, children, wait_until
@@ -79,6 +80,9 @@ def test_killed_child_ends_once_with_its_signal(waiting: FileSource, recorders: 
     assert recorder.process.read() == []
 
 
+SILENT = b'{"rate": 0, "channels": 1, "name": "desk"}'
+
+
 @pytest.mark.parametrize(
     "garbage",
     [
@@ -87,8 +91,10 @@ def test_killed_child_ends_once_with_its_signal(waiting: FileSource, recorders: 
         capture.HEADER.pack(b"WHAT", 0, 0.0),
         capture.HEADER.pack(b"OPEN", 2, 0.0) + b"{}",
         capture.HEADER.pack(b"FAIL", 1, 0.0) + b"{",
+        capture.HEADER.pack(b"OPEN", len(SILENT), 0.0) + SILENT,
+        capture.HEADER.pack(b"DATA", 2, 0.0) + b"\0\0",
     ],
-    ids=["text", "too long", "unknown", "incomplete", "broken JSON"],
+    ids=["text", "too long", "unknown", "incomplete", "broken JSON", "no rate", "not opened"],
 )
 def test_stream_that_makes_no_sense_ends_the_child(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorders: Recorders, garbage: bytes
@@ -105,7 +111,9 @@ def test_stream_that_makes_no_sense_ends_the_child(
 def test_record_in_pieces_is_put_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorders: Recorders
 ) -> None:
-    record = capture.HEADER.pack(b"DATA", 4, 12.5) + b"\1\2\3\4"
+    opening = b'{"rate": 16000, "channels": 1, "name": "desk"}'
+    record = capture.HEADER.pack(b"OPEN", len(opening), 12.0) + opening
+    record += capture.HEADER.pack(b"DATA", 4, 12.5) + b"\1\2\3\4"
     child = tmp_path / "child.py"
     child.write_text(
         "import os, time\n"
@@ -116,7 +124,9 @@ def test_record_in_pieces_is_put_together(
     monkeypatch.setattr(capture, "CHILD", child)
     recorder = recorders.start(PortAudioSource("desk"))
     recorders.read_until(lambda: recorder.ended, "the child ends")
-    assert recorder.events == [Block(b"\1\2\3\4", 12.5), Ended(0)]
+    opened, *sound = recorder.events
+    assert opened == Opened(16000, 1, "desk")
+    assert sound == [Block(b"\1\2\3\4", 12.5), Ended(0)]
 
 
 def test_child_cannot_speak_to_systemd(
