@@ -7,9 +7,12 @@ Two forms are read. One has a `manifest.jsonl`, a line an utterance: `id`, `lang
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +24,7 @@ from node.errors import NodeError
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     import numpy.typing as npt
@@ -46,7 +49,10 @@ ENOUGH_S = 20.0
 """Seconds of one person's speech from which they take part before others who have less."""
 
 LANGUAGES = ("en", "fr")
-"""Those that take turns at a table."""
+"""Those that are spoken at a table."""
+
+ONE, TWO = "one", "two"
+"""How many of them, where it is said."""
 
 PEAK = 10 ** (-6 / 20)
 FRAME = SAMPLE_RATE // 100
@@ -84,11 +90,20 @@ class Recording:
     @property
     def seconds(self) -> float:
         """Length as the file says it; errors as of `samples`."""
-        return sound_files.duration_s(self.file)
+        return _seconds(self.file)
+
+
+@functools.cache
+def _seconds(file: Path) -> float:
+    """Kept: who can sit at a table is asked for every meeting."""
+    return sound_files.duration_s(file)
 
 
 Speakers = dict[str, list[Recording]]
 """Each speaker's utterances in the order in which they were spoken."""
+
+People = Sequence[list[Recording]]
+"""The same without their names."""
 
 
 def recordings(folder: Path) -> Speakers:
@@ -119,14 +134,16 @@ def digest(speakers: Speakers) -> str:
 
 
 def seats(
-    speakers: Speakers, count: int, rng: random.Random | None = None
+    speakers: Speakers, count: int, rng: random.Random | None = None, languages: str | None = None
 ) -> list[list[Recording]]:
     """Who sits at a table: for each of so many seats a speaker, with their shorter utterances.
 
-    Languages take turns as far as there are speakers with enough to say; `rng` draws among these.
+    Those with enough to say come first; `rng` draws among them. `languages` is `one` (all speak the
+    same), `two` (they take turns), a language, or None: they take turns as far as there are
+    speakers.
 
     Raises:
-        SpeechError: there are fewer speakers.
+        SpeechError: there are fewer speakers, or fewer of the languages wanted.
     """
     able = _brief(speakers)
     if len(able) < count:
@@ -135,7 +152,12 @@ def seats(
         rng.shuffle(able)
     talkers = [said for said in able if sum(r.seconds for r in said) >= ENOUGH_S]
     others = [said for said in able if said not in talkers]
-    return list(itertools.islice(itertools.chain(_in_turn(talkers), _in_turn(others)), count))
+    if languages is None:
+        turns = itertools.chain(_in_turn(talkers, LANGUAGES), _in_turn(others, LANGUAGES))
+        return list(itertools.islice(turns, count))
+    orders = _orders(talkers, others, count, languages)
+    order = orders[0] if rng is None else rng.choice(orders)
+    return list(itertools.islice(_in_turn(talkers + others, order), count))
 
 
 def brief(speakers: Speakers) -> int:
@@ -160,8 +182,33 @@ def _brief(speakers: Speakers) -> list[list[Recording]]:
     return [said for said in short if said and said[0].lang in LANGUAGES]
 
 
-def _in_turn(people: Sequence[list[Recording]]) -> Iterator[list[Recording]]:
-    queues = [iter([said for said in people if said[0].lang == lang]) for lang in LANGUAGES]
+def _orders(talkers: People, others: People, count: int, languages: str) -> list[tuple[str, ...]]:
+    """The languages that may take turns: such that those with enough to say have most seats.
+
+    Raises:
+        SpeechError: there are too few speakers of all of them.
+    """
+    lengths = {ONE: 1, TWO: 2}
+    wanted: list[tuple[str, ...]] = [(languages,)]
+    if languages in lengths:
+        wanted = list(itertools.permutations(LANGUAGES, lengths[languages]))
+
+    def seated(order: tuple[str, ...], people: People) -> int:
+        places = Counter(itertools.islice(itertools.cycle(order), count))
+        return (places & Counter(said[0].lang for said in people)).total()
+
+    everyone = [*talkers, *others]
+    able = [order for order in wanted if seated(order, everyone) == count]
+    if not able:
+        there = Counter(said[0].lang for said in everyone)
+        spoken = ", ".join(f"{there[lang]} of {lang}" for lang in LANGUAGES)
+        raise SpeechError(f"{count} people ({languages}) are wanted; there are {spoken}")
+    most = max(seated(order, talkers) for order in able)
+    return [order for order in able if seated(order, talkers) == most]
+
+
+def _in_turn(people: People, languages: Sequence[str]) -> Iterator[list[Recording]]:
+    queues = [iter([said for said in people if said[0].lang == lang]) for lang in languages]
     rounds = itertools.zip_longest(*queues)
     return (said for each in rounds for said in each if said is not None)
 
