@@ -82,3 +82,42 @@ def test_speed(speech: Path) -> None:
     printed = bench("speed", *options, "--systems", "ours", "floor", "faster-blocks")
     assert "| this node, from the tracks | " in printed
     assert "second looks " in printed
+
+
+def need_simulation() -> None:
+    for extra in ("meeteval", "pyroomacoustics"):
+        pytest.importorskip(extra, reason="make bench-accuracy installs it")
+
+
+def test_accuracy(speech: Path, tmp_path: Path) -> None:
+    need_simulation()
+    figures, systems = tmp_path / "figures.json", ("oracle", "drop", "auxiva", "best-mic")
+    rows = ("2@-3,0%,two", "2@-10,0%,two")
+    options = ("--meetings", "1", "--length", "12", "--jobs", "1", "--json", figures)
+    made = ("--speech", speech, "--cache", tmp_path / "cache", *options)
+    printed = bench("accuracy", *made, "--systems", *systems, "--rows", *rows)
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines()]
+    assert [line[:2] for line in lines if line and "@" in line[0]] == [
+        [row, system] for row in rows for system in systems
+    ]
+    summed = lines.index(next(line for line in lines if line[:1] == ["All rows"]))
+    assert [line[0] for line in lines[summed + 2 : summed + 6]] == list(systems)
+    loud, faint = json.loads(figures.read_text(encoding="utf-8"))["meetings"]
+    assert loud["systems"]["oracle"] == faint["systems"]["oracle"]
+    assert loud["systems"]["drop"]["words"] == faint["systems"]["drop"]["words"]
+    assert loud["took_s"]["drop"] > 0
+
+
+def test_accuracy_leaves_out_what_nobody_can_speak_unless_it_is_asked_for(
+    speech: Path, tmp_path: Path
+) -> None:
+    need_simulation()
+    made = ("--speech", speech, "--cache", tmp_path, "--jobs", "1", "--systems", "oracle")
+    printed = bench("accuracy", *made, "--quick", "--length", "12")
+    assert "Left out: 4@-10,10%: 4 people are wanted; there are 2 who speak briefly" in printed
+    assert "2@-10,10% meeting 1: oracle" in printed
+    command = [sys.executable, "-m", "tests.bench.accuracy", "--model", "demo"]
+    asked = [*command, *map(str, made), "--rows", "2@-10,10%,one"]
+    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "2 people (one) are wanted; there are 1 of en, 1 of fr" in done.stderr

@@ -16,33 +16,18 @@ import soxr
 from scipy.signal import fftconvolve, lfilter
 
 from node.core.model import SAMPLE_RATE
+from tests.bench.accuracy.setting import draw
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tests.bench.accuracy.meeting import Sound, Spoken
+    from tests.bench.accuracy.setting import Acoustics, Setting
 
 ROOM_M = (6.0, 5.0, 2.8)
 TABLE_M = (3.0, 2.5)
 REACH_M = 0.4
 MARGIN_S = 1.5
-
-
-@dataclass(frozen=True, slots=True)
-class Acoustics:
-    """A room and its microphones; spreads are half-widths of uniform distributions."""
-
-    bleed_db: float | None = -10.0
-    """Level of a voice in the other microphones, against its own; None: they hear nothing."""
-    rt60_s: tuple[float, float] = (0.25, 0.5)
-    """Bounds of the time in which reverberation falls by 60 dB: furnished rooms."""
-    gain_db: float = 6.0
-    loudness_db: float = 3.0
-    delay_s: float = 0.05
-    drift_ppm: float = 100.0
-    fan_db: float = -62.0
-    """Level of the fan in dB below full scale, before the gains."""
-    keyboard: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +46,20 @@ class Recording:
 
 
 def record(said: list[Spoken], speakers: int, acoustics: Acoustics, seed: int) -> Recording:
-    rng = np.random.default_rng(seed)
+    """What of a seed is chance stays the same whatever the bleed is, the noise among it."""
+    setting = draw(speakers, acoustics, seed)
     length = round((max(spoken.end for spoken in said) + MARGIN_S) * SAMPLE_RATE)
-    paths = _paths(speakers, acoustics, rng)
-    loudness = 10 ** (rng.uniform(-1, 1, speakers) * acoustics.loudness_db / 20)
+    paths = _paths(setting)
     tracks = np.zeros((speakers, length), np.float32)
-    powers = [_add_voice(tracks, s, paths[s.speaker], loudness[s.speaker]) for s in said]
+    powers = [_add_voice(tracks, s, paths[s.speaker], setting.loudness[s.speaker]) for s in said]
+    rng = np.random.default_rng((seed, 1))  # another than the setting's
     noise = np.zeros_like(tracks)
     _add_noise(noise, acoustics, rng)
-    gains = 10 ** (rng.uniform(-1, 1, speakers) * acoustics.gain_db / 20)
-    delays = rng.uniform(0, acoustics.delay_s, speakers)
-    drifts = rng.uniform(-1, 1, speakers) * acoustics.drift_ppm
-    heard = [
-        _captured(track * gain, delay, drift, rng)
-        for track, gain, delay, drift in zip(tracks + noise, gains, delays, drifts, strict=True)
-    ]
-    noise_power = np.square(noise * gains[:, None]).mean(axis=1)
-    return Recording(np.stack(heard), delays, _db(np.array(powers) * gains**2), _db(noise_power))
+    each = zip(*(tracks + noise, setting.gains, setting.delays_s, setting.drifts_ppm), strict=True)
+    heard = [_captured(track * gain, delay, drift, rng) for track, gain, delay, drift in each]
+    noise_power = np.square(noise * setting.gains[:, None]).mean(axis=1)
+    levels_db = _db(np.array(powers) * setting.gains**2)
+    return Recording(np.stack(heard), setting.delays_s, levels_db, _db(noise_power))
 
 
 def _db(power: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
@@ -85,17 +67,17 @@ def _db(power: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     return level
 
 
-def _paths(speakers: int, acoustics: Acoustics, rng: np.random.Generator) -> list[list[Sound]]:
+def _paths(setting: Setting) -> list[list[Sound]]:
     """Impulse responses [speaker][microphone]; the direct sound of the own one has level 1."""
-    absorption, order = pyroomacoustics.inverse_sabine(rng.uniform(*acoustics.rt60_s), ROOM_M)
+    absorption, order = pyroomacoustics.inverse_sabine(setting.rt60_s, ROOM_M)
     room = pyroomacoustics.ShoeBox(
         ROOM_M,
         fs=SAMPLE_RATE,
         materials=pyroomacoustics.Material(absorption),
         max_order=min(order, 12),
     )
-    angles = 2 * np.pi * (np.arange(speakers) + rng.uniform(-0.2, 0.2, speakers)) / speakers
-    ring = np.stack([np.cos(angles), np.sin(angles)])
+    speakers = len(setting.angles)
+    ring = np.stack([np.cos(setting.angles), np.sin(setting.angles)])
     centre = np.array(TABLE_M)[:, None]
     mouths = np.vstack([centre + 1.2 * ring, np.full(speakers, 1.2)])
     mics = np.vstack([centre + (1.2 - REACH_M) * ring, np.full(speakers, 1.0)])
@@ -103,22 +85,17 @@ def _paths(speakers: int, acoustics: Acoustics, rng: np.random.Generator) -> lis
         room.add_source(mouth)
     room.add_microphone_array(mics)
     room.compute_rir()
-    return [_scaled(room.rir, s, speakers, acoustics, rng) for s in range(speakers)]
+    return [_scaled(room.rir, speaker, setting) for speaker in range(speakers)]
 
 
-def _scaled(
-    rir: list[list[Sound]], speaker: int, mics: int, acoustics: Acoustics, rng: np.random.Generator
-) -> list[Sound]:
-    own = float(np.sqrt(np.sum(np.square(rir[speaker][speaker]))))
+def _scaled(rir: list[list[Sound]], speaker: int, setting: Setting) -> list[Sound]:
     paths = []
-    for mic in range(mics):
-        path = rir[mic][speaker] / np.sqrt(np.sum(np.square(rir[mic][speaker])))
-        if mic == speaker:
-            path = rir[mic][speaker] / own
-        elif acoustics.bleed_db is None:
+    for mic, heard in enumerate(rir):
+        path = heard[speaker] / np.sqrt(np.sum(np.square(heard[speaker])))
+        if mic != speaker and setting.bleeds_db is None:
             path = np.zeros(1)
-        else:
-            path = path * 10 ** ((acoustics.bleed_db + rng.uniform(-2, 2)) / 20)
+        elif mic != speaker and setting.bleeds_db is not None:
+            path = path * 10 ** (setting.bleeds_db[speaker, mic] / 20)
         paths.append(path.astype(np.float32))
     return paths
 

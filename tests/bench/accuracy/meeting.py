@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from node.core.model import SAMPLE_RATE
-from tests.bench.speech import level
+from tests.bench.speech import LANGUAGES, ONE, TWO, SpeechError, level
 from tests.model.grammar import sentence
 from tests.model.say import say
 
@@ -65,13 +65,17 @@ class Spoken:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a meeting is drawn from. `overlap` is a share of the speech."""
+    """What a meeting is drawn from.
+
+    `overlap` is a share of the speech; `languages` as of `tests.bench.speech.seats`.
+    """
 
     seed: int
     speakers: int
     overlap: float
     length_s: float
     voices: str = "report"
+    languages: str | None = None
 
 
 Said = tuple[str, Sound]
@@ -154,8 +158,24 @@ def _voices(
     if recorded is not None:
         return [Recorded(said, rng.randrange(len(said))) for said in recorded]
     styles = [(rng.randint(155, 175), rng.randint(40, 60)) for _ in range(plan.speakers)]
-    seats = VOICES[plan.voices][: plan.speakers]
-    return [Synthetic(*seat, *style) for seat, style in zip(seats, styles, strict=True)]
+    each = zip(synthetic(plan), styles, strict=True)
+    return [Synthetic(*seat, *style) for seat, style in each]
+
+
+def synthetic(plan: Plan) -> list[tuple[str, str]]:
+    """Language and voice of each seat where nothing is recorded.
+
+    Raises:
+        SpeechError: there are fewer voices.
+    """
+    able = list(VOICES[plan.voices])  # the languages take turns already
+    if plan.languages not in (None, TWO):
+        rng = random.Random(plan.seed)
+        wanted = rng.choice(LANGUAGES) if plan.languages == ONE else plan.languages
+        able = [seat for seat in able if seat[0] == wanted]
+    if len(able) < plan.speakers:
+        raise SpeechError(f"{plan.speakers} people are wanted; there are {len(able)} voices")
+    return able[: plan.speakers]
 
 
 class _Table:

@@ -51,12 +51,14 @@ class Account:
     """A transcript, and what the node decided on the way.
 
     `set_aside` holds the utterances that ended as another microphone's: microphone, start and end
-    in seconds, and the microphone whose speech it was; `lags_s` the delays found.
+    in seconds, and the microphone whose speech it was; `lags_s` the delays found. `took_s` is the
+    processor time of all of it.
     """
 
     lines: list[Line]
     set_aside: list[tuple[int, float, float, int]] = field(default_factory=list)
     lags_s: list[float | None] = field(default_factory=list)
+    took_s: float = 0.0
 
 
 def transcript(

@@ -32,7 +32,7 @@ def quiet(kind: str, seconds: float) -> Scene:
     tracks = np.stack([_captured(sound * 10 ** (level / 20), rng) for level in MICS_DB])
     nothing = np.zeros((0, len(MICS_DB)))
     recording = Recording(tracks, np.zeros(len(MICS_DB)), nothing, np.zeros(len(MICS_DB)))
-    return Scene(kind, digest(kind, tracks), [], recording)
+    return Scene(kind, digest(kind, tracks), digest(), [], recording)
 
 
 def _captured(sound: Sound, rng: np.random.Generator) -> Samples:

@@ -9,23 +9,38 @@ from functools import reduce
 from operator import add
 from typing import TYPE_CHECKING
 
+from tests.bench.accuracy.outcome import Outcome
 from tests.bench.accuracy.rows import parse_row
-from tests.bench.accuracy.runs import Outcome
-from tests.bench.accuracy.systems import OURS
+from tests.bench.accuracy.systems import BEST_MIC, NAMELESS, ORACLE, OURS
 from tests.bench.markdown import percent, put, table
+from tests.bench.speech import ONE, TWO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tests.bench.accuracy.runs import Invented
-    from tests.bench.accuracy.score import Score
+    from tests.bench.accuracy.outcome import Invented, Score
 
 PLACE = "accuracy"
 """Name of the marks that the README's table stands between."""
 
 COLUMNS = (
-    *("Row", "System", "cpWER", "median", "worst", "tcpWER 5 s", "1 s", "ORC-WER"),
-    *("doubled", "lost", "wrong name", "strays", "order", "own missed", "others' kept"),
+    *("Row", "System", "cpWER", "above oracle", "x best mic", "median", "worst", "tcpWER 5 s"),
+    *("1 s", "ORC-WER", "doubled", "lost", "wrong name", "strays", "order", "own missed"),
+    *("others' kept", "CPU s"),
+)
+
+LANGUAGES = {ONE: "one language", TWO: "two languages"}
+
+SUMMARY = (
+    *("All rows", "cpWER", "above oracle", "x best mic", "doubled", "wrong name"),
+    *("stray lines", "lost beyond oracle", "CPU s a meeting"),
+)
+
+LEGEND = (
+    "Above oracle: in points of cpWER. Doubled, wrong name and lost are shares of the sentences,"
+    " stray lines of the lines; lost beyond oracle is by how much more are lost than the oracle"
+    f" loses. {BEST_MIC} knows no names: its cpWER is its ORC-WER. CPU s: processor time for one"
+    " meeting.\n"
 )
 
 
@@ -51,7 +66,7 @@ class Report:
     def markdown(self) -> str:
         """Everything: a line for each system of each row, and the words of the noises."""
         rows = [
-            (row, system, *_cells(self._scores(row, system)))
+            (row, system, *self._cells(row, system))
             for row in self._rows
             for system in self._systems
         ]
@@ -59,7 +74,14 @@ class Report:
             (f"{x.seconds:.0f} s of {x.noise}", *(str(x.words.get(s, "")) for s in self._systems))
             for x in self._invented
         ]
-        return table(COLUMNS, rows) + "\n" + table(("Words of", *self._systems), noise)
+        tables = [table(COLUMNS, rows), self.summary(), LEGEND] if rows else []
+        if noise:
+            tables.append(table(("Words of", *self._systems), noise))
+        return "\n".join(tables)
+
+    def summary(self) -> str:
+        """The sum over all rows, a line for each system."""
+        return table(SUMMARY, [self._summed(system) for system in self._systems])
 
     def readme(self) -> str:
         """The rates of all systems beside each other, and what else is wrong in the node's own."""
@@ -93,14 +115,52 @@ class Report:
                 "voices": outcome.recipe.voices,
                 "length_s": outcome.recipe.length_s,
                 "systems": {name: asdict(score) for name, score in outcome.scores.items()},
+                "took_s": outcome.took_s,
             }
             for outcome in self._outcomes
         ]
         noises = [asdict(invented) for invented in self._invented]
         return json.dumps({"meetings": meetings, "noises": noises}, indent=1)
 
-    def _scores(self, row: str, system: str) -> list[Score]:
-        return [o.scores[system] for o in self._outcomes if o.recipe.row.name == row]
+    def _of(self, row: str | None) -> list[Outcome]:
+        """The meetings of a row, or all of them."""
+        return [o for o in self._outcomes if row is None or o.recipe.row.name == row]
+
+    def _scores(self, row: str | None, system: str) -> list[Score]:
+        return [outcome.scores[system] for outcome in self._of(row)]
+
+    def _total(self, row: str | None, system: str) -> Score | None:
+        """Nothing where the system was not asked."""
+        return reduce(add, self._scores(row, system)) if system in self._systems else None
+
+    def _against(self, row: str | None, system: str) -> list[str]:
+        """cpWER, by how many points it is above the oracle's, and how often the best mic's."""
+        total = reduce(add, self._scores(row, system))
+        oracle, best = self._total(row, ORACLE), self._total(row, BEST_MIC)
+        return [
+            percent(total.cpwer),
+            f"{100 * total.above(oracle):+.1f}" if oracle and system != ORACLE else "",
+            f"{total.cpwer / best.cpwer:.2f}" if best and best.cp and system != BEST_MIC else "",
+        ]
+
+    def _took(self, row: str | None, system: str) -> str:
+        return f"{statistics.mean(outcome.took_s[system] for outcome in self._of(row)):.1f}"
+
+    def _cells(self, row: str, system: str) -> list[str]:
+        scores = self._scores(row, system)
+        return [*self._against(row, system), *_cells(scores), self._took(row, system)]
+
+    def _summed(self, system: str) -> list[str]:
+        total, oracle = reduce(add, self._scores(None, system)), self._total(None, ORACLE)
+        return [
+            system,
+            *self._against(None, system),
+            percent(total.doubled_share),
+            "" if system in NAMELESS else percent(total.misnamed_share),
+            percent(total.stray_share),
+            percent(total.lost_beyond(oracle)) if oracle and system != ORACLE else "",
+            self._took(None, system),
+        ]
 
     def _compared(self, row: str) -> list[str]:
         cells = []
@@ -132,15 +192,16 @@ class Report:
 
 def _in_words(name: str) -> str:
     row = parse_row(name)
-    bleed = "no bleed" if row.bleed_db is None else f"bleed {row.bleed_db} dB"
+    bleed = "no bleed" if row.bleed_db is None else f"bleed {row.bleed_db:g} dB"
+    spoken = row.languages and LANGUAGES.get(row.languages, f"all {row.languages}")
+    languages = f", {spoken}" if spoken else ""
     uneven = ", gains ±12 dB, delays to 0.2 s" if row.uneven else ""
-    return f"{row.speakers} speakers, {bleed}, {row.overlap} % overlap{uneven}"
+    return f"{row.speakers} speakers, {bleed}, {row.overlap} % overlap{languages}{uneven}"
 
 
 def _cells(scores: list[Score]) -> list[str]:
     total = reduce(add, scores)
     return [
-        percent(total.cpwer),
         percent(statistics.median(s.cpwer for s in scores)),
         percent(max(s.cpwer for s in scores)),
         *(percent(errors / total.words) for errors in (total.tcp5, total.tcp1, total.orc)),

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from tests.bench.accuracy.explain import explain
 from tests.bench.accuracy.noise import NOISES, quiet
+from tests.bench.accuracy.outcome import Invented, Outcome
 from tests.bench.accuracy.scene import scene
-from tests.bench.accuracy.score import Score, score
+from tests.bench.accuracy.score import score
 from tests.bench.accuracy.store import Store
-from tests.bench.accuracy.systems import ORACLE, SYSTEMS
+from tests.bench.accuracy.systems import NAMELESS, ORACLE, SYSTEMS
 from tests.bench.texts import words
 
 if TYPE_CHECKING:
@@ -35,24 +36,6 @@ class Job:
     noise_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What the systems made of one meeting."""
-
-    recipe: Recipe
-    scores: dict[str, Score]
-    explanation: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Invented:
-    """Words that each system wrote of a sound without speech."""
-
-    noise: str
-    seconds: float
-    words: dict[str, int]
-
-
 def run_all(recipes: Sequence[Recipe], job: Job, jobs: int) -> Iterator[Outcome | Invented]:
     # One thread a process: two of them would stand in each other's way.
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -69,11 +52,15 @@ def _meeting(recipe: Recipe, job: Job) -> Outcome:
     store = Store(job.folder)
     meeting = scene(recipe, store)
     accounts = {name: SYSTEMS[name](meeting, store, job.model) for name in job.systems}
-    scores = {name: score(meeting.said, account.lines) for name, account in accounts.items()}
+    scores = {
+        name: score(meeting.said, account.lines, named=name not in NAMELESS)
+        for name, account in accounts.items()
+    }
     shown: list[str] = []
     if job.explained:
         shown = list(explain(meeting, accounts[job.explained], job.model))
-    return Outcome(recipe, scores, shown)
+    took_s = {name: account.took_s for name, account in accounts.items()}
+    return Outcome(recipe, scores, took_s, shown)
 
 
 def _noise(kind: str, job: Job) -> Invented:

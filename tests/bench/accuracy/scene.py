@@ -8,44 +8,59 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tests.bench.accuracy.acoustics import Recording, record
-from tests.bench.accuracy.meeting import Spoken, converse
+from tests.bench.accuracy.meeting import Spoken
 from tests.bench.accuracy.store import digest, files_digest
 
 if TYPE_CHECKING:
     from tests.bench.accuracy.rows import Recipe
     from tests.bench.accuracy.store import Store
 
-MAKERS = (
-    *("tests/bench/accuracy/meeting.py", "tests/bench/accuracy/acoustics.py"),
-    *("tests/bench/speech.py", "tests/model/grammar.py", "config/demo/speech.py"),
+TALKERS = (
+    *("tests/bench/accuracy/meeting.py", "tests/bench/speech.py"),
+    *("tests/model/grammar.py", "config/demo/speech.py"),
 )
+"""What a conversation is made by."""
+
+RECORDERS = ("tests/bench/accuracy/acoustics.py", "tests/bench/accuracy/setting.py")
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One meeting; `key` names all that it depends on."""
+    """One meeting; `key` names all that it depends on, `said_key` all that was said in it.
+
+    Scenes that differ only in their acoustics have the same `said_key`.
+    """
 
     name: str
     key: str
+    said_key: str
     said: list[Spoken]
     recording: Recording
 
 
 def scene(recipe: Recipe, store: Store) -> Scene:
-    key = digest(recipe, recipe.row.acoustics, files_digest(*MAKERS))
-    kept = store.arrays(f"{key}-meeting", lambda: _make(recipe))
-    return Scene(recipe.name, key, _said(kept), _recording(kept))
+    said_key = digest(recipe.plan, recipe.speech, files_digest(*TALKERS))
+    talk = store.arrays(f"{said_key}-said", lambda: _talk(recipe))
+    said = _said(talk)
+    key = digest(said_key, recipe.row.acoustics, files_digest(*RECORDERS))
+    kept = store.arrays(f"{key}-meeting", lambda: _heard(recipe, said))
+    return Scene(recipe.name, key, said_key, said, _recording(kept))
 
 
-def _make(recipe: Recipe) -> dict[str, Any]:
-    said = converse(recipe.plan, recipe.seats())
-    heard = record(said, recipe.row.speakers, recipe.row.acoustics, recipe.seed)
+def _talk(recipe: Recipe) -> dict[str, Any]:
+    said = recipe.converse()
     return {
         "speakers": np.array([s.speaker for s in said]),
         "starts": np.array([s.start for s in said]),
         "texts": np.array([s.text for s in said]),
         "lengths": np.array([len(s.sound) for s in said]),
         "sounds": np.concatenate([s.sound for s in said]),
+    }
+
+
+def _heard(recipe: Recipe, said: list[Spoken]) -> dict[str, Any]:
+    heard = record(said, recipe.row.speakers, recipe.row.acoustics, recipe.seed)
+    return {
         "tracks": heard.tracks,
         "delays_s": heard.delays_s,
         "levels_db": heard.levels_db,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import meeteval
 import numpy as np
 
 from tests.bench.accuracy.findings import find, order
+from tests.bench.accuracy.outcome import Score
 from tests.bench.texts import words
 
 if TYPE_CHECKING:
@@ -28,43 +29,14 @@ BESIDE_S = 1.0
 """Time beside a speaker's own speech that is not counted as others' kept: our hangover."""
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
-    """Errors and what they are counted against; times in seconds.
+def score(said: list[Spoken], lines: list[Line], *, named: bool = True) -> Score:
+    """Count errors; without `named` as if one person had said everything, under one name.
 
-    `cp`, `tcp5`, `tcp1` and `orc` are word errors: with speakers, with speakers and times (collars
-    of 5 s and 1 s), and with the best speakers one could have given to the lines (greedy ORC).
+    For the lines of one microphone cpWER is then the same as ORC-WER.
     """
-
-    words: int
-    cp: int
-    tcp5: int
-    tcp1: int
-    orc: int
-    sentences: int
-    doubled: int
-    lost: int
-    misnamed: int
-    strays: int
-    pairs: int
-    disordered: int
-    own_s: float
-    own_missed_s: float
-    foreign_s: float
-    foreign_kept_s: float
-
-    def __add__(self, other: Score) -> Score:
-        return Score(*(a + b for a, b in zip(self.values(), other.values(), strict=True)))
-
-    def values(self) -> tuple[Any, ...]:
-        return tuple(getattr(self, name) for name in self.__slots__)
-
-    @property
-    def cpwer(self) -> float:
-        return self.cp / self.words
-
-
-def score(said: list[Spoken], lines: list[Line]) -> Score:
+    if not named:
+        said = [replace(spoken, speaker=0) for spoken in said]
+        lines = [replace(line, speaker=0) for line in lines]
     reference = [_entry(s.speaker, s.start, s.end, s.text) for s in said]
     hypothesis = [_entry(x.speaker, x.start, x.end, x.text) for x in lines if words(x.text)]
     cp = _rate(meeteval.wer.cpwer, reference, hypothesis)
@@ -81,6 +53,7 @@ def score(said: list[Spoken], lines: list[Line]) -> Score:
         lost=sum(f.lost for f in findings),
         misnamed=sum(f.misnamed for f in findings),
         strays=len(strays),
+        lines=len(hypothesis),
         pairs=pairs,
         disordered=len(disordered),
         **_coverage(said, lines),
