@@ -41,7 +41,7 @@ help:
 	@echo "make test-install-arm64           the same on an emulated 64-bit ARM (as root, 10 min)"
 	@echo "make test-clients                 with a real Home Assistant and Node-RED, fetched once"
 	@echo "make soak                         a hundred kills (some ten minutes)"
-	@echo "make bench-accuracy               who said what, when, beside other ways (half an hour)"
+	@echo "make bench-accuracy               who said what, when, beside other ways (hours)"
 	@echo "make bench-speed                  what a meeting costs, beside other ways (an hour)"
 	@echo "make bench-words SPEECH=folder    word errors of recorded speech, beside faster-whisper's;"
 	@echo "                                  the two above take SPEECH= too"
@@ -88,7 +88,8 @@ test-clients: apt-test .venv/dev
 soak: apt-test .venv/dev
 	.venv/bin/python -m tests.bench.soak
 
-# Part of it alone, for example: make bench-accuracy BENCH="--quick". Meetings are kept in build/.
+# Part of it alone: make bench-accuracy BENCH="--quick", or BENCH="--systems oracle drop" for an hour
+# of this node; BENCH=--help says how rows are written. Meetings are kept in build/accuracy.
 # SPEECH names a folder of recordings (see tests/bench/speech.py); without it espeak-ng speaks.
 bench-accuracy: apt-test .venv/bench
 	$(REAL_BASE)
