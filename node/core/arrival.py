@@ -140,6 +140,11 @@ class Arrivals:
                 self._place_voices(a, b, np.array(seen))
         return True
 
+    @property
+    def known_pairs(self) -> int:
+        """How many pairs of microphones there are of which both speakers' places are known."""
+        return int(self._known.sum()) // 2
+
     def whose(self, ticks: Ticks) -> npt.NDArray[np.int8]:
         """Who speaks in ticks: 1 a microphone's speaker alone, -1 others and not they, 0 unknown.
 

@@ -108,6 +108,7 @@ class Ownership:
         self._arrivals = Arrivals()
         self._learnt = 0
         self._arrived = 0
+        self._known_pairs = 0
         self._voiced: set[int] = set()
         self._done = (0, 0)
         self._shares: Floats = np.zeros((0, 0, BANDS), np.float32)
@@ -162,6 +163,11 @@ class Ownership:
             if not self.quiet(middle, middle + 1):
                 self._arrivals.learn(self._hearing, self._lags.hops, middle)
         self._arrivals.estimate()
+
+    def knows_more(self) -> bool:
+        """Whether more microphones can be told apart than when this was asked last."""
+        before, self._known_pairs = self._known_pairs, self._arrivals.known_pairs
+        return self._known_pairs > before
 
     def _learn_group(self, first: int, last: int) -> None:
         self._lags.learn(self._hearing, first, last)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from node.core.channel import Channel, Frame
+from node.core.hearing import KEPT_TICKS
 from node.core.masking import FOREIGN
 from node.core.model import SAMPLE_RATE, TICK
-from node.core.ownership import OWNED, STILL_OWNED, VOICED, Judgement, Ownership
-from node.core.segmenter import Ended, Endpointing, Event, Started
+from node.core.ownership import OWNED, STILL_OWNED, VOICED, Judgement, Ownership, Verdict
+from node.core.segmenter import Ended, Endpointing, Event, Started, Withdrawn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,6 +63,7 @@ class Room:
         self._channels: dict[str, Channel] = {}
         self._unheard: dict[str, list[Frame]] = {}
         self._utterances: dict[str, range] = {}
+        self._kept: dict[str, list[range]] = {}
         self._promised: set[str] = set()
         self._owners: set[str] = set()
         self._awaited: set[str] = set()
@@ -70,13 +72,14 @@ class Room:
         """Let another microphone in, whose first sample lies at `position`."""
         self._channels[mic] = Channel(detector, self._endpointing, position)
         self._unheard[mic] = []
+        self._kept[mic] = []
         self._ownership.add(mic)
 
     def remove(self, mic: str) -> Heard:
         """Flush a microphone and forget it."""
         events = self.flush(mic)
         self._ownership.remove(mic)
-        del self._channels[mic], self._unheard[mic]
+        del self._channels[mic], self._unheard[mic], self._kept[mic]
         self._utterances.pop(mic, None)
         self._promised.discard(mic)
         return events
@@ -138,7 +141,10 @@ class Room:
         if not self._alone:
             complete -= complete % TOGETHER
         self._take_in(complete)
-        return self._judge_before(complete - (0 if self._alone else self._ownership.delay_ticks))
+        events = self._judge_before(complete - (0 if self._alone else self._ownership.delay_ticks))
+        if not self._alone and self._ownership.knows_more():
+            events += self._judge_again(complete)
+        return events
 
     def _take_in(self, complete: int) -> None:
         """Hear the ticks before `complete` and learn from them; silence waits until it is much."""
@@ -237,8 +243,28 @@ class Room:
         ended = self._cleaned(mic, utterance, ended)
         if promised or ended.crosstalk_of is None:
             self._utterances[mic] = utterance
+            self._kept[mic].append(utterance)
             return replace(ended, crosstalk_of=None)
         return ended
+
+    def _judge_again(self, tick: int) -> Heard:
+        """Withdraw what has been kept, of what the room still remembers, and was another's."""
+        oldest = (tick - KEPT_TICKS) * TICK + LONGEST_FILL
+        events: Heard = []
+        for mic, kept in self._kept.items():
+            kept[:] = [utterance for utterance in kept if utterance.start >= oldest]
+            for utterance in tuple(kept):
+                verdict = self._verdict(mic, utterance)
+                other = verdict.loudest if verdict.owned_ticks < self._least_ticks else None
+                if other is not None and self._covers(other, utterance):
+                    kept.remove(utterance)
+                    events.append((mic, Withdrawn(utterance.start, other)))
+        return events
+
+    def _covers(self, mic: str, utterance: range) -> bool:
+        """Whether a microphone keeps or hears an utterance that covers most of another's."""
+        running = self._utterances.get(mic, NOTHING)
+        return any(_cover(kept, utterance) for kept in [*self._kept[mic], running])
 
     def _cleaned(self, mic: str, utterance: range, ended: Ended) -> Ended:
         """An end with the sound that is left without others, or with who they were if none is."""
@@ -252,10 +278,8 @@ class Room:
 
     def _speaker(self, mic: str, utterance: range) -> str | None:
         """The other microphone whose speech an utterance was; None where it was its own."""
-        first, last = utterance.start // TICK, -(-utterance.stop // TICK)
-        verdict = self._ownership.review(mic, first, last)
-        least = self._endpointing.min_speech_ms * SAMPLE_RATE // 1000 / TICK
-        if verdict.owned_ticks < least and verdict.loudest is not None:
+        verdict = self._verdict(mic, utterance)
+        if verdict.owned_ticks < self._least_ticks and verdict.loudest is not None:
             return verdict.loudest
         better = verdict.heard_better
         if better is None or not self._keeps(better, utterance):
@@ -264,11 +288,23 @@ class Room:
             self._promised.add(better)
         return better
 
+    def _verdict(self, mic: str, utterance: range) -> Verdict:
+        first, last = utterance.start // TICK, -(-utterance.stop // TICK)
+        return self._ownership.review(mic, first, last)
+
+    @property
+    def _least_ticks(self) -> float:
+        """Ticks of own speech without which nothing is an utterance."""
+        return self._endpointing.min_speech_ms * SAMPLE_RATE // 1000 / TICK
+
     def _keeps(self, mic: str, utterance: range) -> bool:
         """Whether a microphone has an utterance that covers most of another's."""
-        kept = self._utterances.get(mic, NOTHING)
-        covered = min(kept.stop, utterance.stop) - max(kept.start, utterance.start)
-        return covered > len(utterance) / 2
+        return _cover(self._utterances.get(mic, NOTHING), utterance)
+
+
+def _cover(kept: range, utterance: range) -> bool:
+    covered = min(kept.stop, utterance.stop) - max(kept.start, utterance.start)
+    return covered > len(utterance) / 2
 
 
 def _together(frames: dict[str, list[Frame]]) -> list[dict[str, list[Frame]]]:

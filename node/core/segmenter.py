@@ -97,7 +97,17 @@ class Ended:
     sound: Samples | None = field(default=None, compare=False)
 
 
-Event = Started | Audio | Ended
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """The utterance that began at sample `start`, and has ended as the microphone's own, was not:
+    it was the speech of the microphone `other`, whose own utterance has it.
+    """
+
+    start: int
+    other: str
+
+
+Event = Started | Audio | Ended | Withdrawn
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ import pytest
 
 from node.core.model import SAMPLE_RATE
 from node.core.room import Room
-from node.core.segmenter import Ended, Endpointing, Started
+from node.core.segmenter import Ended, Endpointing, Started, Withdrawn
 from tests.rig import talk
 
 if TYPE_CHECKING:
@@ -148,3 +148,52 @@ def test_one_who_is_heard_better_where_nothing_is_kept_is_not_lost() -> None:
         tracks = {mic: track[at] for mic, track in guest("ba", 1.0, a=1, b=0.85).items()}
         heard += feed(made, tracks) + made.flush("a")
     assert finished(made, "ab", heard) == [("b", SECONDS, SECONDS + 1.0, None)]
+
+
+PATH = 48
+"""Samples (1 m) by which a voice reaches the other microphone later."""
+
+
+def table() -> dict[str, Tracks]:
+    """Two who take turns; the first says so little that nobody knows yet what leaks."""
+    turns = {0: [(0.2, 1.0), (4.4, 5.8)], 1: [(2.4, 3.6), (6.6, 8.0)]}
+    spoken = np.zeros((2, 9 * SAMPLE_RATE), np.float32)
+    for speaker, spans in turns.items():
+        sound = np.mean([talk.voice(speaker + 2 * n, 9) for n in range(6)], axis=0)
+        for start, end in spans:
+            part = slice(int(start * SAMPLE_RATE), int(end * SAMPLE_RATE))
+            spoken[speaker, part] = sound[part]
+    leaks = 0.5 * np.roll(spoken[::-1], PATH, axis=1)
+    noise = np.random.default_rng(9).standard_normal(spoken.shape) * talk.NOISE
+    return dict(zip("ab", (spoken + leaks + noise).astype(np.float32), strict=True))
+
+
+def test_what_was_kept_too_early_is_withdrawn_once_both_are_known() -> None:
+    heard = feed(room("ab", "drop"), table())
+    withdrawn = [(mic, event) for mic, event in heard if isinstance(event, Withdrawn)]
+    made = utterances([(mic, event) for mic, event in heard if (mic, event) not in withdrawn])
+    kept = [(mic, first) for mic, first, _, other in made if other is None]
+    assert kept == [("a", 0.2), ("b", 0.2), ("b", 2.4), ("a", 4.4), ("b", 6.6)]
+    starts = [event.start for mic, event in heard if mic == "b" and isinstance(event, Started)]
+    assert withdrawn == [("b", Withdrawn(starts[0], "a"))]
+
+
+def test_nothing_is_withdrawn_that_nobody_else_has() -> None:
+    """As where the other one is muted, or began only later."""
+    made = room("ab", "drop")
+    tracks = table()
+    first = {mic: track[: 2 * SAMPLE_RATE] for mic, track in tracks.items()}
+    heard = feed(made, {"b": first["b"]})
+    heard += feed(made, {"a": np.zeros(2 * SAMPLE_RATE, np.float32)})
+    heard += feed(made, {mic: track[2 * SAMPLE_RATE :] for mic, track in tracks.items()})
+    assert not any(isinstance(event, Withdrawn) for _, event in heard)
+
+
+def test_what_is_no_longer_remembered_is_not_judged_again() -> None:
+    made = room("ab", "drop")
+    tracks = table()
+    heard = feed(made, {mic: track[: 2 * SAMPLE_RATE] for mic, track in tracks.items()})
+    pause = np.zeros(40 * SAMPLE_RATE, np.float32)
+    heard += feed(made, dict.fromkeys(tracks, pause))
+    heard += feed(made, {mic: track[2 * SAMPLE_RATE :] for mic, track in tracks.items()})
+    assert not any(isinstance(event, Withdrawn) for _, event in heard)

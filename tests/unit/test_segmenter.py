@@ -51,6 +51,7 @@ def utterances(events: Iterable[Event]) -> list[Utterance]:
             running.blocks.append(event.samples)
         else:
             assert running is not None
+            assert isinstance(event, Ended)
             running.end = event.end
     return found
 
