@@ -80,6 +80,10 @@ DISTINCT = 16
 LOUDER_DB = 1.5
 """By how much the level difference of two microphones must differ between their two speakers."""
 
+CLOSEST_DB = 3.0
+"""By how much a voice must be louder at a microphone than at another one that nobody has been heard
+from yet: it may be that one's speaker, behind this microphone as seen from the others."""
+
 NEAR = 10
 """Samples by which a peak may be off its place: a head that moves by 0.2 m."""
 
@@ -128,6 +132,7 @@ class Arrivals:
         for kept, found in ((self._delay, delay), (self._height, height)):
             kept[first, second, at] = kept[second, first, at] = found
         level = 10 * np.log10(power[first] / power[second])
+        self._level[first, second, at], self._level[second, first, at] = level, -level
         self._note(middle * TICK / SAMPLE_RATE, delay[:, 0], height[:, 0] >= CLEAR, level)
 
     def estimate(self) -> bool:
@@ -154,7 +159,8 @@ class Arrivals:
         heard = self._heard(at, ticks) & (self._middle[at] == ticks // STEP * STEP)
         known = self._known[..., None]
         pairs = np.maximum(self._known.sum(axis=1), 1)
-        speaks = heard.sum(axis=1) > pairs[:, None] / 2
+        closest = known | (self._level[:, :, at] >= CLOSEST_DB)
+        speaks = (heard.sum(axis=1) > pairs[:, None] / 2) & closest.all(axis=1)
         result = np.zeros(speaks.shape, np.int8)
         result[speaks & (speaks.sum(axis=0) == 1)] = 1
         result[~speaks & (known & ~heard & speaks[None]).any(axis=1)] = -1
@@ -196,6 +202,8 @@ class Arrivals:
     def _begin(self, count: int) -> None:
         self._delay = np.zeros((count, count, KEPT, PEAKS))
         self._height = np.zeros((count, count, KEPT, PEAKS))
+        self._level = np.zeros((count, count, KEPT))
+        self._level[np.arange(count), np.arange(count)] = np.inf  # no other microphone
         self._middle = np.full(KEPT, -1, np.int64)
         self._seen: dict[tuple[int, int], list[tuple[float, float, float]]] = {
             (a, b): [] for a, b in zip(*_pairs(count), strict=True)

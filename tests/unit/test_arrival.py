@@ -114,6 +114,14 @@ def test_three_microphones_agree() -> None:
     assert told(arrivals, 5) == [[-1, -1, 1]]
 
 
+def test_who_has_not_been_heard_yet_is_not_taken_for_who_sits_in_front_of_them() -> None:
+    """The third speaks from behind the second, as heard by the first."""
+    turns: list[tuple[int, ...]] = [(0,), (1,), (0,), (1,), (0,), (2,)]
+    arrivals = heard(room(voices(3, turns), 3))
+    assert arrivals.known_pairs == 2, "the third has not been placed yet"
+    assert all(answer[1] <= 0 for answer in told(arrivals, 5))
+
+
 def test_nothing_is_said_while_one_alone_has_spoken() -> None:
     arrivals = heard(room(voices(2, [(0,), (0,), (0,)]), 2))
     assert told(arrivals, 1) == [[0, 0]]
