@@ -38,8 +38,8 @@ ROUNDS = 8
 STARTS = 5
 MEASURE_S = 30.0
 SETTLE_S = 5.0
-HANGOVER_S = 1.0
-"""`vad.hangover_ms` by default, which the configuration of the tests leaves as it is."""
+HANGOVER_S = 0.6
+"""`vad.hangover_ms` of the tests' configuration."""
 
 QUIET_DBFS = -60
 

@@ -49,6 +49,8 @@ def configuration(
         # A root without sound cards: the machine's own microphones are no part of a test.
         "audio": {"devices": devices, "proc_root": str(folder), "sys_root": str(folder)},
         "transcription": {"model": str(MODEL), "threads": 1},
+        # Sentences of the tests follow one another faster than people speak.
+        "vad": {"hangover_ms": 600},
         "storage": {"path": str(folder / "storage")},
         "time_zone": "Europe/Paris",
     }
