@@ -81,7 +81,7 @@ class Node:
             report=lambda what: self._inbox.put(DamageFound(what)),
         )
         self._roster = Roster()
-        self._inventory = Inventory(config.audio)
+        self._inventory = Inventory(config.audio, self._store.sessions.know_mics)
         self._lookout = Lookout(self._inventory, self._roster, self._inbox.put)
         self._make_threads(config)
         self._make_session(config)
@@ -263,7 +263,9 @@ class Node:
         """Take up where the last process left off, however it ended."""
         self._eraser.complete()
         self._home_assistant.load()
-        self._roster.restore(self._store.sessions.remembered_mics())
+        remembered = self._store.sessions.remembered_mics()
+        self._roster.restore(remembered)
+        self._inventory.recall(remembered)
         self._lookout.begin()
         waiting = self._store.utterances.recover()
         if waiting:

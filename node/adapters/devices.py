@@ -7,8 +7,7 @@ card numbers, which change when a microphone is plugged in again.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,20 +18,16 @@ CARD_LINE = re.compile(r"^ *(?P<card>\d+) \[.*?\]: \S+ - (?P<name>.*)$", re.MULT
 CAPTURE_PCM = re.compile(r"pcm(\d+)c")
 # In …/usb1/1-1/1-1.3/1-1.3:1.0/sound/card2 the interface is 1-1.3:1.0, of the device at port 1-1.3.
 USB_INTERFACE = re.compile(r"\d+-[\d.]+:\d+\.\d+")
-NOT_IN_ID = re.compile(r"[^a-z0-9_.-]+")
-MAX_SERIAL_CHARS = 40
 
 
 @dataclass(frozen=True, slots=True)
 class UsbMic:
     """A USB sound card that records.
 
-    `mic` is its stable id, matching `[a-z0-9_.-]+`: made of vendor, product and serial number
-    where no other connected card has the same three, else of the USB port. `card` and `device` are
-    ALSA's numbers of the moment; `usb_id` is `vendor:product` in hexadecimal.
+    `card` and `device` are ALSA's numbers of the moment; `usb_id` is `vendor:product` in
+    hexadecimal.
     """
 
-    mic: str
     name: str
     card: int
     device: int
@@ -44,6 +39,7 @@ class UsbMic:
 def find_usb_mics(proc_root: Path, sys_root: Path) -> list[UsbMic]:
     """Return the microphones plugged in now, in natural order of USB port (1-1.2 before 1-1.10).
 
+    Of a USB device with several sound cards the first one that records is taken.
     Reads `proc_root`/asound and `sys_root`/class/sound, normally under /proc and /sys. A card that
     vanishes meanwhile is passed over; so is one that is not fully there yet.
     """
@@ -51,20 +47,21 @@ def find_usb_mics(proc_root: Path, sys_root: Path) -> list[UsbMic]:
         cards = (proc_root / "asound/cards").read_text(errors="replace")
     except OSError:  # a kernel without sound has no such file
         return []
-    found = []
+    found: dict[str, UsbMic] = {}
     for line in CARD_LINE.finditer(cards):
         try:
             mic = _usb_mic(int(line["card"]), line["name"].strip(), proc_root, sys_root)
         except OSError:  # unplugged between two reads; the next look shows it consistently
             continue
         if mic is not None:
-            found.append(mic)
-    found.sort(key=lambda mic: [int(number) for number in re.findall(r"\d+", mic.usb_port)])
-    return _with_unique_ids(found)
+            found.setdefault(mic.usb_port, mic)
+    return sorted(
+        found.values(), key=lambda mic: [int(part) for part in re.findall(r"\d+", mic.usb_port)]
+    )
 
 
 def _usb_mic(card: int, name: str, proc_root: Path, sys_root: Path) -> UsbMic | None:
-    """Read one card; `mic` is its id by serial, or empty where it has none.
+    """Read one card; None where it does not record or is not on USB.
 
     Raises:
         OSError: the card has vanished.
@@ -82,9 +79,7 @@ def _usb_mic(card: int, name: str, proc_root: Path, sys_root: Path) -> UsbMic | 
     serial = _serial(usb_device)
     vendor = _text(usb_device / "idVendor")
     product = _text(usb_device / "idProduct")
-    slug = _slug(serial or "")[:MAX_SERIAL_CHARS].strip("-.")
     return UsbMic(
-        mic=_slug(f"usb-{vendor}-{product}-{slug}") if slug else "",
         name=name,
         card=card,
         device=min(devices),
@@ -108,18 +103,3 @@ def _serial(usb_device: Path) -> str | None:
 
 def _text(path: Path) -> str:
     return path.read_text(errors="replace").strip()
-
-
-def _slug(text: str) -> str:
-    return NOT_IN_ID.sub("-", text.lower()).strip("-.")
-
-
-def _with_unique_ids(mics: list[UsbMic]) -> list[UsbMic]:
-    """Replace an id by serial that is empty, or that several bear, by one of the USB port."""
-    by_serial = Counter(mic.mic for mic in mics)
-    return [
-        mic
-        if mic.mic and by_serial[mic.mic] == 1
-        else replace(mic, mic=_slug(f"usb-{mic.usb_port}"))
-        for mic in mics
-    ]

@@ -15,6 +15,7 @@ from node.adapters.store.database import Database
 from node.adapters.whisper.opening import MAX_AUTO_THREADS
 from node.commands.findings import Finding, ok, warning, wrong
 from node.commands.meters import Level, Meters
+from node.commands.stored import remembered_mics
 from node.config.zone import LOCALTIME
 from node.core.channel import SILENCE_DBFS
 from node.errors import StoreError
@@ -107,6 +108,7 @@ def check_processor(config: Config) -> Iterator[Finding]:
 def check_microphones(config: Config) -> Iterator[Finding]:
     """Open all of them at once, as a session does, and listen for a moment."""
     inventory = Inventory(config.audio)
+    inventory.recall(remembered_mics(config))
     inventory.learn(inventory.names())
     mics = inventory.find()
     if not mics:
@@ -115,6 +117,7 @@ def check_microphones(config: Config) -> Iterator[Finding]:
             "none was found: plug in a USB microphone (`arecord -l` must list it), or name an"
             " input in audio.devices",
         )
+    yield from _ids(mics)
     recorded = config.audio.source == "files"
     with Meters([mic.mic for mic in mics], inventory) as meters:
         meters.measure(LISTEN_S)
@@ -125,6 +128,21 @@ def check_microphones(config: Config) -> Iterator[Finding]:
                 yield wrong(what, meter.failure)
             else:
                 yield _heard(what, mic, meter.rate, meter.take_level(), recorded=recorded)
+
+
+def _ids(mics: list[MicInfo]) -> Iterator[Finding]:
+    for mic in mics:
+        if "." in mic.mic:
+            remedy = (
+                "unassign it and restart the node: it is given another"
+                if mic.usb_port
+                else 'write "_" in the configuration'
+            )
+            yield warning(
+                f"microphone {mic.mic}",
+                "its id has a dot, which RabbitMQ takes for a level of the topic, so that it cannot"
+                f" be muted or named from there; {remedy}",
+            )
 
 
 def _heard(

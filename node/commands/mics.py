@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import time
 from typing import TYPE_CHECKING
 
 from rich.live import Live
 from rich.text import Text
 
-from node.adapters.store import DATABASE, Sessions
-from node.adapters.store.database import Database
 from node.commands.meters import Level, Meter, Meters
+from node.commands.stored import remembered_mics
 from node.commands.tables import new_console, new_table, print_table
 from node.config import load_config
 from node.core.channel import SILENCE_DBFS
 from node.core.roster import Roster
-from node.errors import MicError, StoreError
+from node.errors import MicError
 from node.service.inventory import Inventory
 
 if TYPE_CHECKING:
@@ -26,10 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from node.config import Config
     from node.core.payloads import MicPayload
-
-log = logging.getLogger(__name__)
 
 REFRESH_S = 0.125
 MEASURE_S = 1.0
@@ -61,11 +55,14 @@ def run(arguments: argparse.Namespace) -> int:
     """
     config = load_config(arguments.config)
     inventory = Inventory(config.audio)
+    remembered = remembered_mics(config)
+    inventory.recall(remembered)
     inventory.learn(inventory.names())
     found = inventory.find()
     if not found:
         raise MicError(NO_INPUT.format(file=arguments.config))
-    roster = _remembered(config)
+    roster = Roster()
+    roster.restore(remembered)
     roster.found(found)
     console = new_console()
     with Meters(roster, inventory) as meters:
@@ -76,23 +73,6 @@ def run(arguments: argparse.Namespace) -> int:
             meters.measure(MEASURE_S)
             print_table(console, view.table(time.monotonic()))
     return 0
-
-
-def _remembered(config: Config) -> Roster:
-    """Mics with the speakers the node knows; none of that where it has no database yet."""
-    roster = Roster()
-    file = config.storage.path / DATABASE
-    if not os.access(file, os.R_OK | os.W_OK):
-        return roster
-    database = Database(file)
-    try:
-        database.look()
-        roster.restore(Sessions(database).remembered_mics())
-    except StoreError as error:
-        log.warning("speakers are not shown: %s", error)
-    finally:
-        database.close()
-    return roster
 
 
 def _show_live(view: _View, console: Console, meters: Meters) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from node.config import Config
+    from node.core.model import Assignment, MicInfo
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -41,3 +45,16 @@ def stored_sessions(config: Config) -> Iterator[Sessions]:
         yield Sessions(database)
     finally:
         database.close()
+
+
+def remembered_mics(config: Config) -> list[tuple[MicInfo, Assignment]]:
+    """The microphones that the node knows; none where it has no database yet."""
+    file = config.storage.path / DATABASE
+    if not os.access(file, os.R_OK | os.W_OK):
+        return []
+    try:
+        with stored_sessions(config) as sessions:
+            return sessions.remembered_mics()
+    except StoreError as error:
+        log.warning("the ids and speakers that the node knows are not shown: %s", error)
+        return []

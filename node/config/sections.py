@@ -143,7 +143,7 @@ class MqttConfig(Section):
 
 class DeviceConfig(Section):
     mic: MicId
-    """Id of the microphone in topics."""
+    """Id of the microphone in topics: a-z, 0-9, "_" and "-"."""
     device: Text
     """Name of the input in PortAudio or ALSA."""
     rate: SampleRate | None = None
@@ -152,7 +152,7 @@ class DeviceConfig(Section):
 
 class FileConfig(Section):
     mic: MicId
-    """Id of the microphone in topics."""
+    """Id of the microphone in topics: a-z, 0-9, "_" and "-"."""
     file: ExistingFile
     """Audio file that is played in real time as if it were heard by the microphone."""
     loop: bool = False

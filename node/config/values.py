@@ -16,9 +16,9 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from node.core.languages import WHISPER_LANGUAGES
+from node.core.model import MIC_ID
 
 _NODE_ID = re.compile(r"[a-z0-9_-]{1,32}")
-_MIC_ID = re.compile(r"[a-z0-9_.-]{1,64}")
 _MAX_TOPIC = 64  # characters; leaves room for mic ids and verbs in any broker's limit
 _RESERVED_NODE_ID = "all"  # the group topic that every node listens on
 
@@ -53,10 +53,9 @@ def _check_node_id(value: str) -> str:
 
 
 def _check_mic_id(value: str) -> str:
-    if not _MIC_ID.fullmatch(value):
-        raise ValueError(
-            f'must be 1 to 64 characters of a-z, 0-9, "_", "." and "-", not "{value[:64]}"'
-        )
+    # A dot is let through for those who have one already; `check` warns of it.
+    if not MIC_ID.fullmatch(value):
+        raise ValueError(f'must be 1 to 64 characters of a-z, 0-9, "_" and "-", not "{value[:64]}"')
     return value
 
 

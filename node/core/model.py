@@ -21,6 +21,7 @@ TICK = 512
 """Samples in one analysis frame (32 ms): the only frame length Silero VAD takes at 16 kHz."""
 
 MIC_ID = re.compile(r"[a-z0-9_.-]{1,64}")
+"""Every id a mic may have. None is given with a dot any more: RabbitMQ takes it for a level."""
 
 
 def iso(moment: datetime) -> str:

@@ -26,7 +26,7 @@ class Live:
 
 
 def natural(text: str) -> list[int | str]:
-    """Sort key that puts `usb-1-1.10` behind `usb-1-1.2`."""
+    """Sort key that puts `1-1.10` behind `1-1.2`."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", text)]
 
 

@@ -12,11 +12,16 @@ from node.adapters.capture import (
     PortAudioSource,
     list_inputs,
 )
-from node.adapters.devices import UsbMic, find_usb_mics
-from node.core.model import MicInfo
-from node.errors import MicError
+from node.adapters.devices import find_usb_mics
+from node.core import mic_ids
+from node.core.mic_ids import Place
+from node.core.model import Assignment, MicInfo
+from node.errors import MicError, StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from node.adapters.devices import UsbMic
     from node.config import AudioConfig
     from node.core.roster import Roster
 
@@ -28,8 +33,13 @@ LIST_TIMEOUT_S = 5.0
 class Inventory:
     """Looks for microphones. Any thread may call `names` and `source`, the main thread the rest."""
 
-    def __init__(self, audio: AudioConfig) -> None:
+    def __init__(
+        self, audio: AudioConfig, keep: Callable[[list[MicInfo]], None] = lambda _mics: None
+    ) -> None:
         self._audio = audio
+        self._keep = keep
+        self._known: dict[str, Place] = {}
+        self._unkept: dict[str, MicInfo] = {}
         self._names: tuple[str, ...] = ()
         self._cards = ""
         self._settled = True
@@ -37,6 +47,18 @@ class Inventory:
     def configure(self, audio: AudioConfig) -> None:
         """Look by another configuration from now on; the reference is swapped whole."""
         self._audio = audio
+
+    def recall(self, known: Iterable[tuple[MicInfo, Assignment]]) -> None:
+        """Name USB mics as they were before a restart.
+
+        An id with dots, as older versions gave them, stays with who is assigned to it: some brokers
+        take a dot for a level of the topic.
+        """
+        self._known = {
+            info.mic: place
+            for info, assignment in known
+            if (place := _place(info)) and ("." not in info.mic or assignment != Assignment())
+        }
 
     @property
     def asks_portaudio(self) -> bool:
@@ -70,7 +92,7 @@ class Inventory:
                 MicInfo(item.mic, item.file.name, device=str(item.file))
                 for item in self._audio.files
             ]
-        return [_usb_info(mic) for mic in self._usb()] + [
+        return self._usb() + [
             MicInfo(
                 item.mic,
                 item.device,
@@ -90,9 +112,27 @@ class Inventory:
         self._settled, self._cards = cards == self._cards, cards
         recording = [mic for mic in roster if roster.live(mic).recording]
         connected = {mic: roster.info(mic).connected for mic in recording}
-        roster.found(self.find())
+        found = self.find()
+        roster.found(found)
         for mic, is_connected in connected.items():
             roster.set_connected(mic, connected=is_connected)
+        self._remember(found, roster)
+
+    def _remember(self, found: list[MicInfo], roster: Roster) -> None:
+        """Give nobody else's id to a port, from now on and after a restart."""
+        named = {info.mic: info for info in found if _place(info)}
+        places = {mic: place for mic, info in named.items() if (place := _place(info))}
+        news = {mic: named[mic] for mic, place in places.items() if self._known.get(mic) != place}
+        self._known = mic_ids.remember(self._known, places, set(roster))
+        self._unkept |= news
+        if not self._unkept:
+            return
+        try:
+            self._keep(list(self._unkept.values()))
+        except StoreError as error:  # tried again at the next look
+            log.warning("the ids of new microphones are not kept over a restart yet: %s", error)
+        else:
+            self._unkept.clear()
 
     def source(self, mic: str, start_at: float) -> CaptureSource:
         """How `mic` is opened at this moment; a file is played from `start_at` (monotonic) on.
@@ -107,8 +147,8 @@ class Inventory:
             if device.mic == mic:
                 rates = (device.rate,) if device.rate else self._audio.rates
                 return PortAudioSource(device.device, rates)
-        for usb in self._usb():
-            if usb.mic == mic:
+        for usb, name in self._named():
+            if name == mic:
                 return CardSource(usb.card, usb.device, self._audio.rates)
         raise MicError(f"{mic} is not plugged in")
 
@@ -126,17 +166,29 @@ class Inventory:
         except OSError:  # a kernel without sound
             return ""
 
-    def _usb(self) -> list[UsbMic]:
-        return find_usb_mics(self._audio.proc_root, self._audio.sys_root)
+    def _usb(self) -> list[MicInfo]:
+        return [_usb_info(usb, name) for usb, name in self._named()]
+
+    def _named(self) -> list[tuple[UsbMic, str]]:
+        """The USB mics that are plugged in, each with its id."""
+        plugged = find_usb_mics(self._audio.proc_root, self._audio.sys_root)
+        places = [Place(usb.usb_port, usb.usb_id, usb.serial) for usb in plugged]
+        ids = mic_ids.name(places, self._known)
+        return [(usb, ids[usb.usb_port]) for usb in plugged]
 
 
-def _usb_info(mic: UsbMic) -> MicInfo:
+def _usb_info(usb: UsbMic, name: str) -> MicInfo:
     return MicInfo(
-        mic=mic.mic,
-        name=mic.name,
-        card=mic.card,
-        device=f"hw:{mic.card},{mic.device}",
-        usb_port=mic.usb_port,
-        usb_id=mic.usb_id,
-        serial=mic.serial,
+        mic=name,
+        name=usb.name,
+        card=usb.card,
+        device=f"hw:{usb.card},{usb.device}",
+        usb_port=usb.usb_port,
+        usb_id=usb.usb_id,
+        serial=usb.serial,
     )
+
+
+def _place(info: MicInfo) -> Place | None:
+    """Where a mic is on USB; None for one that is not."""
+    return Place(info.usb_port, info.usb_id or "", info.serial) if info.usb_port else None

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from node.adapters.store import Store
+from node.core.model import Assignment, MicInfo
 from tests.rig.broker import HOST, Broker, free_port
 from tests.rig.commands import Terminal, run, write
 from tests.rig.node import MODEL, ROOT, RunningNode, configuration
+from tests.rig.usbtree import Card, UsbTree
 from tests.rig.vmics import write_wav
 
 if TYPE_CHECKING:
@@ -254,6 +257,29 @@ def test_microphones(tmp_path: Path, broker: Broker, virtual_mics: VirtualMics) 
     assert found["microphone nosuch"][0] == "wrong"
     assert "PortAudio lists no input 'nosuch'" in found["microphone nosuch"][1]
     assert found["microphone desk"][1].startswith("desk: 16000 Hz")
+
+
+def test_a_microphone_whose_id_has_a_dot(tmp_path: Path, broker: Broker) -> None:
+    """RabbitMQ takes the dot for a level of the topic. Ids are those that the node knows."""
+    tree = UsbTree(tmp_path / "machine").create()
+    tree.plug(Card(1, "1-1.2"), Card(2, "1-1.3"))
+    audio = {
+        "proc_root": str(tree.proc_root),
+        "sys_root": str(tree.sys_root),
+        "devices": [{"mic": "of.old", "device": "desk"}],
+    }
+    store = Store(tmp_path / "storage", keep_audio=False)
+    store.open()
+    alice = MicInfo("usb-1-1.2", "USB PnP Sound Device", usb_port="1-1.2")
+    store.sessions.remember_mics([(alice, Assignment("Alice"))])
+    store.close()
+    config = configuration(tmp_path, broker.port, [], audio=audio, transcription={"model": "tiny"})
+    done = run("check", "--config", write(tmp_path, config))
+    dotted = [line for line in done.stdout.splitlines() if "has a dot" in line]
+    assert [line.split()[1] for line in dotted] == ["usb-1-1.2", "of.old"]
+    assert "unassign it and restart the node" in dotted[0]
+    assert 'write "_" in the configuration' in dotted[1]
+    assert "microphone usb-1-1_3" in done.stdout
 
 
 def test_no_microphone(tmp_path: Path, broker: Broker) -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from node.adapters.store.reading import mic_of, segment_from_json, session_of
+from node.core.mic_ids import MAX_KNOWN
 from node.core.model import iso
 
 if TYPE_CHECKING:
@@ -171,6 +172,23 @@ class Sessions:
         """Keep these mics with their speakers over restarts."""
         with self._database.transaction(durable=True) as db:
             _remember(db, mics)
+
+    def know_mics(self, mics: Iterable[MicInfo]) -> None:
+        """Keep which ids these mics were given; who they are assigned to stays.
+
+        The oldest beyond MAX_KNOWN that are nobody's are forgotten.
+        """
+        with self._database.transaction() as db:
+            db.executemany(
+                "INSERT INTO mic (mic, info, enabled) VALUES (?, ?, 1)"
+                " ON CONFLICT (mic) DO UPDATE SET info=excluded.info",
+                [(info.mic, json.dumps(asdict(info))) for info in mics],
+            )
+            db.execute(
+                "DELETE FROM mic WHERE rowid IN (SELECT rowid FROM mic WHERE speaker IS NULL"
+                " AND language IS NULL AND enabled ORDER BY rowid DESC LIMIT -1 OFFSET ?)",
+                (MAX_KNOWN,),
+            )
 
     def remembered_mics(self) -> list[tuple[MicInfo, Assignment]]:
         with self._database.reading() as db:

@@ -1,11 +1,20 @@
-"""USB microphones plugged, pulled and replugged in other order, while nothing is recorded."""
+"""USB microphones plugged, pulled and replugged in other order; twins that come and go."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
 
-from tests.rig.node import TOPIC, RunningNode, configuration
+import pytest
+
+from node.adapters.capture import CardSource
+from node.adapters.store import DATABASE, Store
+from node.config import AudioConfig
+from node.core.model import Assignment, MicInfo
+from node.core.roster import Roster
+from node.errors import MicError, StoreError
+from node.service.inventory import Inventory
+from tests.rig.node import TOPIC, Room, RunningNode, configuration
 from tests.rig.processes import wait_until
 from tests.rig.usbtree import Card, UsbTree
 
@@ -14,6 +23,7 @@ if TYPE_CHECKING:
 
     from tests.rig.broker import Broker
     from tests.rig.mqtt import Watcher
+    from tests.rig.vmics import VirtualMics
 
 HEADSETS = (
     Card(1, "1-1.2", name="Left headset"),
@@ -39,7 +49,7 @@ def test_usb_mics_come_and_go(broker: Broker, watcher: Watcher, tmp_path: Path) 
 
             wait_until(is_shown, 3, f"{wanted} are listed")
 
-        left, right, studio = "usb-1-1.2", "usb-1-1.3", "usb-1234-5678-a7"
+        left, right, studio = "usb-1-1_2", "usb-1-1_3", "usb-1234-5678-a7"
         shown((left, 1, True), (right, 2, True), (studio, 3, True))
         body = {"assignments": [{"mic": left, "speaker": "Alice"}, {"mic": 3, "speaker": "Bruno"}]}
         assert watcher.request(TOPIC, "mics/assign", body)["status"] == "ok"
@@ -60,3 +70,126 @@ def test_usb_mics_come_and_go(broker: Broker, watcher: Watcher, tmp_path: Path) 
         shown((left, 2, True), (right, 5, True), (studio, 1, True))
         speakers = [m["speaker"] for m in watcher.messages(f"{TOPIC}/mics")[-1].json()["mics"]]
         assert speakers == ["Alice", None, "Bruno"]
+
+
+TWIN = Card(1, "1-1.2", serial="2008", name="One of two")
+OTHER_TWIN = Card(2, "1-1.3", serial="2008", name="Two of two")
+FIRST_TWIN, SECOND_TWIN = "usb-0d8c-013c-2008", "usb-1-1_3"
+
+
+def test_a_twin_that_comes_or_goes_takes_nobodys_name(
+    broker: Broker, watcher: Watcher, virtual_mics: VirtualMics, tmp_path: Path
+) -> None:
+    """In mid-session, over a restart, and after a boot that finds them in another order."""
+    tree = UsbTree(tmp_path / "machine").create()
+    audio = {"proc_root": str(tree.proc_root), "sys_root": str(tree.sys_root)}
+    tree.plug(TWIN)
+    config = configuration(tmp_path, broker.port, ["desk"], audio=audio)
+    with RunningNode(tmp_path, config) as node:
+        node.wait_online(watcher)
+        room = Room(node, virtual_mics, watcher)
+
+        def listed() -> list[tuple[str, str | None, bool]]:
+            mics = room.do("mics/detect")["mics"]
+            return [(mic["mic"], mic["speaker"], mic["connected"]) for mic in mics[:-1]]
+
+        room.do("mics/assign", assignments=[{"mic": FIRST_TWIN, "speaker": "Alice"}])
+        room.start(desk="Chloé")
+        tree.plug(OTHER_TWIN)
+        assert listed() == [(FIRST_TWIN, "Alice", True), (SECOND_TWIN, None, True)]
+        room.do("mics/assign", assignments=[{"mic": SECOND_TWIN, "speaker": "Bruno"}])
+        tree.unplug(1)
+        assert listed() == [(FIRST_TWIN, "Alice", False), (SECOND_TWIN, "Bruno", True)]
+        room.stop()
+        assert node.end() == 0
+        tree.unplug(2)
+        tree.plug(Card(1, "1-1.3", serial="2008"), Card(2, "1-1.2", serial="2008"))
+        after = watcher.count()
+        node.start().wait_online(watcher, after)
+        assert listed() == [(FIRST_TWIN, "Alice", True), (SECOND_TWIN, "Bruno", True)]
+
+
+def inventory(tree: UsbTree, store: Store) -> Inventory:
+    """As at the start of a node."""
+    audio = AudioConfig(proc_root=tree.proc_root, sys_root=tree.sys_root)
+    made = Inventory(audio, store.sessions.know_mics)
+    made.recall(store.sessions.remembered_mics())
+    return made
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> UsbTree:
+    return UsbTree(tmp_path / "machine").create()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    made = Store(tmp_path / "storage", keep_audio=False)
+    made.open()
+    return made
+
+
+def test_the_twin_that_was_there_first_is_opened_under_its_id(tree: UsbTree, store: Store) -> None:
+    tree.plug(TWIN)
+    mics, roster = inventory(tree, store), Roster()
+    mics.refresh(roster)
+    tree.plug(OTHER_TWIN)
+    mics.refresh(roster)
+    sources = [mics.source(mic, 0.0) for mic in (FIRST_TWIN, SECOND_TWIN)]
+    assert [source.card for source in sources if isinstance(source, CardSource)] == [1, 2]
+    tree.unplug(1)
+    with pytest.raises(MicError, match=f"{FIRST_TWIN} is not plugged in"):
+        mics.source(FIRST_TWIN, 0.0)
+
+
+def test_ids_that_nobody_is_assigned_to_outlive_a_restart(tree: UsbTree, store: Store) -> None:
+    tree.plug(TWIN)
+    inventory(tree, store).refresh(Roster())
+    tree.plug(OTHER_TWIN)
+    inventory(tree, store).refresh(Roster())
+    tree.unplug(1)
+    assert [mic.mic for mic in inventory(tree, store).find()] == [SECOND_TWIN]
+
+
+def test_an_id_with_dots_is_kept_by_who_is_assigned_to_it(tree: UsbTree, store: Store) -> None:
+    tree.plug(Card(1, "1-1.2"), Card(2, "1-1.3"))
+    old = [MicInfo(f"usb-{port}", "Mic", usb_port=port) for port in ("1-1.2", "1-1.3")]
+    store.sessions.remember_mics(zip(old, [Assignment("Alice"), Assignment()], strict=True))
+    mics, roster = inventory(tree, store), Roster()
+    roster.restore(store.sessions.remembered_mics())
+    mics.refresh(roster)
+    assert list(roster) == ["usb-1-1.2", "usb-1-1_3"]
+    assert roster.speakers() == {"usb-1-1.2": "Alice"}
+
+
+def test_what_is_known_is_bounded_and_assignments_are_not_touched(store: Store) -> None:
+    alice = MicInfo("usb-alice", "Mic", usb_port="1-1")
+    store.sessions.remember_mics([(alice, Assignment("Alice", "fr", enabled=False))])
+    for number in range(300):
+        store.sessions.know_mics([MicInfo(f"usb-{number}", "Mic", usb_port="1-1.2"), alice])
+    known = store.sessions.remembered_mics()
+    assert known[0] == (alice, Assignment("Alice", "fr", enabled=False))
+    assert [info.mic for info, _ in known[1:]] == [f"usb-{number}" for number in range(44, 300)]
+
+
+def test_a_disk_that_refuses_keeps_no_mic_from_being_found(
+    tree: UsbTree, store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What could not be kept is kept at the next look."""
+    tree.plug(TWIN)
+    known: list[MicInfo] = []
+
+    def keep(mics: list[MicInfo]) -> None:
+        if not known:
+            known.extend(mics)
+            raise StoreError(f"{tmp_path / DATABASE}: disk full")
+        store.sessions.know_mics(mics)
+
+    mics = Inventory(AudioConfig(proc_root=tree.proc_root, sys_root=tree.sys_root), keep)
+    roster = Roster()
+    mics.refresh(roster)
+    assert list(roster) == [FIRST_TWIN]
+    assert "are not kept over a restart yet" in caplog.text
+    assert not store.sessions.remembered_mics()
+    mics.refresh(roster)
+    assert [info.mic for info, _ in store.sessions.remembered_mics()] == [FIRST_TWIN]

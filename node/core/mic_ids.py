@@ -1,0 +1,103 @@
+"""Ids of USB microphones: what they are made of, and how one that was given is kept.
+
+An id names a port or a serial number. A serial number that several devices bear says nothing, and
+who bears it too shows only when they are plugged in: so what was given once is never taken back,
+and who comes later is told apart by the port.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+NOT_IN_ID = re.compile(r"[^a-z0-9_-]+")
+
+MAX_SERIAL_CHARS = 40
+
+MAX_KNOWN = 256
+"""Ids remembered of mics that are neither plugged in nor anybody's."""
+
+
+class Place(NamedTuple):
+    """A USB device where it is plugged in; `usb_id` is `vendor:product`."""
+
+    port: str
+    usb_id: str
+    serial: str | None
+
+
+def name(plugged: Sequence[Place], known: Mapping[str, Place]) -> dict[str, str]:
+    """The id of each device by its port.
+
+    Args:
+        plugged: what is plugged in now, one device a port.
+        known: where each id was last, the oldest first; two ids may have been at one port.
+    """
+    ids = _stayed(plugged, known)
+    moved = [place for place in plugged if place.port not in ids]
+    bearers = Counter(_by_serial(place) for place in moved)
+    for place in moved:
+        unique = bearers[_by_serial(place)] == 1
+        by_serial = _of_serial(place, known, ids) if unique else None
+        ids[place.port] = by_serial or _of_port(place.port, known)
+    return ids
+
+
+def remember(
+    known: Mapping[str, Place], named: Mapping[str, Place], kept: Collection[str]
+) -> dict[str, Place]:
+    """What is known once these are named: `known` with them, without the oldest beyond MAX_KNOWN.
+
+    Those in `kept` are never forgotten.
+    """
+    all_known = {**known, **named}
+    strangers = [mic for mic in all_known if mic not in kept and mic not in named]
+    forgotten = set(strangers[: max(0, len(strangers) - MAX_KNOWN)])
+    return {mic: place for mic, place in all_known.items() if mic not in forgotten}
+
+
+def _stayed(plugged: Sequence[Place], known: Mapping[str, Place]) -> dict[str, str]:
+    """Ids of the devices that are where they were, or a twin of theirs is."""
+    there = {(place.port, _by_serial(place)): mic for mic, place in known.items()}
+    return {
+        place.port: there[place.port, serial]
+        for place in plugged
+        if (serial := _by_serial(place)) and (place.port, serial) in there
+    }
+
+
+def _of_serial(place: Place, known: Mapping[str, Place], ids: Mapping[str, str]) -> str | None:
+    """The id by the serial number, also where it was given at another port.
+
+    None where there is no serial number, or a twin has the id or is known.
+    """
+    serial = _by_serial(place)
+    if serial is None:
+        return None
+    bearers = [mic for mic, other in known.items() if _by_serial(other) == serial]
+    if not bearers:
+        return None if serial in known else serial
+    first, *others = bearers
+    told_by_port = first == _of_port(known[first].port, known)
+    return None if others or told_by_port or first in ids.values() else first
+
+
+def _by_serial(place: Place) -> str | None:
+    """The id that vendor, product and serial number make; None where the last is empty."""
+    serial = _slug(place.serial or "")[:MAX_SERIAL_CHARS].strip("-_")
+    return f"usb-{_slug(place.usb_id)}-{serial}" if serial else None
+
+
+def _of_port(port: str, known: Mapping[str, Place]) -> str:
+    """The id by the port; with dots where it was given so once."""
+    with_dots = f"usb-{port}"
+    given = known.get(with_dots)
+    return with_dots if given and given.port == port else f"usb-{_slug(port)}"
+
+
+def _slug(text: str) -> str:
+    return NOT_IN_ID.sub("-", text.lower().replace(".", "_")).strip("-_")
