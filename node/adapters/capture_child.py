@@ -1,7 +1,8 @@
 """Deliver one microphone on standard output; a program of its own, run by `capture.py`.
 
 A process a microphone, because PortAudio's faults (hangs, endless loops, aborts on unplug) can
-only be cured by a kill. It imports nothing of this package and no numpy: it costs 11 MiB that way.
+only be cured by a kill. It imports no numpy, and of this package only the rule for names of inputs:
+it costs 11 MiB that way.
 
 `argv[1]` is a JSON object, one of
   {"kind": "portaudio", "device": "<PortAudio or ALSA name>", "rates": [16000, …]}
@@ -162,9 +163,7 @@ def _find_input(inputs: list[dict[str, Any]], spec: dict[str, Any]) -> dict[str,
         tail = f"(hw:{spec['card']},{spec['device']})"
         found = [device for device in inputs if device["name"].endswith(tail)][:1]
     else:
-        found = [device for device in inputs if device["name"] == spec["device"]][:1]
-        part = spec["device"].casefold()
-        found = found or [device for device in inputs if part in device["name"].casefold()]
+        found = [inputs[position] for position in _fitting(spec["device"], inputs)]
     if not found:
         raise CaptureError(
             f"PortAudio lists no input {_label(spec)}: check that it is plugged in, that no other"
@@ -173,6 +172,14 @@ def _find_input(inputs: list[dict[str, Any]], spec: dict[str, Any]) -> dict[str,
     if len(found) > 1:
         raise CaptureError(f"{_label(spec)} fits several inputs: write one in full ({names})")
     return found[0]
+
+
+def _fitting(wanted: str, inputs: list[dict[str, Any]]) -> list[int]:
+    # Behind all else: a package that is not installed is the folder this program lies in.
+    sys.path.append(os.path.abspath(f"{__file__}/../../.."))  # noqa: PTH100 -- pathlib costs 1 MiB
+    from node.core.input_names import fitting  # noqa: PLC0415 -- cards and files do without it
+
+    return fitting(wanted, [device["name"] for device in inputs])
 
 
 def _label(spec: dict[str, Any]) -> str:

@@ -145,7 +145,7 @@ class DeviceConfig(Section):
     mic: MicId
     """Id of the microphone in topics: a-z, 0-9, "_" and "-"."""
     device: Text
-    """Name of the input in PortAudio or ALSA."""
+    """Name of the input in PortAudio or ALSA, or a part of it that fits no other."""
     rate: SampleRate | None = None
     """Sample rate in Hz; None: the first of `audio.rates` that works."""
 

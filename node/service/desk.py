@@ -283,6 +283,7 @@ class Desk:
     def _reload(self) -> None:
         self._supervision.reloading()
         self._publisher.event("configuration", self._reloader.reload())
+        self._lookout.renew()
         self._supervision.up()
 
     def _give_way(self) -> None:

@@ -14,6 +14,7 @@ from node.adapters.capture import (
 )
 from node.adapters.devices import find_usb_mics
 from node.core import mic_ids
+from node.core.input_names import fitting
 from node.core.mic_ids import Place
 from node.core.model import Assignment, MicInfo
 from node.errors import MicError, StoreError
@@ -97,7 +98,7 @@ class Inventory:
                 item.mic,
                 item.device,
                 device=item.device,
-                connected=any(item.device in name for name in self._names),
+                connected=len(fitting(item.device, self._names)) == 1,
             )
             for item in self._audio.devices
         ]

@@ -66,9 +66,13 @@ class Lookout:
     def tick(self) -> None:
         """Look where a card was plugged in or pulled."""
         if self._inventory.has_changed():
-            self._inventory.refresh(self._roster)
-            self._again = self._inventory.asks_portaudio
-            self._go_on()
+            self.renew()
+
+    def renew(self) -> None:
+        """Look again for nobody in particular, after a change of hardware or configuration."""
+        self._inventory.refresh(self._roster)
+        self._again |= self._inventory.asks_portaudio
+        self._go_on()
 
     def _go_on(self) -> None:
         """Begin a look where one is wanted: one that runs has begun too early for that."""

@@ -13,10 +13,12 @@ import numpy as np
 import psutil
 import pytest
 import soxr
+import yaml
 
 from tests.model.sentences import SENTENCES
 from tests.rig import eager_node
 from tests.rig.broker import Broker
+from tests.rig.commands import run
 from tests.rig.mqtt import Watcher
 from tests.rig.node import MODEL, TOPIC, Room, RunningNode, configuration, spoken
 from tests.rig.processes import children, open_files, threads, wait_until
@@ -112,6 +114,27 @@ def test_sighup_takes_up_what_is_safe_and_names_the_rest(lab: Room) -> None:
     assert said_of(threads) == waiting
     assert said_of(threads) == waiting
     assert "node.yaml:1: nonsense: unknown key" in said_of("nonsense: 1\n")
+
+
+def test_a_mic_that_a_reload_brings_can_be_recorded_at_once(lab: Room) -> None:
+    """Its device is named in part and in other case, which `run` and `check` take alike."""
+    config = yaml.safe_load(lab.node.file.read_text(encoding="utf-8"))
+    named = {"desk": "desk", "lectern": "DOO", "both": "D"}
+    config["audio"]["devices"] = [{"mic": mic, "device": name} for mic, name in named.items()]
+    lab.node.configure(config)
+    after = lab.watcher.count()
+    lab.node.program.signal(signal.SIGHUP)
+    said = lab.watcher.wait_for(f"{TOPIC}/event", after=after).json()["message"]
+    assert said == "taken up: audio.devices"
+    lab.start(lectern="Alice")
+    lab.stop()
+    mics = {mic["mic"]: mic["connected"] for mic in lab.do("mics/detect")["mics"]}
+    assert mics == {"desk": True, "lectern": True, "both": False}
+    refused = lab.refused("session/start", assignments=[{"mic": "door", "speaker": "Bruno"}])
+    assert refused["code"] == "unknown_mic"
+    done = run("check", "--config", lab.node.file, env=lab.mics.env)
+    assert re.search(r"microphone lectern +(ok|warning)", done.stdout)
+    assert re.search(r"microphone both +wrong +'D' fits several inputs", done.stdout)
 
 
 def test_assignments_and_mute_survive_a_restart(lab: Room) -> None:
