@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import socket
 from contextlib import contextmanager
 from queue import SimpleQueue
@@ -293,13 +294,19 @@ def test_no_microphone(tmp_path: Path, broker: Broker) -> None:
     ("model", "status", "said"),
     [
         ("./nosuch", 1, "wrong: .*nosuch holds no model.bin"),
+        (
+            "./empty",
+            1,
+            "wrong: .*empty holds no model.bin, no config.json, no tokenizer.json, no v",
+        ),
         ("./broken", 1, "wrong: .*broken cannot be loaded"),
         ("gigantic", 1, "wrong: .*gigantic is none of Whisper's: tiny.en, tiny"),
         ("tiny", 0, "warning: .*not on this machine yet; run `python -m node fetch-model`"),
     ],
 )
 def test_models(tmp_path: Path, broker: Broker, model: str, status: int, said: str) -> None:
-    (tmp_path / "broken").mkdir()
+    (tmp_path / "empty").mkdir()
+    shutil.copytree(MODEL, tmp_path / "broken")
     (tmp_path / "broken" / "model.bin").write_bytes(b"no model")
     config = recorded(tmp_path, broker.port, transcription={"model": model})
     exit_status, found = check(tmp_path, config)

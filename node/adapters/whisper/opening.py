@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+FILES = ("model.bin", "config.json", "tokenizer.json")
+VOCABULARIES = ("vocabulary.json", "vocabulary.txt")
+"""Files that a model's folder must hold, and of which it must hold one."""
+
+CONFIG_KEYS = frozenset({"suppress_ids", "suppress_ids_begin"})
+"""Keys of `config.json` without which CTranslate2 fails at the first utterance."""
+
 NOTICE_FILE = "notice.txt"
 """A model folder may say in this file what it cannot do; the node repeats it wherever it can."""
 
@@ -45,23 +52,26 @@ class EngineSettings:
 def open_model(settings: EngineSettings) -> Any:
     """Load the `faster_whisper.WhisperModel` that the settings name.
 
+    A folder is all there is to a model that has one: the network is not asked for what is missing.
+
     Raises:
-        ModelError: it is neither in its folder nor cached, nor can it be downloaded.
+        ModelError: it is neither in its folder nor cached, nor can it be downloaded; or this
+            machine cannot compute in the type configured.
     """
     # Imported here: it takes a second and 90 MB that `check` and `--help` need not pay.
     from faster_whisper import WhisperModel  # noqa: PLC0415
 
     threads = settings.threads or min(MAX_AUTO_THREADS, os.cpu_count() or 1)
     source = str(settings.folder) if settings.folder else settings.model
-    if settings.folder and not (settings.folder / "model.bin").is_file():
-        raise ModelError(
-            f"transcription.model: {settings.folder} holds no model.bin; give the folder of a"
-            " CTranslate2 Whisper model, or a name such as base"
-        )
+    _require_type(settings.compute_type)
+    if settings.folder:
+        _require_files(settings.folder)
     try:
-        return _open(WhisperModel, source, settings, threads)
+        model = _open(WhisperModel, source, settings, threads)
     except Exception as error:  # the loaders of three libraries raise whatever they like
         raise ModelError(_advice(settings, error)) from error
+    _require_bands(model, source)
+    return model
 
 
 def notice_of(settings: EngineSettings) -> str | None:
@@ -90,6 +100,56 @@ def hears_alone(settings: EngineSettings) -> bool:
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         log.warning("%s cannot be read (%s): fetch the model anew", file, type(error).__name__)
         return False
+
+
+def _require_type(compute_type: str) -> None:
+    """Raises ModelError where CTranslate2 cannot compute in this type here."""
+    from ctranslate2 import get_supported_compute_types  # noqa: PLC0415 -- see open_model
+
+    supported = {"auto", "default", *get_supported_compute_types("cpu")}
+    if compute_type not in supported:
+        raise ModelError(
+            f"transcription.compute_type: this machine's processor does not compute in"
+            f" {compute_type}; use one of {', '.join(sorted(supported))}"
+        )
+
+
+def _require_files(folder: Path) -> None:
+    """Raises ModelError where a file is missing: faster-whisper would fetch some from the network.
+
+    `preprocessor_config.json` may be missing, see `_require_bands`.
+    """
+    wanted = [(name,) for name in FILES] + [VOCABULARIES]
+    missing = [
+        " or ".join(names)
+        for names in wanted
+        if not any((folder / name).is_file() for name in names)
+    ]
+    if missing:
+        raise ModelError(
+            f"transcription.model: {folder} holds no {', no '.join(missing)}; give the folder of a"
+            " CTranslate2 Whisper model with all its files, or a name such as base"
+        )
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"transcription.model: {folder}/config.json: {error}") from error
+    if not isinstance(config, dict) or not config.keys() >= CONFIG_KEYS:
+        raise ModelError(
+            f"transcription.model: {folder}/config.json is none of a CTranslate2 Whisper model:"
+            f" it must hold {' and '.join(sorted(CONFIG_KEYS))}"
+        )
+
+
+def _require_bands(model: Any, source: str) -> None:
+    """Raises ModelError where sound would be analysed in other bands than the model has learned."""
+    wanted, made = model.model.n_mels, len(model.feature_extractor.mel_filters)
+    if wanted != made:
+        raise ModelError(
+            f"transcription.model: {source} hears {wanted} mel bands, but its"
+            f" preprocessor_config.json makes {made} (80 where that file is missing or damaged);"
+            " take that file from where the model comes from"
+        )
 
 
 def _open(model_class: Any, source: str, settings: EngineSettings, threads: int) -> Any:
