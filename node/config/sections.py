@@ -106,22 +106,24 @@ class MqttConfig(Section):
         return value
 
     def read_password(self) -> str | None:
-        """The password, without one trailing line break; None where no file is configured.
+        """The password, without the line breaks behind it; None where no file is configured.
 
         Raises:
-            ConfigError: The file cannot be read, is not UTF-8 or is empty.
+            ConfigError: The file cannot be read, is not UTF-8, is empty or holds several lines.
         """
         if self.password_file is None:
             return None
         try:
-            content = (self._credential() or self.password_file).read_bytes().decode()
+            content = (self._credential() or self.password_file).read_bytes().decode("utf-8-sig")
         except OSError as error:
             raise self._password_error(f"cannot be read: {error.strerror}") from error
         except UnicodeDecodeError as error:
             raise self._password_error("is not UTF-8 text") from error
-        password = content.removesuffix("\n").removesuffix("\r")
+        password = content.rstrip("\r\n")
         if not password:
             raise self._password_error("is empty; write the password into it")
+        if "\n" in password or "\r" in password:
+            raise self._password_error("holds several lines; write the password alone into it")
         return password
 
     def _credential(self) -> Path | None:

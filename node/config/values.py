@@ -6,14 +6,15 @@ loader. Relative paths are taken from the folder given as `folder` in the valida
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import unicodedata
 import zoneinfo
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from node.core.languages import WHISPER_LANGUAGES
 from node.core.model import MIC_ID
@@ -74,8 +75,28 @@ def _check_topic(value: str) -> str:
 def _check_host(value: str) -> str:
     if "/" in value or " " in value:
         raise ValueError('must be a host name or address alone, such as "broker.lan"')
+    if value.startswith("["):
+        return _without_brackets(value)
     if value.count(":") == 1:  # an IPv6 address has at least two
         raise ValueError("must not hold the port; set mqtt.port")
+    return value
+
+
+def _without_brackets(value: str) -> str:
+    """The IPv6 address of `[::1]`, as it stands in a URL (RFC 3986, 3.2.2)."""
+    address, _, behind = value[1:].partition("]")
+    if behind.startswith(":"):
+        raise ValueError("must not hold the port; set mqtt.port")
+    try:
+        ipaddress.IPv6Address(address + behind)
+    except ValueError as error:
+        raise ValueError(f'"{value[:64]}" is no IPv6 address in brackets') from error
+    return address
+
+
+def _refuse_list(value: Any) -> Any:
+    if isinstance(value, list):  # what YAML makes of brackets
+        raise ValueError("must be text, not a list; write an IPv6 address without brackets")  # noqa: TRY004 -- pydantic wants this kind
     return value
 
 
@@ -118,7 +139,7 @@ Text = Annotated[str, Field(min_length=1)]
 NodeId = Annotated[str, AfterValidator(_check_node_id)]
 MicId = Annotated[str, AfterValidator(_check_mic_id)]
 Topic = Annotated[str, AfterValidator(_check_topic)]
-Host = Annotated[Text, AfterValidator(_check_host)]
+Host = Annotated[Text, BeforeValidator(_refuse_list), AfterValidator(_check_host)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 SampleRate = Annotated[int, Field(ge=8000, le=192_000)]
 Language = Annotated[str, AfterValidator(_check_language)]

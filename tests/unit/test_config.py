@@ -153,10 +153,12 @@ def test_any_host_name_gives_a_valid_node_id(hostname: str) -> None:
         (b"secret", "secret"),
         (b"secret\n", "secret"),
         (b"secret\r\n", "secret"),
-        (b" s\xc3\xa9 \n\n", " sé \n"),
+        (b"secret\r\n\r\n", "secret"),
+        (b"\xef\xbb\xbfsecret\r\n", "secret"),
+        (b" s\xc3\xa9 \n\n", " sé "),
     ],
 )
-def test_the_password_loses_one_line_break(content: bytes, expected: str) -> None:
+def test_the_password_is_what_stands_in_the_line(content: bytes, expected: str) -> None:
     Path("p").write_bytes(content)
     config = load("mqtt: {username: u, password_file: p}")
     assert config.mqtt.read_password() == expected
@@ -165,7 +167,15 @@ def test_the_password_loses_one_line_break(content: bytes, expected: str) -> Non
 
 @pytest.mark.parametrize(
     ("content", "why"),
-    [(None, "cannot be read: No such file"), (b"\xff", "is not UTF-8 text"), (b"\n", "is empty")],
+    [
+        (None, "cannot be read: No such file"),
+        (b"\xff", "is not UTF-8 text"),
+        ("secret".encode("utf-16"), "is not UTF-8 text"),
+        (b"\n", "is empty"),
+        (b"\xef\xbb\xbf\r\n", "is empty"),
+        (b"user\nsecret\n", "holds several lines"),
+        (b"user\rsecret", "holds several lines"),
+    ],
 )
 def test_a_bad_password_file_is_named_with_its_key(content: bytes | None, why: str) -> None:
     if content is not None:
@@ -181,6 +191,20 @@ def test_a_password_file_open_to_others_is_noticed(mode: int, *, private: bool) 
     Path("p").touch()
     Path("p").chmod(mode)
     assert MqttConfig(password_file=Path("p")).password_file_is_private() is private
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("'[::1]'", "::1"),
+        ("'[fe80::1%eth0]'", "fe80::1%eth0"),
+        ("'[::ffff:192.0.2.1]'", "::ffff:192.0.2.1"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("broker.lan", "broker.lan"),
+    ],
+)
+def test_an_address_may_stand_in_brackets(host: str, address: str) -> None:
+    assert load(f"mqtt: {{host: {host}}}").mqtt.host == address
 
 
 def test_no_password_file_means_no_password() -> None:
