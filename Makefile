@@ -132,6 +132,7 @@ apt-test:
 	$(call apt_install,$(APT_TEST))
 
 .venv/bin/python: | apt
+	@$(PYTHON) -m node --version >/dev/null
 	$(PYTHON) -m venv .venv
 
 .venv/run: pyproject.toml $(LOCK) | .venv/bin/python

@@ -34,6 +34,14 @@ def main(argv: list[str] | None = None) -> int:
     except NodeError as error:
         _complain(str(error))
         return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "node":
+            raise
+        _complain(
+            f"{error.name} is not installed for {sys.executable}; `make run` installs all that is"
+            " needed in .venv: call .venv/bin/python -m node"
+        )
+        return EXIT_FAILED
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

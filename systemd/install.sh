@@ -45,6 +45,11 @@ agree() {
     fi
 }
 
+require_python() {
+    python3 -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' ||
+        fail "Python 3.11 to 3.13 is needed, and python3 is $(python3 --version)"
+}
+
 require_machine() {
     [ "$(id -u)" = 0 ] || fail "this changes the system: run it with sudo"
     command -v apt-get >/dev/null || fail "this is for Debian and its relatives; see the README"
@@ -52,6 +57,9 @@ require_machine() {
     x86_64 | aarch64) ;;
     *) fail "there is no speech engine for $(uname -m): use a 64-bit system" ;;
     esac
+    if command -v python3 >/dev/null; then
+        require_python
+    fi
 }
 
 missing_packages() {
@@ -90,8 +98,7 @@ install_packages() {
 
 make_venv() {
     step "Program: $VENV"
-    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-        fail "Python 3.11 is needed, this is $(python3 --version)"
+    require_python
     # After an upgrade of Debian the interpreter of the old one is gone.
     local version='import sys; print(sys.version_info[:2])'
     if [ "$("$VENV/bin/python" -c "$version" 2>/dev/null)" != "$(python3 -c "$version")" ]; then

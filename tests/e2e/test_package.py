@@ -82,7 +82,7 @@ def test_the_metadata_say_what_it_is(built: Distributions) -> None:
     assert (said["Name"], said["Version"]) == ("scribe-node", __version__)
     assert said["License-Expression"] == "MIT"
     assert "MIT License" in licence
-    assert said["Requires-Python"] == ">=3.11"
+    assert said["Requires-Python"] == "<3.14,>=3.11"
     assert said["Description-Content-Type"] == "text/markdown"
     needed = [entry for entry in said.get_all("Requires-Dist", []) if "extra ==" not in entry]
     assert needed

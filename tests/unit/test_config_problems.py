@@ -69,7 +69,10 @@ WRONG_NAME: list[Case] = [
     ("mqtt: {host: '[::1]:1883'}", "1: mqtt.host: must not hold the port; set mqtt.port"),
     ("mqtt: {host: '[b]'}", '1: mqtt.host: "[b]" is no IPv6 address in brackets'),
     ("mqtt: {host: '[::1]x'}", '1: mqtt.host: "[::1]x" is no IPv6 address in brackets'),
-    ("mqtt:\n  host: [fe80::1]", "2: mqtt.host: must be text, not a list; write an IPv6 address wi"),
+    (
+        "mqtt:\n  host: [fe80::1]",
+        "2: mqtt.host: must be text, not a list; write an IPv6 address wi",
+    ),
     ("mqtt: {base_topic: a/+}", '1: mqtt.base_topic: must not hold the MQTT wildcards "+"'),
     ("mqtt: {base_topic: 'a#'}", '1: mqtt.base_topic: must not hold the MQTT wildcards "+"'),
     ("mqtt: {base_topic: /a}", '1: mqtt.base_topic: must not start or end with "/" nor '),
