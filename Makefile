@@ -18,7 +18,7 @@ LOCK_DEV := tests/requirements.lock
 
 APT_RUN := python3-venv libportaudio2 mosquitto
 APT_TEST := $(APT_RUN) mosquitto-clients pulseaudio pulseaudio-utils libasound2-plugins \
-	espeak-ng openssl rabbitmq-server
+	espeak-ng openssl rabbitmq-server exfatprogs exfat-fuse
 
 # Installs only what is missing, so that a second run asks for nothing.
 define apt_install

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 MB = 1024 * 1024
 
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
 LISTEN_S = 0.5
 """How much sound of each microphone is looked at."""
 
@@ -60,13 +62,21 @@ def check_storage(config: Config) -> Iterator[Finding]:
 def _storage_folder(folder: Path, spool_mb: int) -> Finding:
     """Raises OSError where the folder is none, or cannot be written to."""
     there = next(path for path in (folder, *folder.parents) if path.exists())
-    with tempfile.TemporaryFile(dir=there):
+    with tempfile.TemporaryFile(dir=there) as file:  # made for this user alone
+        mode_of_file = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
         free_mb = shutil.disk_usage(there).free / MB
     mode = stat.S_IMODE(there.stat().st_mode)
     detail = f"{folder}: writable, {free_mb:.0f} MB free"
+    if mode_of_file & OTHERS:
+        return warning(
+            "storage",
+            f"{detail}, but its file system keeps no permissions, as FAT and exFAT do not: others"
+            " may read transcripts; set storage.path to a folder on ext4 or the like, or mount this"
+            " one with the options uid= (the node's user) and umask=077",
+        )
     if there != folder:
         detail += ", made at the first start"
-    elif mode & (stat.S_IRWXG | stat.S_IRWXO):
+    elif mode & OTHERS:
         return warning(
             "storage", f"{detail}, mode {mode:04o}: others may read transcripts; chmod 700 {folder}"
         )

@@ -17,6 +17,7 @@ from node.adapters.store import Store
 from node.core.model import Assignment, MicInfo
 from tests.rig.broker import HOST, Broker, free_port
 from tests.rig.commands import Terminal, run, write
+from tests.rig.disks import FatDisk
 from tests.rig.node import MODEL, ROOT, RunningNode, configuration
 from tests.rig.usbtree import Card, UsbTree
 from tests.rig.vmics import write_wav
@@ -339,6 +340,22 @@ def test_storage(tmp_path: Path, broker: Broker) -> None:
         "wrong",
         f"{storage}/scribe.db cannot be read: file is not a database",
     )
+
+
+@pytest.mark.parametrize(("umask", "state"), [("022", "warning"), ("077", "ok")])
+def test_storage_that_keeps_no_permissions(
+    tmp_path: Path, broker: Broker, umask: str, state: str
+) -> None:
+    """It is that way before the first start already, when the folder is not there yet."""
+    with FatDisk(tmp_path / "stick", f"umask={umask}") as stick:
+        settings = {"path": str(stick.folder / "scribe"), "max_spool_mb": 10}
+        config = recorded(tmp_path, broker.port, storage=settings, transcription={"model": "tiny"})
+        assert check(tmp_path, config)[1]["storage"][0] == state
+        (stick.folder / "scribe").mkdir(mode=0o700)
+        found = check(tmp_path, config)[1]["storage"]
+    assert found[0] == state
+    advice = "its file system keeps no permissions, as FAT and exFAT do not: others may read"
+    assert (advice in found[1]) == (state == "warning")
 
 
 def test_a_wrong_configuration_is_told_at_once_and_whole(tmp_path: Path) -> None:

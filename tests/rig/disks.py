@@ -11,6 +11,8 @@ from typing import Self
 
 import pytest
 
+from tests.rig.processes import need
+
 MB = 1024 * 1024
 
 
@@ -74,6 +76,31 @@ class BreakingDisk:
             file.truncate(self._megabytes * MB)
         subprocess.run(["mkfs.ext4", "-q", "-F", self._image], check=True, capture_output=True)
         self._mount()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        unmount(self.folder)
+
+
+class FatDisk:
+    """An exFAT file system, as on USB sticks: all files have the permissions of its mounting.
+
+    Where the kernel has none, the Debian package exfat-fuse has.
+    """
+
+    def __init__(self, folder: Path, options: str) -> None:
+        self.folder = folder
+        self._options = options
+
+    def __enter__(self) -> Self:
+        need("mkfs.exfat")
+        self.folder.mkdir()
+        image = self.folder.with_suffix(".img")
+        with image.open("wb") as file:
+            file.truncate(256 * MB)
+        subprocess.run(["mkfs.exfat", image], check=True, capture_output=True)
+        kind = ("-t", "exfat,exfat-fuse", "-o", f"loop,{self._options}")
+        mount(*kind, str(image), str(self.folder))
         return self
 
     def __exit__(self, *_exception: object) -> None:
