@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Written by snd_card_info_read() of Linux as "%2i [%-15s]: %s - %s": number, id, driver, name.
-CARD_LINE = re.compile(r"^ *(?P<card>\d+) \[.*?\]: \S+ - (?P<name>.*)$", re.MULTILINE)
-CAPTURE_PCM = re.compile(r"pcm(\d+)c")
+CARD_LINE = re.compile(r"^ *(?P<card>[0-9]{1,4}) \[.*?\]: \S+ - (?P<name>.*)$", re.MULTILINE)
+CAPTURE_PCM = re.compile(r"pcm([0-9]{1,4})c")
 # In …/usb1/1-1/1-1.3/1-1.3:1.0/sound/card2 the interface is 1-1.3:1.0, of the device at port 1-1.3.
 USB_INTERFACE = re.compile(r"\d+-[\d.]+:\d+\.\d+")
+
+MAX_CHARS = 128
+"""A USB string descriptor has 126 at most; what is longer comes from a driver out of order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class UsbMic:
     """A USB sound card that records.
 
     `card` and `device` are ALSA's numbers of the moment; `usb_id` is `vendor:product` in
-    hexadecimal.
+    hexadecimal. The texts are what the device says of itself, fit for a terminal and for a line.
     """
 
     name: str
@@ -50,8 +53,10 @@ def find_usb_mics(proc_root: Path, sys_root: Path) -> list[UsbMic]:
     found: dict[str, UsbMic] = {}
     for line in CARD_LINE.finditer(cards):
         try:
-            mic = _usb_mic(int(line["card"]), line["name"].strip(), proc_root, sys_root)
-        except OSError:  # unplugged between two reads; the next look shows it consistently
+            mic = _usb_mic(int(line["card"]), _fit(line["name"]), proc_root, sys_root)
+        # Unplugged between two reads; the next look shows it consistently. RuntimeError: links that
+        # lead to themselves, before Python 3.13.
+        except (OSError, RuntimeError):
             continue
         if mic is not None:
             found.setdefault(mic.usb_port, mic)
@@ -80,7 +85,7 @@ def _usb_mic(card: int, name: str, proc_root: Path, sys_root: Path) -> UsbMic | 
     vendor = _text(usb_device / "idVendor")
     product = _text(usb_device / "idProduct")
     return UsbMic(
-        name=name,
+        name=name or f"card {card}",
         card=card,
         device=min(devices),
         usb_port=usb_device.name,
@@ -102,4 +107,10 @@ def _serial(usb_device: Path) -> str | None:
 
 
 def _text(path: Path) -> str:
-    return path.read_text(errors="replace").strip()
+    return _fit(path.read_text(errors="replace"))
+
+
+def _fit(text: str) -> str:
+    """Without what would command a terminal or end a line."""
+    printable = "".join(char if char.isprintable() else " " for char in text[:MAX_CHARS])
+    return printable.strip()

@@ -99,7 +99,9 @@ def cached_model(model: str, root: Path) -> Path | None:
 
     try:
         folder = Path(download_model(model, local_files_only=True, cache_dir=str(root)))
-    except (OSError, ValueError):  # which one says "not here" varies with huggingface_hub
+    # Which one says "not here" varies with huggingface_hub; links that lead to themselves are a
+    # RuntimeError before Python 3.13.
+    except (OSError, ValueError, RuntimeError):
         return None
     return folder if (folder / "model.bin").is_file() else None
 

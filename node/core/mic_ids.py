@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 NOT_IN_ID = re.compile(r"[^a-z0-9_-]+")
 
 MAX_SERIAL_CHARS = 40
+MAX_USB_ID_CHARS = 9
 
 MAX_KNOWN = 256
 """Ids remembered of mics that are neither plugged in nor anybody's."""
@@ -89,7 +90,7 @@ def _of_serial(place: Place, known: Mapping[str, Place], ids: Mapping[str, str])
 def _by_serial(place: Place) -> str | None:
     """The id that vendor, product and serial number make; None where the last is empty."""
     serial = _slug(place.serial or "")[:MAX_SERIAL_CHARS].strip("-_")
-    return f"usb-{_slug(place.usb_id)}-{serial}" if serial else None
+    return f"usb-{_slug(place.usb_id)[:MAX_USB_ID_CHARS]}-{serial}" if serial else None
 
 
 def _of_port(port: str, known: Mapping[str, Place]) -> str:

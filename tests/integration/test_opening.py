@@ -58,6 +58,11 @@ def test_a_missing_file_is_named(folder: Path, asked: list[str], file: str, name
     assert asked == []
 
 
+def test_a_folder_that_cannot_be_read_is_named(folder: Path) -> None:
+    too_long = folder / ("x" * 300)
+    assert "cannot be read: File name too long; give a folder" in refusal(too_long)
+
+
 @pytest.mark.parametrize("file", ["config.json", "tokenizer.json", "vocabulary.json"])
 def test_a_damaged_file_is_the_models_fault(folder: Path, asked: list[str], file: str) -> None:
     (folder / file).write_text("{damaged")

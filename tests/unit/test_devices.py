@@ -83,6 +83,48 @@ def test_undecodable_bytes_do_not_hide_a_card(tree: UsbTree) -> None:
     assert [mic.serial for mic in find(tree)] == ["\N{REPLACEMENT CHARACTER}7"]
 
 
+def test_what_a_device_says_is_fit_for_a_terminal(tree: UsbTree) -> None:
+    tree.plug(Card(1, "1-1.2", name="NAME", serial="1"))
+    cards = tree.proc_root / "asound/cards"
+    cards.write_bytes(cards.read_bytes().replace(b"NAME", b"a\x1b[31m\xe2\x80\xae\x00b\xc2\x85"))
+    (tree.usb_device("1-1.2") / "serial").write_bytes(b"7\x1b\n\n8" + 300 * b"9")
+    (found,) = find(tree)
+    assert found.name == "a [31m  b"
+    assert found.serial == "7   8" + 123 * "9"
+
+
+@pytest.mark.parametrize("serial", [b"", b"\n", 30 * b"\0"])
+def test_an_empty_serial_is_none(tree: UsbTree, serial: bytes) -> None:
+    tree.plug(Card(1, "1-1.2", serial="1"))
+    (tree.usb_device("1-1.2") / "serial").write_bytes(serial)
+    assert [mic.serial for mic in find(tree)] == [None]
+
+
+def test_a_card_without_a_name_has_its_number(tree: UsbTree) -> None:
+    tree.plug(Card(7, "1-1.2", name=""))
+    assert [mic.name for mic in find(tree)] == ["card 7"]
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "\N{ARABIC-INDIC DIGIT ONE}", "-1", ""])
+def test_a_line_without_a_card_number_is_passed_over(tree: UsbTree, number: str) -> None:
+    tree.plug(Card(2, "1-1.3"))
+    cards = tree.proc_root / "asound/cards"
+    line = f" {number} [Device         ]: USB-Audio - USB PnP Sound Device\n"
+    cards.write_text(line + cards.read_text(), encoding="utf-8")
+    assert ports(tree) == ["1-1.3"]
+
+
+@pytest.mark.parametrize("link", ["sys/class/sound/card1", "proc/asound/card1"])
+def test_a_link_that_leads_to_itself_hides_no_other_card(
+    tree: UsbTree, tmp_path: Path, link: str
+) -> None:
+    tree.plug(Card(1, "1-1.2"), Card(2, "1-1.3"))
+    place = tmp_path / link
+    place.rename(tmp_path / "aside")
+    place.symlink_to(place)
+    assert ports(tree) == ["1-1.3"]
+
+
 def test_card_vanishing_from_sysfs_is_passed_over(tree: UsbTree) -> None:
     gone = Card(1, "1-1.2")
     tree.plug(gone, Card(2, "1-1.3"))

@@ -136,6 +136,11 @@ def test_any_serial_gives_a_valid_id(serial: str, mic: str) -> None:
     assert "." not in mic
 
 
+def test_an_odd_vendor_makes_no_id_that_is_too_long() -> None:
+    (mic,) = Desk().look(Place("1-1.2", 300 * "v" + ":", "x" * 126))
+    assert MIC_ID.fullmatch(mic)
+
+
 PORTS = st.sampled_from(["1-1.1", "1-1.2", "1-1.3", "2-1"])
 PLUGGED = st.dictionaries(PORTS, st.sampled_from([None, "1", "2"])).map(
     lambda ports: [Place(port, USB_ID, serial) for port, serial in ports.items()]

@@ -119,12 +119,13 @@ def _require_files(folder: Path) -> None:
 
     `preprocessor_config.json` may be missing, see `_require_bands`.
     """
-    wanted = [(name,) for name in FILES] + [VOCABULARIES]
-    missing = [
-        " or ".join(names)
-        for names in wanted
-        if not any((folder / name).is_file() for name in names)
-    ]
+    try:
+        missing = _missing(folder)
+    except OSError as error:
+        raise ModelError(
+            f"transcription.model: {folder} cannot be read: {error.strerror}; give a folder that"
+            " this user may read"
+        ) from error
     if missing:
         raise ModelError(
             f"transcription.model: {folder} holds no {', no '.join(missing)}; give the folder of a"
@@ -139,6 +140,16 @@ def _require_files(folder: Path) -> None:
             f"transcription.model: {folder}/config.json is none of a CTranslate2 Whisper model:"
             f" it must hold {' and '.join(sorted(CONFIG_KEYS))}"
         )
+
+
+def _missing(folder: Path) -> list[str]:
+    """Names of files that a model's folder lacks. Raises OSError where it cannot be read."""
+    wanted = [(name,) for name in FILES] + [VOCABULARIES]
+    return [
+        " or ".join(names)
+        for names in wanted
+        if not any((folder / name).is_file() for name in names)
+    ]
 
 
 def _require_bands(model: Any, source: str) -> None:
