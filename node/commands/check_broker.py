@@ -44,6 +44,12 @@ def _login(mqtt: MqttConfig) -> Iterator[Finding]:
             "password file",
             f"other users of this machine can read it: chmod 600 {mqtt.password_file}",
         )
+    if "." in mqtt.base_topic:
+        yield warning(
+            "base topic",
+            "mqtt.base_topic: RabbitMQ takes the dot for a level, so that no command arrives from"
+            ' there; write "_"',
+        )
     for problem in filter(None, (anonymous_warning(mqtt), plain_password_warning(mqtt))):
         yield warning("broker login", problem)
 

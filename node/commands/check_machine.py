@@ -61,7 +61,7 @@ def check_storage(config: Config) -> Iterator[Finding]:
 
 def _storage_folder(folder: Path, spool_mb: int) -> Finding:
     """Raises OSError where the folder is none, or cannot be written to."""
-    there = next(path for path in (folder, *folder.parents) if path.exists())
+    there = next(path for path in (folder, *folder.parents) if path.exists() or path.is_symlink())
     with tempfile.TemporaryFile(dir=there) as file:  # made for this user alone
         mode_of_file = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
         free_mb = shutil.disk_usage(there).free / MB
@@ -77,8 +77,10 @@ def _storage_folder(folder: Path, spool_mb: int) -> Finding:
     if there != folder:
         detail += ", made at the first start"
     elif mode & OTHERS:
+        shared = folder.is_mount() or mode & stat.S_ISVTX
+        remedy = f"set storage.path to {folder}/scribe-node" if shared else f"chmod 700 {folder}"
         return warning(
-            "storage", f"{detail}, mode {mode:04o}: others may read transcripts; chmod 700 {folder}"
+            "storage", f"{detail}, mode {mode:04o}: others may read transcripts; {remedy}"
         )
     if free_mb < MIN_FREE_MB:
         return wrong("storage", f"{detail}: {MIN_FREE_MB} are needed to record; make room")

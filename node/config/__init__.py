@@ -119,6 +119,8 @@ def load_config(path: Path) -> Config:
 
 def _read_text(path: Path) -> str:
     try:
+        if path.is_fifo():
+            raise ConfigError([f"{path}: is a pipe, which cannot be read again; give a file"])
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
@@ -127,10 +129,14 @@ def _read_text(path: Path) -> str:
     if len(content) > MAX_FILE_BYTES:
         raise ConfigError([f"{path}: is larger than {MAX_FILE_BYTES // 1024} KiB; shorten it"])
     try:
-        return content.decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigError([f"{path}:{line}: is not UTF-8; save the file as UTF-8"]) from error
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise ConfigError([f"{path}:{line}: holds zeros, as UTF-16 does; save the file as UTF-8"])
+    return text
 
 
 def _line(path: Path, problem: Problem) -> str:

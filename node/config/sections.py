@@ -25,6 +25,9 @@ from node.config.values import (
 from node.config.wording import misplaced
 from node.errors import ConfigError
 
+MAX_MICS = 64
+"""A request names as many at most, and each costs a process."""
+
 
 def section() -> Any:
     # Validated from nothing, so that a default that cannot hold is reported under its section.
@@ -114,7 +117,10 @@ class MqttConfig(Section):
         if self.password_file is None:
             return None
         try:
-            content = (self._credential() or self.password_file).read_bytes().decode("utf-8-sig")
+            file = self._credential() or self.password_file
+            if file.is_fifo():
+                raise self._password_error("is a pipe, which can be read once; give a file")
+            content = file.read_bytes().decode("utf-8-sig")
         except OSError as error:
             raise self._password_error(f"cannot be read: {error.strerror}") from error
         except UnicodeDecodeError as error:
@@ -134,8 +140,9 @@ class MqttConfig(Section):
 
     def password_file_is_private(self) -> bool:
         """Whether only owner and group have access; True where there is no such file."""
+        file = self.password_file
         try:
-            return not (self.password_file and self.password_file.stat().st_mode & stat.S_IRWXO)
+            return not (file and file.is_file() and file.stat().st_mode & stat.S_IRWXO)
         except OSError:
             return True  # read_password says what is wrong
 
@@ -164,9 +171,9 @@ class FileConfig(Section):
 class AudioConfig(Section):
     source: Literal["portaudio", "files"] = "portaudio"
     """Where sound comes from: microphones, or `files` instead of any microphone."""
-    devices: tuple[DeviceConfig, ...] = ()
+    devices: tuple[DeviceConfig, ...] = Field(default=(), max_length=MAX_MICS)
     """Inputs opened by name, beside the USB microphones found."""
-    files: tuple[FileConfig, ...] = ()
+    files: tuple[FileConfig, ...] = Field(default=(), max_length=MAX_MICS)
     """What `source: files` plays."""
     proc_root: ResolvedPath = Path("/proc")
     """Where the kernel's process file system is mounted."""

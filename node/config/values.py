@@ -79,6 +79,12 @@ def _check_host(value: str) -> str:
         return _without_brackets(value)
     if value.count(":") == 1:  # an IPv6 address has at least two
         raise ValueError("must not hold the port; set mqtt.port")
+    try:
+        value.encode("idna")  # as the name is looked up
+    except UnicodeError as error:
+        raise ValueError(
+            f'"{value[:64]}" is no host name: between dots stand 1 to 63 characters'
+        ) from error
     return value
 
 
@@ -97,6 +103,12 @@ def _without_brackets(value: str) -> str:
 def _refuse_list(value: Any) -> Any:
     if isinstance(value, list):  # what YAML makes of brackets
         raise ValueError("must be text, not a list; write an IPv6 address without brackets")  # noqa: TRY004 -- pydantic wants this kind
+    return value
+
+
+def _refuse_empty(value: Any) -> Any:
+    if value == "":  # it would be the folder of the file
+        raise ValueError("must not be empty")
     return value
 
 
@@ -145,5 +157,5 @@ SampleRate = Annotated[int, Field(ge=8000, le=192_000)]
 Language = Annotated[str, AfterValidator(_check_language)]
 LanguageOrAuto = Annotated[str, AfterValidator(_check_language_or_auto)]
 TimeZone = Annotated[str, AfterValidator(_check_time_zone)]
-ResolvedPath = Annotated[Path, AfterValidator(resolve_path)]
+ResolvedPath = Annotated[Path, BeforeValidator(_refuse_empty), AfterValidator(resolve_path)]
 ExistingFile = Annotated[ResolvedPath, AfterValidator(_check_file)]

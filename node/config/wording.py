@@ -37,6 +37,8 @@ _WORDING = {
     "path_type": "must be a path, not {given}",
     "string_too_short": "must not be empty",
     "too_short": "must not be an empty list",
+    "too_long": "must have at most {max_length} entries, not {actual_length}",
+    "string_too_long": "must have at most {max_length} characters",
     "tuple_type": _LIST,
     "model_type": _SECTION,
     "literal_error": "must be {expected}, not {given}",
@@ -54,11 +56,15 @@ def validation_problems(
     error: ValidationError, model: type[BaseModel], document: Document
 ) -> list[Problem]:
     """What `error` says about `document`, validated as `model`."""
+    errors = error.errors(include_url=False)
+    below = {details["loc"][:-1] for details in errors}
     return [
         _problem(details, model, document)
-        for details in error.errors(include_url=False)
-        # The field that made the factory impossible is reported itself.
+        for details in errors
+        # The field that made the factory impossible is reported itself, and so are the entries that
+        # are missing in what is too short without them.
         if details["type"] != "default_factory_not_called"
+        and not (details["type"] == "too_short" and details["loc"] in below)
     ]
 
 

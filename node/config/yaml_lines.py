@@ -15,6 +15,7 @@ import yaml
 KeyPath: TypeAlias = tuple[str | int, ...]
 
 MAX_DEPTH = 16  # well below what would exhaust the stack of the recursive composer
+EMPTY_KEY = '""'
 _NULL = "tag:yaml.org,2002:null"
 
 
@@ -72,7 +73,7 @@ def parse(text: str) -> Document:
 
 def format_path(path: KeyPath) -> str:
     """`("audio", "files", 0, "mic")` as `audio.files[0].mic`."""
-    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step or EMPTY_KEY}" for step in path)
     return "".join(steps).removeprefix(".")
 
 

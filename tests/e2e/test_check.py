@@ -190,6 +190,12 @@ def test_a_password_that_others_can_read(tmp_path: Path, broker: Broker) -> None
     assert "secret" not in str(found)
 
 
+def test_a_base_topic_with_a_dot(tmp_path: Path, broker: Broker) -> None:
+    mqtt = {"base_topic": "my.house"}
+    config = recorded(tmp_path, broker.port, mqtt=mqtt, transcription={"model": "tiny"})
+    assert check(tmp_path, config)[1]["base topic"][0] == "warning"
+
+
 def test_anonymous_on_the_network(tmp_path: Path) -> None:
     mqtt = {"host": "nosuch.invalid"}
     _, found = check(tmp_path, recorded(tmp_path, 1883, mqtt=mqtt))
@@ -331,6 +337,9 @@ def test_storage(tmp_path: Path, broker: Broker) -> None:
     assert status == 0
     assert found["storage"][0] == "warning"
     assert f"mode 0755: others may read transcripts; chmod 700 {storage}" in found["storage"][1]
+    storage.chmod(0o1777)
+    _, found = check(tmp_path, config)
+    assert found["storage"][1].endswith(f"set storage.path to {storage}/scribe-node")
     storage.chmod(0o700)
     (storage / "scribe.db").write_bytes(b"this is no database, but long enough for its header" * 9)
     status, found = check(tmp_path, config)
@@ -340,6 +349,20 @@ def test_storage(tmp_path: Path, broker: Broker) -> None:
         "wrong",
         f"{storage}/scribe.db cannot be read: file is not a database",
     )
+
+
+@pytest.mark.parametrize("target", ["link", "nowhere"])
+def test_storage_behind_a_link_that_leads_to_no_folder(
+    tmp_path: Path, broker: Broker, target: str
+) -> None:
+    """To itself, or to what is not mounted."""
+    (tmp_path / "link").symlink_to(tmp_path / target)
+    storage = {"path": str(tmp_path / "link" / "storage")}
+    config = recorded(tmp_path, broker.port, storage=storage, transcription={"model": "tiny"})
+    status, found = check(tmp_path, config)
+    assert status == 1
+    assert found["storage"][0] == "wrong"
+    assert found["model"][0] == "warning"
 
 
 @pytest.mark.parametrize(("umask", "state"), [("022", "warning"), ("077", "ok")])

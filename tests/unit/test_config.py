@@ -211,6 +211,7 @@ def test_no_password_file_means_no_password() -> None:
     assert MqttConfig().read_password() is None
     assert MqttConfig().password_file_is_private()
     assert MqttConfig(password_file=Path("missing")).password_file_is_private()
+    assert MqttConfig(password_file=Path("/tmp")).password_file_is_private()  # noqa: S108 -- a folder; nobody is told to lock it
 
 
 def test_a_password_written_into_the_file_is_not_repeated() -> None:

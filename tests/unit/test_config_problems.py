@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TypeAlias
@@ -73,6 +74,15 @@ WRONG_NAME: list[Case] = [
         "mqtt:\n  host: [fe80::1]",
         "2: mqtt.host: must be text, not a list; write an IPv6 address wi",
     ),
+    ("mqtt: {host: a..b}", '1: mqtt.host: "a..b" is no host name: between dots stand 1 to 63'),
+    ("mqtt: {host: " + 64 * "a" + "}", '1: mqtt.host: "aaaa'),
+    ("storage: {path: ''}", "1: storage.path: must not be empty"),
+    ("mqtt: {username: u, password_file: ''}", "1: mqtt.password_file: must not be empty"),
+    ("audio: {rates: [7999]}", "1: audio.rates[0]: must be at least 8000, not "),
+    ("transcription: {hotwords: [" + 51 * "a," + "]}", "1: transcription.hotwords: must have at "),
+    ("transcription: {initial_prompt: " + 1001 * "a" + "}", "1: transcription.initial_prompt: mu"),
+    ("'': 1", '1: "": unknown key; the keys here are '),
+    ("mqtt: {host: a}".encode("utf-16-be"), "1: holds zeros, as UTF-16 does; save the file as "),
     ("mqtt: {base_topic: a/+}", '1: mqtt.base_topic: must not hold the MQTT wildcards "+"'),
     ("mqtt: {base_topic: 'a#'}", '1: mqtt.base_topic: must not hold the MQTT wildcards "+"'),
     ("mqtt: {base_topic: /a}", '1: mqtt.base_topic: must not start or end with "/" nor '),
@@ -198,6 +208,22 @@ def test_a_file_that_cannot_be_read_is_named() -> None:
     for path, why in ((Path("no.yaml"), "No such file"), (Path(), "Is a directory")):
         with pytest.raises(ConfigError, match=f"{path}: cannot be read: {why}"):
             load_config(path)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    """SIGHUP reads the files again, which would hold the node up for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match=f"{tmp_path}/pipe: is a pipe, which cannot be read agai"):
+        load_config(tmp_path / "pipe")
+    config = Config.model_validate({"mqtt": {"username": "u", "password_file": tmp_path / "pipe"}})
+    with pytest.raises(ConfigError, match=f"mqtt.password_file: {tmp_path}/pipe is a pipe"):
+        config.mqtt.read_password()
+
+
+def test_more_mics_than_can_be_recorded_are_refused() -> None:
+    devices = [{"mic": f"m{number}", "device": "x"} for number in range(65)]
+    (problem,) = refusals(yaml.safe_dump({"audio": {"devices": devices}}))
+    assert problem == "node.yaml:2: audio.devices: must have at most 64 entries, not 65"
 
 
 def test_an_oversized_file_is_refused() -> None:
