@@ -32,7 +32,10 @@ LIST_TIMEOUT_S = 5.0
 
 
 class Inventory:
-    """Looks for microphones. Any thread may call `names` and `source`, the main thread the rest."""
+    """Looks for microphones. Any thread may call `names` and `source`, the main thread the rest.
+
+    `keep` stores USB mics with the ids they were given, and raises StoreError where it cannot.
+    """
 
     def __init__(
         self, audio: AudioConfig, keep: Callable[[list[MicInfo]], None] = lambda _mics: None
@@ -121,11 +124,11 @@ class Inventory:
 
     def _remember(self, found: list[MicInfo], roster: Roster) -> None:
         """Give nobody else's id to a port, from now on and after a restart."""
-        named = {info.mic: info for info in found if _place(info)}
-        places = {mic: place for mic, info in named.items() if (place := _place(info))}
-        news = {mic: named[mic] for mic, place in places.items() if self._known.get(mic) != place}
+        places = {info.mic: place for info in found if (place := _place(info))}
+        changed = {mic for mic, place in places.items() if self._known.get(mic) != place}
         self._known = mic_ids.remember(self._known, places, set(roster))
-        self._unkept |= news
+        self._unkept |= {info.mic: info for info in found if info.mic in changed}
+        self._unkept = {mic: info for mic, info in self._unkept.items() if mic in self._known}
         if not self._unkept:
             return
         try:
