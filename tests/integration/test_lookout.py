@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from typing import TYPE_CHECKING, Any
 
 from tests.rig.node import TOPIC, RunningNode, configuration
@@ -60,3 +61,23 @@ def test_more_than_can_wait_are_answered_busy(
         refused = [answer["error"]["code"] for answer in answers if answer["status"] == "error"]
         assert set(refused) == {"busy"}
         assert len(refused) == 5  # one look has begun with the first, 64 wait for the next
+
+
+def test_a_reload_that_names_no_input_any_more_leaves_nobody_waiting(
+    tmp_path: Path, broker: Broker, watcher: Watcher
+) -> None:
+    (tmp_path / "sounddevice.py").write_text("import time; time.sleep(3600)")
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    with RunningNode(tmp_path, configuration(tmp_path, broker.port, ["desk"]), env) as node:
+        node.wait_online(watcher)
+        after = watcher.count()
+        for number in range(3):
+            body = json.dumps({"transaction": number})
+            watcher.publish(f"{TOPIC}/request/mics/detect", body)
+        watcher.publish(f"{TOPIC}/request/health/check", json.dumps({"transaction": 3}))
+        watcher.wait_for(answer_to(3), 30, after)  # those before it wait
+        node.configure(configuration(tmp_path, broker.port, []))
+        node.program.signal(signal.SIGHUP)
+        answers = [watcher.wait_for(answer_to(number), 30, after) for number in range(3)]
+        assert [message.json()["status"] for message in answers] == ["ok"] * 3
+        assert answers[-1].json()["data"]["mics"] == []
