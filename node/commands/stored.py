@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from node.adapters.store import DATABASE, Sessions
 from node.adapters.store.database import Database
-from node.errors import StoreError
+from node.errors import DamageError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,6 +55,9 @@ def remembered_mics(config: Config) -> list[tuple[MicInfo, Assignment]]:
     try:
         with stored_sessions(config) as sessions:
             return sessions.remembered_mics()
-    except StoreError as error:
-        log.warning("the ids and speakers that the node knows are not shown: %s", error)
-        return []
+    except (StoreError, DamageError) as error:
+        problem = str(error)
+    except ValueError:  # its text repeats what is there, which is for nobody's log
+        problem = "a row of the table mic is damaged; the next start sets it aside"
+    log.warning("the ids and speakers that the node knows are not shown: %s", problem)
+    return []

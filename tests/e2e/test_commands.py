@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import sqlite3
 import stat
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from node.adapters.store import Store
+from node.adapters.store import DATABASE, Store
 from node.adapters.weights import PACKED
 from node.core.model import Assignment, MicInfo
 from tests.rig.broker import free_port
@@ -96,6 +98,23 @@ def test_mics_names_the_speakers_of_the_store(tmp_path: Path, virtual_mics: Virt
     assert usb[-1] == "usb-1-1.3 is not plugged in"
     assert "Alice" in desk
     assert wall[:2] == ["3", "wall"]
+
+
+def test_mics_goes_on_without_what_is_damaged_in_the_store(
+    tmp_path: Path, virtual_mics: VirtualMics
+) -> None:
+    assert virtual_mics.env
+    store = Store(tmp_path / "storage", keep_audio=False)
+    store.open()
+    store.sessions.remember_mics([(MicInfo("desk", "desk"), Assignment("Alice"))])
+    store.close()
+    with closing(sqlite3.connect(tmp_path / "storage" / DATABASE)) as db, db:
+        db.execute("UPDATE mic SET info=?", ('{"name": "Alice\'s',))
+    done = run("mics", "--config", write(tmp_path, configuration(tmp_path, 1, ["desk"])))
+    assert done.returncode == 0, done.stderr
+    assert rows(done.stdout)[0][:2] == ["1", "desk"]
+    assert "not shown: a row of the table mic is damaged" in done.stderr
+    assert "Alice" not in done.stderr
 
 
 def test_mics_without_any_says_what_to_do(tmp_path: Path) -> None:
