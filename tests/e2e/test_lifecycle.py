@@ -239,12 +239,13 @@ def test_no_model(broker: Broker, watcher: Watcher, tmp_path: Path) -> None:
 def test_a_missing_model_is_said_once(broker: Broker, watcher: Watcher, tmp_path: Path) -> None:
     """However often the node looks for it; another reason is said as well."""
     missing = tmp_path / "model"
+    damaged = shutil.copytree(MODEL, tmp_path / "damaged")
+    (damaged / "model.bin").write_bytes(b"no model")
     config = configuration(tmp_path, broker.port, [], transcription={"model": str(missing)})
     with RunningNode(tmp_path, config, module=eager_node.__name__) as node:
         node.wait_online(watcher)
         time.sleep(10 * eager_node.MODEL_RETRY_S)  # so often it looks
-        missing.mkdir()
-        (missing / "model.bin").write_bytes(b"no model")
+        damaged.rename(missing)  # whole at once: each file by itself would be another reason
         node.program.wait_output("cannot be loaded", 10)
         time.sleep(10 * eager_node.MODEL_RETRY_S)
         assert watcher.request(TOPIC, "health/check")["status"] == "ok"

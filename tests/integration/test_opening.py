@@ -70,6 +70,11 @@ def test_a_damaged_file_is_the_models_fault(folder: Path, asked: list[str], file
     assert asked == []
 
 
+def test_a_config_nested_without_end_is_the_models_fault(folder: Path) -> None:
+    (folder / "config.json").write_text("[" * 100_000)
+    assert refusal(folder).startswith(f"transcription.model: {folder}/config.json: ")
+
+
 @pytest.mark.parametrize("config", [{}, [], None, {"suppress_ids": []}])
 def test_the_config_of_another_kind_of_model_is_refused(folder: Path, config: object) -> None:
     (folder / "config.json").write_text(json.dumps(config))

@@ -133,7 +133,7 @@ def _require_files(folder: Path) -> None:
         )
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"transcription.model: {folder}/config.json: {error}") from error
     if not isinstance(config, dict) or not config.keys() >= CONFIG_KEYS:
         raise ModelError(
