@@ -150,6 +150,7 @@ def test_three_sessions_one_after_the_other(slow: Slow) -> None:
         speaker = {first: "Alice", second: "Bruno", third: "Chloé"}[message.json()["session_id"]]
         assert all(line.startswith(speaker) for line in lines(message.json()["text"]))
     assert (live["segments_total"], lines(live["text"])) == (1, [f"Chloé: {MEETING.text}"])
+    after = room.watcher.count()
     assert room.stop()["session_id"] == third
     said = {first: ("Alice", HELLO), second: ("Bruno", BONJOUR), third: ("Chloé", MEETING)}
     for session, (speaker, sentence) in said.items():
@@ -158,7 +159,10 @@ def test_three_sessions_one_after_the_other(slow: Slow) -> None:
         assert lines(Path(final["file_path"]).read_text(encoding="utf-8")) == lines(final["text"])
         (segment,) = room.segments(session, 1)
         assert (segment["seq"], segment["text"]) == (1, sentence.text)
-    assert room.state("idle")["finishing"] == []
+    assert room.state("idle", after)["finishing"] == []
+    room.watcher.wait_for(
+        lambda m: m.topic == f"{TOPIC}/transcript/last" and m.json()["session_id"] == third, 10
+    )
     last = room.watcher.messages(f"{TOPIC}/transcript/last")[-1]
     assert last.json()["session_id"] == third
 
