@@ -108,6 +108,8 @@ class Node:
                 audio=self._store.audio,
                 max_mb=config.storage.max_spool_mb,
                 captured=self._transcriber.captured,
+                misheard=self._transcriber.misheard,
+                topics=self._topics,
                 speaking=self._transcriber.speaking,
                 post=self._inbox.put,
             ),
@@ -271,6 +273,8 @@ class Node:
         if waiting:
             log.warning("%d utterances of an interrupted run wait to be transcribed", waiting)
         self._recovery.look(resume=self._config.session.resume)
+        if (newest := self._recovery.newest) is not None:
+            self._board.resume(newest, self._store.sessions.segments(newest.id))
         if (last := self._archive.last()) is not None:
             self._board.last(last)
 

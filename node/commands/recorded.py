@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from node.commands import placing
 from node.commands.tracks import Found
 from node.core.channel import SILENCE_DBFS
 from node.core.model import SAMPLE_RATE
-from node.core.segmenter import Audio, Ended, Started
+from node.core.segmenter import Audio, Ended, Started, Withdrawn
 
 if TYPE_CHECKING:
     from node.commands.tracks import Track
@@ -56,7 +55,7 @@ class Recorded:
         self._utterances = self._others = 0
         self._ahead: Samples = np.empty(0, np.int16)
         self._start = 0
-        self._spoken: deque[tuple[int, float]] = deque(maxlen=REMEMBERED)
+        self._spoken: dict[int, tuple[int, float]] = {}
         self._heard: list[Samples] = []
 
     def read_to(self, position: int) -> Samples | None:
@@ -101,21 +100,29 @@ class Recorded:
         match event:
             case Started(start):
                 self._start, self._heard = start, []
-                self._spoken.append((start, math.inf))
+                self._spoken[start] = (start, math.inf)
+                if len(self._spoken) > REMEMBERED:
+                    del self._spoken[min(self._spoken)]
             case Audio(samples):
                 self._heard.append(samples)
             case Ended():
                 self._utterances += 1
                 if event.crosstalk_of is None:
-                    self._spoken[-1] = event.speech
-                else:  # another's speech, which counts on the other's track
-                    self._others += 1
-                    self._spoken.pop()
+                    self._spoken[self._start] = event.speech
+                else:
+                    self._count_others(self._start)
                 heard = np.concatenate(self._heard)[: event.end - self._start]
                 samples = heard if event.sound is None else event.sound
                 return Spoken(self.mic, self.speaker, self._start, samples, event)
+            case Withdrawn(start):
+                self._count_others(start)
         return None
+
+    def _count_others(self, start: int) -> None:
+        """An utterance was another's speech, which counts on the other's track."""
+        self._others += 1
+        self._spoken.pop(start, None)
 
     def speaks_during(self, start: int, end: int) -> bool:
         """Whether an utterance of this track, ended or not, overlaps with these samples."""
-        return any(began < end and ended > start for began, ended in self._spoken)
+        return any(began < end and ended > start for began, ended in self._spoken.values())

@@ -22,7 +22,7 @@ from node.adapters.vad import Silero
 from node.adapters.whisper import Engine
 from node.commands import placing, results
 from node.commands.compare_windows import compare
-from node.commands.recorded import Recorded
+from node.commands.recorded import Recorded, Spoken
 from node.commands.tracks import chosen, say, why_empty
 from node.config import Config, load_config
 from node.core.context import Contexts
@@ -31,6 +31,7 @@ from node.core.languages import WHISPER_LANGUAGES
 from node.core.model import SAMPLE_RATE, Session, at_sample
 from node.core.prior import LanguagePrior
 from node.core.room import Room
+from node.core.segmenter import Withdrawn
 from node.core.transcript import Transcript, merge
 from node.errors import EXIT_FAILED, ConfigError
 from node.service.archive import SUFFIX
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Iterator
 
-    from node.commands.recorded import Spoken
     from node.core.model import Segment
     from node.core.room import Heard
 
@@ -67,7 +67,9 @@ def run(arguments: argparse.Namespace) -> int:
     recorded = [Recorded(track, placed) for track, placed in zip(given, places, strict=True)]
     tracks = {track.mic: track for track in recorded}
     if arguments.compare_window:
-        compare(engine, _utterances(tracks, config), _language(config))
+        heard = _utterances(tracks, config)
+        utterances = (each for each in heard if isinstance(each, Spoken))
+        compare(engine, utterances, _language(config))
         _say_remarks(recorded)
     else:
         expected_s = max(track.expected_end_s for track in recorded)
@@ -80,16 +82,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _shown(segments: Iterator[Segment], length_s: float) -> list[Segment]:
-    """Segments with words in them, numbered; shows meanwhile how far they are."""
-    kept: list[Segment] = []
+    """Segments with words in them, numbered; shows meanwhile how far they are.
+
+    One that comes again, as another's speech, takes its own place.
+    """
+    kept: dict[str, Segment] = {}
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("transcribing", total=length_s)
         for segment in segments:
             progress.update(task, completed=segment.end / SAMPLE_RATE)
             if segment.text:
-                kept.append(replace(segment, seq=len(kept) + 1))
+                kept[segment.id] = segment
         progress.update(task, completed=length_s)
-    return kept
+    return [replace(segment, seq=seq) for seq, segment in enumerate(kept.values(), start=1)]
 
 
 def _say_remarks(tracks: Iterable[Recorded]) -> None:
@@ -107,11 +112,21 @@ def _say_who_is_missing(tracks: Iterable[Recorded], segments: list[Segment]) -> 
 
 
 def _segments(engine: Engine, tracks: dict[str, Recorded], config: Config) -> Iterator[Segment]:
-    """What the engine makes of each utterance; an empty text where nothing was said."""
+    """What the engine makes of each utterance; an empty text where nothing was said.
+
+    What turns out to have been another's speech comes once more, with `crosstalk_of`.
+    """
     names = ", ".join(track.speaker for track in tracks.values())
     hotwords = names if config.transcription.name_hotwords else None
     languages, contexts = LanguagePrior(), Contexts()
-    for number, spoken in enumerate(_utterances(tracks, config), start=1):
+    said: dict[tuple[str, int], Segment] = {}
+    for spoken in _utterances(tracks, config):
+        if not isinstance(spoken, Spoken):
+            mic, withdrawn = spoken
+            contexts.forget_speaker((SESSION, mic, tracks[mic].speaker))
+            yield replace(said[mic, withdrawn.start], crosstalk_of=withdrawn.other)
+            continue
+        number = len(said) + 1
         speaker = SESSION, spoken.mic, spoken.speaker
         own = spoken.ended.crosstalk_of is None
         heard = engine.transcribe(
@@ -126,7 +141,9 @@ def _segments(engine: Engine, tracks: dict[str, Recorded], config: Config) -> It
             languages.learn(spoken.mic, spoken.speaker, heard)
             if not spoken.overlapped:
                 contexts.learn(speaker, spoken.ended.end, spoken.samples, heard)
-        yield segment_of(_utterance(number, spoken), heard, number, latency_s=0.0)
+        segment = segment_of(_utterance(number, spoken), heard, number, latency_s=0.0)
+        said[spoken.mic, spoken.start] = segment
+        yield segment
 
 
 def _utterance(number: int, spoken: Spoken) -> Utterance:
@@ -149,8 +166,13 @@ def _language(config: Config) -> str | None:
     return None if language == "auto" else language
 
 
-def _utterances(tracks: dict[str, Recorded], config: Config) -> Iterator[Spoken]:
-    """The utterances of all tracks as they end; in mode "tag" those of other mics among them."""
+def _utterances(
+    tracks: dict[str, Recorded], config: Config
+) -> Iterator[Spoken | tuple[str, Withdrawn]]:
+    """The utterances of all tracks as they end; in mode "tag" those of other mics among them.
+
+    Behind it, with its mic, what says of one that it was another's speech.
+    """
     silero = Silero()
     room = Room(endpointing(config), config.crosstalk.mode)
     for mic, track in tracks.items():
@@ -170,9 +192,13 @@ def _utterances(tracks: dict[str, Recorded], config: Config) -> Iterator[Spoken]
             return
 
 
-def _ended(tracks: dict[str, Recorded], events: Heard, config: Config) -> Iterator[Spoken]:
+def _ended(
+    tracks: dict[str, Recorded], events: Heard, config: Config
+) -> Iterator[Spoken | tuple[str, Withdrawn]]:
     for mic, event in events:
         spoken = tracks[mic].collect(event)
+        if isinstance(event, Withdrawn):
+            yield mic, event
         if spoken and (spoken.ended.crosstalk_of is None or config.crosstalk.mode == "tag"):
             others = (track for other, track in tracks.items() if other != mic)
             met = any(track.speaks_during(*spoken.ended.speech) for track in others)

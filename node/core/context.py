@@ -120,6 +120,10 @@ class Contexts:
         while len(self._said) > MAX_SPEAKERS:
             self._said.popitem(last=False)
 
+    def forget_speaker(self, speaker: Speaker) -> None:
+        """Something of what was learnt was not what they said: all of it may be wrong."""
+        self._said.pop(speaker, None)
+
     def forget(self, session_id: str) -> None:
         """Keep nothing of a session: it is erased."""
         for speaker in [speaker for speaker in self._said if speaker[0] == session_id]:

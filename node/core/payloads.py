@@ -191,10 +191,11 @@ class HealthPayload(TypedDict):
 
 
 class EventPayload(TypedDict):
-    """`T/event`."""
+    """`T/event`; `id` is that of the segment it is about, as with `segment_withdrawn`."""
 
     event_type: str
     mic: NotRequired[str]
+    id: NotRequired[str]
     message: str
     time: str
 

@@ -12,10 +12,12 @@ from node.core.transcript import LIVE_LINES, merge, plain
 from node.core.turns import turns
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import tzinfo
 
     from node.adapters.store import Erasure
     from node.config import Config
+    from node.core.model import Session
     from node.core.payloads import (
         FinalPayload,
         HealthPayload,
@@ -62,8 +64,11 @@ class Board:
         self._zone = zone
         self._started_at = iso(datetime.now(UTC))
         self._mics: set[str] = set()
+        self._shown: Session | None = None
         self._recent: deque[Segment] = deque(maxlen=LIVE_MEMORY)
-        self._words_of: dict[str, str] = {}
+        self._withdrawn: deque[str] = deque(maxlen=LIVE_MEMORY)
+        self._last: dict[str, Segment] = {}
+        self._live_of: str | None = None
         self._forgotten: set[str] = set()
         self._refusal: tuple[str, Circumstances] | None = None
         self._live_at = 0.0
@@ -96,7 +101,7 @@ class Board:
             "title": session.title if session else None,
             "started_at": iso(session.started_at) if session else None,
             "speakers": session.speakers if session else {},
-            "segments_total": conductor.segments_total if session else 0,
+            "segments_total": conductor.segments_total(session) if session else 0,
             "backlog_s": round(conductor.backlog_s(), 1),
             "message": conductor.message or self._problem(),
             "problem": self._problem(),
@@ -143,17 +148,65 @@ class Board:
         """A segment is to be seen: as last words, and in the live text of the session shown."""
         if segment.session_id in self._forgotten:  # erased between its commit and this moment
             return
-        self._last_words(segment)
-        session = self._conductor.session
-        if session is None or session.id != segment.session_id:
+        if segment.id in self._withdrawn:  # likewise
             return
-        if self._recent and self._recent[-1].session_id != segment.session_id:
+        for topic in self._topics_of(segment):
+            self._last_words(topic, segment)
+        session = self._conductor.session
+        if session is not None and session.id == segment.session_id:
+            self._show(session, [segment])
+
+    def withdrawn(self, segment: Segment) -> None:
+        """A segment was another mic's speech: it is to be seen no more."""
+        if segment.session_id in self._forgotten:
+            return
+        self._withdrawn.append(segment.id)
+        left = [each for each in self._recent if each.id != segment.id]
+        if len(left) < len(self._recent):
+            self._recent = deque(left, maxlen=LIVE_MEMORY)
+            self._live_is_old = True
+        self._take_words_back(segment)
+
+    def resume(self, session: Session, segments: Iterable[Segment]) -> None:
+        """Show how far a session is: the process that was cut off in it may not have come to it.
+
+        Args:
+            session: the newest of those that are unfinished.
+            segments: all of it, in the order published.
+        """
+        segments = list(segments)
+        if segments:
+            self._show(session, [each for each in segments if each.crosstalk_of is None])
+        for segment in segments:
+            if segment.crosstalk_of is not None and segment.seq > 0:
+                self._take_words_back(segment)
+
+    def _show(self, session: Session, segments: Iterable[Segment]) -> None:
+        if self._shown is None or self._shown.id != session.id:
             self._recent.clear()
-        self._recent.append(segment)
+        self._shown = session
+        self._recent.extend(segments)
         self._live_is_old = True
 
-    def _last_words(self, segment: Segment) -> None:
+    def _topics_of(self, segment: Segment) -> tuple[str, str]:
+        return self._topics.last_words, self._topics.mic_last_words(segment.mic)
+
+    def _take_words_back(self, segment: Segment) -> None:
+        """Show what was said before a segment in its place, or nothing."""
+        for topic in self._topics_of(segment):
+            if topic in self._last and self._last[topic].id != segment.id:
+                continue
+            known = [each for each in self._recent if topic in self._topics_of(each)]
+            if known:
+                self._last_words(topic, known[-1])
+            else:
+                self._last.pop(topic, None)
+                self._publisher.clear(topic)
+
+    def _last_words(self, topic: str, segment: Segment) -> None:
         session = self._conductor.active(segment.session_id)
+        if session is None and self._shown is not None and self._shown.id == segment.session_id:
+            session = self._shown
         zero = session.started_at if session else started_at_of(segment.session_id)
         words: LastWordsPayload = {
             "session_id": segment.session_id,
@@ -163,25 +216,22 @@ class Board:
             "start": iso(at_sample(zero, segment.start)),
             "language": segment.language,
         }
-        for topic in (self._topics.last_words, self._topics.mic_last_words(segment.mic)):
-            self._words_of[topic] = segment.session_id
-            self._publisher.state(topic, words)
+        self._last[topic] = segment
+        self._publisher.state(topic, words)
 
     def live(self, now: float) -> None:
         """Publish the live text where it is old, at most every two seconds."""
-        session = self._conductor.session
+        session = self._shown
         if session is None or not self._live_is_old or now - self._live_at < LIVE_EVERY_S:
             return
-        if not self._recent or self._recent[-1].session_id != session.id:
-            return  # it has said nothing yet
         lines = turns(merge(self._recent))[-LIVE_LINES:]
         live: LivePayload = {
             "session_id": session.id,
-            "segments_total": self._conductor.segments_total,
+            "segments_total": self._conductor.segments_total(session),
             "text": plain(session, lines, self._zone),
             "updated_at": iso(datetime.now(UTC)),
         }
-        self._words_of[self._topics.live] = session.id
+        self._live_of = session.id
         self._publisher.state(self._topics.live, live)
         self._live_at, self._live_is_old = now, False
 
@@ -191,14 +241,19 @@ class Board:
         What an earlier process left on the broker is not known here, and is cleared as well.
         """
         self._forgotten.add(erasure.session_id)
-        if self._recent and self._recent[-1].session_id == erasure.session_id:
+        if self._shown is not None and self._shown.id == erasure.session_id:
+            self._shown = None
             self._recent.clear()
+        shown = {topic: segment.session_id for topic, segment in self._last.items()}
+        if self._live_of is not None:
+            shown[self._topics.live] = self._live_of
         mics = [self._topics.mic_last_words(mic) for mic in erasure.mics]
         cleared = [
             topic
             for topic in (self._topics.live, self._topics.last_words, *mics)
-            if self._words_of.get(topic, erasure.session_id) == erasure.session_id
+            if shown.get(topic, erasure.session_id) == erasure.session_id
         ]
+        self._last = {topic: each for topic, each in self._last.items() if topic not in cleared}
         if last is None:
             cleared.append(self._topics.last)
         else:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from node.adapters.store import Sessions, Utterances
     from node.core.messages import StartSession
-    from node.core.model import Assignment, Segment
+    from node.core.model import Assignment
     from node.core.payloads import FinalPayload
     from node.core.roster import Roster
     from node.service.admission import Admission
@@ -68,7 +68,6 @@ class Conductor:
         self._zero = 0.0
         self._stop_at: float | None = None
         self._recorded: Session | None = None
-        self._segments = 0
         self._is_model_ready = False
         self.message: str | None = None
         self.model_problem: str | None = None
@@ -83,13 +82,9 @@ class Conductor:
         """The session shown: the recorded one, else the newest that is being written."""
         return self._recorded or self._finishing.newest
 
-    @property
-    def segments_total(self) -> int:
-        """Segments of the session shown."""
-        if self._recorded is not None:
-            return self._segments
-        newest = self._finishing.newest
-        return self._finishing.segments_total(newest.id) if newest else 0
+    def segments_total(self, session: Session) -> int:
+        """Segments of a session that were published or will be, and were not withdrawn."""
+        return self._sessions.segments_total(session.id)
 
     @property
     def finishing(self) -> list[str]:
@@ -138,7 +133,7 @@ class Conductor:
             max_duration_s=request.max_duration_s,
         )
         self._starting, self._wanted = answer, wanted
-        self._segments, self.message = 0, None
+        self.message = None
         self._machine.move(Move.START)
         seats = {mic: self._seat(mic, a) for mic, a in chosen.items()}
         self._listener.begin(self._recorded.id, self._zero, seats)
@@ -168,7 +163,7 @@ class Conductor:
         if self.model_problem is not None:
             self._machine.move(Move.MODEL_LOST)
         self._listener.end()
-        self._finishing.add(session, self._segments, flushed=False)
+        self._finishing.add(session, flushed=False)
         self._recorded = self._stop_at = None
         try:
             self._sessions.stopping(session)  # after a crash it must not be recorded further
@@ -244,14 +239,6 @@ class Conductor:
         for mic in self._roster:
             self._roster.set_live(mic, None)
 
-    def on_segment(self, segment: Segment) -> None:
-        if segment.crosstalk_of is not None:
-            return
-        if self._recorded is not None and segment.session_id == self._recorded.id:
-            self._segments += 1
-        else:
-            self._finishing.on_segment(segment)
-
     def tick(self, now: float) -> FinalPayload | None:
         """What time brings: the time limit, and the end of sessions that are written.
 
@@ -285,13 +272,11 @@ class Conductor:
                 self._go_on(session)
             else:
                 self._recovery.close(session)
-                total = self._sessions.segments_total(session.id)
-                self._finishing.add(session, total, flushed=True)
+                self._finishing.add(session, flushed=True)
             self._recovery.leave_out(session.id)
 
     def _go_on(self, session: Session) -> None:
         """Record again; mics that are away are waited for."""
-        self._segments = self._sessions.segments_total(session.id)
         self._zero = self._recovery.reopen(session)
         self._recorded = session
         self._machine.move(Move.START)

@@ -27,6 +27,7 @@ from node.service.items import (
     ModelUnavailable,
     PartialText,
     ReloadRequested,
+    SegmentWithdrawn,
     SoundUnreadable,
     SpeechDropped,
     StopRequested,
@@ -125,8 +126,10 @@ class Desk:
                 self._supervision.broker(item)
                 if isinstance(item, Disconnected) and item.taken_over:
                     self._give_way()
-            case Transcribed() | MicsOpened() | MicsRefused() | Flushed() | UtteranceFailed():
+            case MicsOpened() | MicsRefused() | Flushed():
                 self._on_session(item)
+            case Transcribed() | SegmentWithdrawn() | UtteranceFailed():
+                self._on_text(item)
             case MicJoined() | MicLost() | MicBack() | Levels() | SpeechDropped():
                 self._on_mic(item)
             case PartialText() | LoadChanged() | DiskFailed() | SoundUnreadable() | DamageFound():
@@ -197,15 +200,20 @@ class Desk:
             self._health_at = now + HEALTH_EVERY_S
             self._board.health(self._health.record())
 
-    def _on_session(
-        self, item: Transcribed | MicsOpened | MicsRefused | Flushed | UtteranceFailed
-    ) -> None:
+    def _on_text(self, item: Transcribed | SegmentWithdrawn | UtteranceFailed) -> None:
         match item:
-            case Transcribed(_, segment) if segment is not None:
-                self._conductor.on_segment(segment)
-                if segment.crosstalk_of is None:
-                    self._publisher.pump()  # the segment itself first: it is what is waited for
-                    self._board.heard(segment)
+            case Transcribed(_, segment) if segment is not None and segment.crosstalk_of is None:
+                self._publisher.pump()  # the segment itself first: it is what is waited for
+                self._board.heard(segment)
+            case SegmentWithdrawn(segment):
+                log.info("%s was the speech of %s: withdrawn", segment.id, segment.crosstalk_of)
+                self._publisher.pump()
+                self._board.withdrawn(segment)
+            case UtteranceFailed(_, message):
+                self._publisher.event("transcription_failed", message)
+
+    def _on_session(self, item: MicsOpened | MicsRefused | Flushed) -> None:
+        match item:
             case MicsOpened():
                 self._conductor.on_opened(item)
                 self._requests.resume()
@@ -214,8 +222,6 @@ class Desk:
                 self._requests.resume()
             case Flushed():
                 self._conductor.on_flushed(item)
-            case UtteranceFailed(_, message):
-                self._publisher.event("transcription_failed", message)
 
     def _on_mic(self, item: MicJoined | MicLost | MicBack | Levels | SpeechDropped) -> None:
         match item:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from node.adapters.store import Sessions, Utterances
-    from node.core.model import Segment, Session
+    from node.core.model import Session
     from node.service.archive import Archive
     from node.service.items import Flushed
 
@@ -31,7 +31,6 @@ class _Ending:
     """A session on its way: flushed when the disk has its last utterance, then noted as such."""
 
     session: Session
-    segments_total: int
     flushed: bool
     noted: bool
     answers: list[Answer] = field(default_factory=list)
@@ -62,12 +61,9 @@ class Finishing:
         ending = self._endings.get(session_id)
         return ending.session if ending else None
 
-    def segments_total(self, session_id: str) -> int:
-        return self._endings[session_id].segments_total
-
-    def add(self, session: Session, segments_total: int, *, flushed: bool) -> None:
+    def add(self, session: Session, *, flushed: bool) -> None:
         """Its recording is over; not `flushed`: its end and last utterance are still to come."""
-        self._endings[session.id] = _Ending(session, segments_total, flushed, noted=flushed)
+        self._endings[session.id] = _Ending(session, flushed, noted=flushed)
 
     def wait_for(self, session_id: str, answer: Answer) -> None:
         """Have a request answered when a session is written.
@@ -88,10 +84,6 @@ class Finishing:
             end = at_sample(ending.session.started_at, item.end)
             ending.session.ended_at = parse_iso(iso(end))
             ending.flushed = True
-
-    def on_segment(self, segment: Segment) -> None:
-        if (ending := self._endings.get(segment.session_id)) is not None:
-            ending.segments_total += 1
 
     def tick(self) -> bool:
         """Write what has nothing left to wait for; says whether that was any.

@@ -113,6 +113,13 @@ class Transcribed:
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentWithdrawn:
+    """A segment was another mic's speech; `crosstalk_of` names whose. The outbox says it."""
+
+    segment: Segment
+
+
+@dataclass(frozen=True, slots=True)
 class PartialText:
     """More words are certain of an utterance that is still being spoken."""
 
@@ -180,6 +187,7 @@ WorkerItem = (
     | Levels
     | Flushed
     | Transcribed
+    | SegmentWithdrawn
     | PartialText
     | LoadChanged
     | UtteranceFailed

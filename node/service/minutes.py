@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from node.core.segmenter import Audio, Ended, Started
+from node.core.segmenter import Audio, Ended, Started, Withdrawn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from node.core.room import Heard, Mode, Room
     from node.core.segmenter import Event
     from node.service.spool import Spoken, Spool
+
+
+REMEMBERED = 64
+"""Utterances of a mic that may be withdrawn: two a second for half a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +48,12 @@ class Minutes:
         self._keeps_crosstalk = mode == "tag"
         self._seats: dict[str, Seat] = {}
         self._open: dict[str, Spoken] = {}
+        self._ended: dict[str, deque[Spoken]] = {}
 
     def join(self, mic: str, seat: Seat) -> None:
         self._room.add(mic, self._silero.detector())
         self._seats[mic] = seat
+        self._ended[mic] = deque(maxlen=REMEMBERED)
 
     def seat(self, mic: str, seat: Seat) -> None:
         """Change who sits at a mic. Muting ends its open utterance; unmuting begins anew."""
@@ -83,8 +90,15 @@ class Minutes:
 
     def _write(self, heard: Heard) -> None:
         for mic, event in heard:
-            if self._seats[mic].enabled:
+            if isinstance(event, Withdrawn):  # of what was written, be the mic muted by now or not
+                self._withdraw(mic, event)
+            elif self._seats[mic].enabled:
                 self._note(mic, event)
+
+    def _withdraw(self, mic: str, withdrawn: Withdrawn) -> None:
+        for spoken in self._ended[mic]:
+            if spoken.start == withdrawn.start:
+                self._spool.withdraw(spoken, withdrawn.other, keep=self._keeps_crosstalk)
 
     def _note(self, mic: str, event: Event) -> None:
         match event:
@@ -101,5 +115,6 @@ class Minutes:
                 spoken = self._open.pop(mic)
                 if event.crosstalk_of is None or self._keeps_crosstalk:
                     self._spool.end(spoken, event)
+                    self._ended[mic].append(spoken)
                 else:
                     self._spool.discard(spoken)

@@ -36,6 +36,10 @@ class Recovery:
         """Do not hand this one out any more: it is seen to, or is being erased."""
         self._unfinished = [s for s in self._unfinished if s.id != session_id]
 
+    @property
+    def newest(self) -> Session | None:
+        return self._unfinished[-1] if self._unfinished else None
+
     def next(self) -> Session | None:
         """The oldest that is not left out yet."""
         return self._unfinished[0] if self._unfinished else None

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from node.core.model import SAMPLE_RATE, Segment
+from node.core.model import SAMPLE_RATE, Segment, iso
 
 if TYPE_CHECKING:
     from node.adapters.store import Utterance
     from node.core.model import Heard
+    from node.core.payloads import EventPayload
+    from node.core.topics import Topics
 
 
 def segment_of(utterance: Utterance, heard: Heard, seq: int, latency_s: float) -> Segment:
@@ -32,3 +36,16 @@ def segment_of(utterance: Utterance, heard: Heard, seq: int, latency_s: float) -
         latency_s=latency_s,
         crosstalk_of=utterance.crosstalk_of,
     )
+
+
+def withdrawal(topics: Topics, segment: Segment) -> tuple[str, str]:
+    """Topic and payload of what is said of a segment that was another mic's speech."""
+    event: EventPayload = {
+        "event_type": "segment_withdrawn",
+        "id": segment.id,
+        "mic": segment.mic,
+        "message": f"{segment.mic}: a segment is left out of the transcript: it was the speech of"
+        f" {segment.crosstalk_of}, as was found once it was known what each mic hears of the other",
+        "time": iso(datetime.now(UTC)),
+    }
+    return topics.event, json.dumps(event, ensure_ascii=False)

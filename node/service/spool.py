@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from node.core.model import SAMPLE_RATE
 from node.errors import StoreError
-from node.service.items import DiskFailed, SpeechDropped
+from node.service.items import DiskFailed, SegmentWithdrawn, SpeechDropped
+from node.service.segments import withdrawal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +20,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from node.adapters.store import AudioFolder, Recording, Utterance, Utterances
+    from node.core.context import Speaker
+    from node.core.model import Segment
     from node.core.segmenter import Ended
+    from node.core.topics import Topics
     from node.service.items import WorkerItem
     from node.service.speaking import Speaking
 
@@ -40,10 +45,11 @@ class Spoken:
         self, session_id: str, mic: str, label: str, language: str | None, start: int
     ) -> None:
         self._place = (session_id, mic, label, language, start)
-        self._start = self.speech = start
+        self.start = self.speech = start
         self._unwritten: list[npt.NDArray[np.int16]] = []
         self._on_disk: tuple[Utterance, Recording] | None = None
-        self._finished = self._forgotten = False
+        self._finished = self._captured = self._forgotten = False
+        self._withdrawal: tuple[str, bool] | None = None
         self.ended: Ended | None = None
         self.heard = 0
 
@@ -54,6 +60,10 @@ class Spoken:
     @property
     def session_id(self) -> str:
         return self._place[0]
+
+    @property
+    def speaker(self) -> Speaker:
+        return self._place[:3]
 
     @property
     def utterance(self) -> Utterance | None:
@@ -69,6 +79,16 @@ class Spoken:
         self._forgotten = True
         self.drop_sound()
 
+    def withdraw(self, other: str, *, keep: bool) -> None:
+        """It has ended, and was the speech of the mic `other`: `keep` it as such, or forget it."""
+        assert self.ended is not None
+        if self._captured:
+            self._withdrawal = other, keep
+        elif keep:
+            self.ended = replace(self.ended, crosstalk_of=other)
+        else:
+            self.forget()
+
     def drop_sound(self) -> bool:
         """Forget what waits in memory; says whether nothing at all is left of it."""
         self._unwritten.clear()
@@ -81,7 +101,7 @@ class Spoken:
         return False
 
     def settle(self, utterances: Utterances) -> bool:
-        """Go on from where the disk refused last.
+        """Go on from where the disk refused last, as far as it being captured, or forgotten.
 
         Returns:
             Whether nothing more will come: it waits for the engine, or no trace of it is left.
@@ -104,10 +124,26 @@ class Spoken:
         if not self._finished:
             if self.ended.sound is not None:
                 recording.put_in_place(self.ended.sound)
-            recording.finish(self.ended.end - self._start)
+            recording.finish(self.ended.end - self.start)
             self._finished = True
-        utterances.captured(utterance, self.ended)
+        if not self._captured:
+            utterances.captured(utterance, self.ended)
+            self._captured = True
+            self.drop_sound()
         return True
+
+    def withdrawn(
+        self, utterances: Utterances, tell: Callable[[Segment], tuple[str, str]]
+    ) -> Segment | None:
+        """Have it withdrawn, once it is settled; gives its segment where it was one already.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        if self._withdrawal is None or self._on_disk is None:
+            return None
+        other, keep = self._withdrawal
+        return utterances.withdraw(self._on_disk[0], other, keep=keep, tell=tell)
 
 
 class Spool:
@@ -124,6 +160,8 @@ class Spool:
         audio: AudioFolder,
         max_mb: int,
         captured: Callable[[], None],
+        misheard: Callable[[Speaker], None],
+        topics: Topics,
         speaking: Speaking | None = None,
         post: Callable[[WorkerItem], None],
     ) -> None:
@@ -131,6 +169,8 @@ class Spool:
         self._audio = audio
         self._max_bytes = max_mb * MB
         self._captured = captured
+        self._misheard = misheard
+        self._tell = partial(withdrawal, topics)
         self._speaking = speaking
         self._post = post
         self._unsettled: list[Spoken] = []
@@ -173,6 +213,22 @@ class Spool:
         """It was another mic's speech: forget it, as soon as the disk lets go of it."""
         self._fall_silent(spoken)
         spoken.forget()
+        self._push(spoken)
+
+    def withdraw(self, spoken: Spoken, other: str, *, keep: bool) -> None:
+        """It has ended as its mic's own, and was the speech of the mic `other` all the same.
+
+        Args:
+            spoken: what `end` was called with.
+            other: the mic whose own utterance has what was said.
+            keep: whether a text is to be made of it, if there is none yet.
+        """
+        if spoken not in self._unsettled:
+            if spoken.utterance is None:  # nothing of it was kept
+                return
+            self._unsettled.append(spoken)
+            self._utterances.hold(spoken.session_id, 1)  # its session must not end without that
+        spoken.withdraw(other, keep=keep)
         self._push(spoken)
 
     def retry(self) -> None:
@@ -218,10 +274,14 @@ class Spool:
             return
         try:
             settled = spoken.settle(self._utterances)
+            withdrawn = spoken.withdrawn(self._utterances, self._tell) if settled else None
         except (StoreError, OSError) as error:
             self._refused = True
             self._post(DiskFailed(str(error)))
             return
+        if withdrawn is not None:
+            self._misheard(spoken.speaker)
+            self._post(SegmentWithdrawn(withdrawn))
         if settled:
             self._let_go(spoken)
             self._captured()

@@ -102,6 +102,7 @@ class Transcriber:
         self._languages = LanguagePrior()
         self._contexts = Contexts()
         self._erased: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._misheard: queue.SimpleQueue[Speaker] = queue.SimpleQueue()
         self._backlog = Backlog(
             sessions=sessions, utterances=utterances, shares_window=engine.together, post=post
         )
@@ -128,6 +129,10 @@ class Transcriber:
         """Keep nothing of a session in memory: it is erased."""
         self._erased.put(session_id)
         self._wake.set()
+
+    def misheard(self, speaker: Speaker) -> None:
+        """A segment of this speaker was another's words; called by the listener."""
+        self._misheard.put(speaker)
 
     @property
     def overdue_s(self) -> float:
@@ -169,10 +174,7 @@ class Transcriber:
 
     def _go_round(self) -> None:
         """Do what is most pressing, or wait."""
-        while not self._erased.empty():
-            self._contexts.forget(self._erased.get())
-            if self._partials is not None:
-                self._partials.forget_lesson()
+        self._forget()
         turns = self._partials.turns() if self._partials else ()
         self._backlog.weigh(self.rtf)
         waiting = self._backlog.next()
@@ -183,6 +185,18 @@ class Transcriber:
         else:
             pauses = [self._spare_time(turns), self._backlog.pause_s()]
             self._wake.wait(min((each for each in pauses if each is not None), default=None))
+
+    def _forget(self) -> None:
+        """Let go of what is erased, and of what was withdrawn."""
+        while not self._erased.empty():
+            self._contexts.forget(self._erased.get())
+            if self._partials is not None:
+                self._partials.forget_lesson()
+        while not self._misheard.empty():
+            self._contexts.forget_speaker(self._misheard.get())
+        for utterance in self._utterances.drop_unwanted():
+            self._backlog.done(utterance)
+            self._post(Transcribed(utterance.session_id, None))
 
     def _spare_time(self, turns: Sequence[Turn]) -> float | None:
         """Use the time in which nothing waits; gives how long to wait then, None: for a call."""
@@ -287,12 +301,11 @@ class Transcriber:
             self._partials.remember(clip.samples, heard.language, time.monotonic() - began)
 
     def _take(self, utterance: Utterance, clip: Clip, heard: Heard) -> None:
-        if utterance.crosstalk_of is None:
-            self._languages.learn(utterance.mic, utterance.speaker, heard)
-            if not clip.overlapped:  # what others leave in the sound would be heard again
-                speaker = _speaker(utterance)
-                self._contexts.learn(speaker, utterance.end, clip.samples, heard)
-        self._finish(utterance, heard)
+        if not self._finish(utterance, heard):
+            return
+        self._languages.learn(utterance.mic, utterance.speaker, heard)
+        if not clip.overlapped:  # what others leave in the sound would be heard again
+            self._contexts.learn(_speaker(utterance), utterance.end, clip.samples, heard)
 
     def _names(self, session_id: str) -> str | None:
         """The speakers of a session, where they are to be hotwords."""
@@ -305,13 +318,14 @@ class Transcriber:
         message = f"{utterance.mic}: an utterance could not be transcribed ({reason}); see {kept}"
         self._post(UtteranceFailed(utterance.session_id, message))
 
-    def _finish(self, utterance: Utterance, heard: Heard) -> None:
+    def _finish(self, utterance: Utterance, heard: Heard) -> bool:
+        """Commit what was heard; says whether it is its speaker's own, as far as is known."""
         self._backlog.done(utterance)
         session = self._sessions.get(utterance.session_id)
         if session is None or not heard.text:
             self._utterances.transcribed(utterance, None)
             self._post(Transcribed(utterance.session_id, None))
-            return
+            return utterance.crosstalk_of is None
         lag_s = self._backlog.lag_s(utterance)
         if not utterance.recovered:
             self.lag_s = lag_s
@@ -323,6 +337,7 @@ class Transcriber:
 
         segment = self._utterances.transcribed(utterance, make)
         self._post(Transcribed(utterance.session_id, segment))
+        return segment is not None and segment.crosstalk_of is None
 
     def _measure(self, seconds: float, took_s: float) -> None:
         rtf = took_s / max(seconds, 0.1)

@@ -89,6 +89,18 @@ def test_a_repeated_or_late_segment_acts_no_more(flow: Flow) -> None:
     assert len(watcher.messages(ACTION, after)) == 2
 
 
+def test_what_was_another_mics_speech_is_left_out(flow: Flow) -> None:
+    watcher = flow.room.watcher
+    for number in (1, 2):
+        segment = {"id": f"y/{number}", "session_id": "y", "speaker": "Zoé", "text": f"{number}"}
+        watcher.publish(f"{TOPIC}/mic/desk/segment", json.dumps(segment))
+    said = {"Zoé": ["1", "2"]}
+    wait_until(lambda: flow.red.context("transcript")["speakers"] == said, 10, "both are there")
+    watcher.publish(f"{TOPIC}/event", json.dumps({"event_type": "segment_withdrawn", "id": "y/1"}))
+    said = {"Zoé": ["2"]}
+    wait_until(lambda: flow.red.context("transcript")["speakers"] == said, 10, "one is left out")
+
+
 def test_what_is_no_json_is_caught(flow: Flow) -> None:
     flow.room.watcher.publish(f"{TOPIC}/mic/desk/segment", "no JSON")
     flow.room.watcher.publish(f"{TOPIC}/response/session/start", '{"transaction": "of another"}')

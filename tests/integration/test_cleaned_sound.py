@@ -13,6 +13,7 @@ import pytest
 from node.adapters.store import Store
 from node.core.model import SAMPLE_RATE, TICK, Session
 from node.core.segmenter import Ended
+from node.core.topics import Topics
 from node.service import spool as spools
 from node.service.items import DiskFailed, SpeechDropped, WorkerItem
 from node.service.spool import Spool
@@ -43,6 +44,8 @@ class Desk:
             audio=self.store.audio,
             max_mb=100,
             captured=lambda: None,
+            misheard=lambda _speaker: None,
+            topics=Topics("scribe", "lab"),
             post=self.posted.append,
         )
 

@@ -12,6 +12,7 @@ import pytest
 from node.adapters.store import Store
 from node.core.model import Session
 from node.core.segmenter import Ended
+from node.core.topics import Topics
 from node.service.items import DiskFailed, SpeechDropped
 from node.service.spool import MB, Spool
 
@@ -57,6 +58,8 @@ class Desk:
             audio=self.store.audio,
             max_mb=10,
             captured=lambda: None,
+            misheard=lambda _speaker: None,
+            topics=Topics("scribe", "lab"),
             post=self.items.append,
         )
 

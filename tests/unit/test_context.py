@@ -127,6 +127,15 @@ def test_nothing_is_kept_of_a_session_that_is_erased(talk: Talk) -> None:
     assert talk.contexts.of(("another", "desk", "Alice"), 1)
 
 
+def test_nothing_is_kept_of_a_speaker_who_was_misheard(talk: Talk) -> None:
+    talk.say(heard())
+    talk.contexts.learn(BRUNO, 1, samples(1), heard())
+    talk.contexts.forget_speaker(ALICE)
+    talk.contexts.forget_speaker(ALICE)
+    assert talk.before() == []
+    assert talk.contexts.of(BRUNO, 1)
+
+
 def test_the_speaker_who_was_silent_longest_is_forgotten_first() -> None:
     contexts = Contexts()
     for number in range(MAX_SPEAKERS + 1):

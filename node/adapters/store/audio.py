@@ -221,6 +221,13 @@ class AudioFolder:
             path.unlink(missing_ok=True)
         self._waiting_there.drop(path.name)
 
+    def discard(self, utterance: Utterance) -> None:
+        """It is nothing of its own: remove the sound. May be repeated."""
+        self.unmark(utterance)
+        path = self.spool / utterance.file_name
+        path.unlink(missing_ok=True)
+        self._waiting_there.drop(path.name)
+
     def give_up(self, utterance: Utterance) -> Path:
         """Set the sound aside under `failed/`; gives where."""
         self.unmark(utterance)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 BUSY_S = 10
 
@@ -82,7 +82,12 @@ CREATE TABLE damaged (          -- rows that made no sense when they were read b
 );
 """
 
-STEPS = (SCHEMA, RETENTION, TIME_LIMIT, DAMAGED)
+WITHDRAWN = """
+ALTER TABLE session ADD COLUMN withdrawn INTEGER NOT NULL DEFAULT 0;  -- of `segments`: not counted
+ALTER TABLE utterance ADD COLUMN unwanted INTEGER NOT NULL DEFAULT 0; -- no text is made of it
+"""
+
+STEPS = (SCHEMA, RETENTION, TIME_LIMIT, DAMAGED, WITHDRAWN)
 """What makes each version of the schema out of the one before it."""
 
 OF_THE_DISK = frozenset(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from node.adapters.store.audio import Utterance
-from node.adapters.store.reading import BODY, MAX_SAMPLE, segment_to_json
+from node.adapters.store.reading import BODY, MAX_SAMPLE, segment_from_json, segment_to_json
 from node.core.model import MIC_ID, Segment, iso, started_at_of
 
 if TYPE_CHECKING:
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Made = tuple[Segment, str, str]
 """A segment with the topic and the payload of its message."""
+
+Message = tuple[str, str]
+"""A topic with a payload."""
 
 NEAR = 64
 """Utterances that may begin or end during one: two a second for all of its 28 s, and some."""
@@ -62,6 +65,17 @@ def adopt(db: sqlite3.Connection, stray: Utterance) -> None:
     insert_utterance(db, replace(stray, speaker=speaker), "captured")
 
 
+def judged(db: sqlite3.Connection, utterance: Utterance) -> Utterance | None:
+    """An utterance with whose speech it is known to be by now; None where no text is wanted."""
+    row = db.execute(
+        "SELECT crosstalk_of, unwanted FROM utterance WHERE session_id=? AND number=?",
+        (utterance.session_id, utterance.number),
+    ).fetchone()
+    if row is None:
+        return utterance
+    return None if row["unwanted"] else replace(utterance, crosstalk_of=row["crosstalk_of"])
+
+
 def insert_segment(
     db: sqlite3.Connection, utterance: Utterance, make: Callable[[int], Made]
 ) -> Segment | None:
@@ -74,6 +88,7 @@ def insert_segment(
     if row is None:  # deleted while the engine was at work
         return None
     segment, topic, payload = make(row[0] if counts else 0)
+    segment = replace(segment, crosstalk_of=utterance.crosstalk_of)
     db.execute(
         "INSERT INTO segment (session_id, seq, id, body) VALUES (?, ?, ?, ?)",
         (segment.session_id, segment.seq, segment.id, segment_to_json(segment)),
@@ -85,6 +100,48 @@ def insert_segment(
         (segment.session_id, topic, payload),
     )
     return segment
+
+
+def withdraw_segment(
+    db: sqlite3.Connection, utterance: Utterance, other: str, tell: Callable[[Segment], Message]
+) -> Segment | None:
+    """Mark the segment of an utterance as another mic's speech, and have it said behind it.
+
+    Its `seq` stays taken: numbers that were published must not come twice, nor have gaps.
+
+    Returns:
+        The segment as it is now; None where there is none, or it was marked before.
+    """
+    row = db.execute("SELECT body FROM segment WHERE id=?", (utterance.id,)).fetchone()
+    segment = _readable(row["body"]) if row else None
+    if segment is None or segment.crosstalk_of is not None:
+        return None
+    segment = replace(segment, crosstalk_of=other)
+    db.execute("UPDATE segment SET body=? WHERE id=?", (segment_to_json(segment), segment.id))
+    db.execute("UPDATE session SET withdrawn = withdrawn + 1 WHERE id=?", (segment.session_id,))
+    if not _is_refused(db, segment):
+        db.execute(
+            "INSERT INTO outbox (session_id, topic, payload) VALUES (?, ?, ?)",
+            (segment.session_id, *tell(segment)),
+        )
+    return segment
+
+
+def _readable(body: str) -> Segment | None:
+    try:
+        return segment_from_json(body)
+    except ValueError:  # it is in no transcript, and is set aside when one is read
+        return None
+
+
+def _is_refused(db: sqlite3.Connection, segment: Segment) -> bool:
+    """Whether the broker will never take a segment: then there is nothing to take back."""
+    found = db.execute(
+        "SELECT EXISTS (SELECT 1 FROM outbox WHERE session_id=? AND refused IS NOT NULL"
+        " AND json_extract(iif(json_valid(payload), payload, '{}'), '$.id') = ?)",
+        (segment.session_id, segment.id),
+    ).fetchone()
+    return bool(found[0])
 
 
 def overlaps(db: sqlite3.Connection, utterance: Utterance, start: int, end: int) -> bool:

@@ -163,10 +163,11 @@ class Sessions:
         return found
 
     def segments_total(self, session_id: str) -> int:
-        """Segments published or to be published."""
+        """Segments published or to be published, without those that were withdrawn."""
         with self._database.reading() as db:
-            row = db.execute("SELECT segments FROM session WHERE id=?", (session_id,)).fetchone()
-        return int(row["segments"]) if row else 0
+            query = "SELECT segments - withdrawn FROM session WHERE id=?"
+            row = db.execute(query, (session_id,)).fetchone()
+        return int(row[0]) if row else 0
 
     def remember_mics(self, mics: Iterable[tuple[MicInfo, Assignment]]) -> None:
         """Keep these mics with their speakers over restarts."""
@@ -212,6 +213,6 @@ def _listed(row: sqlite3.Row) -> dict[str, Any]:
         "started_at": iso(session.started_at),
         "ended_at": iso(session.ended_at) if session.ended_at else None,
         "speakers": session.speakers,
-        "segments_total": row["segments"],
+        "segments_total": row["segments"] - row["withdrawn"],
         "file_path": session.files.get("txt"),
     }

@@ -15,12 +15,15 @@ from node.adapters.store.audio import MAX_CRASHES, AudioFolder, Recording, Utter
 from node.adapters.store.reading import BODY
 from node.adapters.store.rows import (
     Made,
+    Message,
     adopt,
     insert_segment,
     insert_utterance,
+    judged,
     next_number,
     overlaps,
     utterance_of,
+    withdraw_segment,
 )
 from node.core.model import SAMPLE_RATE
 from node.errors import StoreError
@@ -40,6 +43,9 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
+
+WAITS = "state='captured' AND NOT unwanted"
+"""Of the rows of utterances: those that wait for the engine."""
 
 
 class Utterances:
@@ -112,6 +118,54 @@ class Utterances:
         with self._database.transaction() as db:
             _strike_off(db, utterance)
 
+    def withdraw(
+        self, utterance: Utterance, other: str, *, keep: bool, tell: Callable[[Segment], Message]
+    ) -> Segment | None:
+        """It was captured as its mic's own, and was the speech of the mic `other`. May be repeated.
+
+        Whether it waits, is with the engine or is a segment already: it ends as a segment with
+        `crosstalk_of`, or as none where it is not a segment yet and not to be kept.
+
+        Args:
+            utterance: one that has been captured.
+            other: the mic whose own utterance has what was said.
+            keep: whether a text is to be made of it all the same.
+            tell: from a segment to the message that takes it back, sent behind the segment's own.
+
+        Returns:
+            Its segment, where one has been withdrawn now.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        with self._database.transaction(durable=True) as db:
+            marked = db.execute(
+                "UPDATE utterance SET crosstalk_of=?, unwanted=? WHERE session_id=? AND number=?",
+                (other, not keep, utterance.session_id, utterance.number),
+            )
+            return None if marked.rowcount else withdraw_segment(db, utterance, other, tell)
+
+    def drop_unwanted(self) -> list[Utterance]:
+        """Let no trace be kept of withdrawn utterances of which no text is wanted; gives them.
+
+        For the thread that transcribes, between two utterances: it may be reading their sound.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        with self._database.reading() as db:
+            rows = db.execute("SELECT * FROM utterance WHERE state='captured' AND unwanted")
+            unwanted = self._read(rows.fetchall())
+        for utterance in unwanted:
+            try:
+                self._audio.discard(utterance)
+            except OSError as error:
+                raise StoreError(f"{self._audio.spool}: {error}") from error
+            with self._database.transaction() as db:
+                _strike_off(db, utterance)
+            self._captured_at.pop(utterance.id, None)
+        return unwanted
+
     def recover(self) -> int:
         """After a crash: what was being spoken ends where its audio ends. Says how many wait.
 
@@ -142,7 +196,7 @@ class Utterances:
             self._adopt_strays(db)
             db.execute("UPDATE utterance SET recovered=1")
             db.execute("UPDATE session SET zero=NULL")
-            count = "SELECT count(*) FROM utterance WHERE state='captured'"
+            count = f"SELECT count(*) FROM utterance WHERE {WAITS}"  # noqa: S608  # WAITS is ours
             return int(db.execute(count).fetchone()[0])
 
     def _adopt_strays(self, db: sqlite3.Connection) -> None:
@@ -175,7 +229,7 @@ class Utterances:
         with self._database.reading() as db:
             rows = db.execute(
                 "SELECT utterance.* FROM utterance JOIN session ON session.id = session_id"
-                " WHERE utterance.state='captured'"
+                " WHERE utterance.state='captured' AND NOT unwanted"
                 " ORDER BY recovered = ?, started_at, coalesce(speech_end, end), end LIMIT ?",
                 (not replayed_first, most + len(without)),
             ).fetchall()
@@ -209,7 +263,7 @@ class Utterances:
         """Seconds of speech that wait for the engine."""
         with self._database.reading() as db:
             samples = db.execute(
-                "SELECT sum(end - start) FROM utterance WHERE state='captured'"
+                f"SELECT sum(end - start) FROM utterance WHERE {WAITS}"  # noqa: S608
                 " AND (?1 IS NULL OR session_id=?1)",
                 (session_id,),
             ).fetchone()[0]
@@ -219,8 +273,8 @@ class Utterances:
         """Of what this process has recorded: what has waited longest, and the seconds that wait."""
         with self._database.reading() as db:
             rows = db.execute(
-                "SELECT *, sum(end - start) OVER () AS samples FROM utterance"
-                " WHERE state='captured' AND NOT recovered"
+                "SELECT *, sum(end - start) OVER () AS samples FROM utterance"  # noqa: S608
+                f" WHERE {WAITS} AND NOT recovered"
                 " ORDER BY coalesce(speech_end, end) LIMIT 1"
             ).fetchall()
         for utterance in self._read(rows):
@@ -288,12 +342,13 @@ class Utterances:
             utterance: the one that was transcribed.
             make: from its `seq` to its segment, topic and payload; None where nothing was said.
 
-        The audio goes only after the commit is on the disk.
+        The audio goes only after the commit is on the disk. What was withdrawn while the engine was
+        at it becomes a segment with `crosstalk_of`, or none.
         """
         segment = None
         with self._database.transaction(durable=True) as db:
-            if make is not None:
-                segment = insert_segment(db, utterance, make)
+            if make is not None and (known := judged(db, utterance)) is not None:
+                segment = insert_segment(db, known, make)
             _strike_off(db, utterance)
         self._captured_at.pop(utterance.id, None)
         try:
