@@ -6,6 +6,7 @@ import sqlite3
 import time
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,15 +18,18 @@ from node.core.segmenter import Ended
 from node.core.topics import Topics
 from node.service import transcriber
 from node.service.items import DiskFailed, ModelReady, Transcribed, WorkerDied
+from node.service.segments import withdrawal
 from node.service.transcriber import Transcriber
 from tests.model.sentences import SENTENCES
 from tests.rig.node import MODEL, spoken
 from tests.rig.processes import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from node.adapters.store import Utterance
+    from node.core.model import Heard
     from node.service.items import WorkerItem
 
 SESSION = "20261122T100000Z-aaaa"
@@ -33,10 +37,19 @@ PATIENCE_S = 30
 
 
 class NotingEngine(Engine):
-    """Asks after each pass over unfinished speech by how much it is overdue."""
+    """Asks after each pass over unfinished speech by how much it is overdue.
+
+    `meanwhile` is called while it is at an utterance.
+    """
 
     overdue_s: list[float]
     transcriber: Transcriber
+    meanwhile: Callable[[], object] = staticmethod(lambda: None)
+
+    def transcribe(self, *arguments: Any, **options: Any) -> Heard:
+        heard = super().transcribe(*arguments, **options)
+        self.meanwhile()
+        return heard
 
     def draft(self, *arguments: Any, **options: Any) -> str:
         text = super().draft(*arguments, **options)
@@ -64,13 +77,24 @@ class Desk:
             partials=True,
         )
 
-    def say(self, mic: str) -> None:
+    def say(self, mic: str, start: int = 0) -> Utterance:
         sound = spoken(SENTENCES[6])
-        utterance, recording = self.store.utterances.open(SESSION, mic, mic, None, 0)
+        utterance, recording = self.store.utterances.open(SESSION, mic, mic, None, start)
         recording.append(sound)
         recording.finish(len(sound))
-        self.store.utterances.captured(utterance, Ended(len(sound), speech=(0, len(sound))))
+        end = start + len(sound)
+        self.store.utterances.captured(utterance, Ended(end, speech=(start, end)))
         self.transcriber.captured()
+        return utterance
+
+    def withdraw(self, utterance: Utterance) -> None:
+        self.store.utterances.withdraw(
+            utterance, "door", keep=False, tell=partial(withdrawal, Topics("scribe", "lab"))
+        )
+
+    def remembers(self, mic: str) -> bool:
+        """Whether what somebody has said would help with what they say next."""
+        return bool(self.transcriber._contexts.of((SESSION, mic, mic), 10 * 16000))
 
     def wait_for(self, kind: type[Any]) -> None:
         wait_until(lambda: any(isinstance(i, kind) for i in self.items), PATIENCE_S, kind.__name__)
@@ -136,3 +160,36 @@ def test_a_pass_over_a_long_utterance_may_take_as_long_as_its_text(
     desk.say("desk")
     wait_until(lambda: bool(desk.engine.overdue_s), PATIENCE_S, "a pass has been made")
     assert set(desk.engine.overdue_s) == {0.0}
+
+
+def test_what_was_misheard_helps_with_nothing_more(desk: Desk) -> None:
+    utterance = desk.say("desk")
+    desk.say("door", 5 * 16000)
+    wait_until(lambda: desk.remembers("desk") and desk.remembers("door"), PATIENCE_S, "both learnt")
+    desk.transcriber.misheard((SESSION, utterance.mic, utterance.speaker))
+    desk.transcriber.captured()
+    wait_until(lambda: not desk.remembers("desk"), PATIENCE_S, "one is forgotten")
+    assert desk.remembers("door")
+
+
+def test_what_is_withdrawn_before_the_engine_comes_to_it_is_dropped(desk: Desk) -> None:
+    with desk.store.utterances._database.reading():  # the transcriber has to wait
+        desk.withdraw(desk.say("desk"))
+    desk.wait_for(Transcribed)
+    assert desk.store.sessions.segments(SESSION) == []
+    assert desk.store.utterances.waiting(SESSION) == 0
+    assert desk.store.audio.total_bytes() == 0
+
+
+def test_what_is_withdrawn_while_the_engine_is_at_it_leaves_nothing(desk: Desk) -> None:
+    said: list[Utterance] = []
+    desk.engine.meanwhile = lambda: desk.withdraw(said[0])
+    with desk.store.utterances._database.reading():
+        said.append(desk.say("desk"))
+    desk.wait_for(Transcribed)
+    desk.engine.meanwhile = lambda: None
+    desk.say("door")
+    wait_until(lambda: desk.remembers("door"), PATIENCE_S, "the next one is learnt")
+    assert not desk.remembers("desk")
+    assert [segment.mic for segment in desk.store.sessions.segments(SESSION)] == ["door"]
+    assert len(desk.store.outbox) == 1
