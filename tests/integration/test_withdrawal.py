@@ -20,12 +20,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.adapters.store import Store
+from node.adapters.vad import Silero
 from node.core.model import Heard, Segment, Session
-from node.core.segmenter import Ended
+from node.core.room import Room
+from node.core.segmenter import Ended, Endpointing
 from node.core.topics import Topics
 from node.service.items import DiskFailed, SegmentWithdrawn
+from node.service.minutes import Minutes, Seat
 from node.service.segments import segment_of
 from node.service.spool import Spool
+from tests.rig.introductions import tracks
 from tests.rig.node import ROOT
 
 if TYPE_CHECKING:
@@ -272,6 +276,30 @@ def test_what_the_disk_refuses_is_tried_again_and_its_session_waits(desk: Desk) 
     assert desk.store.utterances.waiting(SESSION) == 0
     assert sum(isinstance(item, SegmentWithdrawn) for item in desk.items) == 1
     assert [topic for topic, _ in desk.unsent()] == ["scribe/lab/mic/desk/segment", TOPICS.event]
+
+
+@pytest.mark.parametrize(("muted_from_s", "dropped"), [(None, 1), (7.0, 1), (0.0, 0)])
+def test_what_a_mic_has_had_written_is_withdrawn_be_it_muted_or_not(
+    desk: Desk, muted_from_s: float | None, dropped: int
+) -> None:
+    """Of one who was muted nothing was written, and nothing happens."""
+    silero = Silero()
+    silero.locate()
+    minutes = Minutes(SESSION, Room(Endpointing(), "drop"), silero, desk.spool, "drop")
+    sound = dict(zip(("desk", "door"), tracks(), strict=True))
+    for mic in sound:
+        minutes.join(mic, Seat(mic, None, enabled=True))
+    for begin in range(0, len(sound["desk"]), SECOND // 10):
+        if muted_from_s is not None and begin == round(muted_from_s * SECOND):
+            minutes.seat("door", Seat("door", None, enabled=False))
+        for mic, samples in sound.items():
+            minutes.hear(mic, begin, samples[begin : begin + SECOND // 10])
+    for mic in sound:
+        minutes.close(mic)
+    copies = desk.store.utterances.drop_unwanted()
+    assert [(copy.mic, copy.crosstalk_of) for copy in copies] == [("door", "desk")] * dropped
+    left = [each for each in desk.store.utterances.next(9) if each.start < 6 * SECOND]
+    assert [each.mic for each in left] == ["desk"]
 
 
 DIE_AFTER = """
