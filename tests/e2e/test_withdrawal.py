@@ -44,7 +44,8 @@ def table(
 ) -> Iterator[Room]:
     sounds = [{"mic": m, "file": str(f)} for m, f in zip(("desk", "door"), files, strict=True)]
     audio = {"source": "files", "devices": [], "files": sounds}
-    with RunningNode(tmp_path, configuration(tmp_path, broker.port, [], audio=audio)) as node:
+    config = configuration(tmp_path, broker.port, [], audio=audio, session={"resume": True})
+    with RunningNode(tmp_path, config) as node:
         node.wait_online(watcher)
         yield Room(node, None, watcher)  # type: ignore[arg-type]  # files are heard
 
@@ -92,8 +93,8 @@ def check_end(table: Room, session: str, line: str, copy: str) -> list[str]:
     ).json()
     segments = table.segments(session, 2)
     assert [segment["seq"] for segment in segments] == list(range(1, len(segments) + 1))
-    copies = [event["id"] for event in withdrawn(table)]
-    assert copies.count(copy) == 1
+    copies = list(dict.fromkeys(event["id"] for event in withdrawn(table)))  # repeats may come
+    assert copy in copies
     own = {segment["id"] for segment in segments} - set(copies)
     assert len(own) == len(segments) - len(copies)
     assert answer["segments_total"] == final["segments_total"] == len(own)
@@ -132,7 +133,7 @@ def test_a_copy_is_published_and_then_withdrawn(table: Room) -> None:
         for message in table.watcher.messages()
         if message.topic.endswith(("/segment", "/event")) and message.json().get("id") == copy
     ]
-    assert order == ["segment", "event"]
+    assert order == ["segment", "event"]  # once each
     table.watcher.wait_for(is_live_without(line), 10, table.watcher.messages().index(event))
     replied(table, session)
     got = table.do("transcript/get", session_id=session, format="json")
@@ -144,17 +145,18 @@ def test_a_copy_is_published_and_then_withdrawn(table: Room) -> None:
 
 def test_a_withdrawal_that_was_not_said_yet_outlives_a_kill(table: Room, broker: Broker) -> None:
     session, copy, line = introduced(table)
-    broker.freeze()
-    try:
-        wait_until(lambda: _waits(table.node.storage), 30, "the event waits in the outbox")
-        table.node.program.signal(signal.SIGKILL)
-        table.node.program.wait(10)
-    finally:
-        broker.thaw()
+    broker.kill()
+    table.watcher.wait_disconnected()
+    wait_until(lambda: _waits(table.node.storage), 30, "the event waits in the outbox")
+    table.node.program.signal(signal.SIGKILL)
+    table.node.program.wait(10)
+    broker.start()
+    table.watcher.wait_connected()
     assert withdrawn(table) == []
     after = table.watcher.count()
     table.node.start().wait_online(table.watcher, after)
     table.watcher.wait_for(is_withdrawal_of(copy), 30, after)
+    table.state("recording", after)
     # Whether or not anybody says something more.
     table.watcher.wait_for(is_live_without(line), 10, after)
     check_end(table, session, line, copy)
