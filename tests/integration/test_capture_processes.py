@@ -60,13 +60,14 @@ def test_child_dies_with_its_parent(tmp_path: Path, waiting: FileSource) -> None
 def test_no_child_outlives_its_end_or_kill(
     tmp_path: Path, waiting: FileSource, recorders: Recorders
 ) -> None:
+    others = set(children(os.getpid()))  # a broker that serves all tests, perhaps
     recorders.start_failing(FileSource(tmp_path / "none.wav", loop=False, start_at=0))
     process = CaptureProcess(waiting)
     process.start()
     descriptor = process.fileno()
     process.kill()
     process.kill()
-    assert children(os.getpid()) == []
+    assert set(children(os.getpid())) <= others
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(descriptor)
 
