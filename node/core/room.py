@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -39,6 +40,9 @@ ENDLESS = 1 << 62
 
 NOTHING = range(0)
 
+REMEMBERED = 64
+"""Utterances of a microphone that may be judged again: two a second, as far back as it is heard."""
+
 Heard = list[tuple[str, Event]]
 """What has become certain, each event with its microphone."""
 
@@ -63,7 +67,7 @@ class Room:
         self._channels: dict[str, Channel] = {}
         self._unheard: dict[str, list[Frame]] = {}
         self._utterances: dict[str, range] = {}
-        self._kept: dict[str, list[range]] = {}
+        self._kept: dict[str, deque[range]] = {}
         self._promised: set[str] = set()
         self._owners: set[str] = set()
         self._awaited: set[str] = set()
@@ -72,7 +76,7 @@ class Room:
         """Let another microphone in, whose first sample lies at `position`."""
         self._channels[mic] = Channel(detector, self._endpointing, position)
         self._unheard[mic] = []
-        self._kept[mic] = []
+        self._kept[mic] = deque(maxlen=REMEMBERED)
         self._ownership.add(mic)
 
     def remove(self, mic: str) -> Heard:
@@ -252,8 +256,7 @@ class Room:
         oldest = (tick - KEPT_TICKS) * TICK + LONGEST_FILL
         events: Heard = []
         for mic, kept in self._kept.items():
-            kept[:] = [utterance for utterance in kept if utterance.start >= oldest]
-            for utterance in tuple(kept):
+            for utterance in [one for one in kept if one.start >= oldest]:
                 verdict = self._verdict(mic, utterance)
                 other = verdict.loudest if verdict.owned_ticks < self._least_ticks else None
                 if other is not None and self._covers(other, utterance):
