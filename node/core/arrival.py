@@ -49,7 +49,7 @@ PEAKS = 4
 """Voices heard at once of which the delays are kept."""
 
 APART = 12
-"""Samples (0.75 ms) around a peak within which no other is looked for."""
+"""Samples (0.75 ms, 0.26 m of air) around a peak, or a place, within which there is no other."""
 
 CLEAR = 7.0
 """Height of a peak over the spread of its correlation. In simulated rooms (0.25 to 0.5 s of
@@ -73,9 +73,6 @@ DRIFTS = np.arange(-220, 221, 10) * 1e-6
 
 BIN = 4
 """Samples in a bin of the histogram of delays; three bins make one place."""
-
-DISTINCT = 16
-"""Samples (1 ms, 0.34 m of air) by which the two speakers' delays must differ at least."""
 
 LOUDER_DB = 1.5
 """By how much the level difference of two microphones must differ between their two speakers."""
@@ -193,8 +190,7 @@ class Arrivals:
         known = len(places) > 1
         if known:
             second, first = places[0], places[-1]
-            known = first.delay - second.delay >= DISTINCT
-            known = known and first.level_db - second.level_db >= LOUDER_DB
+            known = first.level_db - second.level_db >= LOUDER_DB
             self._place[a, b], self._place[b, a] = first.delay, second.delay
             self._drift[a, b] = self._drift[b, a] = drift
         self._known[a, b] = self._known[b, a] = known

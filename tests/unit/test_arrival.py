@@ -162,6 +162,7 @@ def test_only_the_last_minute_counts() -> None:
     for middle in middles:
         arrivals.learn(hearing, np.zeros(2, np.int64), middle)
     assert arrivals.estimate()
+    assert arrivals.known_pairs == 0
     assert not arrivals.whose(np.array(middles)).any()
 
 
