@@ -19,24 +19,25 @@ from node.adapters.broker import Acknowledged, Broker
 from node.adapters.store import Store
 from node.adapters.transcripts import TranscriptFolder
 from node.adapters.whisper import Engine
+from node.core.mqtt.topics import Topics
 from node.core.roster import Roster
-from node.core.topics import Topics
 from node.service.admission import Admission
 from node.service.archive import Archive
-from node.service.board import Board
-from node.service.broker_advice import anonymous_warning, connection_advice
 from node.service.conductor import Conductor
-from node.service.desk import Desk
+from node.service.dispatcher import Desk
 from node.service.eraser import Eraser
 from node.service.guard import Guard
 from node.service.health import Health, Machine
-from node.service.homeassistant import HomeAssistant
 from node.service.inbox import Inbox
-from node.service.inventory import Inventory
 from node.service.items import DamageFound, ReloadRequested, StopRequested
-from node.service.listener import Listener
-from node.service.lookout import Lookout
-from node.service.publisher import Publisher
+from node.service.listening.inventory import Inventory
+from node.service.listening.listener import Listener
+from node.service.listening.lookout import Lookout
+from node.service.listening.spool import Spool
+from node.service.publishing.broker_advice import anonymous_warning, connection_advice
+from node.service.publishing.homeassistant import HomeAssistant
+from node.service.publishing.publisher import Publisher
+from node.service.publishing.retained_states import Board
 from node.service.recovery import Recovery
 from node.service.reload import Reloader
 from node.service.requests import Requests
@@ -48,9 +49,8 @@ from node.service.settings import (
     engine_settings,
     zone,
 )
-from node.service.spool import Spool
 from node.service.supervision import Supervision
-from node.service.transcriber import Transcriber
+from node.service.transcribing.transcriber import Transcriber
 from node.service.verbs import Verbs
 
 if TYPE_CHECKING:

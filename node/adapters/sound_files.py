@@ -13,9 +13,9 @@ import av
 import av.error
 import numpy as np
 
-from node.core.fold import Fold
-from node.core.highpass import HighPass
 from node.core.model import SAMPLE_RATE
+from node.core.room.fold import Fold
+from node.core.room.highpass import HighPass
 from node.core.stamps import Stamps
 from node.errors import NodeError
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from node.adapters.broker import ask, lacks
 from node.commands.findings import Finding, ok, warning, wrong
-from node.core.topics import Topics
+from node.core.mqtt.topics import Topics
 from node.errors import ConfigError
-from node.service.broker_advice import (
+from node.service.publishing.broker_advice import (
     anonymous_warning,
     connection_advice,
     plain_password_warning,

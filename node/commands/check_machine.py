@@ -17,10 +17,10 @@ from node.commands.findings import Finding, ok, warning, wrong
 from node.commands.meters import Level, Meters
 from node.commands.stored import remembered_mics
 from node.config.zone import LOCALTIME
-from node.core.channel import SILENCE_DBFS
+from node.core.room.channel import SILENCE_DBFS
 from node.errors import StoreError
 from node.service.admission import MIN_FREE_MB
-from node.service.inventory import Inventory
+from node.service.listening.inventory import Inventory
 from node.service.settings import zone
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from node.core.model import SAMPLE_RATE
-from node.core.silence_phrases import plain
+from node.core.text.silence_phrases import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

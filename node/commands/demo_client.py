@@ -14,7 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from rich.panel import Panel
 from rich.text import Text
 
-from node.core.topics import Topics
+from node.core.mqtt.topics import Topics
 from node.errors import NodeError
 
 if TYPE_CHECKING:

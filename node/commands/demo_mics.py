@@ -33,7 +33,7 @@ from node.config import (
     load_config,
 )
 from node.errors import ConfigError, MicError, ModelError, StoreError
-from node.service.inventory import Inventory
+from node.service.listening.inventory import Inventory
 
 if TYPE_CHECKING:
     import argparse

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from node.adapters.broker import CONNECT_TIMEOUT_S, new_client
 from node.errors import NodeError
-from node.service.broker_advice import connection_advice, refusal_advice
+from node.service.publishing.broker_advice import connection_advice, refusal_advice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

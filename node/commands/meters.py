@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from node.adapters import capture
-from node.core.channel import SILENCE_DBFS
-from node.core.fold import Fold
-from node.core.highpass import HighPass
 from node.core.model import SAMPLE_RATE
+from node.core.room.channel import SILENCE_DBFS
+from node.core.room.fold import Fold
+from node.core.room.highpass import HighPass
 from node.errors import MicError
-from node.service.listener import OPEN_ATTEMPTS, OPEN_TIMEOUT_S
-from node.service.microphone import RETRY_S, STALL_S
+from node.service.listening.listener import OPEN_ATTEMPTS, OPEN_TIMEOUT_S
+from node.service.listening.microphone import RETRY_S, STALL_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from node.service.inventory import Inventory
+    from node.service.listening.inventory import Inventory
 
 POLL_S = 0.1
 

@@ -12,10 +12,10 @@ from node.commands.meters import Level, Meter, Meters
 from node.commands.stored import remembered_mics
 from node.commands.tables import new_console, new_table, print_table
 from node.config import load_config
-from node.core.channel import SILENCE_DBFS
+from node.core.room.channel import SILENCE_DBFS
 from node.core.roster import Roster
 from node.errors import MicError
-from node.service.inventory import Inventory
+from node.service.listening.inventory import Inventory
 
 if TYPE_CHECKING:
     import argparse
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from node.core.payloads import MicPayload
+    from node.core.mqtt.payloads import MicPayload
 
 REFRESH_S = 0.125
 MEASURE_S = 1.0

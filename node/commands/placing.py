@@ -12,8 +12,8 @@ from rich.progress import track as progress
 
 from node.adapters.sound_files import Reader, SoundFileError
 from node.commands.tracks import say
-from node.core.alignment import MATTERS_S, Placed, align, envelopes
 from node.core.model import SAMPLE_RATE
+from node.core.room.alignment import MATTERS_S, Placed, align, envelopes
 from node.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from node.commands.tracks import Track
-    from node.core.hearing import Floats
-    from node.core.segmenter import Samples
+    from node.core.room.hearing import Floats
+    from node.core.room.segmenter import Samples
 
 LARGEST_OFFSET_S = 86_400.0
 """A day: more is a slip of the hand, and would be a transcript of silence."""

@@ -11,14 +11,14 @@ import numpy as np
 from node.adapters.sound_files import Reader, SoundFileError
 from node.commands import placing
 from node.commands.tracks import Found
-from node.core.channel import SILENCE_DBFS
 from node.core.model import SAMPLE_RATE
-from node.core.segmenter import Audio, Ended, Started, Withdrawn
+from node.core.room.channel import SILENCE_DBFS
+from node.core.room.segmenter import Audio, Ended, Started, Withdrawn
 
 if TYPE_CHECKING:
     from node.commands.tracks import Track
-    from node.core.alignment import Placed
-    from node.core.segmenter import Event, Samples
+    from node.core.room.alignment import Placed
+    from node.core.room.segmenter import Event, Samples
 
 REMEMBERED = 64
 """Utterances of a track that may begin or end during one of another's: two a second for 28 s."""

@@ -11,7 +11,7 @@ from rich.text import Text
 from node.commands.follower import Follower
 from node.commands.tables import new_console, new_table, print_table
 from node.config import load_config
-from node.core.topics import Topics
+from node.core.mqtt.topics import Topics
 from node.errors import NodeError
 from node.service.settings import broker_settings
 

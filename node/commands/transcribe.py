@@ -25,25 +25,25 @@ from node.commands.compare_windows import compare
 from node.commands.recorded import Recorded, Spoken
 from node.commands.tracks import chosen, say, why_empty
 from node.config import Config, load_config
-from node.core.context import Contexts
-from node.core.formats import WRITERS
-from node.core.languages import WHISPER_LANGUAGES
 from node.core.model import SAMPLE_RATE, Session, at_sample
-from node.core.prior import LanguagePrior
-from node.core.room import Room
-from node.core.segmenter import Withdrawn
-from node.core.transcript import Transcript, merge
+from node.core.room.room import Room
+from node.core.room.segmenter import Withdrawn
+from node.core.text.context import Contexts
+from node.core.text.formats import WRITERS
+from node.core.text.languages import WHISPER_LANGUAGES
+from node.core.text.prior import LanguagePrior
+from node.core.text.transcript import Transcript, merge
 from node.errors import EXIT_FAILED, ConfigError
 from node.service.archive import SUFFIX
-from node.service.segments import segment_of
 from node.service.settings import endpointing, engine_settings
+from node.service.transcribing.segments import segment_of
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Iterator
 
     from node.core.model import Segment
-    from node.core.room import Heard
+    from node.core.room.room import Heard
 
 STEP = SAMPLE_RATE // 10
 """Samples (0.1 s) heard of one track before the next has its turn: a room waits for 0.3 s."""

@@ -16,8 +16,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
-from node.core.languages import WHISPER_LANGUAGES
 from node.core.model import MIC_ID
+from node.core.text.languages import WHISPER_LANGUAGES
 
 _NODE_ID = re.compile(r"[a-z0-9_-]{1,32}")
 _MAX_TOPIC = 64  # characters; leaves room for mic ids and verbs in any broker's limit

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from node.core.payloads import SegmentPayload
+    from node.core.mqtt.payloads import SegmentPayload
 
 SCHEMA = 1
 

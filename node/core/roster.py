@@ -12,8 +12,8 @@ from node.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from node.core.messages import Assign
-    from node.core.payloads import MicPayload
+    from node.core.mqtt.messages import Assign
+    from node.core.mqtt.payloads import MicPayload
 
 
 @dataclass(slots=True)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from node.errors import RequestError
 
 if TYPE_CHECKING:
-    from node.core.messages import StartSession
     from node.core.model import Assignment
+    from node.core.mqtt.messages import StartSession
     from node.core.roster import Roster
     from node.service.health import Machine
-    from node.service.inventory import Inventory
+    from node.service.listening.inventory import Inventory
 
 MIN_FREE_MB = 100
 """Free disk below which no session starts: an hour of four mics that all wait takes 460 MB."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from node.core.formats import WRITERS, subrip, webvtt
-from node.core.transcript import Transcript, final_body, merge, plain
+from node.core.text.formats import WRITERS, subrip, webvtt
+from node.core.text.transcript import Transcript, final_body, merge, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from node.adapters.store import Sessions, Traces
     from node.adapters.transcripts import TranscriptFolder
     from node.core.model import Session
-    from node.core.payloads import FinalPayload
-    from node.core.topics import Topics
+    from node.core.mqtt.payloads import FinalPayload
+    from node.core.mqtt.topics import Topics
 
 SUFFIX = {"text": "txt", "json": "json", "srt": "srt", "vtt": "vtt"}
 """File suffix of each format of the interface."""

@@ -13,20 +13,20 @@ from node.core.roster import Live
 from node.core.session import Machine, Move, State
 from node.errors import RequestError, StoreError
 from node.service.finishing import Finishing
-from node.service.minutes import Seat
+from node.service.listening.recorder import Seat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from node.adapters.store import Sessions, Utterances
-    from node.core.messages import StartSession
     from node.core.model import Assignment
-    from node.core.payloads import FinalPayload
+    from node.core.mqtt.messages import StartSession
+    from node.core.mqtt.payloads import FinalPayload
     from node.core.roster import Roster
     from node.service.admission import Admission
     from node.service.archive import Archive
     from node.service.items import Flushed, MicsOpened, MicsRefused
-    from node.service.listener import Listener
+    from node.service.listening.listener import Listener
     from node.service.recovery import Recovery
 
     Answer = Callable[[dict[str, Any] | RequestError], None]

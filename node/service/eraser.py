@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from node.adapters.store import AudioFolder, Erasure, Traces
     from node.service.archive import Archive
-    from node.service.board import Board
-    from node.service.publisher import Publisher
+    from node.service.publishing.publisher import Publisher
+    from node.service.publishing.retained_states import Board
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ if TYPE_CHECKING:
     from node.adapters.broker import Broker
     from node.adapters.store.ballast import Ballast
     from node.service.health import Machine
-    from node.service.listener import Listener
-    from node.service.publisher import Publisher
-    from node.service.transcriber import Transcriber
+    from node.service.listening.listener import Listener
+    from node.service.publishing.publisher import Publisher
+    from node.service.transcribing.transcriber import Transcriber
 
 STALL_S = 20.0
 """The listener goes round at least every five seconds, also without mics."""

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from node.adapters.store import Damage, Outbox, Utterances
-    from node.core.payloads import HealthPayload
-    from node.service.publisher import Publisher
-    from node.service.transcriber import Transcriber
+    from node.core.mqtt.payloads import HealthPayload
+    from node.service.publishing.publisher import Publisher
+    from node.service.transcribing.transcriber import Transcriber
 
 MB = 1024 * 1024
 

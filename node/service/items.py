@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from node.core.model import Segment
-    from node.core.payloads import PartialPayload
+    from node.core.mqtt.payloads import PartialPayload
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from node.core import messages
+from node.core.mqtt import messages
+from node.core.mqtt.topics import EnabledSet, Request, SessionSwitch, SpeakerSet
 from node.core.session import State
-from node.core.topics import EnabledSet, Request, SessionSwitch, SpeakerSet
 from node.errors import RequestError, StoreError
 from node.service.conductor import nobody
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from node.adapters.broker import Message
-    from node.core.payloads import Answer, AnswerError
-    from node.core.topics import Command, Topics
+    from node.core.mqtt.payloads import Answer, AnswerError
+    from node.core.mqtt.topics import Command, Topics
     from node.service.conductor import Conductor
-    from node.service.publisher import Publisher
+    from node.service.publishing.publisher import Publisher
     from node.service.verbs import Verbs
 
 log = logging.getLogger(__name__)

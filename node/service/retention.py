@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from node.adapters.store import Traces
     from node.config import StorageConfig
-    from node.service.publisher import Publisher
+    from node.service.publishing.publisher import Publisher
 
 log = logging.getLogger(__name__)
 

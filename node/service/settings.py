@@ -11,14 +11,14 @@ from node.adapters.hardware import digest, hardware_id
 from node.adapters.tls import tls_context
 from node.adapters.whisper import EngineSettings
 from node.config.zone import local_zone
-from node.core.discovery import Discovery
-from node.core.segmenter import Endpointing
+from node.core.mqtt.discovery import Discovery
+from node.core.room.segmenter import Endpointing
 
 if TYPE_CHECKING:
     from datetime import tzinfo
 
     from node.config import Config
-    from node.core.topics import Topics
+    from node.core.mqtt.topics import Topics
 
 
 def engine_settings(config: Config) -> EngineSettings:

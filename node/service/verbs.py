@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from node.core.messages import (
+from node.core.model import Assignment, Session
+from node.core.mqtt.messages import (
     AssignMics,
     DeleteSession,
     GetTranscript,
@@ -15,18 +16,17 @@ from node.core.messages import (
     SaveTranscript,
     StartSession,
 )
-from node.core.model import Assignment, Session
 from node.errors import RequestError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from node.adapters.store import Sessions
-    from node.core.payloads import HealthPayload
+    from node.core.mqtt.payloads import HealthPayload
     from node.core.roster import Roster
     from node.service.archive import Archive
     from node.service.conductor import Answer, Conductor
-    from node.service.lookout import Lookout
+    from node.service.listening.lookout import Lookout
 
 
 class Verbs:

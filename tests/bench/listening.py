@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from node.adapters.whisper import Engine, EngineSettings
-from node.core.context import Contexts
-from node.core.prior import LanguagePrior
+from node.core.text.context import Contexts
+from node.core.text.prior import LanguagePrior
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -133,7 +133,9 @@ def test_it_plays_the_demo(installed: Environment, elsewhere: Path) -> None:
 def test_it_is_typed(installed: Environment, elsewhere: Path) -> None:
     """Who imports it gets its types: mypy knows what `Topics.root` is."""
     user = elsewhere / "user.py"
-    user.write_text('from node.core.topics import Topics\nreveal_type(Topics("a", "b").root)\n')
+    user.write_text(
+        'from node.core.mqtt.topics import Topics\nreveal_type(Topics("a", "b").root)\n'
+    )
     options = ("--strict", "--config-file=", "--python-executable", installed.python)
     command: list[str | Path] = [sys.executable, "-m", "mypy", *options, user]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -11,7 +11,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from pydantic import TypeAdapter
 
-from node.core.payloads import PUBLISHED
+from node.core.mqtt.payloads import PUBLISHED
 from node.service.requests import MAX_WAITING
 from tests.rig.mqtt import Watcher
 from tests.rig.node import TOPIC, RunningNode, configuration

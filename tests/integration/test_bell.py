@@ -6,7 +6,7 @@ import os
 import threading
 import time
 
-from node.service.bell import Bell
+from node.service.listening.waker import Bell
 
 LONG_S = 20.0
 SOON_S = 5.0

@@ -12,11 +12,11 @@ import pytest
 
 from node.adapters.store import Store
 from node.core.model import SAMPLE_RATE, TICK, Session
-from node.core.segmenter import Ended
-from node.core.topics import Topics
-from node.service import spool as spools
+from node.core.mqtt.topics import Topics
+from node.core.room.segmenter import Ended
 from node.service.items import DiskFailed, SpeechDropped, WorkerItem
-from node.service.spool import Spool
+from node.service.listening import spool as spools
+from node.service.listening.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,9 +16,9 @@ from node.adapters.whisper import Engine, EngineSettings
 from node.adapters.whisper.encoding import FLOOR_WINDOW, FULL_WINDOW
 from node.adapters.whisper.engine import DIVISIBLE
 from node.config.transcription import TranscriptionConfig
-from node.core.hallucination import judged
 from node.core.model import SAMPLE_RATE
-from node.core.prior import MAX_ODDS, Prior
+from node.core.text.hallucination import judged
+from node.core.text.prior import MAX_ODDS, Prior
 from tests.bench.engine.sounds import NOISES, as_int16
 from tests.model.say import say, write_wav
 from tests.model.sentences import SENTENCES
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from node.core.hallucination import Said
+    from node.core.text.hallucination import Said
 
 NOISE_S = 15
 PIECE_S = 3

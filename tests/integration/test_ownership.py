@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from node.core.model import SAMPLE_RATE, TICK
-from node.core.ownership import OWNED, Ownership
+from node.core.room.ownership import OWNED, Ownership
 from tests.rig import talk
 
 if TYPE_CHECKING:

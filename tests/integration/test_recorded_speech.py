@@ -18,9 +18,9 @@ import pytest
 from node.adapters import sound_files
 from node.adapters.vad import Silero
 from node.adapters.whisper import Engine, EngineSettings
-from node.core.context import Contexts
 from node.core.model import SAMPLE_RATE, TICK
-from node.core.prior import LanguagePrior
+from node.core.text.context import Contexts
+from node.core.text.prior import LanguagePrior
 from tests.bench.speech import recordings
 from tests.bench.texts import errors
 from tests.rig.commands import run

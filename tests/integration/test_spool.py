@@ -11,17 +11,17 @@ import pytest
 
 from node.adapters.store import Store
 from node.core.model import Session
-from node.core.segmenter import Ended
-from node.core.topics import Topics
+from node.core.mqtt.topics import Topics
+from node.core.room.segmenter import Ended
 from node.service.items import DiskFailed, SpeechDropped
-from node.service.spool import MB, Spool
+from node.service.listening.spool import MB, Spool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from node.service.items import WorkerItem
-    from node.service.spool import Spoken
+    from node.service.listening.spool import Spoken
 
 SESSION = "20261122T100000Z-aaaa"
 OLD = "20260101T100000Z-00ff.{:05}.0.desk.s16le"

@@ -14,12 +14,12 @@ import pytest
 from node.adapters.store import DATABASE, Store
 from node.adapters.whisper import Engine, EngineSettings
 from node.core.model import Session
-from node.core.segmenter import Ended
-from node.core.topics import Topics
-from node.service import transcriber
+from node.core.mqtt.topics import Topics
+from node.core.room.segmenter import Ended
 from node.service.items import DiskFailed, ModelReady, Transcribed, WorkerDied
-from node.service.segments import withdrawal
-from node.service.transcriber import Transcriber
+from node.service.transcribing import transcriber
+from node.service.transcribing.segments import withdrawal
+from node.service.transcribing.transcriber import Transcriber
 from tests.model.sentences import SENTENCES
 from tests.rig.node import MODEL, spoken
 from tests.rig.processes import wait_until

@@ -22,13 +22,13 @@ from hypothesis import strategies as st
 from node.adapters.store import Store
 from node.adapters.vad import Silero
 from node.core.model import Heard, Segment, Session
-from node.core.room import Room
-from node.core.segmenter import Ended, Endpointing
-from node.core.topics import Topics
+from node.core.mqtt.topics import Topics
+from node.core.room.room import Room
+from node.core.room.segmenter import Ended, Endpointing
 from node.service.items import DiskFailed, SegmentWithdrawn
-from node.service.minutes import Minutes, Seat
-from node.service.segments import segment_of
-from node.service.spool import Spool
+from node.service.listening.recorder import Minutes, Seat
+from node.service.listening.spool import Spool
+from node.service.transcribing.segments import segment_of
 from tests.rig.introductions import tracks
 from tests.rig.node import ROOT
 
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from node.adapters.store import Utterance
-    from node.core.context import Speaker
+    from node.core.text.context import Speaker
     from node.service.items import WorkerItem
-    from node.service.spool import Spoken
+    from node.service.listening.spool import Spoken
 
 SESSION = "20261122T100000Z-aaaa"
 SECOND = 16000

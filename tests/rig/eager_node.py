@@ -9,7 +9,7 @@ import sys
 
 from node.adapters import broker
 from node.cli import main
-from node.service import transcriber
+from node.service.transcribing import transcriber
 
 RECONNECT_MIN_S, RECONNECT_MAX_S = 0.2, 2.0
 MODEL_RETRY_S = 0.2

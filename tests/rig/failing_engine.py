@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from node.adapters.whisper import Engine
 from node.cli import main
 from node.core.model import SAMPLE_RATE
-from node.service import transcriber
+from node.service.transcribing import transcriber
 
 if TYPE_CHECKING:
     import numpy as np

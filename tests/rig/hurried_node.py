@@ -21,10 +21,10 @@ from node import app
 from node.adapters.vad import Silero
 from node.cli import main
 from node.core.model import SAMPLE_RATE
-from node.core.room import Room
-from node.core.segmenter import Endpointing
-from node.service.listener import Listener
-from node.service.minutes import Minutes, Seat
+from node.core.room.room import Room
+from node.core.room.segmenter import Endpointing
+from node.service.listening.listener import Listener
+from node.service.listening.recorder import Minutes, Seat
 from tests.model.say import say
 from tests.model.sentences import SENTENCES
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import AliasChoices, TypeAdapter
 
-from node.core.messages import REQUESTS, Assign, Request
-from node.core.payloads import PUBLISHED
+from node.core.mqtt.messages import REQUESTS, Assign, Request
+from node.core.mqtt.payloads import PUBLISHED
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

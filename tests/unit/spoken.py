@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from node.core.model import SAMPLE_RATE, Segment, Session, Word
-from node.core.transcript import Transcript
+from node.core.text.transcript import Transcript
 
 SESSION_ID = "20261122T100000Z-3f9c"
 STARTED = datetime(2026, 11, 22, 10, 0, 0, tzinfo=UTC)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.core.agreement import Agreement
+from node.core.text.agreement import Agreement
 
 PASSES = st.lists(
     st.lists(st.sampled_from(["le", "Le", "chat", "chat.", "Chat,", "dort", "…", "夜", "è"])).map(

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from node.core.alignment import Placed, align, envelopes, shift
-from node.core.hearing import HOP
 from node.core.model import SAMPLE_RATE
+from node.core.room.alignment import Placed, align, envelopes, shift
+from node.core.room.hearing import HOP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from node.core.arrival import HALF, KEPT, REMEMBERED_S, STEP, Arrivals
-from node.core.hearing import HOP, Hearing
 from node.core.model import SAMPLE_RATE, TICK
+from node.core.room.arrival import HALF, KEPT, REMEMBERED_S, STEP, Arrivals
+from node.core.room.hearing import HOP, Hearing
 
 Sound = npt.NDArray[np.float64]
 Samples = npt.NDArray[np.int16]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from node.config import Config, MqttConfig, default_node_id, load_config
-from node.core.languages import WHISPER_LANGUAGES
+from node.core.text.languages import WHISPER_LANGUAGES
 from node.errors import ConfigError
 
 SHIPPED = Path(__file__).parents[2] / "config"

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.core.context import (
+from node.core.model import SAMPLE_RATE, Heard
+from node.core.text.context import (
     FORGET,
     LEAD_WORDS,
     LEARNT,
@@ -22,7 +23,6 @@ from node.core.context import (
     fitting,
     gone_on_from,
 )
-from node.core.model import SAMPLE_RATE, Heard
 
 ALICE = ("20261122T100000Z-3f9c", "desk", "Alice")
 BRUNO = ("20261122T100000Z-3f9c", "desk", "Bruno")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from node.core.coupling import PRIOR_DB, Coupling, Levels
-from node.core.hearing import BANDS
+from node.core.room.coupling import PRIOR_DB, Coupling, Levels
+from node.core.room.hearing import BANDS
 
 MICS = 3
 LEAKS = {(0, 1): -20.0, (1, 0): -20.0, (0, 2): -30.0, (2, 0): -30.0, (1, 2): -8.0, (2, 1): -8.0}

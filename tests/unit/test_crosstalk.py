@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from node.core.model import SAMPLE_RATE, TICK
-from node.core.room import Room
-from node.core.segmenter import Ended, Endpointing, Started, Withdrawn
+from node.core.room.room import Room
+from node.core.room.segmenter import Ended, Endpointing, Started, Withdrawn
 from tests.rig import talk
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from node.core.room import Heard, Mode
-    from node.core.segmenter import Samples
+    from node.core.room.room import Heard, Mode
+    from node.core.room.segmenter import Samples
     from tests.rig.talk import Tracks, Turns
 
 Utterance = tuple[str, float, float, str | None]

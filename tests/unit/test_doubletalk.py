@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from node.core import doubletalk
 from node.core.model import SAMPLE_RATE
-from node.core.room import Room
-from node.core.segmenter import Audio, Ended, Endpointing, Started
+from node.core.room import doubletalk
+from node.core.room.room import Room
+from node.core.room.segmenter import Audio, Ended, Endpointing, Started
 from tests.rig import talk
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from node.core.room import Heard, Mode
-    from node.core.segmenter import Samples
+    from node.core.room.room import Heard, Mode
+    from node.core.room.segmenter import Samples
     from tests.rig.talk import Tracks, Turns
 
 TURNS: Turns = {

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.adapters.store.reading import segment_from_json, segment_to_json
-from node.core.formats import WRITERS, seglst, subrip, to_json, to_srt, to_text, to_vtt
 from node.core.model import SAMPLE_RATE, Segment, Word
-from node.core.transcript import final_body
-from node.core.turns import turns
+from node.core.text.formats import WRITERS, seglst, subrip, to_json, to_srt, to_text, to_vtt
+from node.core.text.transcript import final_body
+from node.core.text.turns import turns
 from tests.unit.spoken import STARTED, segment, segments, transcript
 
 TALK = (

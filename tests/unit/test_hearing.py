@@ -9,8 +9,8 @@ import numpy.typing as npt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.core.hearing import HOPS, KEPT_TICKS, Hearing
 from node.core.model import TICK
+from node.core.room.hearing import HOPS, KEPT_TICKS, Hearing
 
 MICS = ("a", "b")
 TICKS = 24

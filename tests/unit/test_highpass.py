@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.core.highpass import ROW, HighPass
 from node.core.model import SAMPLE_RATE
+from node.core.room.highpass import ROW, HighPass
 
 SECOND = np.arange(SAMPLE_RATE) / SAMPLE_RATE
 

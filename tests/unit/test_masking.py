@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.core.hearing import BAND_EDGES_HZ, BANDS, HOP
-from node.core.masking import FOREIGN, LEAST_GAIN, UNTOUCHED, WINDOWS, gains, masked
 from node.core.model import SAMPLE_RATE, TICK
+from node.core.room.hearing import BAND_EDGES_HZ, BANDS, HOP
+from node.core.room.masking import FOREIGN, LEAST_GAIN, UNTOUCHED, WINDOWS, gains, masked
 
 Samples = npt.NDArray[np.int16]
 Gains = npt.NDArray[np.float32]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from node.core.messages import (
+from node.core.mqtt.messages import (
     MAX_REQUEST_BYTES,
     REQUESTS,
     Assign,

@@ -6,7 +6,14 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.core.messages import REQUESTS, decode, parse, parse_name, parse_switch, transaction_of
+from node.core.mqtt.messages import (
+    REQUESTS,
+    decode,
+    parse,
+    parse_name,
+    parse_switch,
+    transaction_of,
+)
 from node.errors import RequestError
 
 json_values = st.recursive(

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from node.core.masking import FOREIGN_GAIN, masked
 from node.core.model import SAMPLE_RATE, TICK
-from node.core.ownership import GROUP, OWNED, Ownership
+from node.core.room.masking import FOREIGN_GAIN, masked
+from node.core.room.ownership import GROUP, OWNED, Ownership
 from tests.rig import talk
 
 if TYPE_CHECKING:

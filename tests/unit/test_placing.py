@@ -10,8 +10,8 @@ import pytest
 from node.adapters.sound_files import Reader
 from node.commands import placing
 from node.commands.tracks import Track
-from node.core.alignment import Placed
 from node.core.model import SAMPLE_RATE
+from node.core.room.alignment import Placed
 from node.errors import ConfigError
 from tests.model.say import write_wav
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node.core.model import Heard
-from node.core.prior import ENGLISH_EXCESS, MAX_ODDS, LanguagePrior, Prior, calibrated, weighed
+from node.core.text.prior import ENGLISH_EXCESS, MAX_ODDS, LanguagePrior, Prior, calibrated, weighed
 
 languages = st.sampled_from(["en", "fr", "de"])
 probabilities = st.floats(0, 1)

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from node.config import Config, load_config
-from node.core.messages import REQUESTS, parse
-from node.core.topics import Topics
+from node.core.mqtt.messages import REQUESTS, parse
+from node.core.mqtt.topics import Topics
 from tests.rig.reference import BLOCK, COMMAND, README, keys, table
 
 if TYPE_CHECKING:

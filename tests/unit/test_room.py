@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.core.model import SAMPLE_RATE, TICK
-from node.core.room import Room
-from node.core.segmenter import (
+from node.core.room.room import Room
+from node.core.room.segmenter import (
     DETECTOR_LATE_MS,
     Audio,
     Ended,
@@ -23,8 +23,8 @@ from node.core.segmenter import (
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from node.core.room import Heard, Mode
-    from node.core.segmenter import Samples
+    from node.core.room.room import Heard, Mode
+    from node.core.room.segmenter import Samples
 
 LOUD = 8000
 

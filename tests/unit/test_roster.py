@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.core.messages import Assign
 from node.core.model import Assignment, MicInfo
+from node.core.mqtt.messages import Assign
 from node.core.roster import Live, Roster, natural
 from node.errors import RequestError
 

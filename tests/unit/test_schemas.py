@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from node.core.formats import to_json
-from node.core.messages import REQUESTS
-from node.core.payloads import PUBLISHED
+from node.core.mqtt.messages import REQUESTS
+from node.core.mqtt.payloads import PUBLISHED
+from node.core.text.formats import to_json
 from tests.rig.schemas import COMMAND, DIALECT, FOLDER, schemas, text
 from tests.unit.spoken import segment, transcript
 

@@ -9,12 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.core.model import SAMPLE_RATE, TICK
-from node.core.segmenter import DIP, Audio, Ended, Endpointing, Event, Segmenter, Started, _ticks
+from node.core.room.segmenter import (
+    DIP,
+    Audio,
+    Ended,
+    Endpointing,
+    Event,
+    Segmenter,
+    Started,
+    _ticks,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from node.core.segmenter import Samples
+    from node.core.room.segmenter import Samples
 
 HANGOVER, TAIL, MIN_SPEECH, PRE_ROLL, PAUSE, SOFT_CAP, HARD_CAP = 30, 10, 8, 10, 4, 625, 875
 ONSET = 32

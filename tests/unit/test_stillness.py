@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.core.stillness import FIRST, LASTING, NoiseFloor, Stillness
+from node.core.room.stillness import FIRST, LASTING, NoiseFloor, Stillness
 
 NOISE = 1e-6
 

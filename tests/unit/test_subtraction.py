@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from node.core.hearing import BANDS, HOP
 from node.core.model import SAMPLE_RATE
-from node.core.subtraction import EDGE, LEAST_FRAMES, Stretch, subtract
+from node.core.room.hearing import BANDS, HOP
+from node.core.room.subtraction import EDGE, LEAST_FRAMES, Stretch, subtract
 from tests.rig import talk
 
 Floats = npt.NDArray[np.float32]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from node.service.suspicion import MAX_CUTS, SAFE_BYTES, Sent, Suspicion
+from node.service.publishing.suspicion import MAX_CUTS, SAFE_BYTES, Sent, Suspicion
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,7 +23,7 @@ from node.adapters.systemd import (
 )
 from node.app import GOODBYE_S, JOIN_S
 from node.errors import EXIT_CONFIG
-from node.service.desk import DRAIN_S, IDLE_TICK_S
+from node.service.dispatcher import DRAIN_S, IDLE_TICK_S
 from tests.rig.processes import need
 from tests.unit.notified import Manager
 

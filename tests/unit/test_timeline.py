@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.core.model import SAMPLE_RATE
-from node.core.timeline import ANCHOR_S, SLIP_EVERY, StreamClock
+from node.core.room.timeline import ANCHOR_S, SLIP_EVERY, StreamClock
 
 ZERO = 1000.0
 """Monotonic time of sample 0 of the session."""

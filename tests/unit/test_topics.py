@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.core.topics import EnabledSet, Request, SessionSwitch, SpeakerSet, Topics
+from node.core.mqtt.topics import EnabledSet, Request, SessionSwitch, SpeakerSet, Topics
 
 TOPICS = Topics("scribe", "pi")
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.core.model import SAMPLE_RATE, Segment, Word
-from node.core.transcript import MAX_TEXT_BYTES, clip, final_body, merge, plain, speech_start
-from node.core.turns import turns
+from node.core.text.transcript import MAX_TEXT_BYTES, clip, final_body, merge, plain, speech_start
+from node.core.text.turns import turns
 from tests.unit.spoken import (
     PARIS,
     STARTED,

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.core.formats import to_srt, to_vtt
 from node.core.model import SAMPLE_RATE, Segment, Word
-from node.core.turns import MIN_WORDS, TOLERANCE, Turn, turns
+from node.core.text.formats import to_srt, to_vtt
+from node.core.text.turns import MIN_WORDS, TOLERANCE, Turn, turns
 from tests.unit.spoken import segment, segments, transcript
 
 if TYPE_CHECKING:

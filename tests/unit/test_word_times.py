@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.core.model import Word
-from node.core.word_times import audible, within_speech
+from node.core.text.word_times import audible, within_speech
 from tests.unit.spoken import words
 
 LOUD, QUIET = 1.0, -0.5

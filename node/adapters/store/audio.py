@@ -17,8 +17,8 @@ import numpy as np
 
 from node.adapters.store.ledger import Ledger
 from node.adapters.store.reading import is_session_id
-from node.core.messages import SESSION_ID
 from node.core.model import MIC_ID, SAMPLE_RATE
+from node.core.mqtt.messages import SESSION_ID
 from node.errors import StoreError
 
 if TYPE_CHECKING:

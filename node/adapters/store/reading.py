@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
-from node.core.messages import SESSION_ID
 from node.core.model import Assignment, MicInfo, Segment, Session, iso, parse_iso, started_at_of
+from node.core.mqtt.messages import SESSION_ID
 
 if TYPE_CHECKING:
     import sqlite3

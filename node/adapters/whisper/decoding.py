@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from node.core.hallucination import Said
-from node.core.loops import UNSPACED
 from node.core.model import Word
+from node.core.text.hallucination import Said
+from node.core.text.loops import UNSPACED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,9 +13,9 @@ import numpy as np
 
 from node.adapters.whisper.decoding import MAX_PREFIX, Request
 from node.adapters.whisper.opening import hears_alone
-from node.core.context import fitting, gone_on_from
 from node.core.model import SAMPLE_RATE
-from node.core.prior import calibrated, weighed
+from node.core.text.context import fitting, gone_on_from
+from node.core.text.prior import calibrated, weighed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from node.adapters.whisper.decoding import Decoder
     from node.adapters.whisper.opening import EngineSettings
-    from node.core.context import Earlier
-    from node.core.prior import Prior
+    from node.core.text.context import Earlier
+    from node.core.text.prior import Prior
 
     Features = npt.NDArray[np.float32]
 

@@ -20,11 +20,11 @@ import numpy as np
 from node.adapters.whisper.decoding import Decoder
 from node.adapters.whisper.encoding import FULL_WINDOW, HOP, Clip, Encoder, shares_window
 from node.adapters.whisper.opening import EngineSettings, notice_of, open_model
-from node.core.context import echoes
-from node.core.hallucination import is_inaudible, judged, quietest
-from node.core.loops import UNSPACED
 from node.core.model import SAMPLE_RATE, Heard, joined
-from node.core.word_times import audible, within_speech
+from node.core.text.context import echoes
+from node.core.text.hallucination import is_inaudible, judged, quietest
+from node.core.text.loops import UNSPACED
+from node.core.text.word_times import audible, within_speech
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from node.adapters.whisper.encoding import Look
-    from node.core.context import Earlier
-    from node.core.hallucination import Said
     from node.core.model import Word
-    from node.core.prior import Prior
+    from node.core.text.context import Earlier
+    from node.core.text.hallucination import Said
+    from node.core.text.prior import Prior
 
 log = logging.getLogger(__name__)
 

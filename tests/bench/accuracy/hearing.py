@@ -20,9 +20,9 @@ from rich.table import Table
 
 from node.adapters.vad import Silero
 from node.core.model import SAMPLE_RATE
-from node.core.ownership import Ownership
-from node.core.room import Room
-from node.core.segmenter import Endpointing
+from node.core.room.ownership import Ownership
+from node.core.room.room import Room
+from node.core.room.segmenter import Endpointing
 from tests.bench.accuracy.rows import Recipe, parse_row
 from tests.bench.accuracy.scene import scene
 from tests.bench.accuracy.store import Store
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from node.core.doubletalk import Rest
-    from node.core.room import Mode
+    from node.core.room.doubletalk import Rest
+    from node.core.room.room import Mode
 
 ROWS = ("2@-10,10%", "4@-10,0%", "4@-10,10%", "4@-6,25%", "8@-10,10%,uneven")
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from node.adapters.whisper import Engine
-    from node.core.room import Mode
-    from node.core.segmenter import Samples
+    from node.core.room.room import Mode
+    from node.core.room.segmenter import Samples
     from tests.bench.accuracy.meeting import Sound
     from tests.bench.accuracy.scene import Scene
     from tests.bench.accuracy.store import Store
@@ -40,7 +40,7 @@ OURS = "drop"
 
 BEST_MIC = "best-mic"
 
-ENGINE = ("node/adapters/whisper/*.py", "node/core/*.py", "tests/bench/listening.py")
+ENGINE = ("node/adapters/whisper/*.py", "node/core/**/*.py", "tests/bench/listening.py")
 
 
 def node(mode: Mode, scene: Scene, store: Store, model: Path) -> Account:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from node.core.prior import LanguagePrior
+from node.core.text.prior import LanguagePrior
 from tests.bench.engine.sounds import VOICES, engine, utterance
 from tests.model.grammar import sentence
 

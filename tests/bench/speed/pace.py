@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from node.core.context import Contexts
+from node.core.text.context import Contexts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
 
-    from node.core.context import Earlier
+    from node.core.text.context import Earlier
 
 TOKENS_PER_S = 3.4
 """Of the frames in which something is heard: 3 a second of a turn with its short pauses, which is

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from paho.mqtt.client import MQTTv311
 
-from node.core.messages import REQUESTS
+from node.core.mqtt.messages import REQUESTS
 from tests.rig.mqtt import Watcher
 from tests.rig.node import TOPIC, RunningNode, configuration
 from tests.rig.vmics import write_wav

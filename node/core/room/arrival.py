@@ -1,0 +1,277 @@
+"""Who speaks, by when sound arrives: it reaches the nearest microphone first.
+
+Of two microphones a speaker's own hears them some milliseconds before the other one, however loud
+each is set and however much leaks. The delay between two microphones, of the path and of the
+devices together, is found in each window by generalised cross-correlation with phase transform
+(Knapp & Carter 1976): every voice gives a peak of its own. Peaks gather at one delay for each place
+that somebody speaks from. Over a minute, with the drift of the clocks taken out, these places are
+told apart. Nobody's sound can come earlier to the first microphone, against the second, than that
+of somebody right at it, so the two places at the ends are those of the two speakers. Loudness has
+to agree: the sound from each of these places is louder at its own microphone. Where it does not,
+or where only one place has been heard, nothing is said.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from node.core.model import SAMPLE_RATE, TICK
+from node.core.room.hearing import HOP, KEPT_TICKS
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from node.core.room.hearing import Hearing
+
+    Doubles = npt.NDArray[np.float64]
+    Ticks = npt.NDArray[np.int64]
+    Flags = npt.NDArray[np.bool_]
+
+WINDOW = 4096
+"""Samples (256 ms) that are correlated: about a syllable, and ten times the longest path."""
+
+STEP = 2
+"""Ticks (64 ms) from one window to the next."""
+
+HALF = WINDOW // TICK // 2
+"""Ticks that a window reaches to each side of its middle."""
+
+KEPT = KEPT_TICKS // STEP
+"""Windows kept: as far back as the sound."""
+
+REACH = 640
+"""Samples (40 ms) to each side of the delay that is known in hops: a hop, 5 m of air, and drift."""
+
+PEAKS = 4
+"""Voices heard at once of which the delays are kept."""
+
+APART = 12
+"""Samples (0.75 ms, 0.26 m of air) around a peak, or a place, within which there is no other."""
+
+CLEAR = 7.0
+"""Height of a peak over the spread of its correlation. In simulated rooms (0.25 to 0.5 s of
+reverberation) speech gave 10 to 20, noise less than 5."""
+
+WHITENED = 0.85
+"""Exponent of the phase transform: with 1 a frequency without any voice counts like the others."""
+
+BAND_HZ = (200, 7000)
+
+REMEMBERED_S = 60.0
+
+LEAST_SEEN = 12
+"""Windows (0.8 s) with a clear peak from which places are looked for."""
+
+LEAST_MASS, SHARE = 5, 0.04
+"""Windows in which a place must be heard: so many, and such a share of all."""
+
+DRIFTS = np.arange(-220, 221, 10) * 1e-6
+"""Drifts between two clocks that are tried: USB crystals are within 100 ppm each."""
+
+BIN = 4
+"""Samples in a bin of the histogram of delays; three bins make one place."""
+
+LOUDER_DB = 1.5
+"""By how much the level difference of two microphones must differ between their two speakers."""
+
+CLOSEST_DB = 3.0
+"""By how much a voice must be louder at a microphone than at another one that nobody has been heard
+from yet: it may be that one's speaker, behind this microphone as seen from the others."""
+
+NEAR = 10
+"""Samples by which a peak may be off its place: a head that moves by 0.2 m."""
+
+EVERY = 32
+"""Clear peaks (of one pair, 2 s of speech) after which places are found anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where delays gather: in samples at second 0, and the median level difference in dB."""
+
+    delay: float
+    level_db: float
+
+
+class Arrivals:
+    """Delays of voices between all pairs of microphones. Rows as in `Hearing`.
+
+    Delays are by how many samples the second microphone of a pair is later. Arrays are symmetric in
+    their first two axes, but for `_place`: that of [a, b] is where a's speaker is heard, that of
+    [b, a] where b's is.
+    """
+
+    def __init__(self) -> None:
+        self._fresh = 0
+        self._begin(0)
+
+    def add(self) -> None:
+        self._begin(len(self._known) + 1)
+
+    def remove(self) -> None:
+        self._begin(len(self._known) - 1)
+
+    def restart(self) -> None:
+        """Forget it all: a microphone's delay may be another one now."""
+        self._begin(len(self._known))
+
+    def learn(self, hearing: Hearing, lags: npt.NDArray[np.int64], middle: int) -> None:
+        """Take the window around tick `middle`, a multiple of STEP, with the sound `lags` later."""
+        spectra, power = _heard(hearing, lags, middle)
+        at = middle // STEP % KEPT
+        self._middle[at] = middle
+        first, second = _pairs(len(lags))
+        delay, height = _peaks(spectra[first], spectra[second])
+        delay += ((lags[second] - lags[first]) * HOP)[:, None]
+        for kept, found in ((self._delay, delay), (self._height, height)):
+            kept[first, second, at] = kept[second, first, at] = found
+        level = 10 * np.log10(power[first] / power[second])
+        self._level[first, second, at], self._level[second, first, at] = level, -level
+        self._note(middle * TICK / SAMPLE_RATE, delay[:, 0], height[:, 0] >= CLEAR, level)
+
+    def estimate(self) -> bool:
+        """Find all places anew where enough has been heard since; says whether that was so."""
+        if self._fresh < EVERY:
+            return False
+        self._fresh = 0
+        for (a, b), seen in self._seen.items():
+            if len(seen) >= LEAST_SEEN:
+                self._place_voices(a, b, np.array(seen))
+        return True
+
+    @property
+    def known_pairs(self) -> int:
+        """How many pairs of microphones there are of which both speakers' places are known."""
+        return int(self._known.sum()) // 2
+
+    def whose(self, ticks: Ticks) -> npt.NDArray[np.int8]:
+        """Who speaks in ticks: 1 a microphone's speaker alone, -1 others and not they, 0 unknown.
+
+        Gives shape (microphones, ticks).
+        """
+        at = ticks // STEP % KEPT
+        heard = self._heard(at, ticks) & (self._middle[at] == ticks // STEP * STEP)
+        known = self._known[..., None]
+        pairs = np.maximum(self._known.sum(axis=1), 1)
+        closest = known | (self._level[:, :, at] >= CLOSEST_DB)
+        speaks = (heard.sum(axis=1) > pairs[:, None] / 2) & closest.all(axis=1)
+        result = np.zeros(speaks.shape, np.int8)
+        result[speaks & (speaks.sum(axis=0) == 1)] = 1
+        result[~speaks & (known & ~heard & speaks[None]).any(axis=1)] = -1
+        return result
+
+    def _heard(self, at: Ticks, ticks: Ticks) -> Flags:
+        """heard[m, n, tick]: in the pair of m and n a voice is heard from where m's speaker is."""
+        drift = self._drift[..., None] * (ticks * (TICK / SAMPLE_RATE))
+        place = self._place[..., None] + drift
+        clear = self._height[:, :, at] >= CLEAR
+        near = np.abs(self._delay[:, :, at] - place[..., None]) <= NEAR
+        heard: Flags = (clear & near).any(axis=-1) & self._known[..., None]
+        return heard
+
+    def _note(self, second: float, delay: Doubles, clear: Flags, level: Doubles) -> None:
+        """Keep the clearest peak of each pair, for a minute."""
+        for pair, seen in enumerate(self._seen.values()):
+            if clear[pair]:
+                seen.append((second, float(delay[pair]), float(level[pair])))
+            while seen and seen[0][0] < second - REMEMBERED_S:
+                seen.pop(0)
+        self._fresh += int(clear.any())
+
+    def _place_voices(self, a: int, b: int, seen: Doubles) -> None:
+        """Find the speakers of a pair in what was seen: (windows, 3) seconds, delays and levels."""
+        seconds, delay, level = seen.T
+        spread = [_sharpness(delay - SAMPLE_RATE * drift * seconds) for drift in DRIFTS]
+        drift = SAMPLE_RATE * float(DRIFTS[int(np.argmax(spread))])
+        places = sorted(_places(delay - drift * seconds, level), key=lambda place: place.delay)
+        known = len(places) > 1
+        if known:
+            second, first = places[0], places[-1]
+            known = first.level_db - second.level_db >= LOUDER_DB
+            self._place[a, b], self._place[b, a] = first.delay, second.delay
+            self._drift[a, b] = self._drift[b, a] = drift
+        self._known[a, b] = self._known[b, a] = known
+
+    def _begin(self, count: int) -> None:
+        self._delay = np.zeros((count, count, KEPT, PEAKS))
+        self._height = np.zeros((count, count, KEPT, PEAKS))
+        self._level = np.zeros((count, count, KEPT))
+        self._level[np.arange(count), np.arange(count)] = np.inf  # no other microphone
+        self._middle = np.full(KEPT, -1, np.int64)
+        self._seen: dict[tuple[int, int], list[tuple[float, float, float]]] = {
+            (a, b): [] for a, b in zip(*_pairs(count), strict=True)
+        }
+        self._fresh = 0
+        self._known = np.zeros((count, count), np.bool_)
+        self._drift = np.zeros((count, count))
+        self._place = np.zeros((count, count))
+
+
+def _pairs(count: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    first, second = np.triu_indices(count, 1)
+    return first, second
+
+
+def _heard(
+    hearing: Hearing, lags: npt.NDArray[np.int64], middle: int
+) -> tuple[npt.NDArray[np.complex64], Doubles]:
+    """Spectra and powers of the window around a tick of all microphones."""
+    begin = (middle - HALF) * TICK
+    rows = enumerate(lags.tolist())
+    sound = np.stack([hearing.sound(row, begin + lag * HOP, WINDOW) for row, lag in rows])
+    sound *= _HANN
+    power = np.einsum("ij,ij->i", sound, sound).astype(np.float64) + 1e-12
+    return np.fft.rfft(sound).astype(np.complex64), power
+
+
+def _peaks(
+    first: npt.NDArray[np.complex64], second: npt.NDArray[np.complex64]
+) -> tuple[Doubles, Doubles]:
+    """Delays in samples and heights of the highest peaks of each pair: (pairs, PEAKS)."""
+    cross = first.conj() * second
+    cross *= _IN_BAND / (np.abs(cross) ** np.float32(WHITENED) + np.float32(1e-20))
+    curve = np.fft.irfft(cross, WINDOW)
+    curve = np.concatenate([curve[:, -REACH:], curve[:, : REACH + 1]], axis=1)
+    curve /= curve.std(axis=1, keepdims=True) + 1e-12
+    pairs = np.arange(len(curve))
+    delay, height = np.zeros((2, len(curve), PEAKS))
+    for peak in range(PEAKS):
+        at = curve.argmax(axis=1)
+        delay[:, peak], height[:, peak] = at - REACH, curve[pairs, at]
+        around = np.clip(at[:, None] + _BESIDE, 0, curve.shape[1] - 1)
+        curve[pairs[:, None], around] = -np.inf
+    return delay, height
+
+
+def _histogram(delay: Doubles) -> tuple[npt.NDArray[np.int64], int]:
+    """How many delays lie in each bin and beside it, and which bin is the first."""
+    bins = np.rint(delay / BIN).astype(np.int64)
+    first = int(bins.min()) - 1
+    counts = np.bincount(bins - first, minlength=int(bins.max()) - first + 2)
+    return np.convolve(counts, np.ones(3, np.int64), "same"), first
+
+
+def _sharpness(delay: Doubles) -> int:
+    return int(np.square(_histogram(delay)[0]).sum())
+
+
+def _places(delay: Doubles, level: Doubles) -> list[_Place]:
+    """Where delays gather, each with its median level difference."""
+    counts, first = _histogram(delay)
+    least = max(LEAST_MASS, SHARE * len(delay))
+    places = []
+    while counts.max() >= least:
+        at = int(counts.argmax())
+        members = np.abs(np.rint(delay / BIN) - (at + first)) <= 1
+        places.append(_Place(float(np.median(delay[members])), float(np.median(level[members]))))
+        counts[max(0, at - APART // BIN) : at + APART // BIN + 1] = 0
+    return places
+
+
+_HANN = np.hanning(WINDOW).astype(np.float32)
+_FREQUENCIES = np.fft.rfftfreq(WINDOW, 1 / SAMPLE_RATE)
+_IN_BAND = ((BAND_HZ[0] <= _FREQUENCIES) & (BAND_HZ[1] >= _FREQUENCIES)).astype(np.float32)
+_BESIDE = np.arange(-APART, APART + 1)

@@ -1,0 +1,166 @@
+"""One microphone's way from placed sound to utterances, frame by frame on the common grid."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from node.core.model import TICK
+from node.core.room.hearing import HOP
+from node.core.room.masking import FOREIGN, masked
+from node.core.room.segmenter import Audio, Ended, Endpointing, Event, Segmenter
+
+if TYPE_CHECKING:
+    from node.core.room.hearing import Floats
+    from node.core.room.segmenter import Samples
+
+SILENCE_DBFS = -100.0
+"""Level of a microphone that has delivered nothing but zeros."""
+
+
+class VoiceDetector(Protocol):
+    """Speech probabilities of consecutive frames of one track: (n, 512) samples give (n,)."""
+
+    def __call__(self, frames: Samples) -> Floats: ...
+
+    def reset(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """512 samples, the tick of the grid that they fill, and the probability of speech (0-1)."""
+
+    tick: int
+    samples: Samples
+    voice: float
+
+
+class Channel:
+    """Cuts placed sound into frames, and judged frames into utterances.
+
+    Frames lie on the grid of ticks: where sound begins within one, zeros fill it up, and the
+    utterance that is made of it begins where the sound began.
+    """
+
+    def __init__(self, detector: VoiceDetector, endpointing: Endpointing, position: int) -> None:
+        self._detector = detector
+        self._endpointing = endpointing
+        self._segmenter = Segmenter(endpointing)
+        self._power = 0.0
+        self._measured = 0
+        self.frames: deque[Frame] = deque()
+        self.position = self._origin = position
+        self._rest: Samples = np.zeros(position % TICK, np.int16)
+        self._before: Samples = np.zeros(HOP, np.int16)
+        self._start(position)
+
+    @property
+    def next_tick(self) -> int:
+        """Tick of the frame that is being filled."""
+        return self._next
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody speaks, or may be about to: in what is judged or waits to be."""
+        least = self._endpointing.start_threshold
+        return self._segmenter.triggered or any(frame.voice >= least for frame in self.frames)
+
+    @property
+    def settled(self) -> int:
+        """Oldest frames that hold no speech, whosever, and with which what runs ends; else 0."""
+        left = self._segmenter.quiet_left
+        if not left or len(self.frames) < left:
+            return 0
+        waiting = itertools.islice(self.frames, left)
+        silent = sum(frame.voice < self._endpointing.stop_threshold for frame in waiting)
+        return left if silent == left else 0
+
+    def take(self, samples: Samples) -> list[Frame]:
+        """Append int16 samples at 16 kHz; gives the frames they fill, which `frames` holds too."""
+        self.position += len(samples)
+        sound = np.concatenate([self._rest, samples])
+        whole = len(sound) // TICK * TICK
+        self._rest = sound[whole:]
+        filled = self._filled(sound[:whole].reshape(-1, TICK)) if whole else []
+        self.frames.extend(filled)
+        return filled
+
+    def take_rest(self) -> list[Frame]:
+        """Fill up the last frame with silence."""
+        pad = -self.position % TICK
+        if not pad or not len(self._rest):
+            return []
+        end = self.position
+        filled = self.take(np.zeros(pad, np.int16))
+        self.position = end
+        return filled
+
+    def judge(self, probability: float, gains: Floats | None) -> list[Event]:
+        """Send the oldest frame to endpointing, as speech with this probability.
+
+        `gains` of shape (3, BANDS) take out what is not the microphone's own; None: nothing.
+        """
+        samples = self.frames.popleft().samples
+        sound = samples
+        if gains is not None:
+            after = self.frames[0].samples if self.frames else np.zeros(TICK, np.int16)
+            sound = masked(self._before, samples, after[:HOP], gains)
+        self._before = samples[-HOP:]
+        foreign = gains is FOREIGN
+        return self._placed(self._segmenter.feed(sound, probability, foreign=foreign))
+
+    def flush(self) -> list[Event]:
+        """End what is open. All frames must have been judged, the rest among them."""
+        events = self._placed(self._segmenter.flush())
+        self._start(self.position)
+        return events
+
+    def jump(self, position: int) -> None:
+        """Go on elsewhere, as if nothing had been heard before."""
+        self._detector.reset()
+        self._start(position)
+
+    def level_dbfs(self) -> float:
+        """RMS level since the last call, in dB below full scale."""
+        mean = self._power / self._measured if self._measured else 0.0
+        self._power, self._measured = 0.0, 0
+        return round(10 * float(np.log10(mean)), 1) if mean > 0 else SILENCE_DBFS
+
+    def _start(self, position: int) -> None:
+        self.position = self._origin = position
+        self._rest = np.zeros(position % TICK, np.int16)
+        self._next = position // TICK
+        self._segmenter.jump(self._next * TICK)
+        self._surplus = 0
+        self._before = np.zeros(HOP, np.int16)
+
+    def _filled(self, sound: Samples) -> list[Frame]:
+        """The frames of sound of shape (n, 512)."""
+        wide = sound.ravel().astype(np.float32)
+        self._power += float(np.dot(wide, wide)) / 32768**2
+        self._measured += len(wide)
+        first, self._next = self._next, self._next + len(sound)
+        voices = self._detector(sound).tolist()
+        return [Frame(first + n, sound[n], voice) for n, voice in enumerate(voices)]
+
+    def _placed(self, events: list[Event]) -> list[Event]:
+        """Events without the zeros that stand before the beginning and after the end.
+
+        What they promise to follow has still to be taken.
+        """
+        return [self._place(event) for event in events]
+
+    def _place(self, event: Event) -> Event:
+        if isinstance(event, Ended):
+            return replace(event, end=min(event.end, self.position))
+        if isinstance(event, Audio):
+            surplus, self._surplus = self._surplus, 0
+            # What waits to be judged has been heard: silence in it ends the utterance at once.
+            more = max(0, event.more - len(self.frames) * TICK)
+            return replace(event, samples=event.samples[surplus:], more=more)
+        self._surplus = max(0, self._origin - event.start)
+        return replace(event, start=event.start + self._surplus)

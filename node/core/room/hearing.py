@@ -1,0 +1,217 @@
+"""What every microphone of a room heard lately: its sound, and band powers on a grid of 16 ms.
+
+Bands rather than whole levels, because two people who speak at once are loud in different bands
+most of the time: each microphone then still shows its own speaker.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from node.core.model import SAMPLE_RATE, TICK
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from node.core.room.segmenter import Samples
+
+    Floats = npt.NDArray[np.float32]
+
+HOP = TICK // 2
+"""Samples between energies (16 ms): half of their window, so that no sound falls between two."""
+
+HOPS = TICK // HOP
+
+BAND_EDGES_HZ = (200, 400, 630, 920, 1270, 1720, 2700, 4400, 7000)
+"""Every second to fourth edge of Zwicker's critical bands (1961), without the hum below 200 Hz."""
+
+BANDS = len(BAND_EDGES_HZ) - 1
+
+KEPT_TICKS = 1024
+"""Ticks kept (33 s): an utterance of at most 28 s is judged once more when it ends."""
+
+KEPT = KEPT_TICKS * HOPS
+
+NEVER = -(1 << 40)
+"""A tick before any other."""
+
+LEAST_POWER = 1e-12
+"""Power a band is taken to have at least: what rounding to 16 bits leaves in it."""
+
+FLOOR_SMOOTHING = 0.15
+"""Share of a new hop in the level whose minimum is the noise floor: about 0.1 s of memory."""
+
+FLOOR_TICKS = 8
+FLOOR_BLOCKS = 9
+"""Ticks in a block (0.26 s) and blocks whose least level is the noise floor: 2.3 s, in which every
+band of speech pauses (minimum statistics, Martin 2001, take 1.5 s; rooms echo longer)."""
+
+
+class Hearing:
+    """Band powers, noise floors and speech probabilities of the last half minute.
+
+    Rows are microphones; `power` and `floor` have shape (microphones, hops, bands) and hold hop
+    `h` at index `h % KEPT`.
+    """
+
+    def __init__(self) -> None:
+        self.mics: list[str] = []
+        self.power: Floats = np.zeros((0, KEPT, BANDS), np.float32)
+        self.floor: Floats = np.zeros((0, KEPT, BANDS), np.float32)
+        self.voice: Floats = np.zeros((0, KEPT_TICKS), np.float32)
+        self._sound: Samples = np.zeros((0, KEPT_TICKS, TICK), np.int16)
+        self._tick: npt.NDArray[np.int64] = np.zeros((0, KEPT_TICKS), np.int64)
+        self._last: Floats = np.zeros((0, HOP), np.float32)
+        self._smooth: Floats = np.zeros((0, BANDS), np.float32)
+        self._least: Floats = np.zeros((0, FLOOR_BLOCKS, BANDS), np.float32)
+        self._block = -1
+
+    def add(self, mic: str) -> None:
+        """Make room for another microphone, which has heard nothing yet."""
+        self.mics.append(mic)
+        self.power = _with_row(self.power, LEAST_POWER)
+        self.floor = _with_row(self.floor, LEAST_POWER)
+        self.voice = _with_row(self.voice, 0)
+        self._sound = _with_row(self._sound, 0)
+        self._tick = _with_row(self._tick, NEVER)
+        self._last = _with_row(self._last, 0)
+        self._smooth = _with_row(self._smooth, 0)
+        self._least = _with_row(self._least, np.inf)
+
+    def remove(self, mic: str) -> int:
+        """Forget a microphone; gives the row it had."""
+        row = self.mics.index(mic)
+        self.mics.remove(mic)
+        for name in ("power", "floor", "voice", "_sound", "_tick", "_last", "_smooth", "_least"):
+            setattr(self, name, np.delete(getattr(self, name), row, axis=0))
+        return row
+
+    def hear(self, first: int, sound: dict[str, Samples], voices: dict[str, Floats]) -> None:
+        """Take what microphones heard of ticks that follow one another, the same for all of them.
+
+        Args:
+            first: the first of n ticks.
+            sound: of each microphone 512 n samples.
+            voices: of each microphone n probabilities of speech.
+        """
+        rows = np.array([self.mics.index(mic) for mic in sound])
+        heard = np.stack([samples.ravel() for samples in sound.values()])
+        wide = heard.astype(np.float32)
+        wide /= np.float32(32768)
+        powers = band_powers(np.concatenate([self._last[rows], wide], axis=1))
+        self._last[rows] = wide[:, -HOP:]
+        count = wide.shape[1] // TICK
+        ticks = np.arange(first, first + count)
+        at = np.ix_(rows, ticks % KEPT_TICKS)
+        self.voice[at] = np.stack([voices[mic] for mic in sound])
+        self._sound[at] = heard.reshape(len(rows), count, TICK)
+        self._tick[at] = ticks
+        at = np.ix_(rows, np.arange(first * HOPS, (first + count) * HOPS) % KEPT)
+        self.power[at] = powers
+        self.floor[at] = self._floors(rows, powers, first)
+
+    def window(
+        self, first: int, count: int, lags: npt.NDArray[np.int64]
+    ) -> tuple[Floats, Floats, Floats]:
+        """Powers, floors (microphones, count, bands) and voice (microphones, count).
+
+        `first` counts hops; row m is read `lags[m]` hops later, and is silence where it has no
+        tick there.
+        """
+        hops = (first + np.arange(count))[None, :] + lags[:, None]
+        rows = np.arange(len(self.mics))[:, None]
+        heard = self._tick[rows, hops // HOPS % KEPT_TICKS] == hops // HOPS
+        power = np.where(heard[..., None], self.power[rows, hops % KEPT], LEAST_POWER)
+        voice = np.where(heard, self.voice[rows, hops // HOPS % KEPT_TICKS], 0)
+        return power, self.floor[rows, hops % KEPT], voice
+
+    def sound(self, row: int, first: int, count: int) -> Floats:
+        """`count` samples of a microphone in [-1, 1], zeros where it has heard nothing."""
+        ticks = np.arange(first // TICK, -(-(first + count) // TICK))
+        heard = self._tick[row, ticks % KEPT_TICKS] == ticks
+        sound = np.where(heard[:, None], self._sound[row, ticks % KEPT_TICKS], 0).ravel()
+        begin = first % TICK
+        return sound[begin : begin + count].astype(np.float32) / np.float32(32768)
+
+    def _floors(self, rows: npt.NDArray[np.int64], powers: Floats, first: int) -> Floats:
+        """Noise floors of hops, their blocks ended where they end."""
+        floors = []
+        tick, last = first, first + powers.shape[1] // HOPS
+        while tick < last:
+            if tick // FLOOR_TICKS > self._block:
+                self._block = tick // FLOOR_TICKS
+                self._end_floor_block()
+            end = min(last, (tick // FLOOR_TICKS + 1) * FLOOR_TICKS)
+            part = powers[:, (tick - first) * HOPS : (end - first) * HOPS]
+            floors.append(self._follow_floor(rows, part))
+            tick = end
+        return np.concatenate(floors, axis=1)
+
+    def _follow_floor(self, rows: npt.NDArray[np.int64], power: Floats) -> Floats:
+        """Noise floors of hops of one block.
+
+        Zeros are no sound but the lack of it: a gap filled, a track padded, a muted device.
+        """
+        sound = power > 2 * LEAST_POWER
+        if not sound.all() and power.shape[1] > 1:
+            hops = [self._follow_floor(rows, hop) for hop in np.split(power, power.shape[1], 1)]
+            return np.concatenate(hops, axis=1)
+        last = self._smooth[rows]
+        last = np.where(last == 0, power[:, 0], last)
+        smooth = _smoothed(last, power)
+        self._smooth[rows] = np.where(sound[:, -1], smooth[:, -1], self._smooth[rows])
+        least = self._least[rows]
+        heard = np.where(sound, smooth, np.float32(np.inf))
+        lowest = np.minimum(np.minimum.accumulate(heard, axis=1), least[:, :1])
+        self._least[rows, 0] = lowest[:, -1]
+        floor: Floats = np.minimum(lowest, least[:, 1:].min(axis=1)[:, None])
+        return np.where(np.isfinite(floor), floor, np.maximum(power, np.float32(LEAST_POWER)))
+
+    def _end_floor_block(self) -> None:
+        self._least = np.roll(self._least, 1, axis=1)
+        self._least[:, 0] = np.inf
+
+
+def _with_row(array: npt.NDArray[Any], value: float) -> npt.NDArray[Any]:
+    """An array with one more row, filled with a value."""
+    return np.concatenate([array, np.full((1, *array.shape[1:]), value, array.dtype)])
+
+
+def _smoothed(last: Floats, power: Floats) -> Floats:
+    """Exponential mean of hops, shape (n, hops, bands), that goes on from `last` (n, bands)."""
+    kept, weight = _smoothing(power.shape[1])
+    smooth: Floats = kept * last[:, None] + weight @ power
+    return smooth
+
+
+@functools.cache
+def _smoothing(hops: int) -> tuple[Floats, Floats]:
+    """What is left of the mean (hops, 1) and what each hop adds to each later one (hops, hops)."""
+    kept = (1 - FLOOR_SMOOTHING) ** np.arange(hops + 1)
+    back = np.subtract.outer(np.arange(hops), np.arange(hops))
+    weight = np.where(back >= 0, FLOOR_SMOOTHING * kept[np.abs(back)], 0)
+    return kept[1:, None].astype(np.float32), weight.astype(np.float32)
+
+
+def band_powers(sound: Floats) -> Floats:
+    """Band powers of each hop; sound (n, HOP + samples) gives (n, hops, BANDS)."""
+    windows = np.lib.stride_tricks.sliding_window_view(sound, TICK, axis=1)[:, ::HOP]
+    spectrum = np.fft.rfft(windows * _WINDOW)
+    density = spectrum.real**2 + spectrum.imag**2
+    powers: Floats = (density @ _BANDS).astype(np.float32) + np.float32(LEAST_POWER)
+    return powers
+
+
+_WINDOW = (np.hanning(TICK) / TICK).astype(np.float32)
+_FREQUENCIES = np.fft.rfftfreq(TICK, 1 / SAMPLE_RATE)
+_BANDS = np.stack(
+    [
+        (low <= _FREQUENCIES) & (high > _FREQUENCIES)
+        for low, high in itertools.pairwise(BAND_EDGES_HZ)
+    ],
+    axis=1,
+).astype(np.float32)

@@ -1,0 +1,79 @@
+"""Takes out of a microphone's sound what the other speakers leak into it, band by band.
+
+Without it the first and last words of the neighbours stand at both ends of every utterance: they
+are spoken within the sound that is kept before and after speech.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from node.core.model import SAMPLE_RATE, TICK
+from node.core.room.hearing import BAND_EDGES_HZ, HOP
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from node.core.room.hearing import Floats
+    from node.core.room.segmenter import Samples
+
+WINDOWS = 3
+"""Windows of 512 samples, 256 apart, that a frame takes part in."""
+
+LEAST_GAIN = 0.1
+"""Of a band within speech that is the microphone's own: deeper, words lose their shape."""
+
+FOREIGN_GAIN = 0.01
+"""Of a whole tick that is not the microphone's own (-40 dB, about the room's noise). Measured on
+the tuning meetings (-10 dB, 10 % overlap): 20 % of words wrong without it, 7 % with it."""
+
+UNTOUCHED = 0.5
+"""Own share from which a band is left as it is."""
+
+
+def gains(own: Floats) -> Floats:
+    """Gain of every hop and band from the share (0-1) that is the microphone's own."""
+    result: Floats = np.sqrt(np.clip(own / UNTOUCHED, LEAST_GAIN**2, 1))
+    return result
+
+
+def masked(before: Samples, frame: Samples, after: Samples, band_gains: Floats) -> Samples:
+    """A frame with its bands scaled.
+
+    Args:
+        before: the 256 samples before the frame.
+        frame: 512 samples.
+        after: the 256 samples after it.
+        band_gains: shape (3, BANDS), for the windows that begin 256 samples before the frame,
+            with it, and 256 samples after that.
+    """
+    if band_gains.min() >= 1:
+        return frame
+    if band_gains.max() <= FOREIGN_GAIN:
+        faint: Samples = np.rint(frame * np.float32(FOREIGN_GAIN)).astype(np.int16)
+        return faint
+    sound = np.concatenate([before, frame, after]).astype(np.float32)
+    windows = np.stack([sound[begin : begin + TICK] for begin in range(0, WINDOWS * HOP, HOP)])
+    spectra = np.fft.rfft(windows * _WINDOW) * band_gains[:, _BAND_OF_BIN]
+    pieces = np.fft.irfft(spectra, TICK)
+    whole = np.zeros(2 * TICK, np.float32)
+    for begin, piece in zip(range(0, WINDOWS * HOP, HOP), pieces, strict=True):
+        whole[begin : begin + TICK] += piece
+    heard: Samples = np.clip(np.rint(whole[HOP : HOP + TICK]), -32768, 32767).astype(np.int16)
+    return heard
+
+
+FOREIGN: npt.NDArray[np.float32] = np.full(
+    (WINDOWS, len(BAND_EDGES_HZ) - 1), FOREIGN_GAIN, np.float32
+)
+"""Gains of a tick that is wholly another's."""
+
+# Windows half over each other add up to one.
+_WINDOW = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(TICK) / TICK)).astype(np.float32)
+_BAND_OF_BIN = np.clip(
+    np.searchsorted(BAND_EDGES_HZ, np.fft.rfftfreq(TICK, 1 / SAMPLE_RATE), side="right") - 1,
+    0,
+    len(BAND_EDGES_HZ) - 2,
+)

@@ -1,0 +1,350 @@
+"""Whose speech it is that a microphone hears, when every microphone of a room hears everybody.
+
+Every 32 ms each microphone's band powers are explained by what the speakers of the others leak
+into it; what exceeds that by 3 dB is its own (6 dB would lose real speech, see corti #107), and a
+tick is owned where that share, over all bands and about a syllable each way, is large enough. What
+is expected decays no faster than sound does in a room. Before two microphones are known to hear
+the same, nothing is taken for a leak: rather twice than not at all. An utterance is judged once
+more when it ends, with what has been learnt until then.
+
+Sources: Dugan 1975 (shares of the total), Pfau, Ellis & Stolcke 2001 and Boakye & Stolcke 2006
+(level differences between channels, normalised), Wrigley et al. 2005 (correlation).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from node.core.model import SAMPLE_RATE
+from node.core.room.arrival import HALF, STEP, Arrivals
+from node.core.room.coupling import Coupling, Levels
+from node.core.room.doubletalk import DoubleTalk
+from node.core.room.hearing import BANDS, HOP, HOPS, KEPT_TICKS, Hearing
+from node.core.room.lags import LONGEST, Lags
+from node.core.room.likeness import LOUD, one_voice
+from node.core.room.masking import WINDOWS, gains
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from node.core.room.doubletalk import Rest
+    from node.core.room.hearing import Floats
+    from node.core.room.segmenter import Samples
+
+LEARN_AFTER = LONGEST // HOPS + 2
+"""Ticks (256 ms) after which a tick is learnt from: the longest lag, and a tick more."""
+
+MARGIN = 2.0
+"""Factor by which power must exceed what is expected of the others (3 dB) to count as own."""
+
+OWNED, STILL_OWNED = 0.15, 0.08
+"""Share that is a microphone's own where speech becomes, and where it stays, its speaker's.
+
+Measured on the tuning meetings (-3 to -10 dB): leaks alone stay below 0.07 to 0.12 in 95 % of
+ticks, of people who speak at once 95 to 98 % are above. 0.2 and 0.1 lost twice as much speech,
+0.12 and 0.05 kept half as much again of others'.
+"""
+
+BEYOND_DOUBT = 0.5
+"""Share from which a tick is the microphone's own although only others were heard to arrive: one
+voice in two can hide the other's peak."""
+
+AROUND = 8
+"""Hops before and after a tick that are judged with it (128 ms): about a syllable each way."""
+
+DECAY_DB = 60 * HOP / SAMPLE_RATE / 0.6
+"""Fall of what others leak, from one hop to the next: a meeting room's 60 dB in 0.6 s."""
+
+HELD = 12
+"""Hops after which a decaying leak no longer matters (19 dB)."""
+
+AUDIBLE = 2.0
+"""Power over the noise floor, as a factor, from which a band takes part."""
+
+GROUP = 8
+"""Ticks (256 ms) learnt from at a time, after which lags, gains and couplings are found anew."""
+
+VOICED = 0.15
+"""Probability of speech from which somebody may be speaking: half of what keeps speech going."""
+
+ECHO = 16
+"""Ticks (0.5 s) after speech for which a room may still sound of it."""
+
+RELEARNT = 256
+"""Ticks (8 s) looked at again when lags have been found: more than a first utterance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Of one tick: the share (0-1) that is the microphone's own, and the gains (3, BANDS) that
+    leave its own speech over (see `masking`).
+    """
+
+    share: float
+    gains: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How much of a stretch of sound is a microphone's own, who is loudest in the rest, and which
+    microphone, if any, heard the very same better: of one who has no microphone, it is the nearest.
+    """
+
+    owned_ticks: int
+    loudest: str | None
+    heard_better: str | None
+
+
+class Ownership:
+    """Shares of all microphones of one room. Owned by the thread that feeds it."""
+
+    def __init__(self) -> None:
+        self._hearing = Hearing()
+        self._lags = Lags()
+        self._coupling = Coupling()
+        self._arrivals = Arrivals()
+        self._learnt = 0
+        self._arrived = 0
+        self._known_pairs = 0
+        self._voiced: set[int] = set()
+        self._done = (0, 0)
+        self._shares: Floats = np.zeros((0, 0, BANDS), np.float32)
+        self._weights: Floats = np.zeros((0, 0, BANDS), np.float32)
+
+    def add(self, mic: str) -> None:
+        for part in (self._lags, self._coupling, self._arrivals):
+            part.add()
+        self._hearing.add(mic)
+        self._done = (0, 0)
+
+    def remove(self, mic: str) -> None:
+        row = self._hearing.remove(mic)
+        self._lags.remove(row)
+        self._coupling.remove(row)
+        self._arrivals.remove()
+        self._done = (0, 0)
+
+    def restarted(self) -> None:
+        """A microphone begins anew, plugged in again perhaps: its delay may be another one now."""
+        self._lags.restart()
+        self._arrivals.restart()
+
+    def hear(self, first: int, sound: dict[str, Samples], voices: dict[str, Floats]) -> None:
+        """Take ticks that microphones have heard together (see `Hearing.hear`)."""
+        self._hearing.hear(first, sound, voices)
+        loudest = np.max(np.stack(list(voices.values())), axis=0)
+        self._voiced.update((first + np.flatnonzero(loudest >= VOICED)).tolist())
+        if first * HOPS < self._done[1] + self._lags.hops.max(initial=0):
+            self._done = (0, 0)  # what was worked out lacked this
+
+    def learn(self, end: int) -> None:
+        """Learn from the ticks before `end`: all microphones have had their chance to hear them.
+
+        Where nobody speaks there is nothing to learn, and nothing is spent on it.
+        """
+        begin = max(self._learnt, end // GROUP * GROUP - KEPT_TICKS // 2)
+        for first in range(begin, end - GROUP + 1, GROUP):
+            self._learnt = first + GROUP
+            if len(self._hearing.mics) > 1 and not self.quiet(first, first + GROUP):
+                self._learn_group(first, first + GROUP)
+                self._voiced -= set(range(first - KEPT_TICKS - GROUP, first - KEPT_TICKS))
+        self._learn_arrivals(end - HALF - -(-int(self._lags.hops.max(initial=0)) // HOPS))
+
+    def _learn_arrivals(self, end: int) -> None:
+        """Find who speaks in the windows with their middle before `end`, by when sound arrives."""
+        if not self._lags.known.any():
+            return
+        first = max(self._arrived, end - KEPT_TICKS // 2)
+        for middle in range(-(-first // STEP) * STEP, end, STEP):
+            self._arrived = middle + STEP
+            if not self.quiet(middle, middle + 1):
+                self._arrivals.learn(self._hearing, self._lags.hops, middle)
+        self._arrivals.estimate()
+
+    def knows_more(self) -> bool:
+        """Whether more microphones can be told apart than when this was asked last."""
+        before, self._known_pairs = self._known_pairs, self._arrivals.known_pairs
+        return self._known_pairs > before
+
+    def _learn_group(self, first: int, last: int) -> None:
+        self._lags.learn(self._hearing, first, last)
+        before = self._lags.hops
+        if self._lags.estimate():
+            self._coupling.forget()
+            self._learn_couplings(first - RELEARNT, first)
+            self._arrived = first - RELEARNT
+        if (self._lags.hops != before).any():
+            self._done = (0, 0)
+        self._learn_couplings(first, last)
+
+    def _learn_couplings(self, first: int, last: int) -> None:
+        for tick in range(first, last, GROUP):
+            levels = self._levels((tick - LEARN_AFTER) * HOPS, GROUP * HOPS)
+            for hop in range(0, GROUP * HOPS, HOPS):
+                self._coupling.learn(levels.part(hop, hop + HOPS))
+            self._coupling.estimate(self._floor_db(tick), self._lags.known)
+
+    def quiet(self, first: int, last: int) -> bool:
+        """Whether nobody speaks in ticks `first` to before `last`, nor echoes from before them."""
+        return self._voiced.isdisjoint(range(first - ECHO, last))
+
+    @property
+    def delay_ticks(self) -> int:
+        """Ticks of all microphones wanted after one before its shares are asked for."""
+        lags = self._lags.hops
+        return -(-(int(lags.max(initial=0) - lags.min(initial=0)) + AROUND + 1) // HOPS)
+
+    def judge(self, tick: int) -> dict[str, Judgement]:
+        """Whose a tick of every microphone is, and how its own speech is told from the rest.
+
+        Gives nothing where nobody speaks near it.
+        """
+        if self.quiet(tick, tick + AROUND // HOPS + LONGEST // HOPS + 2):
+            return {}
+        lags = self._lags.hops
+        reach = int(np.abs(lags).max()) + AROUND
+        own, weight = self._recent(tick * HOPS - reach, HOPS + 2 * reach)
+        rows = np.arange(len(lags))[:, None]
+        around = (reach - lags - AROUND)[:, None] + np.arange(HOPS + 2 * AROUND)
+        share = _share(own[rows, around], weight[rows, around], axis=(1, 2))
+        close = (reach - lags)[:, None] + np.arange(WINDOWS)
+        near = (own[rows, close - 1] + own[rows, close] + own[rows, close + 1]) / 3
+        whose = self._whose(tick)
+        foreign = (whose < 0) & (share < BEYOND_DOUBT)
+        share[foreign], near[foreign] = 0, 0
+        share[whose > 0], near[whose > 0] = 1, 1
+        told = zip(self._hearing.mics, share.tolist(), gains(near), strict=True)
+        return {mic: Judgement(part, mask) for mic, part, mask in told}
+
+    def _whose(self, tick: int) -> npt.NDArray[np.int8]:
+        """By when sound arrived, whose a tick of each microphone is (see `Arrivals.whose`)."""
+        lags = self._lags.hops
+        return self._arrivals.whose(tick - lags // HOPS)[np.arange(len(lags)), np.arange(len(lags))]
+
+    def review(self, mic: str, first_tick: int, last_tick: int) -> Verdict:
+        """Judge ticks `first_tick` to before `last_tick` again, as far back as sound is kept."""
+        row = self._hearing.mics.index(mic)
+        lag = int(self._lags.hops[row])
+        first, count = first_tick * HOPS - lag - AROUND, (last_tick - first_tick) * HOPS
+        own, weight = self._own(first, count + 2 * AROUND)
+        parts = np.stack([(own * weight)[row].sum(axis=1), weight[row].sum(axis=1)])
+        width = HOPS + 2 * AROUND
+        parts = np.lib.stride_tricks.sliding_window_view(parts, width, axis=1).sum(axis=2)[
+            :, ::HOPS
+        ]
+        share = np.where(parts[1] > 0, parts[0] / np.maximum(parts[1], 1e-9), 1)
+        levels = self._levels(first + AROUND, count)
+        voiced = levels.voice[row][::HOPS] >= 0.35
+        whose = self._arrivals.whose(np.arange(first_tick, last_tick) - lag // HOPS)[row]
+        share = np.where(whose > 0, 1, share[: len(whose)])
+        share[(whose < 0) & (share < BEYOND_DOUBT)] = 0
+        owned = int((voiced & (share >= OWNED)).sum())
+        alone = int((voiced & (whose > 0)).sum())
+        better = None if 2 * alone > voiced.sum() else self._heard_better(row, levels)
+        return Verdict(owned, self._loudest(row, levels), better)
+
+    def rest(self, mic: str, utterance: range, speech: tuple[int, int]) -> Rest | None:
+        """An utterance that has ended, without what others said in it (see `DoubleTalk.rest`)."""
+        talk = DoubleTalk(
+            self._hearing, self._lags.hops, self._lags.known, self._told, self._whose_hops
+        )
+        return talk.rest(self._hearing.mics.index(mic), utterance, speech)
+
+    def lags_s(self) -> dict[str, float | None]:
+        """Delay of each microphone against the earliest one; None where it is not known."""
+        lags = zip(self._hearing.mics, self._lags.seconds, self._lags.known, strict=True)
+        return {mic: round(float(lag), 4) if known else None for mic, lag, known in lags}
+
+    def _levels(self, first: int, count: int) -> Levels:
+        power, floor, voice = self._hearing.window(first, count, self._lags.hops)
+        return Levels(np.where(power > AUDIBLE * floor, power - floor, 0), floor, voice)
+
+    def _recent(self, first: int, count: int) -> tuple[Floats, Floats]:
+        """What `_own` gives, of which only the hops that are new are worked out."""
+        begin, end = self._done
+        if not begin <= first <= end:
+            begin = end = first
+        if end < first + count:
+            own, weight = self._own(end, first + count - end)
+            if begin < end:
+                kept = slice(max(0, first - begin), None)
+                own = np.concatenate([self._shares[:, kept], own], axis=1)
+                weight = np.concatenate([self._weights[:, kept], weight], axis=1)
+            self._shares, self._weights = own, weight
+            self._done = begin, end = max(begin, first), first + count
+        span = slice(first - begin, first - begin + count)
+        return self._shares[:, span], self._weights[:, span]
+
+    def _own(self, first: int, count: int) -> tuple[Floats, Floats]:
+        """Own share of each hop and band, and its weight, both (microphones, hops, bands)."""
+        levels = self._levels(first - HELD, count + HELD + 1)
+        power = levels.above_floor
+        voices = np.matmul(self._coupling.inverse.transpose(0, 2, 1), power.transpose(2, 0, 1))
+        voices = np.minimum(np.maximum(voices, 0), power.transpose(2, 0, 1))
+        held = _held(voices)
+        leak = MARGIN * np.matmul(self._off_diagonal().transpose(2, 1, 0), held).transpose(1, 2, 0)
+        power, leak = power[:, HELD:-1], leak[:, HELD:-1]
+        floor = levels.floor[:, HELD:-1]
+        own = np.maximum(power - leak, 0) / np.maximum(power, 1e-12)
+        weight = np.where(power > 0, np.log(np.maximum(power / floor, 1)), 0)
+        return np.where(power > 0, own, 1), weight
+
+    def _told(self, first: int, count: int) -> tuple[Floats, Floats]:
+        """What `_own` gives, with what is known by when sound arrived."""
+        own, weight = self._own(first, count)
+        whose = self._whose_hops(first, count)
+        foreign = (whose < 0) & (_share(own, weight, axis=(2,)) < BEYOND_DOUBT)
+        own[whose > 0], own[foreign] = 1, 0
+        return own, weight
+
+    def _whose_hops(self, first: int, count: int) -> npt.NDArray[np.int8]:
+        return self._arrivals.whose((first + np.arange(count)) // HOPS)
+
+    def _off_diagonal(self) -> Floats:
+        count = len(self._hearing.mics)
+        return self._coupling.matrix * (1 - np.eye(count, dtype=np.float32))[..., None]
+
+    def _loudest(self, row: int, levels: Levels) -> str | None:
+        level = 10 ** ((levels.level_db() - self._coupling.gain_db[:, None]) / 10)
+        heard = (level * (levels.voice[row] >= 0.35)).sum(axis=1)
+        heard[row] = 0
+        return self._hearing.mics[int(np.argmax(heard))] if heard.any() else None
+
+    def _heard_better(self, row: int, levels: Levels) -> str | None:
+        """The loudest microphone that heard the same voice as `row`, where that is another one."""
+        speech = levels.voice[row] >= 0.35
+        if not speech.any() or not self._lags.known[row]:
+            return None
+        power = levels.above_floor[:, speech] + levels.floor[:, speech]
+        loud = levels.above_floor[:, speech] > LOUD * levels.floor[:, speech]
+        loudness = power.sum(axis=(1, 2)) / 10 ** (self._coupling.gain_db / 10)
+        louder = (loudness > loudness[row]) & self._lags.known
+        alike = [
+            m
+            for m in np.flatnonzero(louder).tolist()
+            if one_voice(power[[row, m]], loud[row] | loud[m])
+        ]
+        return self._hearing.mics[max(alike, key=lambda m: loudness[m])] if alike else None
+
+    def _floor_db(self, tick: int) -> npt.NDArray[np.float64]:
+        floor = self._hearing.window(tick * HOPS, 1, np.zeros(len(self._hearing.mics), int))[1]
+        result: npt.NDArray[np.float64] = 10 * np.log10(floor[:, 0].mean(axis=1)).astype(float)
+        return result
+
+
+def _share(own: Floats, weight: Floats, axis: tuple[int, ...]) -> Floats:
+    total = weight.sum(axis=axis)
+    share: Floats = np.where(total > 0, (own * weight).sum(axis=axis) / np.maximum(total, 1e-9), 1)
+    return share
+
+
+def _held(voices: Floats) -> Floats:
+    """Each power, or what reverberation may have left of an earlier one; hops are the last axis."""
+    slope = np.float32(DECAY_DB / 10) * np.arange(voices.shape[-1], dtype=np.float32)
+    levels = np.log10(voices + np.float32(1e-12)) + slope
+    ahead = np.concatenate([levels[..., 1:], levels[..., -1:]], axis=-1)
+    held: Floats = 10 ** (np.maximum.accumulate(np.maximum(levels, ahead), axis=-1) - slope)
+    return held

@@ -1,0 +1,322 @@
+"""All microphones of one room, tick by tick: voice activity, ownership, endpointing."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from node.core.model import SAMPLE_RATE, TICK
+from node.core.room.channel import Channel, Frame
+from node.core.room.hearing import KEPT_TICKS
+from node.core.room.masking import FOREIGN
+from node.core.room.ownership import OWNED, STILL_OWNED, VOICED, Judgement, Ownership, Verdict
+from node.core.room.segmenter import Ended, Endpointing, Event, Started, Withdrawn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from node.core.room.channel import VoiceDetector
+    from node.core.room.segmenter import Samples
+
+Mode = Literal["drop", "tag", "off"]
+
+LONGEST_FILL = SAMPLE_RATE
+"""A gap of up to 1 s is filled with silence inside an utterance; a longer one ends it."""
+
+PATIENCE = 10
+"""Ticks (0.32 s) of sound for which a microphone that falls behind is waited for."""
+
+TOGETHER = 2
+"""Ticks (64 ms) that several microphones are heard and judged by: half as dear as one by one."""
+
+SILENCE_TOGETHER = 32
+"""Ticks (1 s) of silence heard at once."""
+
+ENDLESS = 1 << 62
+"""End of an utterance that is not over."""
+
+NOTHING = range(0)
+
+REMEMBERED = 64
+"""Utterances of a microphone that may be judged again: two a second, as far back as it is heard."""
+
+Heard = list[tuple[str, Event]]
+"""What has become certain, each event with its microphone."""
+
+
+class Room:
+    """Turns the sound of several microphones into utterances. Owned by the thread that feeds it.
+
+    A tick of one microphone is judged when the others have delivered theirs. One that is late
+    beyond 0.32 s holds up nobody, and nothing of it is lost: its ticks are judged when they come,
+    against what the others had at that time. One that is flushed is not waited for until it is
+    fed again.
+
+    Modes: "drop" lets owned speech alone open and prolong utterances; an utterance that turns out
+    to be another's all the same ends with `crosstalk_of` set and is to be forgotten. "tag" lets
+    all speech count and sets `crosstalk_of` likewise. "off" hears every microphone alone.
+    """
+
+    def __init__(self, endpointing: Endpointing, mode: Mode) -> None:
+        self._endpointing = endpointing
+        self._mode = mode
+        self._ownership = Ownership()
+        self._channels: dict[str, Channel] = {}
+        self._unheard: dict[str, list[Frame]] = {}
+        self._utterances: dict[str, range] = {}
+        self._kept: dict[str, deque[range]] = {}
+        self._promised: set[str] = set()
+        self._owners: set[str] = set()
+        self._awaited: set[str] = set()
+
+    def add(self, mic: str, detector: VoiceDetector, position: int = 0) -> None:
+        """Let another microphone in, whose first sample lies at `position`."""
+        self._channels[mic] = Channel(detector, self._endpointing, position)
+        self._unheard[mic] = []
+        self._kept[mic] = deque(maxlen=REMEMBERED)
+        self._ownership.add(mic)
+
+    def remove(self, mic: str) -> Heard:
+        """Flush a microphone and forget it."""
+        events = self.flush(mic)
+        self._ownership.remove(mic)
+        del self._channels[mic], self._unheard[mic], self._kept[mic]
+        self._utterances.pop(mic, None)
+        self._promised.discard(mic)
+        return events
+
+    def feed(self, mic: str, samples: Samples) -> Heard:
+        """Append int16 samples at 16 kHz to what a microphone has heard."""
+        self._awaited.add(mic)
+        self._unheard[mic] += self._channels[mic].take(samples)
+        return self._advance()
+
+    def skip_to(self, mic: str, position: int) -> Heard:
+        """Nothing was heard up to `position`: silence where that is short, else a new beginning."""
+        channel = self._channels[mic]
+        missing = position - channel.position
+        if missing <= 0:
+            return []
+        if missing <= LONGEST_FILL:
+            return self.feed(mic, np.zeros(missing, np.int16))
+        events = self.flush(mic)
+        channel.jump(position)
+        self._ownership.restarted()
+        return events
+
+    def flush(self, mic: str) -> Heard:
+        """End what a microphone has open, with its last samples."""
+        channel = self._channels[mic]
+        self._awaited.discard(mic)
+        self._unheard[mic] += channel.take_rest()
+        self._hear(self._unheard)
+        events: Heard = []
+        while channel.frames:
+            events += self._judge(mic, self._judgements(channel.frames[0].tick).get(mic))
+        events += self._marked(mic, channel.flush())
+        return events + self._advance()
+
+    def position(self, mic: str) -> int:
+        """Sample of the timeline at which the microphone's sound ends."""
+        return self._channels[mic].position
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody speaks, or may be about to."""
+        return any(channel.busy for channel in self._channels.values())
+
+    def level_dbfs(self, mic: str) -> float:
+        """RMS level since the last call, in dB below full scale."""
+        return self._channels[mic].level_dbfs()
+
+    def lags_s(self) -> dict[str, float | None]:
+        """Delay of each microphone against the earliest one; None where it is not known."""
+        return self._ownership.lags_s()
+
+    def _advance(self) -> Heard:
+        """Judge what is complete: heard by all who are awaited, as far as patience goes."""
+        if not self._awaited:
+            return []
+        ends = [self._channels[mic].next_tick for mic in self._awaited]
+        complete = max(min(ends), max(ends) - PATIENCE)
+        if not self._alone:
+            complete -= complete % TOGETHER
+        self._take_in(complete)
+        events = self._judge_before(complete - (0 if self._alone else self._ownership.delay_ticks))
+        if not self._alone and self._ownership.knows_more():
+            events += self._judge_again(complete)
+        return events
+
+    def _take_in(self, complete: int) -> None:
+        """Hear the ticks before `complete` and learn from them; silence waits until it is much."""
+        frames = {
+            mic: [frame for frame in several if frame.tick < complete]
+            for mic, several in self._unheard.items()
+        }
+        if self._is_calm(frames, complete):
+            return
+        self._hear(frames)
+        if not self._alone:
+            self._ownership.learn(complete)
+
+    def _is_calm(self, frames: dict[str, list[Frame]], complete: int) -> bool:
+        """Whether nobody speaks in frames, nor in what waits to be judged, and they are few."""
+        waiting = [c.frames[0].tick for c in self._channels.values() if c.frames]
+        return (
+            not self._alone
+            and self._ownership.quiet(min(waiting, default=complete), complete)
+            and all(len(several) < SILENCE_TOGETHER for several in frames.values())
+            and all(frame.voice < VOICED for several in frames.values() for frame in several)
+        )
+
+    def _hear(self, frames: dict[str, list[Frame]]) -> None:
+        """Note the energies of frames, those of one tick together."""
+        for mic, several in frames.items():
+            self._unheard[mic] = self._unheard[mic][len(several) :]
+        if self._alone:
+            return
+        for together in _together(frames):
+            first = next(iter(together.values()))[0].tick
+            sound = {m: np.concatenate([f.samples for f in fs]) for m, fs in together.items()}
+            voices = {m: np.array([f.voice for f in fs]) for m, fs in together.items()}
+            self._ownership.hear(first, sound, voices)
+
+    def _judge_before(self, limit: int) -> Heard:
+        events: Heard = []
+        while ready := self._ready(limit):
+            tick = min(self._channels[mic].frames[0].tick for mic in ready)
+            judgements = self._judgements(tick)
+            for mic in ready:
+                if self._channels[mic].frames[0].tick == tick:
+                    events += self._judge(mic, judgements.get(mic))
+        return events + self._end_settled()
+
+    def _end_settled(self) -> Heard:
+        """End speech that silence has ended already: no need to wait for whose that silence is."""
+        events: Heard = []
+        for mic, channel in self._channels.items():
+            for _ in range(channel.settled):
+                events += self._judge(mic, None)
+        return events
+
+    def _ready(self, limit: int) -> list[str]:
+        channels = self._channels.items()
+        return [mic for mic, c in channels if c.frames and c.frames[0].tick < limit]
+
+    @property
+    def _alone(self) -> bool:
+        return self._mode == "off" or len(self._channels) < 2
+
+    def _judgements(self, tick: int) -> dict[str, Judgement]:
+        if self._alone or self._mode == "tag":
+            return {}
+        return self._ownership.judge(tick)
+
+    def _judge(self, mic: str, judgement: Judgement | None) -> Heard:
+        """Send the oldest frame of a microphone to its endpointing."""
+        channel = self._channels[mic]
+        if judgement is None:
+            return self._marked(mic, channel.judge(channel.frames[0].voice, None))
+        owned = judgement.share >= (STILL_OWNED if mic in self._owners else OWNED)
+        (self._owners.add if owned else self._owners.discard)(mic)
+        if owned:
+            return self._marked(mic, channel.judge(channel.frames[0].voice, judgement.gains))
+        return self._marked(mic, channel.judge(0.0, FOREIGN))
+
+    def _marked(self, mic: str, events: Iterable[Event]) -> Heard:
+        """The events of a microphone, its ends with whose speech it was."""
+        marked: Heard = []
+        for event in events:
+            if isinstance(event, Started):
+                self._utterances[mic] = range(event.start, ENDLESS)
+            said = self._reviewed(mic, event) if isinstance(event, Ended) else event
+            marked.append((mic, said))
+        return marked
+
+    def _reviewed(self, mic: str, ended: Ended) -> Ended:
+        """An end with whose speech it was, where that was another's, who keeps it."""
+        utterance = range(self._utterances.pop(mic).start, ended.end)
+        promised = self._alone or mic in self._promised
+        self._promised.discard(mic)
+        other = None if promised else self._speaker(mic, utterance)
+        if other is not None:
+            return replace(ended, crosstalk_of=other)
+        ended = self._cleaned(mic, utterance, ended)
+        if promised or ended.crosstalk_of is None:
+            self._utterances[mic] = utterance
+            self._kept[mic].append(utterance)
+            return replace(ended, crosstalk_of=None)
+        return ended
+
+    def _judge_again(self, tick: int) -> Heard:
+        """Withdraw what has been kept, of what the room still remembers, and was another's."""
+        oldest = (tick - KEPT_TICKS) * TICK + LONGEST_FILL
+        events: Heard = []
+        for mic, kept in self._kept.items():
+            for utterance in [one for one in kept if one.start >= oldest]:
+                verdict = self._verdict(mic, utterance)
+                other = verdict.loudest if verdict.owned_ticks < self._least_ticks else None
+                if other is not None and self._covers(other, utterance):
+                    kept.remove(utterance)
+                    events.append((mic, Withdrawn(utterance.start, other)))
+        return events
+
+    def _covers(self, mic: str, utterance: range) -> bool:
+        """Whether a microphone keeps or hears an utterance that covers most of another's."""
+        running = self._utterances.get(mic, NOTHING)
+        return any(_cover(kept, utterance) for kept in [*self._kept[mic], running])
+
+    def _cleaned(self, mic: str, utterance: range, ended: Ended) -> Ended:
+        """An end with the sound that is left without others, or with who they were if none is."""
+        rest = None
+        if not self._alone and self._mode == "drop":
+            rest = self._ownership.rest(mic, utterance, ended.speech)
+        if rest is None:
+            return ended
+        own = rest.own_samples * 1000 >= self._endpointing.min_speech_ms * SAMPLE_RATE
+        return replace(ended, sound=rest.sound, crosstalk_of=None if own else rest.loudest)
+
+    def _speaker(self, mic: str, utterance: range) -> str | None:
+        """The other microphone whose speech an utterance was; None where it was its own."""
+        verdict = self._verdict(mic, utterance)
+        if verdict.owned_ticks < self._least_ticks and verdict.loudest is not None:
+            return verdict.loudest
+        better = verdict.heard_better
+        if better is None or not self._keeps(better, utterance):
+            return None
+        if self._utterances[better].stop == ENDLESS:
+            self._promised.add(better)
+        return better
+
+    def _verdict(self, mic: str, utterance: range) -> Verdict:
+        first, last = utterance.start // TICK, -(-utterance.stop // TICK)
+        return self._ownership.review(mic, first, last)
+
+    @property
+    def _least_ticks(self) -> float:
+        """Ticks of own speech without which nothing is an utterance."""
+        return self._endpointing.min_speech_ms * SAMPLE_RATE // 1000 / TICK
+
+    def _keeps(self, mic: str, utterance: range) -> bool:
+        """Whether a microphone has an utterance that covers most of another's."""
+        return _cover(self._utterances.get(mic, NOTHING), utterance)
+
+
+def _cover(kept: range, utterance: range) -> bool:
+    covered = min(kept.stop, utterance.stop) - max(kept.start, utterance.start)
+    return covered > len(utterance) / 2
+
+
+def _together(frames: dict[str, list[Frame]]) -> list[dict[str, list[Frame]]]:
+    """Frames by the ticks they fill: in one piece where microphones heard the same ones."""
+    heard = {mic: several for mic, several in frames.items() if several}
+    if len({(several[0].tick, several[-1].tick) for several in heard.values()}) == 1:
+        return [heard]
+    ticks: dict[int, dict[str, list[Frame]]] = {}
+    for mic, several in heard.items():
+        for frame in several:
+            ticks.setdefault(frame.tick, {})[mic] = [frame]
+    return [ticks[tick] for tick in sorted(ticks)]

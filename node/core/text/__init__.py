@@ -1,0 +1,1 @@
+"""From words to a transcript: which to believe, whose turn they are, how they are written."""

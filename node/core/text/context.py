@@ -1,0 +1,164 @@
+"""What a speaker said just before: sound and text that help Whisper with what comes next.
+
+Whisper hears 30 s at a time and was trained on sentences among others; a short utterance alone in
+silence is what it knows least. So the encoder is given the speaker's last utterances in front of
+the next one, in room that would be padding else, and the decoder begins behind their text.
+
+Wrong text in front breeds wrong text. Only utterances without a doubt are remembered, a doubtful
+one makes the speaker's whole past be forgotten, and a text that says once more what stands before
+it is not believed (see `echoes`).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from typing import TYPE_CHECKING
+
+from node.core.model import SAMPLE_RATE
+from node.core.text.loops import UNSPACED, keys
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from node.core.model import Heard
+
+Speaker = tuple[str, str, str]
+"""Session, microphone and the person's name."""
+
+MAX_AGE_S = 60.0
+"""Seconds from the end of an utterance to the beginning of one that it may serve."""
+
+MAX_LENGTH_S = 12.0
+"""Seconds of sound remembered of one speaker: more never fits in a window beside what comes."""
+
+LEARNT = 0.45
+FORGET = 0.3
+"""Confidence from which a text may help with the next, and below which nothing before it may. Those
+between are passed over. Of 0.4 to 0.6 and 0 to 0.4, tried on commands of two voices, these gave the
+fewest errors, by little: one wrong word in front costs two behind it."""
+
+MAX_SPEAKERS = 16
+"""Speakers remembered at once, with 0.4 MB each at most: what an old session left goes."""
+
+LEAD_WORDS = 10
+"""Words of earlier text that the decoder begins behind, at least. It takes them one by one, which
+costs as much as writing them; the encoder hears all that fits. All of the text was no better."""
+
+ECHO = 0.8
+ECHO_WORDS = 2
+"""A text of so many words and more, of which so large a share stands in one piece in the text
+before it, may be the decoder's echo and not the speaker's words; so may a run of `ECHO_RUN`."""
+
+ECHO_RUN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """An utterance that was understood: int16 samples at 16 kHz, of shape (n,), and its text."""
+
+    samples: npt.NDArray[np.int16]
+    text: str
+    language: str
+
+
+@dataclass(slots=True)
+class _Said:
+    """What a speaker said last; of no use before so many more utterances in this language."""
+
+    language: str
+    wanted: int = 1
+    utterances: list[tuple[int, Earlier]] = field(default_factory=list)
+
+    @property
+    def samples(self) -> int:
+        return sum(len(earlier.samples) for _, earlier in self.utterances)
+
+
+class Contexts:
+    """What each speaker of each session said last. Owned by the thread that transcribes."""
+
+    def __init__(self) -> None:
+        self._said: OrderedDict[Speaker, _Said] = OrderedDict()
+
+    def of(self, speaker: Speaker, start: int) -> tuple[Earlier, ...]:
+        """What to hear before an utterance that begins at sample `start` of its session.
+
+        Utterances of one language that follow one another, the oldest first.
+        """
+        said = self._said.get(speaker)
+        if said is None or said.wanted > 0:
+            return ()
+        oldest = start - MAX_AGE_S * SAMPLE_RATE
+        return tuple(earlier for end, earlier in said.utterances if oldest <= end <= start)
+
+    def learn(
+        self, speaker: Speaker, end: int, samples: npt.NDArray[np.int16], heard: Heard
+    ) -> None:
+        """Take in what was heard of an utterance that ended at sample `end` of its session.
+
+        A doubtful text, or none, makes all that was said before be forgotten; so does another
+        language, and who has changed it once may do so again: two utterances in the new one are
+        asked for before they serve.
+        """
+        if heard.doubtful or heard.confidence < FORGET:
+            self._said.pop(speaker, None)
+        if heard.doubtful or heard.confidence < LEARNT:
+            return
+        said = self._said.setdefault(speaker, _Said(heard.language))
+        if said.language != heard.language:
+            said = self._said[speaker] = _Said(heard.language, wanted=2)
+        said.utterances.append((end, Earlier(samples, heard.text, heard.language)))
+        said.wanted = max(0, said.wanted - 1)
+        while said.samples > MAX_LENGTH_S * SAMPLE_RATE:
+            said.utterances.pop(0)
+        self._said.move_to_end(speaker)
+        while len(self._said) > MAX_SPEAKERS:
+            self._said.popitem(last=False)
+
+    def forget_speaker(self, speaker: Speaker) -> None:
+        """Something of what was learnt was not what they said: all of it may be wrong."""
+        self._said.pop(speaker, None)
+
+    def forget(self, session_id: str) -> None:
+        """Keep nothing of a session: it is erased."""
+        for speaker in [speaker for speaker in self._said if speaker[0] == session_id]:
+            del self._said[speaker]
+
+
+def fitting(earlier: Sequence[Earlier], room: int) -> list[Earlier]:
+    """The last utterances whose sound has room in so many samples, in their order."""
+    kept: list[Earlier] = []
+    for utterance in reversed(earlier):
+        room -= len(utterance.samples)
+        if room < 0:
+            break
+        kept.insert(0, utterance)
+    return kept
+
+
+def gone_on_from(earlier: Sequence[Earlier]) -> list[Earlier]:
+    """The last of those that are heard, with words enough for the decoder to go on from."""
+    kept: list[Earlier] = []
+    words = 0
+    for utterance in reversed(earlier):
+        if words >= LEAD_WORDS:
+            break
+        spaced = utterance.language not in UNSPACED
+        words += len(keys(utterance.text, spaced=spaced))
+        kept.insert(0, utterance)
+    return kept
+
+
+def echoes(text: str, before: str, *, spaced: bool = True) -> bool:
+    """Whether a text says little but what stands in one piece in the text before it."""
+    words, past = keys(text, spaced=spaced), keys(before, spaced=spaced)
+    if len(words) < ECHO_WORDS:
+        return False
+    matcher = SequenceMatcher(None, words, past, autojunk=False)
+    longest = matcher.find_longest_match().size
+    return longest >= min(ECHO * len(words), ECHO_RUN)

@@ -1,0 +1,1 @@
+"""The listener thread and what it owns: from microphones to utterances on the disk."""

@@ -1,0 +1,280 @@
+"""The listener thread: it owns every microphone of the session and hears them all.
+
+Commands come in from the main thread through a queue and a bell; what happens goes out as items to
+the inbox.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from node.adapters.vad import Silero
+from node.core.model import SAMPLE_RATE
+from node.core.room.room import Room
+from node.service.items import Flushed, Levels, MicsOpened, MicsRefused
+from node.service.listening import orders
+from node.service.listening.attendance import Attendance
+from node.service.listening.microphone import Microphone, Setting
+from node.service.listening.recorder import Minutes
+from node.service.listening.waker import Bell
+from node.service.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from node.core.room.room import Mode
+    from node.core.room.segmenter import Endpointing
+    from node.service.items import WorkerItem
+    from node.service.listening.inventory import Inventory
+    from node.service.listening.recorder import Seat
+    from node.service.listening.spool import Spool
+
+OPEN_TIMEOUT_S = 5.0
+"""A mic that has given no sound so long after a start is taken as unavailable."""
+
+OPEN_ATTEMPTS = 3
+"""Two children that start at once can make each other's first open fail."""
+
+STOP_GRACE_S = 0.2
+"""Sound spoken before a stop is still on its way through driver and pipe for so long."""
+
+LEVELS_EVERY_S = 5.0
+QUIET_STEP_S = 0.16
+"""While nobody speaks sound is taken so often, not as it comes: five frames at once cost a third of
+what single ones do. A kill still costs less than half a second: this, a block of 48 ms on its way,
+and the speech before an utterance is certain (`vad.min_speech_ms`, 250 ms)."""
+
+STEP_S = 0.25
+"""How often stalls, retries and levels are looked at while mics are open."""
+
+IDLE_STEP_S = 5.0
+"""The same without mics: often enough for the watchdog."""
+
+SPOOL_RETRY_S = 1.0
+
+
+class _Phase(Enum):
+    IDLE = auto()
+    OPENING = auto()  # mics are being opened, their sound is held
+    OPENED = auto()  # all deliver; the main thread is about to say go, or end
+    RECORDING = auto()
+
+
+class Listener:
+    """Captures all mics of a session at once. Public methods are for the main thread."""
+
+    def __init__(
+        self,
+        *,
+        inventory: Inventory,
+        spool: Spool,
+        endpointing: Endpointing,
+        crosstalk: Mode,
+        post: Callable[[WorkerItem], None],
+    ) -> None:
+        self._inventory = inventory
+        self._spool = spool
+        self._endpointing = endpointing
+        self._mode = crosstalk
+        self._post = post
+        self._commands: queue.SimpleQueue[orders.Command] = queue.SimpleQueue()
+        self._bell = Bell()
+        self._worker = Worker("listener", self._run, post)
+        self._silero = Silero()
+        self._setting: Setting | None = None
+        self._mics: dict[str, Microphone] = {}
+        self._attendance = Attendance(post)
+        self._phase = _Phase.IDLE
+        self._open_by = 0.0
+        self._levels_at = 0.0
+        self._retry_at = 0.0
+        self.beat = 0.0  # when the thread last went round; read by the watchdog
+
+    def configure(self, endpointing: Endpointing, crosstalk: Mode) -> None:
+        """Hear differently, from the next session on."""
+        self._endpointing, self._mode = endpointing, crosstalk
+
+    def start(self) -> None:
+        """Begin to listen.
+
+        Raises:
+            ModelError: there is no network for voice activity detection.
+        """
+        self._silero.locate()
+        self.beat = time.monotonic()
+        self._bell.start()
+        self._worker.start()
+
+    def stop(self, timeout_s: float) -> bool:
+        """End the thread and every capture process; says whether it has ended in time."""
+        self._command(orders.Quit())
+        return self._worker.join(timeout_s)
+
+    def begin(
+        self, session_id: str, zero: float, seats: dict[str, Seat], *, patient: bool = False
+    ) -> None:
+        """Open the mics of a session whose sample 0 is at `zero` on the monotonic clock.
+
+        Answered by `MicsOpened` or `MicsRefused`; a `patient` beginning is never refused: mics
+        that are away are waited for, as in mid-session.
+        """
+        self._command(orders.Begin(session_id, zero, seats, patient))
+
+    def go(self) -> None:
+        """The session exists: record from the first sample held."""
+        self._command(orders.Go())
+
+    def seat(self, mic: str, seat: Seat) -> None:
+        """Change who sits at a mic, from this instant; a mic that is not open yet joins."""
+        self._command(orders.Reseat(mic, seat))
+
+    def end(self) -> None:
+        """Close the mics; answered by `Flushed`."""
+        self._command(orders.End())
+
+    def _command(self, command: orders.Command) -> None:
+        self._commands.put(command)
+        self._bell.ring()
+
+    # The listener thread runs everything below.
+
+    def _run(self) -> None:
+        try:
+            while self._step():
+                pass
+        finally:
+            for microphone in self._mics.values():
+                microphone.stop()
+            if self._setting is not None:
+                for mic in self._mics:
+                    self._setting.minutes.close(mic)
+
+    def _step(self) -> bool:
+        """Wait for sound or a command, once. Gives False when told to quit."""
+        self._listen(STEP_S if self._mics else IDLE_STEP_S)
+        return self._obey() and self._supervise()
+
+    def _listen(self, timeout_s: float) -> None:
+        """Take what comes from the mics; a command only ends the wait."""
+        if self._phase is _Phase.RECORDING and not self._busy():
+            self._bell.wait((), min(timeout_s, QUIET_STEP_S))
+            for microphone in self._mics.values():
+                microphone.read()
+            return
+        mics = {fd: mic for mic in self._mics.values() if (fd := mic.fileno()) is not None}
+        for descriptor in self._bell.wait(mics, timeout_s):
+            mics[descriptor].read()
+
+    def _busy(self) -> bool:
+        return self._setting is not None and self._setting.minutes.busy
+
+    def _obey(self) -> bool:
+        while not self._commands.empty():
+            match self._commands.get():
+                case orders.Begin() as begin:
+                    self._begin(begin)
+                case orders.Go():
+                    self._go()
+                case orders.Reseat(mic, seat):
+                    self._seat(mic, seat)
+                case orders.End():
+                    self._end()
+                case orders.Quit():
+                    return False
+        return True
+
+    def _begin(self, begin: orders.Begin) -> None:
+        room = Room(self._endpointing, self._mode)
+        minutes = Minutes(begin.session_id, room, self._silero, self._spool, self._mode)
+        self._setting = Setting(begin.session_id, begin.zero, self._inventory, minutes)
+        self._phase = _Phase.OPENING
+        self._open_by = time.monotonic() + OPEN_TIMEOUT_S
+        for mic, seat in begin.seats.items():
+            minutes.join(mic, seat)
+            self._mics[mic] = Microphone(mic, self._setting)
+            self._mics[mic].open()
+        if begin.patient:
+            for mic in begin.seats:
+                self._attendance.expect(mic)
+            self._go()
+
+    def _go(self) -> None:
+        self._phase = _Phase.RECORDING
+        self._levels_at = time.monotonic() + LEVELS_EVERY_S
+        for microphone in self._mics.values():
+            microphone.go()
+
+    def _seat(self, mic: str, seat: Seat) -> None:
+        if self._setting is None:
+            return
+        if mic in self._mics:
+            self._setting.minutes.seat(mic, seat)
+        else:
+            self._attendance.expect(mic)
+            self._setting.minutes.join(mic, seat)
+            self._mics[mic] = Microphone(mic, self._setting)
+            self._mics[mic].go()
+            self._mics[mic].open()
+
+    def _end(self) -> None:
+        if self._setting is None:
+            return
+        deadline = time.monotonic() + STOP_GRACE_S
+        while (left := deadline - time.monotonic()) > 0:
+            self._listen(left)
+        for microphone in self._mics.values():
+            microphone.stop()
+        # Only when all have given their last sound: whose speech it is, is judged against all.
+        ends = [self._setting.minutes.close(mic) for mic in self._mics]
+        now = round((time.monotonic() - self._setting.zero) * SAMPLE_RATE)
+        self._post(Flushed(self._setting.session_id, max([now, *ends])))
+        self._clear()
+
+    def _clear(self) -> None:
+        self._mics, self._setting = {}, None
+        self._attendance = Attendance(self._post)
+        self._phase = _Phase.IDLE
+
+    def _supervise(self) -> bool:
+        now = self.beat = time.monotonic()
+        if now >= self._retry_at:
+            self._retry_at = now + SPOOL_RETRY_S
+            self._spool.retry()
+        for microphone in self._mics.values():
+            microphone.check_stall(now)
+            if microphone.retry_at is not None and now >= microphone.retry_at:
+                microphone.open()
+        if self._phase is _Phase.OPENING:
+            self._check_opening(now)
+        elif self._phase is _Phase.RECORDING:
+            self._report(now)
+        return True
+
+    def _check_opening(self, now: float) -> None:
+        assert self._setting is not None
+        waiting = [m for m in self._mics.values() if not m.delivers]
+        if not waiting:
+            self._phase = _Phase.OPENED
+            rates = {mic: m.sample_rate or 0 for mic, m in self._mics.items()}
+            self._post(MicsOpened(self._setting.session_id, rates))
+            return
+        given_up = {m.mic: m.failure for m in waiting if m.failure and m.attempts >= OPEN_ATTEMPTS}
+        if given_up or now >= self._open_by:
+            reasons = {m.mic: m.failure or f"{m.mic} gives no sound" for m in waiting}
+            self._post(MicsRefused(self._setting.session_id, reasons))
+            for microphone in self._mics.values():
+                microphone.stop()
+            self._clear()
+
+    def _report(self, now: float) -> None:
+        for microphone in self._mics.values():
+            self._attendance.look(microphone)
+        if self._setting is not None and now >= self._levels_at:
+            self._levels_at = now + LEVELS_EVERY_S
+            minutes = self._setting.minutes
+            levels = {mic: minutes.level_dbfs(mic) for mic in self._mics}
+            lost_s = sum(m.lost_s for m in self._mics.values())
+            self._post(Levels(levels, lost_s, minutes.lags_s()))

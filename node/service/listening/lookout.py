@@ -1,0 +1,85 @@
+"""Looks for microphones without keeping anybody waiting."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from node.errors import RequestError
+from node.service.items import InputsListed
+from node.service.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from node.core.roster import Roster
+    from node.service.items import WorkerItem
+    from node.service.listening.inventory import Inventory
+
+MAX_WAITING = 64
+"""Who may wait for a look at once; more are answered `busy`."""
+
+
+class Lookout:
+    """Owned by the main thread. PortAudio takes seconds: it is asked in a thread of its own."""
+
+    def __init__(
+        self, inventory: Inventory, roster: Roster, post: Callable[[WorkerItem], None]
+    ) -> None:
+        self._inventory = inventory
+        self._roster = roster
+        self._post = post
+        self._looking = self._again = False
+        self._answering: list[Callable[[], None]] = []
+        self._waiting: list[Callable[[], None]] = []
+
+    def begin(self) -> None:
+        """The first look, before anything is served: it may take its time."""
+        self._inventory.learn(self._inventory.names())
+        self._inventory.refresh(self._roster)
+
+    def look(self, then: Callable[[], None] = lambda: None) -> None:
+        """Look for microphones; `then` is called once the roster knows what is there.
+
+        Raises:
+            RequestError: `busy`: too many wait for it.
+        """
+        self._inventory.refresh(self._roster)
+        if not self._inventory.asks_portaudio:
+            then()
+            return
+        if len(self._waiting) >= MAX_WAITING:
+            raise RequestError("busy", "microphones are being looked for; try again when done")
+        self._waiting.append(then)
+        self._again = True
+        self._go_on()
+
+    def on_listed(self, item: InputsListed) -> None:
+        """PortAudio has answered."""
+        self._looking = False
+        self._inventory.learn(item.names)
+        self._inventory.refresh(self._roster)
+        answering, self._answering = self._answering, []
+        for then in answering:
+            then()
+        self._go_on()
+
+    def tick(self) -> None:
+        """Look where a card was plugged in or pulled."""
+        if self._inventory.has_changed():
+            self.renew()
+
+    def renew(self) -> None:
+        """Look again for nobody in particular, after a change of hardware or configuration."""
+        self._inventory.refresh(self._roster)
+        self._again |= self._inventory.asks_portaudio
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Begin a look where one is wanted: one that runs has begun too early for that."""
+        if self._again and not self._looking:
+            self._looking, self._again = True, False
+            self._answering, self._waiting = self._waiting, []
+            Worker("lookout", self._list, self._post).start()
+
+    def _list(self) -> None:
+        self._post(InputsListed(self._inventory.names()))

@@ -1,0 +1,303 @@
+"""Utterances on their way to the disk, while somebody speaks: and in memory while it refuses."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from node.core.model import SAMPLE_RATE
+from node.errors import StoreError
+from node.service.items import DiskFailed, SegmentWithdrawn, SpeechDropped
+from node.service.transcribing.segments import withdrawal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from node.adapters.store import AudioFolder, Recording, Utterance, Utterances
+    from node.core.model import Segment
+    from node.core.mqtt.topics import Topics
+    from node.core.room.segmenter import Ended
+    from node.core.text.context import Speaker
+    from node.service.items import WorkerItem
+    from node.service.transcribing.speaking import Speaking
+
+log = logging.getLogger(__name__)
+
+MAX_MEMORY_S = 1800
+"""Seconds of speech kept in memory while the disk refuses (55 MB); then the oldest is dropped."""
+
+LOOK_EVERY_S = 2.0
+"""How often a full spool is looked at: with tens of thousands of files that takes a moment."""
+
+MB = 1024 * 1024
+
+
+class Spoken:
+    """One utterance: what the disk has of it, and what it still has to take or to give back."""
+
+    def __init__(
+        self, session_id: str, mic: str, label: str, language: str | None, start: int
+    ) -> None:
+        self._place = (session_id, mic, label, language, start)
+        self.start = self.speech = start
+        self._unwritten: list[npt.NDArray[np.int16]] = []
+        self._on_disk: tuple[Utterance, Recording] | None = None
+        self._finished = self._captured = self._forgotten = False
+        self._withdrawal: tuple[str, bool] | None = None
+        self.ended: Ended | None = None
+        self.heard = 0
+
+    @property
+    def seconds(self) -> float:
+        return self.heard / SAMPLE_RATE
+
+    @property
+    def session_id(self) -> str:
+        return self._place[0]
+
+    @property
+    def speaker(self) -> Speaker:
+        return self._place[:3]
+
+    @property
+    def utterance(self) -> Utterance | None:
+        """Its row, once the disk has taken one."""
+        return self._on_disk[0] if self._on_disk else None
+
+    def append(self, samples: npt.NDArray[np.int16]) -> None:
+        self._unwritten.append(samples)
+        self.heard += len(samples)
+
+    def forget(self) -> None:
+        """It was nothing of its own: memory lets go of it now, the disk in `settle`."""
+        self._forgotten = True
+        self.drop_sound()
+
+    def withdraw(self, other: str, *, keep: bool) -> None:
+        """It has ended, and was the speech of the mic `other`: `keep` it as such, or forget it."""
+        assert self.ended is not None
+        if self._captured:
+            self._withdrawal = other, keep
+        elif keep:
+            self.ended = replace(self.ended, crosstalk_of=other)
+        else:
+            self.forget()
+
+    def drop_sound(self) -> bool:
+        """Forget what waits in memory; says whether nothing at all is left of it."""
+        self._unwritten.clear()
+        self.heard = 0
+        if self.ended is not None:
+            self.ended = replace(self.ended, sound=None)
+        if self._on_disk is None:
+            return True
+        self._on_disk[1].drop_pending()
+        return False
+
+    def settle(self, utterances: Utterances) -> bool:
+        """Go on from where the disk refused last, as far as it being captured, or forgotten.
+
+        Returns:
+            Whether nothing more will come: it waits for the engine, or no trace of it is left.
+
+        Raises:
+            StoreError, OSError: the disk refuses; what is missing is kept for the next call.
+        """
+        if self._forgotten:
+            if self._on_disk is not None:
+                utterances.discard(*self._on_disk)
+                self._on_disk = None
+            return True
+        if self._on_disk is None:
+            self._on_disk = utterances.open(*self._place)
+        utterance, recording = self._on_disk
+        while self._unwritten:
+            recording.append(self._unwritten.pop(0))
+        if self.ended is None:
+            return False
+        if not self._finished:
+            if self.ended.sound is not None:
+                recording.put_in_place(self.ended.sound)
+            recording.finish(self.ended.end - self.start)
+            self._finished = True
+        if not self._captured:
+            utterances.captured(utterance, self.ended)
+            self._captured = True
+            self.drop_sound()
+        return True
+
+    def withdrawn(
+        self, utterances: Utterances, tell: Callable[[Segment], tuple[str, str]]
+    ) -> Segment | None:
+        """Have it withdrawn, once it is settled; gives its segment where it was one already.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        if self._withdrawal is None or self._on_disk is None:
+            return None
+        other, keep = self._withdrawal
+        return utterances.withdraw(self._on_disk[0], other, keep=keep, tell=tell)
+
+
+class Spool:
+    """Takes what is spoken, and has each utterance until it waits for the engine or is forgotten.
+
+    Once the disk has refused anything, all that comes after it waits for `retry`, which goes
+    through the utterances in the order in which they began. Owned by the listener thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        utterances: Utterances,
+        audio: AudioFolder,
+        max_mb: int,
+        captured: Callable[[], None],
+        misheard: Callable[[Speaker], None],
+        topics: Topics,
+        speaking: Speaking | None = None,
+        post: Callable[[WorkerItem], None],
+    ) -> None:
+        self._utterances = utterances
+        self._audio = audio
+        self._max_bytes = max_mb * MB
+        self._captured = captured
+        self._misheard = misheard
+        self._tell = partial(withdrawal, topics)
+        self._speaking = speaking
+        self._post = post
+        self._unsettled: list[Spoken] = []
+        self._refused = False
+        self._look_at = 0.0
+
+    def begin(
+        self, session_id: str, mic: str, label: str, language: str | None, at: tuple[int, int]
+    ) -> Spoken | None:
+        """Somebody has begun to speak; None where the spool is full: it is dropped, and said.
+
+        `at` are the first samples of the sound that is kept and of the speech in it.
+        """
+        if not self._has_room():
+            reason = f"storage.max_spool_mb ({self._max_bytes // MB}) is reached"
+            self._post(SpeechDropped(mic, reason))
+            return None
+        spoken = Spoken(session_id, mic, label, language, at[0])
+        spoken.speech = at[1]
+        self._unsettled.append(spoken)
+        self._push(spoken)
+        return spoken
+
+    def append(self, spoken: Spoken, samples: npt.NDArray[np.int16], more: int) -> None:
+        """Take more of it; at least `more` samples follow."""
+        spoken.append(samples)
+        self._push(spoken)
+        if self._speaking is not None and (utterance := spoken.utterance) is not None:
+            self._speaking.heard(utterance, spoken.speech, spoken.heard, more)
+
+    def end(self, spoken: Spoken, ended: Ended) -> None:
+        """It has been spoken."""
+        spoken.ended = ended
+        self._utterances.hold(spoken.session_id, 1)  # without a row it would not be waited for
+        self._push(spoken)
+        self._bound_memory()
+        self._fall_silent(spoken)  # only now: the transcriber must know of it as one or the other
+
+    def discard(self, spoken: Spoken) -> None:
+        """It was another mic's speech: forget it, as soon as the disk lets go of it."""
+        self._fall_silent(spoken)
+        spoken.forget()
+        self._push(spoken)
+
+    def withdraw(self, spoken: Spoken, other: str, *, keep: bool) -> None:
+        """It has ended as its mic's own, and was the speech of the mic `other` all the same.
+
+        Args:
+            spoken: what `end` was called with.
+            other: the mic whose own utterance has what was said.
+            keep: whether a text is to be made of it, if there is none yet.
+        """
+        if spoken not in self._unsettled:
+            if spoken.utterance is None:  # nothing of it was kept
+                return
+            self._unsettled.append(spoken)
+            self._utterances.hold(spoken.session_id, 1)  # its session must not end without that
+        spoken.withdraw(other, keep=keep)
+        self._push(spoken)
+
+    def retry(self) -> None:
+        """Go on with what the disk has refused so far."""
+        if not self._refused:
+            return
+        self._refused = False
+        refused = False
+        for spoken in tuple(self._unsettled):
+            self._push(spoken)
+            refused, self._refused = refused or self._refused, False
+        self._refused = refused
+
+    def _fall_silent(self, spoken: Spoken) -> None:
+        if self._speaking is not None and (utterance := spoken.utterance) is not None:
+            self._speaking.ended(utterance)
+
+    def _has_room(self) -> bool:
+        try:
+            return self._make_room() or (self._may_look() and self._make_room())
+        except OSError as error:
+            self._post(DiskFailed(str(error)))
+        return True
+
+    def _make_room(self) -> bool:
+        """Give up kept sound where that helps; says whether there is room."""
+        while self._audio.total_bytes() > self._max_bytes:
+            if not self._audio.drop_oldest_kept():
+                return False
+        return True
+
+    def _may_look(self) -> bool:
+        """Look anew before speech is dropped: somebody else may have made room."""
+        if time.monotonic() < self._look_at:
+            return False
+        self._audio.look()
+        self._look_at = time.monotonic() + LOOK_EVERY_S
+        return True
+
+    def _push(self, spoken: Spoken) -> None:
+        """Settle as much of an utterance as the disk takes now."""
+        if self._refused:
+            return
+        try:
+            settled = spoken.settle(self._utterances)
+            withdrawn = spoken.withdrawn(self._utterances, self._tell) if settled else None
+        except (StoreError, OSError) as error:
+            self._refused = True
+            self._post(DiskFailed(str(error)))
+            return
+        if withdrawn is not None:
+            self._misheard(spoken.speaker)
+            self._post(SegmentWithdrawn(withdrawn))
+        if settled:
+            self._let_go(spoken)
+            self._captured()
+
+    def _let_go(self, spoken: Spoken) -> None:
+        self._unsettled.remove(spoken)
+        if spoken.ended is not None:
+            self._utterances.hold(spoken.session_id, -1)
+
+    def _bound_memory(self) -> None:
+        late = [spoken for spoken in self._unsettled if spoken.ended is not None and spoken.heard]
+        seconds = sum(spoken.seconds for spoken in late)
+        while seconds > MAX_MEMORY_S:
+            oldest = late.pop(0)
+            seconds -= oldest.seconds
+            reason = f"{oldest.seconds:.0f} s of speech: the disk has refused them for too long"
+            self._post(SpeechDropped(None, reason))
+            if oldest.drop_sound():
+                self._let_go(oldest)

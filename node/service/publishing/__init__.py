@@ -1,0 +1,1 @@
+"""What the main thread says on MQTT: the outbox, retained states, events and discovery."""

@@ -1,0 +1,382 @@
+"""What the node says: retained states, answers and events, and the outbox, in one window."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import deque
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from node.adapters.broker import Acknowledged, Connected, Disconnected
+from node.core.model import iso
+from node.service.publishing.duplicate_node import Namesake
+from node.service.publishing.link import FORBIDDEN, Link
+from node.service.publishing.outbox_sender import Courier
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from node.adapters.broker import Broker, Message
+    from node.adapters.store import Outbox
+    from node.core.mqtt.payloads import EventPayload
+    from node.core.mqtt.topics import Topics
+    from node.service.publishing.suspicion import Sent
+
+log = logging.getLogger(__name__)
+
+MAX_DEFERRED_BYTES = 4 * 1024 * 1024
+"""Of answers and events that cannot go out yet; older ones are dropped and counted."""
+
+ONLINE, OFFLINE = b"online", b"offline"
+
+DEAF = "what is sent there is not heard; see the broker's access rules"
+DISCONNECTING = (
+    "the broker ends every connection when it is subscribed to, so it is left out; " + DEAF
+)
+LOCKED_OUT = (
+    "the broker lets this node in, and every connection ends almost at once: it may forbid this"
+    " node most of %s/#, see its access rules and its log; or the network is bad"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Subscription:
+    topic_filter: str
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    topic: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Passing:
+    """A message that is not retained: an answer or an event."""
+
+    topic: str
+    payload: bytes
+    correlation: bytes | None = None
+
+
+class Publisher:
+    """Owned by the main thread.
+
+    A state that has changed again before it could be sent is sent once, as it is then.
+    """
+
+    def __init__(self, broker: Broker, topics: Topics, outbox: Outbox) -> None:
+        self._broker = broker
+        self._topics = topics
+        self._link = Link(broker)
+        self._courier = Courier(self._link, outbox, self._set_aside)
+        self._namesake = Namesake()
+        self._filters = [*topics.subscriptions, topics.info]
+        self._states: dict[str, tuple[bytes, int | None]] = {topics.status: (ONLINE, None)}
+        self._due: dict[Any, None] = {}
+        self._greeting = 0
+        self._is_sending = False
+        self._sending: dict[int, tuple[Any, bytes]] = {}
+        self._deferred: deque[_Passing] = deque()
+        self._deferred_bytes = 0
+        self._dropped = 0
+        self._turns = deque((self._send_passing, self._courier.send_next, self._send_due))
+        self._told: dict[str, str] = {}
+        self._last_reason = ""
+        self.connections = 0
+
+    @property
+    def connected(self) -> bool:
+        return self._link.connected
+
+    def listen(self, topic_filter: str) -> None:
+        """Subscribe to a topic filter as well, from the next connection on."""
+        self._filters.append(topic_filter)
+
+    def handle(self, item: Connected | Disconnected | Acknowledged) -> None:
+        """The broker has come, gone, or answered."""
+        match item:
+            case Connected():
+                self._on_connected(item)
+            case Disconnected():
+                self._on_disconnected(item)
+            case Acknowledged():
+                self._on_acknowledged(item)
+        self._send()
+
+    def _on_connected(self, item: Connected) -> None:
+        """Say who is there and how things stand, then go on with the outbox."""
+        log.info("connected to the broker")
+        self.connections += 1
+        self._link.on_connected(item)
+        self._courier.on_connected()
+        self._due = dict.fromkeys(self._link.arranged(self._greetings()))
+        self._greeting = len(self._due)
+
+    def _greetings(self) -> Iterable[_Subscription | _State]:
+        """All that is subscribed to, and every state as a newcomer makes sense of them."""
+        for topic_filter in self._filters:
+            if not self._link.bars(topic_filter):
+                yield _Subscription(topic_filter)
+        first = (self._topics.status, self._topics.info)
+        announced = [t for t in self._states if not t.startswith(f"{self._topics.root}/")]
+        for topic in dict.fromkeys((*first, *announced, *self._states)):
+            if self._link.problem(topic, 0) is None:
+                yield _State(topic)
+
+    def _on_disconnected(self, item: Disconnected) -> None:
+        if self.connected or item.reason != self._last_reason:
+            log.warning("broker: %s; what is to be sent waits on the disk", item.reason)
+        self._last_reason = item.reason
+        cause = self._link.on_disconnected()
+        self._courier.on_disconnected()
+        for sent, _ in reversed(self._sending.values()):
+            if isinstance(sent, _Passing):
+                self._deferred.appendleft(sent)
+        self._sending.clear()
+        self._due.clear()
+        if cause is not None:
+            self._on_cause(cause)
+        elif self._link.is_locked_out:
+            log.warning(LOCKED_OUT, self._topics.root)
+
+    def _on_cause(self, cause: Sent) -> None:
+        if cause.is_subscription:
+            self._say_deaf(cause.topic, DISCONNECTING)
+        elif self._link.problem(cause.topic, 0) is not None:
+            self._refused(cause.topic, FORBIDDEN)
+
+    def _on_acknowledged(self, item: Acknowledged) -> None:
+        answered = self._link.on_acknowledged(item)
+        if not self._courier.on_acknowledged(item):
+            self._on_own_answered(item)
+        if answered is not None and answered.size != 0 and not item.refused:
+            self._told.pop(answered.topic, None)
+
+    def _on_own_answered(self, item: Acknowledged) -> None:
+        if item.mid not in self._sending:
+            return
+        sent, payload = self._sending.pop(item.mid)
+        match sent:
+            case _Subscription(topic_filter):
+                if item.refused:
+                    problem = f"the broker refuses the subscription: {item.refused}; {DEAF}"
+                    self._say_deaf(topic_filter, problem)
+            case _State(topic):
+                self._on_state_answered(topic, payload, item)
+            case _Passing():
+                self._on_passing_answered(sent, item)
+
+    def _on_state_answered(self, topic: str, payload: bytes, item: Acknowledged) -> None:
+        if item.try_later:
+            self._due[_State(topic)] = None
+        elif item.refused:
+            self._refused(topic, _by_rule(item.refused))
+        elif not payload and self.is_clearing(topic):
+            del self._states[topic]
+
+    def _on_passing_answered(self, message: _Passing, item: Acknowledged) -> None:
+        if item.try_later:
+            self._deferred.appendleft(message)
+            return
+        self._deferred_bytes -= len(message.payload)
+        if item.refused:
+            self._refused(message.topic, _by_rule(item.refused))
+
+    def is_own_info(self, message: Message) -> bool:
+        return message.topic == self._topics.info
+
+    def shows_younger_namesake(self, message: Message) -> bool:
+        """Whether what the broker keeps on `T/info` is of a younger node with this node's id."""
+        own, _ = self._states.get(self._topics.info, (b"", None))
+        return message.retained and self._namesake.is_younger(message.payload, own)
+
+    def state(self, topic: str, payload: Any, *, expiry_s: int | None = None) -> None:
+        """Publish a retained state where it has changed; again after every reconnect."""
+        self._set(topic, (_encode(payload), expiry_s))
+
+    def clear(self, topic: str) -> None:
+        """Take a retained state back, also one of an earlier process; until the broker has it."""
+        self._set(topic, (b"", None))
+
+    def _set(self, topic: str, state: tuple[bytes, int | None]) -> None:
+        if self._states.get(topic) == state:
+            return
+        self._states[topic] = state
+        if self.connected:
+            self._due[_State(topic)] = None
+            self._send()
+
+    def is_clearing(self, topic: str) -> bool:
+        """Whether the broker has not taken a state back yet."""
+        return self._states.get(topic) == (b"", None)
+
+    def resend(self, first: Iterable[str]) -> None:
+        """Publish every state again, these topics before all others."""
+        if self.connected:
+            self._due |= {_State(topic): None for topic in (*first, *self._states)}
+            self._send()
+
+    def say(self, topic: str, payload: Any, *, correlation: bytes | None = None) -> None:
+        """Publish something that passes: at once, or when the broker is back."""
+        message = _Passing(topic, _encode(payload), correlation)
+        self._deferred.append(message)
+        self._deferred_bytes += len(message.payload)
+        self._send()
+        while self._deferred and self._deferred_bytes > MAX_DEFERRED_BYTES:
+            self._deferred_bytes -= len(self._deferred.popleft().payload)
+            self._dropped += 1
+
+    def fleeting(self, topic: str, payload: Any) -> None:
+        """Publish what is worth nothing a moment later: now, with QoS 0, or never."""
+        self._link.publish_fleeting(topic, _encode(payload))
+
+    def event(
+        self, event_type: str, message: str, mic: str | None = None, *, good: bool = False
+    ) -> None:
+        """Say on `T/event`, and in the log, that something has happened; `good`: nothing wrong."""
+        log.log(logging.INFO if good else logging.WARNING, "%s: %s", event_type, message)
+        event: EventPayload = {
+            "event_type": event_type,
+            "message": message,
+            "time": iso(datetime.now(UTC)),
+        }
+        if mic is not None:
+            event["mic"] = mic
+        self.say(self._topics.event, event)
+
+    def fits(self, payload: Any) -> bool:
+        """Whether the broker takes a message of this size."""
+        return self._link.fits(len(_encode(payload)))
+
+    def pump(self) -> None:
+        """Strike off what has arrived, and send what the window allows."""
+        if self._link.is_dead:
+            self._broker.renew()
+            self._on_disconnected(Disconnected("it does not acknowledge any more"))
+        self._courier.strike_off()
+        self._send()
+
+    def drained(self) -> bool:
+        """Whether the broker has everything from the outbox."""
+        return self._courier.drained()
+
+    def say_goodbye(self) -> None:
+        """Send `offline` and nothing else any more; a connection closed cleanly sends no will."""
+        self._states = {self._topics.status: (OFFLINE, None)}
+        self._due = {_State(self._topics.status): None}
+        self._greeting = 0
+        self._turns = deque((self._send_due,))
+        self._send()
+
+    @property
+    def has_said_goodbye(self) -> bool:
+        """Whether `offline` is with the broker."""
+        waiting = [sent for sent, payload in self._sending.values() if payload == OFFLINE]
+        return not self._due and not waiting
+
+    def _send(self) -> None:
+        """Send what the window allows: all states after a connect, then each kind in its turn."""
+        if self._is_sending:  # what is said meanwhile goes in the round that is under way
+            return
+        self._is_sending = True
+        try:
+            while self._link.has_room and self._send_one():
+                pass
+        finally:
+            self._is_sending = False
+
+    def _send_one(self) -> bool:
+        """Send one thing, or find that it must not be sent; False where nothing is left."""
+        if self._greeting:
+            self._greeting -= 1
+            self._send_due()
+            return True
+        for _ in range(len(self._turns)):
+            self._turns.rotate(-1)
+            if self._turns[-1]():
+                return True
+        self._link.settle()
+        return self._say_what_was_dropped()
+
+    def _send_due(self) -> bool:
+        if not self._due:
+            return False
+        key = next(iter(self._due))
+        del self._due[key]
+        payload = b""
+        if isinstance(key, _Subscription):
+            mid = self._link.subscribe(key, key.topic_filter)
+        else:
+            payload, mid = self._send_state(key)
+        if mid is not None:
+            self._sending[mid] = key, payload
+        return True
+
+    def _send_state(self, key: _State) -> tuple[bytes, int | None]:
+        topic = key.topic
+        if topic not in self._states:  # taken back meanwhile
+            return b"", None
+        payload, expiry_s = self._states[topic]
+        if (problem := self._link.problem(topic, len(payload))) is not None:
+            self._refused(topic, problem, "the state cannot be published: ")
+            payload = b""  # the broker would go on showing an older state
+            if self._link.problem(topic, 0) is not None:
+                return b"", None
+        return payload, self._link.publish(key, topic, payload, retain=True, expiry_s=expiry_s)
+
+    def _send_passing(self) -> bool:
+        if not self._deferred:
+            return False
+        message = self._deferred.popleft()
+        problem = self._link.problem(message.topic, len(message.payload))
+        if problem is not None:
+            self._deferred_bytes -= len(message.payload)
+            self._refused(message.topic, problem)
+            return True
+        mid = self._link.publish(
+            message, message.topic, message.payload, correlation=message.correlation
+        )
+        if mid is None:
+            self._deferred.appendleft(message)
+            return False
+        self._sending[mid] = message, message.payload
+        return True
+
+    def _say_what_was_dropped(self) -> bool:
+        if not self._dropped:
+            return False
+        kept_mb = MAX_DEFERRED_BYTES // 2**20
+        message = (
+            f"{self._dropped} answers and events could not be sent in time and were dropped: more"
+            f" than {kept_mb} MB of them waited for the broker; ask again for what you miss"
+        )
+        self._dropped = 0
+        self.event("messages_dropped", message)
+        return True
+
+    def _set_aside(self, topic: str, problem: str) -> None:
+        self._refused(topic, problem, "a message is set aside: ")
+
+    def _refused(self, topic: str, problem: str, what: str = "") -> None:
+        if self._is_news(topic, problem):
+            self.event("message_refused", f"{topic}: {what}{problem}")
+
+    def _say_deaf(self, topic_filter: str, problem: str) -> None:
+        if self._is_news(topic_filter, problem):
+            self.event("subscription_refused", f"{topic_filter}: {problem}")
+
+    def _is_news(self, topic: str, problem: str) -> bool:
+        """Whether this is not said yet; it is said again once the broker has taken something."""
+        is_news = self._told.get(topic) != problem
+        self._told[topic] = problem
+        return is_news
+
+
+def _by_rule(reason: str) -> str:
+    return f"the broker refuses it: {reason}; see its access rules"
+
+
+def _encode(payload: Any) -> bytes:
+    return json.dumps(payload, ensure_ascii=False).encode()

@@ -1,0 +1,160 @@
+"""What is being said, before it ends: from time that nobody else needs.
+
+A pass over unfinished speech is begun only where it will be over before any final text can be
+asked for. An utterance ends with a pause (`vad.hangover_ms`), and while its speaker is heard the
+whole of that pause is still to come: so much time a pass may take. Who has fallen silent is near
+the end; then nobody's speech is passed over.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from typing import TYPE_CHECKING
+
+from node.core.model import SAMPLE_RATE, at_sample, iso
+from node.core.pace import FIXED_S, Pace
+from node.core.text.agreement import Agreement
+from node.service.items import PartialText
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from node.adapters.store import Sessions, Utterances
+    from node.adapters.whisper import Engine
+    from node.core.mqtt.payloads import PartialPayload
+    from node.core.text.prior import LanguagePrior
+    from node.service.items import WorkerItem
+    from node.service.transcribing.speaking import Speaking, Turn
+
+    Samples = npt.NDArray[np.int16]
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 1.0
+"""From one pass over an utterance to the next, and from its beginning to the first."""
+
+LOOK_S = 0.5
+"""How often to look whether somebody has begun to speak."""
+
+PRACTICE_S = 3.0
+"""Sound of a trial pass: enough to know the pace, and soon over where the machine is slow."""
+
+TRIAL_S = 0.8
+"""Most that a trial may take, by what its sound took before: nobody who begins to speak in it is
+done earlier, with 0.25 s of speech and a pause of 1 s. Slower machines can afford no pass."""
+
+SOON_S = 0.05
+"""How often to look whether a speaker who has fallen silent goes on."""
+
+
+class Partials:
+    """Owned by the transcriber thread."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        sessions: Sessions,
+        utterances: Utterances,
+        speaking: Speaking,
+        post: Callable[[WorkerItem], None],
+    ) -> None:
+        self._engine = engine
+        self._sessions = sessions
+        self._utterances = utterances
+        self._speaking = speaking
+        self._post = post
+        self._pace = Pace()
+        self._agreements: dict[str, Agreement] = {}
+        self._due: dict[str, float] = {}
+        self._lesson: tuple[Samples, str] | None = None
+
+    def turns(self) -> list[Turn]:
+        """Who speaks; to be asked for before it is asked what waits, so that nothing is missed."""
+        return self._speaking.turns()
+
+    def step(self, turns: Sequence[Turn], languages: LanguagePrior) -> float:
+        """Make a pass if one is due and can be afforded; gives when to look again, in seconds.
+
+        To be called when nothing waits for the engine.
+        """
+        now = time.monotonic()
+        self._forget(turns)
+        if not turns:
+            self._practise(now)
+            return LOOK_S
+        for turn in turns:
+            self._due.setdefault(turn.utterance.id, now + EVERY_S - turn.heard / SAMPLE_RATE)
+        due = [turn for turn in turns if self._due[turn.utterance.id] <= now]
+        spare_s = min(turn.ready_from for turn in turns) - now
+        for turn in sorted(due, key=lambda turn: self._due[turn.utterance.id]):
+            if self._pace.expect(turn.heard / SAMPLE_RATE) <= spare_s:
+                self._pass(turn, languages)
+                return 0.0
+        return SOON_S if due else min(LOOK_S, *(at - now for at in self._due.values()))
+
+    def remember(self, samples: Samples, language: str, took_s: float) -> None:
+        """Something that was said, to learn from how long a pass takes once nobody speaks."""
+        seconds = len(samples) / SAMPLE_RATE
+        trial_s = took_s * (FIXED_S + min(seconds, PRACTICE_S)) / (FIXED_S + seconds)
+        self._lesson = (samples, language) if trial_s <= TRIAL_S else None
+
+    def forget_lesson(self) -> None:
+        """Keep no sound: what was said is erased."""
+        self._lesson = None
+
+    def _practise(self, now: float) -> None:
+        """Begin to know how long passes take: none is made over speech where that is not known."""
+        lesson, self._lesson = self._lesson, None
+        if lesson is None or not self._pace.is_old(now):
+            return
+        samples, language = lesson[0][: round(PRACTICE_S * SAMPLE_RATE)], lesson[1]
+        try:
+            self._engine.draft(samples, language)
+        except Exception:  # it has been transcribed: nothing is lost
+            log.exception("a trial of a pass failed")
+        else:
+            self._pace.saw(now, len(samples) / SAMPLE_RATE, time.monotonic() - now)
+
+    def _pass(self, turn: Turn, languages: LanguagePrior) -> None:
+        utterance, began = turn.utterance, time.monotonic()
+        self._due[utterance.id] = began + EVERY_S
+        prior = languages.of(utterance.mic, utterance.speaker)
+        try:
+            samples = self._utterances.audio(utterance)
+            text = self._engine.draft(samples, utterance.language, prior=prior)
+        except FileNotFoundError:  # it has just been found to be another mic's speech
+            return
+        except Exception:  # the final text has its own attempts, and says what is wrong
+            log.exception("a pass over unfinished speech of %s failed", utterance.mic)
+            self._due[utterance.id] = math.inf
+            return
+        now = time.monotonic()
+        self._pace.saw(now, len(samples) / SAMPLE_RATE, now - began)
+        agreement = self._agreements.setdefault(utterance.id, Agreement())
+        if agreement.hear(text) and self._speaking.goes_on(utterance):
+            self._say(turn, agreement.text)
+
+    def _say(self, turn: Turn, text: str) -> None:
+        utterance = turn.utterance
+        session = self._sessions.get(utterance.session_id)
+        if session is None:
+            return
+        payload: PartialPayload = {
+            "session_id": utterance.session_id,
+            "mic": utterance.mic,
+            "speaker": utterance.speaker,
+            "text": text,
+            "start": iso(at_sample(session.started_at, turn.speech)),
+        }
+        self._post(PartialText(payload))
+
+    def _forget(self, turns: Sequence[Turn]) -> None:
+        running = {turn.utterance.id for turn in turns}
+        for ended in self._due.keys() - running:
+            self._due.pop(ended)
+            self._agreements.pop(ended, None)

@@ -1,0 +1,348 @@
+"""The transcriber thread: it owns the engine and turns waiting utterances into segments."""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from node.adapters.whisper import Clip
+from node.core.overload import Load
+from node.core.text.context import Contexts
+from node.core.text.prior import LanguagePrior
+from node.errors import ModelError, StoreError
+from node.service.items import (
+    DiskFailed,
+    ModelReady,
+    ModelUnavailable,
+    SoundUnreadable,
+    Transcribed,
+    UtteranceFailed,
+)
+from node.service.transcribing.backlog import Backlog
+from node.service.transcribing.partials import Partials
+from node.service.transcribing.segments import segment_of
+from node.service.transcribing.speaking import Speaking
+from node.service.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from node.adapters.store import Sessions, Utterance, Utterances
+    from node.adapters.whisper import Engine
+    from node.core.model import Heard, Segment
+    from node.core.mqtt.topics import Topics
+    from node.core.text.context import Earlier, Speaker
+    from node.service.items import WorkerItem
+    from node.service.transcribing.speaking import Turn
+
+    Samples = npt.NDArray[np.int16]
+
+log = logging.getLogger(__name__)
+
+MODEL_RETRY_S = 30.0
+"""How often a model that could not be loaded is tried again."""
+
+MAX_ATTEMPTS = 2
+"""An utterance the engine fails on is tried once more, then set aside."""
+
+DISK_RETRY_S = 1.0
+
+DEADLINE_S = 60.0
+DEADLINE_RTF = 20.0
+"""An utterance may take a minute and twenty times its length; after that the engine hangs.
+
+Whisper base needs 2.5 s a window on a Raspberry Pi 5; this leaves room for `large` on a Pi 4.
+"""
+
+LONGEST_S = 28.0
+"""Seconds of an utterance at most (`vad.hard_cap_s`)."""
+
+LOOK_S = 1.0
+"""How often the load is looked at while it is not normal and nothing waits."""
+
+RTF_MEMORY = 0.9
+"""Weight of the past in the running real-time factor: about the last ten utterances count."""
+
+
+class Transcriber:
+    """Public methods are for other threads; the engine is this thread's alone."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        sessions: Sessions,
+        utterances: Utterances,
+        topics: Topics,
+        post: Callable[[WorkerItem], None],
+        name_hotwords: bool = False,
+        partials: bool = False,
+    ) -> None:
+        self._engine = engine
+        self._sessions = sessions
+        self._utterances = utterances
+        self._topics = topics
+        self._post = post
+        self._wake = threading.Event()
+        self._quit = threading.Event()
+        self._worker = Worker("transcriber", self._run, post)
+        self._deadline: float | None = None
+        self._name_hotwords = name_hotwords
+        self.speaking = Speaking() if partials else None
+        self._partials: Partials | None = None
+        if self.speaking is not None:
+            self._partials = Partials(engine, sessions, utterances, self.speaking, post)
+        self._languages = LanguagePrior()
+        self._contexts = Contexts()
+        self._erased: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._misheard: queue.SimpleQueue[Speaker] = queue.SimpleQueue()
+        self._backlog = Backlog(
+            sessions=sessions, utterances=utterances, shares_window=engine.together, post=post
+        )
+        self.rtf: float | None = None
+        self.lag_s = 0.0
+
+    def start(self) -> None:
+        self._worker.start()
+
+    def captured(self) -> None:
+        """An utterance waits; called by the listener."""
+        self._wake.set()
+
+    def stop(self, timeout_s: float) -> bool:
+        """End the thread after the utterance at hand; says whether it has ended in time.
+
+        What still waits is on the disk, and is transcribed at the next start.
+        """
+        self._quit.set()
+        self._wake.set()
+        return self._worker.join(timeout_s)
+
+    def forget(self, session_id: str) -> None:
+        """Keep nothing of a session in memory: it is erased."""
+        self._erased.put(session_id)
+        self._wake.set()
+
+    def misheard(self, speaker: Speaker) -> None:
+        """A segment of this speaker was another's words; called by the listener."""
+        self._misheard.put(speaker)
+
+    @property
+    def overdue_s(self) -> float:
+        """Seconds by which the utterance at hand has passed its deadline; 0 where all is well."""
+        deadline = self._deadline
+        return 0.0 if deadline is None else max(0.0, time.monotonic() - deadline)
+
+    @property
+    def load(self) -> Load:
+        """What is given up to keep up."""
+        return self._backlog.load
+
+    # The transcriber thread runs everything below.
+
+    def _run(self) -> None:
+        if not self._load():
+            return
+        while not self._quit.is_set():
+            self._wake.clear()
+            try:
+                self._go_round()
+            except StoreError as error:
+                # Nothing is lost: the audio stays until its segment is committed.
+                self._post(DiskFailed(str(error)))
+                self._quit.wait(DISK_RETRY_S)
+
+    def _load(self) -> bool:
+        """Load the model, however long it takes to be there. Gives False when told to quit."""
+        while not self._quit.is_set():
+            try:
+                self._engine.load()
+            except ModelError as error:
+                self._post(ModelUnavailable(str(error)))
+                self._quit.wait(MODEL_RETRY_S)
+            else:
+                self._post(ModelReady(self._engine.notice))
+                return True
+        return False
+
+    def _go_round(self) -> None:
+        """Do what is most pressing, or wait."""
+        self._forget()
+        turns = self._partials.turns() if self._partials else ()
+        self._backlog.weigh(self.rtf)
+        waiting = self._backlog.next()
+        if len(waiting) > 1:
+            self._attempt_together(waiting)
+        elif waiting:
+            self._attempt(waiting[0])
+        else:
+            pauses = [self._spare_time(turns), self._backlog.pause_s()]
+            self._wake.wait(min((each for each in pauses if each is not None), default=None))
+
+    def _forget(self) -> None:
+        """Let go of what is erased, and of what was withdrawn."""
+        while not self._erased.empty():
+            self._contexts.forget(self._erased.get())
+            if self._partials is not None:
+                self._partials.forget_lesson()
+        while not self._misheard.empty():
+            self._contexts.forget_speaker(self._misheard.get())
+        for utterance in self._utterances.drop_unwanted():
+            self._backlog.done(utterance)
+            self._post(Transcribed(utterance.session_id, None))
+
+    def _spare_time(self, turns: Sequence[Turn]) -> float | None:
+        """Use the time in which nothing waits; gives how long to wait then, None: for a call."""
+        if self.load is not Load.NORMAL:
+            return LOOK_S
+        if self._partials is None:
+            return None
+        self._deadline = time.monotonic() + DEADLINE_S + DEADLINE_RTF * LONGEST_S
+        try:
+            return self._partials.step(turns, self._languages)
+        finally:
+            self._deadline = None
+
+    def _attempt_together(self, waiting: list[Utterance]) -> None:
+        try:
+            clips = [self._clip(each, self._utterances.audio(each)) for each in waiting]
+        except OSError:  # one by one it will be seen which cannot be read
+            self._backlog.set_apart(waiting)
+            return
+        seconds = sum(utterance.duration_s for utterance in waiting)
+        for utterance in waiting:
+            self._utterances.attempt(utterance)
+        began = time.monotonic()
+        self._deadline = began + DEADLINE_S + DEADLINE_RTF * seconds
+        try:
+            results = self._engine.transcribe_together(clips, beam_size=self._backlog.beam_size)
+        except Exception:
+            log.exception("transcribing %d utterances at once failed: now one by one", len(waiting))
+            self._backlog.set_apart(waiting)
+            return
+        finally:
+            self._deadline = None
+            for utterance in waiting:
+                self._utterances.survived(utterance)
+        self._measure(seconds, time.monotonic() - began)
+        for utterance, clip, heard in zip(waiting, clips, results, strict=True):
+            self._take(utterance, clip, heard)
+
+    def _sound(self, utterance: Utterance) -> Samples | None:
+        """Its samples; None where the disk does not give them: then it is seen to here."""
+        try:
+            return self._utterances.audio(utterance)
+        except FileNotFoundError as error:
+            self._give_up(utterance, f"its sound is gone: {error}")
+        except OSError as error:
+            first = not self._backlog.is_postponed(utterance)
+            if not self._backlog.postpone(utterance):
+                self._give_up(utterance, f"the disk cannot read its sound: {error}")
+            elif first:
+                message = f"the disk cannot read an utterance ({error}); it is tried again"
+                self._post(SoundUnreadable(utterance.mic, message))
+        return None
+
+    def _clip(self, utterance: Utterance, samples: Samples) -> Clip:
+        return Clip(
+            samples,
+            utterance.language,
+            self._languages.of(utterance.mic, utterance.speaker),
+            self._names(utterance.session_id),
+            overlapped=self._utterances.overlapped(utterance),
+            earlier=self._earlier(utterance),
+        )
+
+    def _earlier(self, utterance: Utterance) -> tuple[Earlier, ...]:
+        """What its speaker said before it; nothing where time is short, or it is not theirs."""
+        if self.load >= Load.TOGETHER or utterance.crosstalk_of is not None:
+            return ()
+        return self._contexts.of(_speaker(utterance), utterance.start)
+
+    def _attempt(self, utterance: Utterance) -> None:
+        if (samples := self._sound(utterance)) is None:
+            return
+        clip = self._clip(utterance, samples)
+        if not self._utterances.attempt(utterance):
+            self._give_up(utterance, "the process has died of it again and again")
+            return
+        began = time.monotonic()
+        self._deadline = began + DEADLINE_S + DEADLINE_RTF * utterance.duration_s
+        try:
+            heard = self._engine.transcribe(
+                clip.samples,
+                clip.language,
+                prior=clip.prior,
+                beam_size=self._backlog.beam_size,
+                hotwords=clip.hotwords,
+                overlapped=clip.overlapped,
+                earlier=clip.earlier,
+            )
+        except Exception as error:
+            log.exception("transcribing %s failed", utterance.id)
+            if utterance.attempts + 1 < MAX_ATTEMPTS:
+                self._utterances.retry(utterance)
+            else:
+                self._give_up(utterance, repr(error))
+            return
+        finally:
+            self._deadline = None
+            self._utterances.survived(utterance)
+        self._measure(utterance.duration_s, time.monotonic() - began)
+        self._take(utterance, clip, heard)
+        if self._partials is not None and heard.text:
+            self._partials.remember(clip.samples, heard.language, time.monotonic() - began)
+
+    def _take(self, utterance: Utterance, clip: Clip, heard: Heard) -> None:
+        if not self._finish(utterance, heard):
+            return
+        self._languages.learn(utterance.mic, utterance.speaker, heard)
+        if not clip.overlapped:  # what others leave in the sound would be heard again
+            self._contexts.learn(_speaker(utterance), utterance.end, clip.samples, heard)
+
+    def _names(self, session_id: str) -> str | None:
+        """The speakers of a session, where they are to be hotwords."""
+        session = self._sessions.get(session_id) if self._name_hotwords else None
+        return ", ".join(dict.fromkeys(session.speakers.values())) if session else None
+
+    def _give_up(self, utterance: Utterance, reason: str) -> None:
+        kept = self._utterances.fail(utterance, reason)
+        self._backlog.done(utterance)
+        message = f"{utterance.mic}: an utterance could not be transcribed ({reason}); see {kept}"
+        self._post(UtteranceFailed(utterance.session_id, message))
+
+    def _finish(self, utterance: Utterance, heard: Heard) -> bool:
+        """Commit what was heard; says whether it is its speaker's own, as far as is known."""
+        self._backlog.done(utterance)
+        session = self._sessions.get(utterance.session_id)
+        if session is None or not heard.text:
+            self._utterances.transcribed(utterance, None)
+            self._post(Transcribed(utterance.session_id, None))
+            return utterance.crosstalk_of is None
+        lag_s = self._backlog.lag_s(utterance)
+        if not utterance.recovered:
+            self.lag_s = lag_s
+
+        def make(seq: int) -> tuple[Segment, str, str]:
+            segment = segment_of(utterance, heard, seq, lag_s)
+            payload = json.dumps(segment.payload(session.started_at), ensure_ascii=False)
+            return segment, self._topics.segment(utterance.mic), payload
+
+        segment = self._utterances.transcribed(utterance, make)
+        self._post(Transcribed(utterance.session_id, segment))
+        return segment is not None and segment.crosstalk_of is None
+
+    def _measure(self, seconds: float, took_s: float) -> None:
+        rtf = took_s / max(seconds, 0.1)
+        self.rtf = rtf if self.rtf is None else RTF_MEMORY * self.rtf + (1 - RTF_MEMORY) * rtf
+
+
+def _speaker(utterance: Utterance) -> Speaker:
+    return utterance.session_id, utterance.mic, utterance.speaker
