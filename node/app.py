@@ -24,20 +24,19 @@ from node.core.roster import Roster
 from node.service.admission import Admission
 from node.service.archive import Archive
 from node.service.conductor import Conductor
-from node.service.dispatcher import Desk
+from node.service.dispatcher import Dispatcher
 from node.service.eraser import Eraser
-from node.service.guard import Guard
-from node.service.health import Health, Machine
+from node.service.health import Health, SystemMetrics
 from node.service.inbox import Inbox
+from node.service.inventory import Inventory
 from node.service.items import DamageFound, ReloadRequested, StopRequested
-from node.service.listening.inventory import Inventory
 from node.service.listening.listener import Listener
-from node.service.listening.lookout import Lookout
 from node.service.listening.spool import Spool
+from node.service.mic_scanner import MicScanner
 from node.service.publishing.broker_advice import anonymous_warning, connection_advice
 from node.service.publishing.homeassistant import HomeAssistant
 from node.service.publishing.publisher import Publisher
-from node.service.publishing.retained_states import Board
+from node.service.publishing.retained_states import RetainedStates
 from node.service.recovery import Recovery
 from node.service.reload import Reloader
 from node.service.requests import Requests
@@ -52,6 +51,7 @@ from node.service.settings import (
 from node.service.supervision import Supervision
 from node.service.transcribing.transcriber import Transcriber
 from node.service.verbs import Verbs
+from node.service.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,13 +82,13 @@ class Node:
         )
         self._roster = Roster()
         self._inventory = Inventory(config.audio, self._store.sessions.know_mics)
-        self._lookout = Lookout(self._inventory, self._roster, self._inbox.put)
+        self._scanner = MicScanner(self._inventory, self._roster, self._inbox.put)
         self._make_threads(config)
         self._make_session(config)
         self._make_voice(config)
         self._make_memory(config)
         self._make_watch()
-        self._make_desk(config, config_file)
+        self._make_dispatcher(config, config_file)
 
     def _make_threads(self, config: Config) -> None:
         """The listener hears, the transcriber writes; the store lies between them."""
@@ -119,7 +119,7 @@ class Node:
         )
 
     def _make_session(self, config: Config) -> None:
-        self._machine = Machine(config.storage.path, config.audio.sys_root)
+        self._machine = SystemMetrics(config.storage.path, config.audio.sys_root)
         self._recovery = Recovery(self._store.sessions, self._store.utterances)
         self._archive = Archive(
             sessions=self._store.sessions,
@@ -145,7 +145,7 @@ class Node:
         advice = partial(connection_advice, settings)
         self._broker = Broker(settings, self._topics.status, self._inbox.deliver, advice)
         self._publisher = Publisher(self._broker, self._topics, self._store.outbox)
-        self._board = Board(
+        self._states = RetainedStates(
             config=config,
             topics=self._topics,
             publisher=self._publisher,
@@ -174,7 +174,7 @@ class Node:
             traces=self._store.traces,
             audio=self._store.audio,
             archive=self._archive,
-            board=self._board,
+            states=self._states,
             publisher=self._publisher,
             forget=self._transcriber.forget,
         )
@@ -187,7 +187,7 @@ class Node:
 
     def _make_watch(self) -> None:
         """What sees that a part of the node, or all of it, has stalled."""
-        self._guard = Guard(
+        self._watchdog = Watchdog(
             listener=self._listener,
             transcriber=self._transcriber,
             broker=self._broker,
@@ -199,14 +199,14 @@ class Node:
             notifier=self._notifier,
             conductor=self._conductor,
             roster=self._roster,
-            guard=self._guard,
+            watchdog=self._watchdog,
         )
 
-    def _make_desk(self, config: Config, config_file: Path) -> None:
+    def _make_dispatcher(self, config: Config, config_file: Path) -> None:
         """Everything that is asked for, and everything that happens."""
         verbs = Verbs(
             roster=self._roster,
-            lookout=self._lookout,
+            scanner=self._scanner,
             sessions=self._store.sessions,
             archive=self._archive,
             conductor=self._conductor,
@@ -218,17 +218,17 @@ class Node:
             verbs=verbs,
             conductor=self._conductor,
             publisher=self._publisher,
-            refused=self._board.refused,
+            refused=self._states.refused,
         )
-        self._desk = Desk(
+        self._dispatcher = Dispatcher(
             roster=self._roster,
-            lookout=self._lookout,
+            scanner=self._scanner,
             conductor=self._conductor,
             broker=self._broker,
-            guard=self._guard,
+            watchdog=self._watchdog,
             supervision=self._supervision,
             publisher=self._publisher,
-            board=self._board,
+            states=self._states,
             eraser=self._eraser,
             retention=self._retention,
             health=self._health,
@@ -268,15 +268,15 @@ class Node:
         remembered = self._store.sessions.remembered_mics()
         self._roster.restore(remembered)
         self._inventory.recall(remembered)
-        self._lookout.begin()
+        self._scanner.begin()
         waiting = self._store.utterances.recover()
         if waiting:
             log.warning("%d utterances of an interrupted run wait to be transcribed", waiting)
         self._recovery.look(resume=self._config.session.resume)
         if (newest := self._recovery.newest) is not None:
-            self._board.resume(newest, self._store.sessions.segments(newest.id))
+            self._states.resume(newest, self._store.sessions.segments(newest.id))
         if (last := self._archive.last()) is not None:
-            self._board.last(last)
+            self._states.last(last)
 
     def _take_signals(self) -> None:
         """Handlers only put an item into the inbox."""
@@ -285,14 +285,14 @@ class Node:
         signal.signal(signal.SIGHUP, lambda *_: self._inbox.put(ReloadRequested()))
 
     def _serve(self) -> int:
-        while self._desk.exit_status is None:
-            if (item := self._inbox.take(self._desk.patience_s)) is not None:
-                self._desk.handle(item)
-            self._desk.tick(time.monotonic())
+        while self._dispatcher.exit_status is None:
+            if (item := self._inbox.take(self._dispatcher.patience_s)) is not None:
+                self._dispatcher.handle(item)
+            self._dispatcher.tick(time.monotonic())
             if dropped := self._inbox.dropped():
                 message = f"{dropped} commands of a burst were dropped; send them again"
                 self._publisher.event("commands_dropped", message)
-        return self._desk.exit_status
+        return self._dispatcher.exit_status
 
     def _close(self) -> None:
         """The start, reversed."""

@@ -124,7 +124,7 @@ class Acknowledged:
 BrokerItem = Connected | Disconnected | Message | Acknowledged
 
 
-Answer = tuple[ReasonCode, object]
+Acknowledgement = tuple[ReasonCode, object]
 """What a broker says to a CONNECT: its reason code and properties."""
 
 Trouble = OSError | ReasonCode | None
@@ -181,7 +181,7 @@ def ask(
     Raises:
         OSError: there is no connection, or TLS fails (ssl.SSLError).
     """
-    answers: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[Acknowledgement | None] = queue.SimpleQueue()
     client = new_client(settings, will_topic, keeps_trying=False)
     client.on_connect = lambda _client, _data, _flags, reason, properties: answers.put(
         (reason, properties)

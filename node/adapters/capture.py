@@ -116,19 +116,19 @@ class Overflowed:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Capture cannot start or go on; `reason` is for a person. `Ended` follows."""
+    """Capture cannot start or go on; `reason` is for a person. `Exited` follows."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class Exited:
     """The child is gone; a negative `status` is the signal that killed it, as in `subprocess`."""
 
     status: int
 
 
-CaptureEvent = Opened | Block | Overflowed | Failed | Ended
+CaptureEvent = Opened | Block | Overflowed | Failed | Exited
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,7 @@ class CaptureProcess:
     def read(self) -> list[CaptureEvent]:
         """Return what has come since the last call, without waiting; at most 256 KiB of it.
 
-        `Ended` is the last event: the child is reaped then, and `kill()` closes the descriptor.
+        `Exited` is the last event: the child is reaped then, and `kill()` closes the descriptor.
         """
         if self._ended:
             return []
@@ -245,10 +245,10 @@ class CaptureProcess:
                 return Failed(str(json.loads(payload)["reason"]))
         raise ValueError(f"unknown tag {tag!r}")
 
-    def _end(self) -> Ended:
+    def _end(self) -> Exited:
         self._ended = True
         status = self._kill_and_reap()  # the signal changes nothing for a child that is exiting
-        return Ended(-signal.SIGKILL if status is None else status)
+        return Exited(-signal.SIGKILL if status is None else status)
 
     def _kill_and_reap(self) -> int | None:
         assert self._process is not None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from node.adapters.whisper.encoding import FLOOR_WINDOW, FULL_WINDOW, HOP, WINDOW_MARGIN
+from node.adapters.whisper.encoding import FLOOR_WINDOW, FULL_WINDOW, MEL_HOP, WINDOW_MARGIN
 from node.adapters.whisper.opening import open_model
 from node.commands.bench_sound import voice
 from node.core.model import SAMPLE_RATE
@@ -142,7 +142,7 @@ class ModelBench:
     def _encode(self, sound: np.ndarray[Any, np.dtype[np.float32]]) -> Any:
         from faster_whisper.transcribe import pad_or_trim  # noqa: PLC0415
 
-        features = self._whisper.feature_extractor(sound)[:, : len(sound) // HOP]
+        features = self._whisper.feature_extractor(sound)[:, : len(sound) // MEL_HOP]
         fitted = min(FULL_WINDOW, max(FLOOR_WINDOW, features.shape[1] + WINDOW_MARGIN))
         window = FULL_WINDOW if self._settings.window == "full" else fitted
         return self._whisper.encode(pad_or_trim(features, window))

@@ -14,7 +14,7 @@ from node.commands.check_machine import (
     check_time_zone,
 )
 from node.commands.check_model import check_model
-from node.commands.findings import Finding, State, ok, wrong
+from node.commands.findings import Finding, Outcome, ok, wrong
 from node.commands.tables import new_console, new_table, print_table
 from node.config import load_config
 from node.errors import EXIT_CONFIG, EXIT_FAILED, ConfigError
@@ -36,7 +36,7 @@ CHECKS: tuple[tuple[str, Callable[[Config], Iterator[Finding]]], ...] = (
     ("the processor", check_processor),
 )
 
-COLOURS = {State.OK: "green", State.WARNING: "yellow", State.WRONG: "red"}
+COLOURS = {Outcome.OK: "green", Outcome.WARNING: "yellow", Outcome.WRONG: "red"}
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
             status.update(f"Trying {what}…")
             findings += check(config)
     _print(console, findings)
-    return EXIT_FAILED if any(f.state is State.WRONG for f in findings) else 0
+    return EXIT_FAILED if any(f.state is Outcome.WRONG for f in findings) else 0
 
 
 def _print(console: Console, findings: Sequence[Finding]) -> None:

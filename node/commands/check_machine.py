@@ -20,7 +20,7 @@ from node.config.zone import LOCALTIME
 from node.core.room.channel import SILENCE_DBFS
 from node.errors import StoreError
 from node.service.admission import MIN_FREE_MB
-from node.service.listening.inventory import Inventory
+from node.service.inventory import Inventory
 from node.service.settings import zone
 
 if TYPE_CHECKING:

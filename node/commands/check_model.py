@@ -8,7 +8,7 @@ from node.adapters.whisper import Engine
 from node.commands.fetch_model import cached_model, known_models
 from node.commands.findings import Finding, ok, warning, wrong
 from node.errors import ModelError
-from node.service.health import Machine
+from node.service.health import SystemMetrics
 from node.service.settings import engine_settings
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def check_model(config: Config) -> Iterator[Finding]:
 
 
 def _load(engine: Engine, model: str, config: Config) -> Finding:
-    machine = Machine(config.storage.path, config.audio.sys_root)
+    machine = SystemMetrics(config.storage.path, config.audio.sys_root)
     before_mb = machine.rss_mb()
     try:
         engine.load()

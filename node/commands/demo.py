@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from node.commands import demo_mics
-from node.commands.demo_client import COLOURS, Listener, show, show_transcript
+from node.commands.demo_client import COLOURS, DemoFollower, show, show_transcript
 from node.commands.private_node import (
     LOG,
     end_with_the_terminal,
@@ -64,7 +64,7 @@ def _run_the_meeting() -> int:
         config = load_config(file).with_changes(
             mqtt_host="127.0.0.1", mqtt_port=port, storage_path=storage
         )
-        with private_node(config, file) as is_alive, Listener(config, is_alive) as listener:
+        with private_node(config, file) as is_alive, DemoFollower(config, is_alive) as listener:
             console.print(f"Broker on port {port}: point MQTT Explorer at localhost:{port}.")
             _play(console, config, listener)
             console.print(
@@ -75,7 +75,7 @@ def _run_the_meeting() -> int:
     return 0
 
 
-def _play(console: Console, config: Config, listener: Listener) -> None:
+def _play(console: Console, config: Config, listener: DemoFollower) -> None:
     """Assign, start, show the segments as they come, stop, and show the whole."""
     listener.wait_online()
     info = listener.wait_for(listener.topics.info)

@@ -34,7 +34,7 @@ LOOK_EVERY_S = 0.5
 """How often it is seen whether the node still runs, while nothing comes."""
 
 
-class Listener:
+class DemoFollower:
     """What it receives, it takes out of a queue, in order.
 
     Args:

@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from node.commands import fetch_model
-from node.commands.demo_client import ANSWER_S, COLOURS, Listener, show, show_transcript
+from node.commands.demo_client import ANSWER_S, COLOURS, DemoFollower, show, show_transcript
 from node.commands.private_node import (
     LOG,
     make_private,
@@ -33,7 +33,7 @@ from node.config import (
     load_config,
 )
 from node.errors import ConfigError, MicError, ModelError, StoreError
-from node.service.listening.inventory import Inventory
+from node.service.inventory import Inventory
 
 if TYPE_CHECKING:
     import argparse
@@ -78,7 +78,7 @@ def _serve(console: Console, own: Config, arguments: argparse.Namespace) -> None
     file = arguments.config or storage / "node.yaml"
     with private_broker() as port:
         config = own.with_changes(mqtt_host="127.0.0.1", mqtt_port=port)
-        with private_node(config, file) as is_alive, Listener(config, is_alive) as listener:
+        with private_node(config, file) as is_alive, DemoFollower(config, is_alive) as listener:
             console.print(
                 f"Broker on port {port}: point MQTT Explorer at localhost:{port}."
                 f" Log in {storage / LOG}.",
@@ -139,7 +139,7 @@ def _check_mics(known: list[str], connected: list[str]) -> None:
         raise MicError(NO_MIC.format(away=away))
 
 
-def _hold_session(console: Console, listener: Listener, names: list[str]) -> None:
+def _hold_session(console: Console, listener: DemoFollower, names: list[str]) -> None:
     """Give each microphone a name, start, show what is said until Ctrl-C, and show the whole."""
     listener.wait_online()
     info = listener.wait_for(listener.topics.info)
@@ -174,7 +174,7 @@ def _seat(console: Console, mics: list[dict[str, Any]], names: list[str]) -> dic
     return speakers
 
 
-def _listen(listener: Listener, page: Page) -> dict[str, Any]:
+def _listen(listener: DemoFollower, page: Page) -> dict[str, Any]:
     """Show what is said until somebody ends it, here or over MQTT; gives the final transcript."""
     try:
         return _follow(listener, page, math.inf)
@@ -184,7 +184,7 @@ def _listen(listener: Listener, page: Page) -> dict[str, Any]:
         return _follow(listener, page, ANSWER_S)
 
 
-def _follow(listener: Listener, page: Page, patience_s: float) -> dict[str, Any]:
+def _follow(listener: DemoFollower, page: Page, patience_s: float) -> dict[str, Any]:
     """Show all that comes before the final transcript.
 
     Raises:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 
-class State(Enum):
+class Outcome(Enum):
     """How it is: the node works, works but not as it should, or does not work."""
 
     OK = "ok"
@@ -19,17 +19,17 @@ class Finding:
     """One row of the table; `detail` says what was found and, unless it is ok, what to do."""
 
     what: str
-    state: State
+    state: Outcome
     detail: str
 
 
 def ok(what: str, detail: str) -> Finding:
-    return Finding(what, State.OK, detail)
+    return Finding(what, Outcome.OK, detail)
 
 
 def warning(what: str, detail: str) -> Finding:
-    return Finding(what, State.WARNING, detail)
+    return Finding(what, Outcome.WARNING, detail)
 
 
 def wrong(what: str, detail: str) -> Finding:
-    return Finding(what, State.WRONG, detail)
+    return Finding(what, Outcome.WRONG, detail)

@@ -22,7 +22,7 @@ from node.service.listening.microphone import RETRY_S, STALL_S
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from node.service.listening.inventory import Inventory
+    from node.service.inventory import Inventory
 
 POLL_S = 0.1
 
@@ -94,7 +94,7 @@ class Meter:
                     self._hear(pcm, now)
                 case capture.Failed(reason):
                     self._failure = reason
-                case capture.Ended(status):
+                case capture.Exited(status):
                     self._fail(self._failure or f"its capture process ended ({status})")
 
     def take_level(self) -> Level | None:

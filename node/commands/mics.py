@@ -15,7 +15,7 @@ from node.config import load_config
 from node.core.room.channel import SILENCE_DBFS
 from node.core.roster import Roster
 from node.errors import MicError
-from node.service.listening.inventory import Inventory
+from node.service.inventory import Inventory
 
 if TYPE_CHECKING:
     import argparse

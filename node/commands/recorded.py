@@ -25,7 +25,7 @@ REMEMBERED = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
+class RecordedUtterance:
     """An utterance of a track; `start` counts samples from the beginning of the timeline."""
 
     mic: str
@@ -95,7 +95,7 @@ class Recorded:
         length_s = (self._read_to - self.begin) / SAMPLE_RATE
         return Found(length_s, self.level_dbfs, self._utterances, self._others)
 
-    def collect(self, event: Event) -> Spoken | None:
+    def collect(self, event: Event) -> RecordedUtterance | None:
         """Take an event of this track; gives the utterance that ends with it."""
         match event:
             case Started(start):
@@ -113,7 +113,7 @@ class Recorded:
                     self._count_others(self._start)
                 heard = np.concatenate(self._heard)[: event.end - self._start]
                 samples = heard if event.sound is None else event.sound
-                return Spoken(self.mic, self.speaker, self._start, samples, event)
+                return RecordedUtterance(self.mic, self.speaker, self._start, samples, event)
             case Withdrawn(start):
                 self._count_others(start)
         return None

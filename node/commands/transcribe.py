@@ -22,7 +22,7 @@ from node.adapters.vad import Silero
 from node.adapters.whisper import Engine
 from node.commands import placing, results
 from node.commands.compare_windows import compare
-from node.commands.recorded import Recorded, Spoken
+from node.commands.recorded import Recorded, RecordedUtterance
 from node.commands.tracks import chosen, say, why_empty
 from node.config import Config, load_config
 from node.core.model import SAMPLE_RATE, Session, at_sample
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from node.core.model import Segment
-    from node.core.room.room import Heard
+    from node.core.room.room import MicEvents
 
 STEP = SAMPLE_RATE // 10
 """Samples (0.1 s) heard of one track before the next has its turn: a room waits for 0.3 s."""
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     tracks = {track.mic: track for track in recorded}
     if arguments.compare_window:
         heard = _utterances(tracks, config)
-        utterances = (each for each in heard if isinstance(each, Spoken))
+        utterances = (each for each in heard if isinstance(each, RecordedUtterance))
         compare(engine, utterances, _language(config))
         _say_remarks(recorded)
     else:
@@ -121,7 +121,7 @@ def _segments(engine: Engine, tracks: dict[str, Recorded], config: Config) -> It
     languages, contexts = LanguagePrior(), Contexts()
     said: dict[tuple[str, int], Segment] = {}
     for spoken in _utterances(tracks, config):
-        if not isinstance(spoken, Spoken):
+        if not isinstance(spoken, RecordedUtterance):
             mic, withdrawn = spoken
             contexts.forget_speaker((SESSION, mic, tracks[mic].speaker))
             yield replace(said[mic, withdrawn.start], crosstalk_of=withdrawn.other)
@@ -146,7 +146,7 @@ def _segments(engine: Engine, tracks: dict[str, Recorded], config: Config) -> It
         yield segment
 
 
-def _utterance(number: int, spoken: Spoken) -> Utterance:
+def _utterance(number: int, spoken: RecordedUtterance) -> Utterance:
     """As the service would have kept it."""
     return Utterance(
         session_id=SESSION,
@@ -168,7 +168,7 @@ def _language(config: Config) -> str | None:
 
 def _utterances(
     tracks: dict[str, Recorded], config: Config
-) -> Iterator[Spoken | tuple[str, Withdrawn]]:
+) -> Iterator[RecordedUtterance | tuple[str, Withdrawn]]:
     """The utterances of all tracks as they end; in mode "tag" those of other mics among them.
 
     Behind it, with its mic, what says of one that it was another's speech.
@@ -193,8 +193,8 @@ def _utterances(
 
 
 def _ended(
-    tracks: dict[str, Recorded], events: Heard, config: Config
-) -> Iterator[Spoken | tuple[str, Withdrawn]]:
+    tracks: dict[str, Recorded], events: MicEvents, config: Config
+) -> Iterator[RecordedUtterance | tuple[str, Withdrawn]]:
     for mic, event in events:
         spoken = tracks[mic].collect(event)
         if isinstance(event, Withdrawn):

@@ -59,7 +59,7 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class Transcription:
     """What the engine made of one utterance. An empty text means: nothing was said.
 
     Times of words are seconds from the first sample of the utterance. `hidden_words`: they serve
@@ -90,7 +90,7 @@ class Heard:
         )
 
 
-def joined(halves: Sequence[Heard], second_s: float, probability: float) -> Heard:
+def joined(halves: Sequence[Transcription], second_s: float, probability: float) -> Transcription:
     """Two utterances, of which the second begins after so many seconds, as one.
 
     `probability` is that of their language. It is doubtful whatever they are.
@@ -104,7 +104,7 @@ def joined(halves: Sequence[Heard], second_s: float, probability: float) -> Hear
             for word in second.words or ()
         )
         words = (*(first.words or ()), *later)
-    return Heard(
+    return Transcription(
         " ".join(half.text for half in spoken),
         first.language,
         probability,

@@ -42,7 +42,7 @@ TRANSITIONS: dict[tuple[State, Move], State] = {
 }
 
 
-class Machine:
+class StateMachine:
     """Holds the state of what is recorded; owned by the main thread."""
 
     def __init__(self) -> None:

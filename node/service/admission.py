@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from node.core.model import Assignment
     from node.core.mqtt.messages import StartSession
     from node.core.roster import Roster
-    from node.service.health import Machine
-    from node.service.listening.inventory import Inventory
+    from node.service.health import SystemMetrics
+    from node.service.inventory import Inventory
 
 MIN_FREE_MB = 100
 """Free disk below which no session starts: an hour of four mics that all wait takes 460 MB."""
@@ -20,7 +20,7 @@ MIN_FREE_MB = 100
 class Admission:
     """Owned by the main thread; changes nothing but what the roster knows to be plugged in."""
 
-    def __init__(self, roster: Roster, inventory: Inventory, machine: Machine) -> None:
+    def __init__(self, roster: Roster, inventory: Inventory, machine: SystemMetrics) -> None:
         self._roster = roster
         self._inventory = inventory
         self._machine = machine

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from node.core.model import Session, iso, new_session_id
 from node.core.roster import Live
-from node.core.session import Machine, Move, State
+from node.core.session import Move, State, StateMachine
 from node.errors import RequestError, StoreError
 from node.service.finishing import Finishing
-from node.service.listening.recorder import Seat
+from node.service.listening.recorder import ActiveAssignment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -60,7 +60,7 @@ class Conductor:
         self._listener = listener
         self.default_language = default_language
         self._admission = admission
-        self._machine = Machine()
+        self._machine = StateMachine()
         self._recovery = recovery
         self._finishing = Finishing(sessions=sessions, utterances=utterances, archive=archive)
         self._starting: Answer = nobody
@@ -135,14 +135,16 @@ class Conductor:
         self._starting, self._wanted = answer, wanted
         self.message = None
         self._machine.move(Move.START)
-        seats = {mic: self._seat(mic, a) for mic, a in chosen.items()}
-        self._listener.begin(self._recorded.id, self._zero, seats)
+        assignments = {mic: self._active(mic, a) for mic, a in chosen.items()}
+        self._listener.begin(self._recorded.id, self._zero, assignments)
 
-    def _seat(self, mic: str, assignment: Assignment) -> Seat:
+    def _active(self, mic: str, assignment: Assignment) -> ActiveAssignment:
         assert self._recorded is not None
         spoken = assignment.language or self._recorded.language or self.default_language
         language = None if spoken == "auto" else spoken
-        return Seat(assignment.speaker or self._roster.label(mic), language, assignment.enabled)
+        return ActiveAssignment(
+            assignment.speaker or self._roster.label(mic), language, assignment.enabled
+        )
 
     def stop(self, session_id: str | None, answer: Answer) -> None:
         """End the recording; answered when all of the session is transcribed and written.
@@ -170,7 +172,7 @@ class Conductor:
         except StoreError as error:  # noted with its end
             log.warning("the stop of %s is not noted yet: %s", session.id, error)
 
-    def seat(self, mics: Iterable[str]) -> None:
+    def assign(self, mics: Iterable[str]) -> None:
         """Mics have another speaker or are muted: the running session follows at once.
 
         Raises:
@@ -181,7 +183,7 @@ class Conductor:
         for mic in mics:
             assignment = self._roster.assignment(mic)
             if mic in self._recorded.speakers or assignment.speaker:
-                self._listener.seat(mic, self._seat(mic, assignment))
+                self._listener.assign(mic, self._active(mic, assignment))
                 self._recorded.speakers[mic] = self._roster.label(mic)
         self._sessions.set_speakers(self._recorded)
 
@@ -282,8 +284,8 @@ class Conductor:
         self._machine.move(Move.START)
         self._machine.move(Move.OPENED)
         mics = [mic for mic in session.speakers if mic in self._roster]
-        seats = {mic: self._seat(mic, self._roster.assignment(mic)) for mic in mics}
-        self._listener.begin(session.id, self._zero, seats, patient=True)
+        assignments = {mic: self._active(mic, self._roster.assignment(mic)) for mic in mics}
+        self._listener.begin(session.id, self._zero, assignments, patient=True)
         for mic in mics:
             self._roster.set_live(mic, Live(recording=True))
         self._set_limit(session)

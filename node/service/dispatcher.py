@@ -1,4 +1,4 @@
-"""The main thread's desk: every item of the inbox, and what time brings."""
+"""The main thread's dispatcher: every item of the inbox, and what time brings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from node.service.items import (
     DiskFailed,
     Flushed,
     InputsListed,
-    Levels,
+    LevelsMeasured,
     LoadChanged,
     MicBack,
     MicJoined,
@@ -42,16 +42,16 @@ if TYPE_CHECKING:
     from node.core.roster import Roster
     from node.service.conductor import Conductor
     from node.service.eraser import Eraser
-    from node.service.guard import Guard
     from node.service.health import Health
-    from node.service.listening.lookout import Lookout
+    from node.service.mic_scanner import MicScanner
     from node.service.publishing.homeassistant import HomeAssistant
     from node.service.publishing.publisher import Publisher
-    from node.service.publishing.retained_states import Board
+    from node.service.publishing.retained_states import RetainedStates
     from node.service.reload import Reloader
     from node.service.requests import Requests
     from node.service.retention import Retention
     from node.service.supervision import Supervision
+    from node.service.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -68,19 +68,19 @@ DRAIN_S = 20.0
 """How long a stopped node goes on to transcribe and to send; what is left is on the disk."""
 
 
-class Desk:
+class Dispatcher:
     """Owned by the main thread; never waits."""
 
     def __init__(
         self,
         *,
         roster: Roster,
-        lookout: Lookout,
+        scanner: MicScanner,
         conductor: Conductor,
         broker: Broker,
-        guard: Guard,
+        watchdog: Watchdog,
         publisher: Publisher,
-        board: Board,
+        states: RetainedStates,
         eraser: Eraser,
         retention: Retention,
         health: Health,
@@ -90,12 +90,12 @@ class Desk:
         supervision: Supervision,
     ) -> None:
         self._roster = roster
-        self._lookout = lookout
+        self._scanner = scanner
         self._conductor = conductor
         self._broker = broker
-        self._guard = guard
+        self._watchdog = watchdog
         self._publisher = publisher
-        self._board = board
+        self._states = states
         self._eraser = eraser
         self._retention = retention
         self._health = health
@@ -111,7 +111,7 @@ class Desk:
 
     @property
     def patience_s(self) -> float:
-        """How long the inbox may stay empty before the desk wants to look at the time."""
+        """How long the inbox may stay empty before the dispatcher wants to look at the time."""
         idle = self._conductor.session is None and self._ending_by is None
         tick_s = IDLE_TICK_S if idle else TICK_S
         return self._home_assistant.patience_s(time.monotonic(), tick_s)
@@ -130,12 +130,12 @@ class Desk:
                 self._on_session(item)
             case Transcribed() | SegmentWithdrawn() | UtteranceFailed():
                 self._on_text(item)
-            case MicJoined() | MicLost() | MicBack() | Levels() | SpeechDropped():
+            case MicJoined() | MicLost() | MicBack() | LevelsMeasured() | SpeechDropped():
                 self._on_mic(item)
             case PartialText() | LoadChanged() | DiskFailed() | SoundUnreadable() | DamageFound():
                 self._on_passing(item)
             case InputsListed():
-                self._lookout.on_listed(item)
+                self._scanner.on_listed(item)
             case ModelReady() | ModelUnavailable():
                 self._on_model(item)
             case ReloadRequested():
@@ -158,7 +158,7 @@ class Desk:
             return
         if not self._publisher.is_own_info(item):
             self._requests.take(item)
-        elif self._publisher.shows_younger_namesake(item):
+        elif self._publisher.shows_younger_duplicate(item):
             self._give_way()
 
     def tick(self, now: float) -> None:
@@ -166,19 +166,19 @@ class Desk:
         self._look_for_changes(now)
         try:
             if (final := self._conductor.tick(now)) is not None:
-                self._board.last(final)
+                self._states.last(final)
                 self._publisher.pump()
             self._eraser.tick(now)
             if self._conductor.session is None:
                 self._retention.tick(now)
         except StoreError as error:  # tried again at the next tick
-            self._guard.disk_failed(str(error))
+            self._watchdog.disk_failed(str(error))
         self._home_assistant.tick(now)
-        self._board.session()
-        self._board.mics()
-        self._board.live(now)
-        self._guard.watch_disk(now)
-        if (stalled := self._guard.stalled(now, online=self._online)) is not None:
+        self._states.session()
+        self._states.mics()
+        self._states.live(now)
+        self._watchdog.watch_disk(now)
+        if (stalled := self._watchdog.stalled(now, online=self._online)) is not None:
             log.critical("%s; ending, to be restarted and resumed", stalled)
             self._supervision.failed(stalled)
             self.exit_status = EXIT_FAILED
@@ -193,22 +193,22 @@ class Desk:
         """See a card that was plugged in or pulled."""
         if now >= self._look_at:
             self._look_at = now + LOOK_EVERY_S
-            self._lookout.tick()
+            self._scanner.tick()
 
     def _tick_health(self, now: float) -> None:
         if now >= self._health_at:
             self._health_at = now + HEALTH_EVERY_S
-            self._board.health(self._health.record())
+            self._states.health(self._health.record())
 
     def _on_text(self, item: Transcribed | SegmentWithdrawn | UtteranceFailed) -> None:
         match item:
             case Transcribed(_, segment) if segment is not None and segment.crosstalk_of is None:
                 self._publisher.pump()  # the segment itself first: it is what is waited for
-                self._board.heard(segment)
+                self._states.heard(segment)
             case SegmentWithdrawn(segment):
                 log.info("%s was the speech of %s: withdrawn", segment.id, segment.crosstalk_of)
                 self._publisher.pump()
-                self._board.withdrawn(segment)
+                self._states.withdrawn(segment)
             case UtteranceFailed(_, message):
                 self._publisher.event("transcription_failed", message)
 
@@ -223,7 +223,7 @@ class Desk:
             case Flushed():
                 self._conductor.on_flushed(item)
 
-    def _on_mic(self, item: MicJoined | MicLost | MicBack | Levels | SpeechDropped) -> None:
+    def _on_mic(self, item: MicJoined | MicLost | MicBack | LevelsMeasured | SpeechDropped) -> None:
         match item:
             case SpeechDropped(mic_or_none, reason):
                 self._publisher.event("speech_dropped", reason, mic_or_none)
@@ -235,7 +235,7 @@ class Desk:
                 self._roster.set_live(mic, Live(recording=True, sample_rate=sample_rate))
                 if isinstance(item, MicBack):
                     self._publisher.event("mic_back", f"{mic} delivers again", mic, good=True)
-            case Levels(dbfs, dropped_s, lags_s):
+            case LevelsMeasured(dbfs, dropped_s, lags_s):
                 self._health.dropped_s, self._health.lags_s = dropped_s, lags_s
                 self._supervision.heard(time.monotonic())
                 for mic, level in dbfs.items():
@@ -247,11 +247,11 @@ class Desk:
     ) -> None:
         match item:
             case PartialText(payload):
-                self._board.partial(payload)
+                self._states.partial(payload)
             case LoadChanged():
                 self._on_load(item)
             case DiskFailed(reason):
-                self._guard.disk_failed(reason)
+                self._watchdog.disk_failed(reason)
             case SoundUnreadable(mic, message):
                 self._publisher.event("sound_unreadable", message, mic)
             case DamageFound(message):
@@ -280,7 +280,7 @@ class Desk:
                 if reason != self._conductor.model_problem:  # it tries again and again
                     self._publisher.event("model_unavailable", reason)
                 self._conductor.on_model_unavailable(reason)
-        self._board.info(notice)
+        self._states.info(notice)
         if not self._online:
             self._online = True
             self._broker.start()
@@ -289,7 +289,7 @@ class Desk:
     def _reload(self) -> None:
         self._supervision.reloading()
         self._publisher.event("configuration", self._reloader.reload())
-        self._lookout.renew()
+        self._scanner.renew()
         self._supervision.up()
 
     def _give_way(self) -> None:

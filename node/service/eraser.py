@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from node.adapters.store import AudioFolder, Erasure, Traces
     from node.service.archive import Archive
     from node.service.publishing.publisher import Publisher
-    from node.service.publishing.retained_states import Board
+    from node.service.publishing.retained_states import RetainedStates
 
 log = logging.getLogger(__name__)
 
@@ -30,14 +30,14 @@ class Eraser:
         traces: Traces,
         audio: AudioFolder,
         archive: Archive,
-        board: Board,
+        states: RetainedStates,
         publisher: Publisher,
         forget: Callable[[str], None],
     ) -> None:
         self._traces = traces
         self._audio = audio
         self._archive = archive
-        self._board = board
+        self._states = states
         self._publisher = publisher
         self._forget = forget
         self._pending: dict[str, list[str]] = {}
@@ -57,7 +57,7 @@ class Eraser:
         self._must_trim = True
         self._begun.add(session_id)
         self._forget(session_id)
-        topics = self._board.forget(erasure, self._archive.last())
+        topics = self._states.forget(erasure, self._archive.last())
         self._remove_files(erasure)
         self._pending[session_id] = topics  # only now: what is struck off is not tried again
         self._begun.discard(session_id)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MB = 1024 * 1024
 
 
-class Machine:
+class SystemMetrics:
     """Reads the numbers of the process and the machine. Owned by the main thread."""
 
     def __init__(self, storage: Path, sys_root: Path) -> None:
@@ -62,7 +62,7 @@ class Health:
     def __init__(
         self,
         *,
-        machine: Machine,
+        machine: SystemMetrics,
         transcriber: Transcriber,
         utterances: Utterances,
         outbox: Outbox,

@@ -86,7 +86,7 @@ class MicBack:
 
 
 @dataclass(frozen=True, slots=True)
-class Levels:
+class LevelsMeasured:
     """Sound level of each recording mic in dBFS, the seconds of sound lost so far, and by how much
     each mic hears later than the earliest one, where that is known.
     """
@@ -184,7 +184,7 @@ WorkerItem = (
     | MicJoined
     | MicLost
     | MicBack
-    | Levels
+    | LevelsMeasured
     | Flushed
     | Transcribed
     | SegmentWithdrawn

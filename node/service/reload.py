@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from node.service.conductor import Conductor
-    from node.service.listening.inventory import Inventory
+    from node.service.inventory import Inventory
     from node.service.listening.listener import Listener
 
 log = logging.getLogger(__name__)

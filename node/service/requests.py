@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from node.core.mqtt import messages
-from node.core.mqtt.topics import EnabledSet, Request, SessionSwitch, SpeakerSet
+from node.core.mqtt.topics import EnabledSet, RequestTopic, SessionSwitch, SpeakerSet
 from node.core.session import State
 from node.errors import RequestError, StoreError
 from node.service.conductor import nobody
@@ -71,7 +71,7 @@ class Requests:
     def _carry_out(self, command: Command, message: Message) -> None:
         try:
             match command:
-                case Request(verb):
+                case RequestTopic(verb):
                     self._request(verb, message)
                 case SessionSwitch():
                     self._switch(on=messages.parse_switch(message.payload))
@@ -117,7 +117,7 @@ class Requests:
             self._publisher.event("command_rejected", f"session/set: {result}")
 
     def _reject(self, command: Command, message: Message, error: RequestError) -> None:
-        if isinstance(command, Request):
+        if isinstance(command, RequestTopic):
             transaction = messages.transaction_in(message.payload)
             self._answer(command.verb, transaction, error, message)
             return

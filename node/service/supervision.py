@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from node.adapters.systemd import Notifier
     from node.core.roster import Roster
     from node.service.conductor import Conductor
-    from node.service.guard import Guard
+    from node.service.watchdog import Watchdog
 
 LOAD_EXTENSION_S = 120.0
 """The model may be a download away: while it is awaited, the start may take so long from now."""
@@ -31,12 +31,12 @@ class Supervision:
         notifier: Notifier,
         conductor: Conductor,
         roster: Roster,
-        guard: Guard,
+        watchdog: Watchdog,
     ) -> None:
         self._notifier = notifier
         self._conductor = conductor
         self._roster = roster
-        self._guard = guard
+        self._watchdog = watchdog
         self._up = self._ending = self._failed = False
         self._ping_at = self._extend_at = 0.0
         self._heard_at: float | None = None
@@ -77,7 +77,7 @@ class Supervision:
             self._notifier.extend_timeout(LOAD_EXTENSION_S)
         deaf = self._is_deaf(now)
         period = self._notifier.watchdog_s
-        if period is not None and now >= self._ping_at and not (deaf or self._guard.in_doubt):
+        if period is not None and now >= self._ping_at and not (deaf or self._watchdog.in_doubt):
             self._ping_at = now + period / 2
             self._notifier.alive()
         if not self._failed:
@@ -99,7 +99,7 @@ class Supervision:
             f"{backlog:.0f} s to transcribe" if (backlog := self._conductor.backlog_s()) else "",
             f"broker: {self._broker_is_away}" if self._broker_is_away else "",
             "no sound comes from the microphones" if deaf else "",
-            self._guard.in_doubt or "",
+            self._watchdog.in_doubt or "",
             self._conductor.message or "",
         ]
         return "; ".join(part for part in parts if part)

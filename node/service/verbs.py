@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from node.core.roster import Roster
     from node.service.archive import Archive
     from node.service.conductor import Answer, Conductor
-    from node.service.listening.lookout import Lookout
+    from node.service.mic_scanner import MicScanner
 
 
 class Verbs:
@@ -36,7 +36,7 @@ class Verbs:
         self,
         *,
         roster: Roster,
-        lookout: Lookout,
+        scanner: MicScanner,
         sessions: Sessions,
         archive: Archive,
         conductor: Conductor,
@@ -44,7 +44,7 @@ class Verbs:
         erase: Callable[[str], None],
     ) -> None:
         self._roster = roster
-        self._lookout = lookout
+        self._scanner = scanner
         self._sessions = sessions
         self._archive = archive
         self._conductor = conductor
@@ -76,7 +76,7 @@ class Verbs:
             case OneSession():
                 self._conductor.stop(request.session_id, answer)
             case _ if verb == "mics/detect":
-                self._lookout.look(lambda: answer(self._mics()))
+                self._scanner.look(lambda: answer(self._mics()))
             case _:
                 answer(dict(self._health()))
 
@@ -113,7 +113,7 @@ class Verbs:
 
     def _take_up(self, wanted: dict[str, Assignment]) -> None:
         self._roster.assign(wanted)
-        self._conductor.seat(wanted)
+        self._conductor.assign(wanted)
 
     def _mics(self) -> dict[str, Any]:
         return {"mics": self._roster.payloads()}

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from node.adapters.whisper import Clip, Engine, EngineSettings
-from node.adapters.whisper.decoding import Request, _stacked
+from node.adapters.whisper.decoding import DecodeRequest, _stacked
 from tests.bench.models import SHAPES, cached
 from tests.model.sentences import SENTENCES
 from tests.rig.node import MODEL, spoken
@@ -66,7 +66,7 @@ def costs(engine: Engine, model: str, rounds: int) -> Table:
     features = rng.standard_normal((80, WINDOW), dtype=np.float32)
     encode_s = seconds(lambda: engine._encoder._encode(features, WINDOW), rounds)
     for beam in (5, 1):
-        request = Request("en", round(SECONDS * 100), beam, None)
+        request = DecodeRequest("en", round(SECONDS * 100), beam, None)
         for count in (2, 4):
             pairs = [(engine._encoder._encode(features, WINDOW), request) for _ in range(count)]
             alone_s, together_s = decoding(engine, pairs, rounds)
@@ -83,7 +83,9 @@ def costs(engine: Engine, model: str, rounds: int) -> Table:
     return table
 
 
-def decoding(engine: Engine, pairs: list[tuple[Any, Request]], rounds: int) -> tuple[float, float]:
+def decoding(
+    engine: Engine, pairs: list[tuple[Any, DecodeRequest]], rounds: int
+) -> tuple[float, float]:
     """Seconds for all of them: one search after the other, and in one."""
     decoder = engine._decoder
     requests = [request for _, request in pairs]

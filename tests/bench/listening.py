@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from node.core.model import Heard
+    from node.core.model import Transcription
 
 SESSION = "session"
 
@@ -47,7 +47,7 @@ class Listener:
         self._languages = LanguagePrior()
         self._contexts = Contexts()
 
-    def hear(self, speaker: str, start: int, samples: npt.NDArray[np.int16]) -> Heard:
+    def hear(self, speaker: str, start: int, samples: npt.NDArray[np.int16]) -> Transcription:
         """What is made of int16 samples at 16 kHz that begin at sample `start` of the session."""
         known = SESSION, speaker, speaker
         heard = self._engine.transcribe(

@@ -10,7 +10,7 @@ import pytest
 
 from node.adapters.capture import (
     CardSource,
-    Ended,
+    Exited,
     Failed,
     Opened,
     Overflowed,
@@ -186,7 +186,7 @@ def test_unplugged_microphone_fails_and_the_other_goes_on(
     recorders.read_until(lambda: desk.ended, "the end of desk is seen", timeout=3)
     assert isinstance(desk.events[-2], Failed)
     assert "'desk'" in desk.reason
-    assert desk.events[-1] == Ended(1)
+    assert desk.events[-1] == Exited(1)
 
     before = len(wall.blocks)
     recorders.read_until(lambda: len(wall.blocks) >= before + 10, "wall goes on", timeout=3)

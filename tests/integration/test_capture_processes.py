@@ -14,7 +14,7 @@ from node.adapters import capture
 from node.adapters.capture import (
     Block,
     CaptureProcess,
-    Ended,
+    Exited,
     Failed,
     FileSource,
     Opened,
@@ -77,7 +77,7 @@ def test_killed_child_ends_once_with_its_signal(waiting: FileSource, recorders: 
     recorders.read_until(lambda: recorder.events, "it opens")
     os.kill(recorder.process.pid, signal.SIGKILL)
     recorders.read_until(lambda: recorder.ended, "its end is seen")
-    assert recorder.events[1:] == [Ended(-signal.SIGKILL)]
+    assert recorder.events[1:] == [Exited(-signal.SIGKILL)]
     assert recorder.process.read() == []
 
 
@@ -105,7 +105,7 @@ def test_stream_that_makes_no_sense_ends_the_child(
     monkeypatch.setattr(capture, "CHILD", child)
     recorder = recorders.start(PortAudioSource("desk"))
     recorders.read_until(lambda: recorder.ended, "the stream is given up")
-    assert [type(event) for event in recorder.events] == [Failed, Ended]
+    assert [type(event) for event in recorder.events] == [Failed, Exited]
     assert not alive(recorder.process.pid)
 
 
@@ -127,7 +127,7 @@ def test_record_in_pieces_is_put_together(
     recorders.read_until(lambda: recorder.ended, "the child ends")
     opened, *sound = recorder.events
     assert opened == Opened(16000, 1, "desk")
-    assert sound == [Block(b"\1\2\3\4", 12.5), Ended(0)]
+    assert sound == [Block(b"\1\2\3\4", 12.5), Exited(0)]
 
 
 def test_child_cannot_speak_to_systemd(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from node.adapters.store import Utterance
-    from node.core.model import Heard
+    from node.core.model import Transcription
     from node.service.items import WorkerItem
 
 SESSION = "20261122T100000Z-aaaa"
@@ -46,7 +46,7 @@ class NotingEngine(Engine):
     transcriber: Transcriber
     meanwhile: Callable[[], object] = staticmethod(lambda: None)
 
-    def transcribe(self, *arguments: Any, **options: Any) -> Heard:
+    def transcribe(self, *arguments: Any, **options: Any) -> Transcription:
         heard = super().transcribe(*arguments, **options)
         self.meanwhile()
         return heard

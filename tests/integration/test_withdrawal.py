@@ -21,12 +21,12 @@ from hypothesis import strategies as st
 
 from node.adapters.store import Store
 from node.adapters.vad import Silero
-from node.core.model import Heard, Segment, Session
+from node.core.model import Segment, Session, Transcription
 from node.core.mqtt.topics import Topics
 from node.core.room.room import Room
 from node.core.room.segmenter import Ended, Endpointing
 from node.service.items import DiskFailed, SegmentWithdrawn
-from node.service.listening.recorder import Minutes, Seat
+from node.service.listening.recorder import ActiveAssignment, Recorder
 from node.service.listening.spool import Spool
 from node.service.transcribing.segments import segment_of
 from tests.rig.introductions import tracks
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 SESSION = "20261122T100000Z-aaaa"
 SECOND = 16000
 TOPICS = Topics("scribe", "lab")
-HEARD = Heard("Bonjour.", "fr", 0.9, 0.9)
+HEARD = Transcription("Bonjour.", "fr", 0.9, 0.9)
 
 
 @dataclass
@@ -285,17 +285,17 @@ def test_what_a_mic_has_had_written_is_withdrawn_be_it_muted_or_not(
     """Of one who was muted nothing was written, and nothing happens."""
     silero = Silero()
     silero.locate()
-    minutes = Minutes(SESSION, Room(Endpointing(), "drop"), silero, desk.spool, "drop")
+    recorder = Recorder(SESSION, Room(Endpointing(), "drop"), silero, desk.spool, "drop")
     sound = dict(zip(("desk", "door"), tracks(), strict=True))
     for mic in sound:
-        minutes.join(mic, Seat(mic, None, enabled=True))
+        recorder.join(mic, ActiveAssignment(mic, None, enabled=True))
     for begin in range(0, len(sound["desk"]), SECOND // 10):
         if muted_from_s is not None and begin == round(muted_from_s * SECOND):
-            minutes.seat("door", Seat("door", None, enabled=False))
+            recorder.assign("door", ActiveAssignment("door", None, enabled=False))
         for mic, samples in sound.items():
-            minutes.hear(mic, begin, samples[begin : begin + SECOND // 10])
+            recorder.hear(mic, begin, samples[begin : begin + SECOND // 10])
     for mic in sound:
-        minutes.close(mic)
+        recorder.close(mic)
     copies = desk.store.utterances.drop_unwanted()
     assert [(copy.mic, copy.crosstalk_of) for copy in copies] == [("door", "desk")] * dropped
     left = [each for each in desk.store.utterances.next(9) if each.start < 6 * SECOND]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from node.core.model import Heard
+    from node.core.model import Transcription
 
 LONG_S = 2.6
 """Longer than the short sentences of the tests with their pre-roll and tail."""
@@ -37,7 +37,7 @@ _draft = Engine.draft
 
 def _failing(
     self: Engine, samples: npt.NDArray[np.int16], language: str | None, **options: Any
-) -> Heard:
+) -> Transcription:
     if len(samples) > LONG_S * SAMPLE_RATE:
         _fail()
     return _transcribe(self, samples, language, **options)

@@ -24,7 +24,7 @@ from node.core.model import SAMPLE_RATE
 from node.core.room.room import Room
 from node.core.room.segmenter import Endpointing
 from node.service.listening.listener import Listener
-from node.service.listening.recorder import Minutes, Seat
+from node.service.listening.recorder import ActiveAssignment, Recorder
 from tests.model.say import say
 from tests.model.sentences import SENTENCES
 
@@ -50,16 +50,16 @@ class HurriedListener(Listener):
     def _hurry(self, utterances: int) -> None:
         while self._setting is None:  # the listener's thread is about to begin
             time.sleep(LOOK_S)
-        minutes = Minutes(
+        recorder = Recorder(
             self._setting.session_id, Room(Endpointing(), "off"), Silero(), self._spool, "off"
         )
         for mic in MICS:
-            minutes.join(mic, Seat(mic, None, enabled=True))
+            recorder.join(mic, ActiveAssignment(mic, None, enabled=True))
         apart = HOURS * 3600 * SAMPLE_RATE // utterances
         sounds = [_sound(number) for number in range(SAYS)]
         for number in range(utterances):
             mic, sound = MICS[number % len(MICS)], sounds[number % SAYS]
-            minutes.hear(mic, number * apart, sound)
+            recorder.hear(mic, number * apart, sound)
             self._wait_for_the_engine()
 
     def _wait_for_the_engine(self) -> None:

@@ -12,7 +12,7 @@ import pytest
 from node.adapters.capture import (
     Block,
     CaptureProcess,
-    Ended,
+    Exited,
     Failed,
     Opened,
 )
@@ -68,7 +68,7 @@ class Recorder:
 
     @property
     def ended(self) -> bool:
-        return any(isinstance(event, Ended) for event in self.events)
+        return any(isinstance(event, Exited) for event in self.events)
 
     def samples(self) -> npt.NDArray[np.int16]:
         pcm = b"".join(block.pcm for block in self.blocks)
@@ -115,7 +115,7 @@ class Recorders:
         """Return the reason of a source that cannot be opened."""
         recorder = self.start(source)
         self.read_until(lambda: recorder.ended, f"{source} fails")
-        assert recorder.events[1:] == [Ended(1)], recorder.events
+        assert recorder.events[1:] == [Exited(1)], recorder.events
         return recorder.reason
 
     def kill(self) -> None:

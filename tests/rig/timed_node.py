@@ -15,13 +15,13 @@ from node.adapters.whisper import Engine
 from node.cli import main
 
 if TYPE_CHECKING:
-    from node.core.model import Heard
+    from node.core.model import Transcription
 
 _TIMES = Path(os.environ["ENGINE_TIMES"])
 _transcribe = Engine.transcribe
 
 
-def _timed(self: Engine, *arguments: Any, **options: Any) -> Heard:
+def _timed(self: Engine, *arguments: Any, **options: Any) -> Transcription:
     began = time.monotonic()
     try:
         return _transcribe(self, *arguments, **options)

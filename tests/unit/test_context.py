@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.core.model import SAMPLE_RATE, Heard
+from node.core.model import SAMPLE_RATE, Transcription
 from node.core.text.context import (
     FORGET,
     LEAD_WORDS,
@@ -28,9 +28,9 @@ ALICE = ("20261122T100000Z-3f9c", "desk", "Alice")
 BRUNO = ("20261122T100000Z-3f9c", "desk", "Bruno")
 
 
-def heard(text: str = "Bonjour.", confidence: float = 0.9, **changes: Any) -> Heard:
+def heard(text: str = "Bonjour.", confidence: float = 0.9, **changes: Any) -> Transcription:
     values = {"text": text, "language": "fr", "language_probability": 0.99, **changes}
-    return Heard(confidence=confidence, **values)
+    return Transcription(confidence=confidence, **values)
 
 
 def samples(seconds: float) -> Any:
@@ -43,7 +43,7 @@ class Talk:
     def __init__(self) -> None:
         self.contexts, self.at = Contexts(), 0
 
-    def say(self, said: Heard, seconds: float = 2.0) -> None:
+    def say(self, said: Transcription, seconds: float = 2.0) -> None:
         self.at += round(seconds * SAMPLE_RATE)
         self.contexts.learn(ALICE, self.at, samples(seconds), said)
         self.at += SAMPLE_RATE
@@ -82,7 +82,7 @@ def test_what_was_said_later_or_long_ago_is_no_context(talk: Talk) -> None:
     [heard(confidence=FORGET - 0.01), heard(doubtful=True), heard("", 0.0, doubtful=True)],
     ids=["unlikely", "doubtful", "nothing"],
 )
-def test_a_doubtful_text_makes_all_before_it_be_forgotten(talk: Talk, said: Heard) -> None:
+def test_a_doubtful_text_makes_all_before_it_be_forgotten(talk: Talk, said: Transcription) -> None:
     talk.say(heard())
     talk.say(said)
     assert talk.before() == []

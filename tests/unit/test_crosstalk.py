@@ -15,7 +15,7 @@ from tests.rig import talk
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from node.core.room.room import Heard, Mode
+    from node.core.room.room import MicEvents, Mode
     from node.core.room.segmenter import Samples
     from tests.rig.talk import Tracks, Turns
 
@@ -44,9 +44,9 @@ def room(mics: str, mode: Mode) -> Room:
     return made
 
 
-def feed(made: Room, tracks: dict[str, Tracks]) -> Heard:
+def feed(made: Room, tracks: dict[str, Tracks]) -> MicEvents:
     """Half a second of each microphone in turn, as they deliver it."""
-    heard: Heard = []
+    heard: MicEvents = []
     sound = {mic: talk.samples_of(track) for mic, track in tracks.items()}
     longest = max(len(samples) for samples in sound.values())
     for begin in range(0, longest, SAMPLE_RATE // 2):
@@ -55,7 +55,7 @@ def feed(made: Room, tracks: dict[str, Tracks]) -> Heard:
     return heard
 
 
-def utterances(heard: Heard) -> list[Utterance]:
+def utterances(heard: MicEvents) -> list[Utterance]:
     """In the order in which they end."""
     begun: dict[str, Started] = {}
     made: list[Utterance] = []
@@ -70,7 +70,7 @@ def utterances(heard: Heard) -> list[Utterance]:
     return made
 
 
-def finished(made: Room, mics: str, heard: Heard) -> list[Utterance]:
+def finished(made: Room, mics: str, heard: MicEvents) -> list[Utterance]:
     for mic in mics:
         heard += made.flush(mic)
     return utterances(heard)
@@ -143,7 +143,7 @@ def test_what_another_was_forgotten_for_is_kept() -> None:
 def test_one_who_is_heard_better_where_nothing_is_kept_is_not_lost() -> None:
     made = room("ab", "tag")
     feed(made, conversation("ab"))
-    heard: Heard = []
+    heard: MicEvents = []
     for at in np.split(np.arange(SAMPLE_RATE), 8):
         tracks = {mic: track[at] for mic, track in guest("ba", 1.0, a=1, b=0.85).items()}
         heard += feed(made, tracks) + made.flush("a")

@@ -16,7 +16,7 @@ from tests.rig import talk
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from node.core.room.room import Heard, Mode
+    from node.core.room.room import MicEvents, Mode
     from node.core.room.segmenter import Samples
     from tests.rig.talk import Tracks, Turns
 
@@ -40,11 +40,11 @@ class Loudness:
         pass
 
 
-def heard_by(tracks: Tracks, mode: Mode = "drop") -> Heard:
+def heard_by(tracks: Tracks, mode: Mode = "drop") -> MicEvents:
     made = Room(Endpointing(hangover_ms=600), mode)
     for mic in "ab":
         made.add(mic, Loudness())
-    heard: Heard = []
+    heard: MicEvents = []
     samples = dict(zip("ab", talk.samples_of(tracks), strict=True))
     for begin in range(0, len(samples["a"]), SAMPLE_RATE // 2):
         for mic, sound in samples.items():
@@ -52,7 +52,7 @@ def heard_by(tracks: Tracks, mode: Mode = "drop") -> Heard:
     return heard + made.flush("a") + made.flush("b")
 
 
-def ends(heard: Heard) -> list[tuple[str, int, Ended]]:
+def ends(heard: MicEvents) -> list[tuple[str, int, Ended]]:
     """Microphone, first sample and end of each utterance."""
     begun: dict[str, int] = {}
     made = []
@@ -64,7 +64,7 @@ def ends(heard: Heard) -> list[tuple[str, int, Ended]]:
     return made
 
 
-def last(heard: Heard, mic: str) -> tuple[int, Ended]:
+def last(heard: MicEvents, mic: str) -> tuple[int, Ended]:
     return [(start, ended) for one, start, ended in ends(heard) if one == mic][-1]
 
 

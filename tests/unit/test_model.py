@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from node.core.model import (
     SAMPLE_RATE,
-    Heard,
+    Transcription,
     Word,
     at_sample,
     iso,
@@ -48,16 +48,16 @@ def test_the_id_of_a_session_tells_the_second_in_which_it_began() -> None:
 
 def test_words_are_timed_from_where_speech_begins() -> None:
     words = (Word("Oui", 0.1, 0.35, 0.9), Word("merci", 0.5, 0.9, 0.8))
-    heard = Heard("Oui merci", "fr", 1.0, 0.9, words)
+    heard = Transcription("Oui merci", "fr", 1.0, 0.9, words)
     assert heard.words_after(0.3) == (
         Word("Oui", 0.0, 0.05, 0.9),
         Word("merci", 0.2, 0.6, 0.8),
     )
-    assert Heard("Oui merci", "fr", 1.0, 0.9).words_after(0.3) is None
+    assert Transcription("Oui merci", "fr", 1.0, 0.9).words_after(0.3) is None
 
 
-def half(text: str, confidence: float, *words: Word) -> Heard:
-    return Heard(text, "fr", 0.9, confidence, words or None)
+def half(text: str, confidence: float, *words: Word) -> Transcription:
+    return Transcription(text, "fr", 0.9, confidence, words or None)
 
 
 def test_two_halves_are_one_utterance_that_helps_nobody() -> None:
@@ -77,5 +77,7 @@ def test_a_half_without_words_adds_nothing() -> None:
 
 
 def test_word_times_that_are_not_asked_for_stay_hidden() -> None:
-    hidden = Heard("Deux.", "fr", 0.9, 0.8, (Word("Deux.", 0.1, 0.4, 0.9),), hidden_words=True)
+    hidden = Transcription(
+        "Deux.", "fr", 0.9, 0.8, (Word("Deux.", 0.1, 0.4, 0.9),), hidden_words=True
+    )
     assert joined([half("", 0.0), hidden], 2.0, 0.95).hidden_words

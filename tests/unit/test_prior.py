@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.core.model import Heard
+from node.core.model import Transcription
 from node.core.text.prior import ENGLISH_EXCESS, MAX_ODDS, LanguagePrior, Prior, calibrated, weighed
 
 languages = st.sampled_from(["en", "fr", "de"])
@@ -15,8 +15,8 @@ histories = st.lists(st.tuples(languages, probabilities))
 SURE = MAX_ODDS / (MAX_ODDS + 1)
 
 
-def heard(language: str, probability: float, text: str = "OK") -> Heard:
-    return Heard(text, language, probability, 0.9)
+def heard(language: str, probability: float, text: str = "OK") -> Transcription:
+    return Transcription(text, language, probability, 0.9)
 
 
 def after(*history: tuple[str, float]) -> Prior | None:

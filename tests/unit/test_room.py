@@ -23,7 +23,7 @@ from node.core.room.segmenter import (
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from node.core.room.room import Heard, Mode
+    from node.core.room.room import MicEvents, Mode
     from node.core.room.segmenter import Samples
 
 LOUD = 8000
@@ -51,7 +51,7 @@ def sound(*parts: tuple[int, int]) -> Samples:
     return np.concatenate([np.full(count, level, np.int16) for level, count in parts])
 
 
-def of(heard: Heard, mic: str) -> list[Event]:
+def of(heard: MicEvents, mic: str) -> list[Event]:
     return [event for name, event in heard if name == mic]
 
 
@@ -102,7 +102,7 @@ def test_no_sample_is_lost_or_doubled(order: list[tuple[str, int]]) -> None:
     three = room("a", "b", "c", mode="tag")
     track = sound((LOUD, 40 * TICK))
     fed = dict.fromkeys("abc", 0)
-    events: Heard = []
+    events: MicEvents = []
     for mic, count in order:
         events += three.feed(mic, track[fed[mic] : fed[mic] + count])
         fed[mic] = min(len(track), fed[mic] + count)

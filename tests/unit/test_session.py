@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from node.core.session import TRANSITIONS, Machine, Move, State
+from node.core.session import TRANSITIONS, Move, State, StateMachine
 from node.errors import RequestError
 
 TABLE = {
@@ -17,14 +17,14 @@ TABLE = {
 }
 
 
-def machine(state: State) -> Machine:
-    made = Machine()
+def machine(state: State) -> StateMachine:
+    made = StateMachine()
     made.state = state
     return made
 
 
 def test_a_node_begins_idle() -> None:
-    assert Machine().state is State.IDLE
+    assert StateMachine().state is State.IDLE
 
 
 def test_states_have_the_names_of_the_interface() -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from node.service.conductor import Conductor
-    from node.service.guard import Guard
+    from node.service.watchdog import Watchdog
 
 WATCHDOG_S = 60.0
 MIC = MicInfo("desk", "Desk", None, "hw:1", None, None, None, connected=True)
@@ -40,7 +40,7 @@ class Session:
 
 @dataclass
 class Workers:
-    """What a guard says of them."""
+    """What a watchdog says of them."""
 
     in_doubt: str | None = None
 
@@ -58,7 +58,7 @@ class Desk:
             notifier=Notifier(str(path), WATCHDOG_S),
             conductor=cast("Conductor", self.session),
             roster=self.roster,
-            guard=cast("Guard", self.workers),
+            watchdog=cast("Watchdog", self.workers),
         )
 
     def tick(self, now: float) -> list[str]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.core.mqtt.topics import EnabledSet, Request, SessionSwitch, SpeakerSet, Topics
+from node.core.mqtt.topics import EnabledSet, RequestTopic, SessionSwitch, SpeakerSet, Topics
 
 TOPICS = Topics("scribe", "pi")
 
@@ -59,10 +59,10 @@ def test_a_base_of_several_levels() -> None:
 @pytest.mark.parametrize(
     ("topic", "command"),
     [
-        ("scribe/pi/request/session/start", Request("session/start")),
-        ("scribe/pi/request/whatever", Request("whatever")),
-        ("scribe/pi/request/a/b/c", Request("a/b/c")),
-        ("scribe/all/request/mics/detect", Request("mics/detect")),
+        ("scribe/pi/request/session/start", RequestTopic("session/start")),
+        ("scribe/pi/request/whatever", RequestTopic("whatever")),
+        ("scribe/pi/request/a/b/c", RequestTopic("a/b/c")),
+        ("scribe/all/request/mics/detect", RequestTopic("mics/detect")),
         ("scribe/pi/session/set", SessionSwitch()),
         ("scribe/all/session/set", SessionSwitch()),
         ("scribe/pi/mic/usb-1-1.3/speaker/set", SpeakerSet("usb-1-1.3")),

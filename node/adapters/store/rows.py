@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Made = tuple[Segment, str, str]
 """A segment with the topic and the payload of its message."""
 
-Message = tuple[str, str]
+OutboxRow = tuple[str, str]
 """A topic with a payload."""
 
 NEAR = 64
@@ -103,7 +103,7 @@ def insert_segment(
 
 
 def withdraw_segment(
-    db: sqlite3.Connection, utterance: Utterance, other: str, tell: Callable[[Segment], Message]
+    db: sqlite3.Connection, utterance: Utterance, other: str, tell: Callable[[Segment], OutboxRow]
 ) -> Segment | None:
     """Mark the segment of an utterance as another mic's speech, and have it said behind it.
 

@@ -15,7 +15,7 @@ from node.adapters.store.audio import MAX_CRASHES, AudioFolder, Recording, Utter
 from node.adapters.store.reading import BODY
 from node.adapters.store.rows import (
     Made,
-    Message,
+    OutboxRow,
     adopt,
     insert_segment,
     insert_utterance,
@@ -119,7 +119,7 @@ class Utterances:
             _strike_off(db, utterance)
 
     def withdraw(
-        self, utterance: Utterance, other: str, *, keep: bool, tell: Callable[[Segment], Message]
+        self, utterance: Utterance, other: str, *, keep: bool, tell: Callable[[Segment], OutboxRow]
     ) -> Segment | None:
         """It was captured as its mic's own, and was the speech of the mic `other`. May be repeated.
 

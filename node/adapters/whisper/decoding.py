@@ -42,7 +42,7 @@ the 224 that it writes, and what is new must have room beside them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class DecodeRequest:
     """How an utterance is decoded; `frames` is the length of its sound in mel frames.
 
     In front of the sound the encoding has `lead` mel frames of earlier speech, whose text is
@@ -72,11 +72,11 @@ class Decoder:
         self._settings = settings
         self._tokenizers: dict[str, Any] = {}
 
-    def decode(self, encoding: Any, request: Request) -> Said:
+    def decode(self, encoding: Any, request: DecodeRequest) -> Said:
         """The likeliest text: one search without sampling, of bounded length."""
         return self._search(encoding, [request])[0]
 
-    def decode_together(self, encoded: Sequence[tuple[Any, Request]]) -> list[Said]:
+    def decode_together(self, encoded: Sequence[tuple[Any, DecodeRequest]]) -> list[Said]:
         """One search for all encodings of one width whose prompts and prefixes are of one length.
 
         What has a fault is searched for again, alone: among others the longest of the caps holds.
@@ -91,7 +91,7 @@ class Decoder:
             said.update(zip(group, self._searched([encoded[n] for n in group]), strict=True))
         return [said[n] for n in range(len(encoded))]
 
-    def _searched(self, encoded: Sequence[tuple[Any, Request]]) -> list[Said]:
+    def _searched(self, encoded: Sequence[tuple[Any, DecodeRequest]]) -> list[Said]:
         found = self._search(_stacked([each for each, _ in encoded]), [each for _, each in encoded])
         if len(encoded) == 1:
             return found
@@ -100,7 +100,7 @@ class Decoder:
             for each, said in zip(encoded, found, strict=True)
         ]
 
-    def _search(self, encoding: Any, requests: Sequence[Request]) -> list[Said]:
+    def _search(self, encoding: Any, requests: Sequence[DecodeRequest]) -> list[Said]:
         prompts = [self._prompt(request) for request in requests]
         prefixes = [self.prefix(request.language, request.before) for request in requests]
         cap = max(request.cap for request in requests) + len(prefixes[0])
@@ -118,7 +118,7 @@ class Decoder:
         lengths = [len(prefix) for prefix in prefixes]
         return [self._said(*each, most) for each in zip(results, requests, lengths, strict=True)]
 
-    def _said(self, result: Any, request: Request, prefix: int, most: int) -> Said:
+    def _said(self, result: Any, request: DecodeRequest, prefix: int, most: int) -> Said:
         """What is new in a result. Its score is the mean over the tokens, `prefix` forced ones of
         probability 1 among them, without the end of text.
         """
@@ -139,7 +139,7 @@ class Decoder:
         """The tokens of a text that the decoder is to go on from."""
         return self._text_tokens(language, text) if text else []
 
-    def words(self, encoding: Any, text: str, request: Request) -> list[Word]:
+    def words(self, encoding: Any, text: str, request: DecodeRequest) -> list[Word]:
         """The words of a text as they are aligned, in seconds from where its own sound begins."""
         tokenizer = self._tokenizer(request.language)
         before = self.prefix(request.language, request.before)
@@ -156,7 +156,7 @@ class Decoder:
         tokens: list[int] = self._tokenizer(language).encode(spaced)
         return tokens
 
-    def _prompt(self, request: Request) -> list[int]:
+    def _prompt(self, request: DecodeRequest) -> list[int]:
         """Hotwords, the initial prompt, the language and the task; never what was said before.
 
         What goes beyond half of Whisper's positions is left out: faster-whisper bounds hotwords and

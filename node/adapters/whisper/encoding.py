@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from node.adapters.whisper.decoding import MAX_PREFIX, Request
+from node.adapters.whisper.decoding import MAX_PREFIX, DecodeRequest
 from node.adapters.whisper.opening import hears_alone
 from node.core.model import SAMPLE_RATE
 from node.core.text.context import fitting, gone_on_from
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Features = npt.NDArray[np.float32]
 
-HOP = 160
+MEL_HOP = 160
 """Samples in one mel frame (10 ms)."""
 
 FULL_WINDOW = 3000
@@ -85,7 +85,7 @@ class Look:
     width: int
     encoding: Any
     probability: float
-    request: Request
+    request: DecodeRequest
     earlier: list[Earlier] = field(default_factory=list)
 
 
@@ -105,7 +105,7 @@ class Encoder:
         encoding = self._encode(features, width)
         shares = weighed(self._shares(encoding, clip.language), clip.prior)
         code = max(shares, key=shares.__getitem__)
-        request = Request(code, features.shape[1], beam_size, clip.hotwords)
+        request = DecodeRequest(code, features.shape[1], beam_size, clip.hotwords)
         return Look(clip, width, encoding, shares[code], request)
 
     def full(self, look: Look) -> Look:
@@ -120,10 +120,10 @@ class Encoder:
         None where nothing fits, or where that was in another language: of two languages in one
         window Whisper writes one.
         """
-        if self._hears_alone or len(clip.samples) > SHORT * HOP:
+        if self._hears_alone or len(clip.samples) > SHORT * MEL_HOP:
             return None
         room = CONTEXT_WINDOW - WINDOW_MARGIN - _frames(len(clip.samples))
-        earlier = fitting(clip.earlier, room * HOP)
+        earlier = fitting(clip.earlier, room * MEL_HOP)
         if not earlier or clip.language not in {None, earlier[-1].language}:
             return None
         code, last = earlier[-1].language, gone_on_from(earlier)
@@ -141,7 +141,7 @@ class Encoder:
         if shares.get(code, 0.0) < SAME_LANGUAGE:
             return None
         frames = length - heard
-        request = Request(code, frames, beam_size, clip.hotwords, lead, before)
+        request = DecodeRequest(code, frames, beam_size, clip.hotwords, lead, before)
         decoded = _part(encoding, (heard - lead) // 2, width // 2, mels)
         probability = weighed(shares, clip.prior)[code]
         return Look(clip, width, decoded, probability, request, earlier)
@@ -185,12 +185,12 @@ def shares_window(duration_s: float) -> bool:
 
 def _frames(samples: int) -> int:
     """Mel frames of so much sound and the silence behind it."""
-    return -(-(samples + TRAILING_SILENCE) // HOP)
+    return -(-(samples + TRAILING_SILENCE) // MEL_HOP)
 
 
 def _lead(earlier: Sequence[Earlier]) -> int:
     """Mel frames of earlier speech, an even number: two make a position of the encoding."""
-    return sum(len(utterance.samples) for utterance in earlier) // (2 * HOP) * 2
+    return sum(len(utterance.samples) for utterance in earlier) // (2 * MEL_HOP) * 2
 
 
 def _width(frames: int) -> int:

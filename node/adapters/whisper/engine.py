@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from node.adapters.whisper.decoding import Decoder
-from node.adapters.whisper.encoding import FULL_WINDOW, HOP, Clip, Encoder, shares_window
+from node.adapters.whisper.encoding import FULL_WINDOW, MEL_HOP, Clip, Encoder, shares_window
 from node.adapters.whisper.opening import EngineSettings, notice_of, open_model
-from node.core.model import SAMPLE_RATE, Heard, joined
+from node.core.model import SAMPLE_RATE, Transcription, joined
 from node.core.text.context import echoes
 from node.core.text.hallucination import is_inaudible, judged, quietest
 from node.core.text.loops import UNSPACED
@@ -91,7 +91,7 @@ class Engine:
         hotwords: str | None = None,
         overlapped: bool = False,
         earlier: tuple[Earlier, ...] = (),
-    ) -> Heard:
+    ) -> Transcription:
         """Recognise one utterance of at most 28 s.
 
         Args:
@@ -116,7 +116,7 @@ class Engine:
 
     def transcribe_together(
         self, clips: Sequence[Clip], *, beam_size: int | None = None
-    ) -> list[Heard]:
+    ) -> list[Transcription]:
         """Recognise several utterances, those with windows of one width in one search.
 
         The texts are those of each alone: what looks wrong beside others is decoded alone again.
@@ -157,11 +157,11 @@ class Engine:
         behind: Look | None = None if full else self._encoder.behind(clip, beam_size)
         return behind or self._encoder.alone(clip, beam_size, full=full)
 
-    def _inaudible(self, clip: Clip) -> Heard:
+    def _inaudible(self, clip: Clip) -> Transcription:
         self._note("level")
-        return Heard("", clip.language or "", 0.0, 0.0)
+        return Transcription("", clip.language or "", 0.0, 0.0)
 
-    def _heard(self, look: Look, said: Said, *, half: bool = False) -> Heard:
+    def _heard(self, look: Look, said: Said, *, half: bool = False) -> Transcription:
         """What was said, once the guards have judged what was decoded."""
         look, said = self._best(look, said)
         text, guard = judged(said)
@@ -176,7 +176,7 @@ class Engine:
         timed = text and (asked or look.clip.overlapped)
         words = self._words(look, text) if timed else None
         code = look.request.language
-        return Heard(
+        return Transcription(
             text,
             code,
             look.probability,
@@ -186,7 +186,7 @@ class Engine:
             doubtful=not text or guard is not None or said.faults > 0,
         )
 
-    def _halved(self, look: Look) -> Heard:
+    def _halved(self, look: Look) -> Transcription:
         """What is heard in both halves of a sound over all of which the decoder was caught.
 
         A loop leaves one of its rounds and nothing of what was said behind it.
@@ -195,7 +195,7 @@ class Engine:
         halves = [self._half(look, part) for part in np.split(look.clip.samples, [middle])]
         return joined(halves, middle / SAMPLE_RATE, look.probability)
 
-    def _half(self, whole: Look, samples: npt.NDArray[np.int16]) -> Heard:
+    def _half(self, whole: Look, samples: npt.NDArray[np.int16]) -> Transcription:
         """What is heard in a part of a sound by itself; that is not divided again."""
         clip = replace(
             whole.clip, samples=samples, language=whole.request.language, prior=None, earlier=()
@@ -208,7 +208,7 @@ class Engine:
     def _words(self, look: Look, text: str) -> tuple[Word, ...]:
         """When each word was spoken, in seconds from the first sample."""
         # Without the silence behind the sound, which would pass for the noise of the room.
-        spectrum = self._encoder.features(look.clip.samples)[:, : len(look.clip.samples) // HOP]
+        spectrum = self._encoder.features(look.clip.samples)[:, : len(look.clip.samples) // MEL_HOP]
         aligned = self._decoder.words(look.encoding, text, look.request)
         return within_speech(aligned, audible(spectrum))
 

@@ -10,7 +10,7 @@ EVERY_NODE = "all"
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class RequestTopic:
     """A message on `…/request/<verb>`."""
 
     verb: str
@@ -35,7 +35,7 @@ class EnabledSet:
     mic: str
 
 
-Command = Request | SessionSwitch | SpeakerSet | EnabledSet
+Command = RequestTopic | SessionSwitch | SpeakerSet | EnabledSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class Topics:
     def _parse_below(rest: str, *, own: bool) -> Command | None:
         match rest.split("/"):
             case ["request", *verb] if verb:
-                return Request("/".join(verb))
+                return RequestTopic("/".join(verb))
             case ["session", "set"]:
                 return SessionSwitch()
             case ["mic", mic, "speaker", "set"] if own and MIC_ID.fullmatch(mic):

@@ -56,7 +56,7 @@ SOFT = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class Cleaned:
     """What is left of an utterance, how many of its samples are its own, and the microphone whose
     speaker spoke most in it.
     """
@@ -78,7 +78,7 @@ class DoubleTalk:
     shares: Shares
     whose: Whose
 
-    def rest(self, row: int, utterance: range, speech: tuple[int, int]) -> Rest | None:
+    def rest(self, row: int, utterance: range, speech: tuple[int, int]) -> Cleaned | None:
         """An utterance of a microphone without the others' speech, by samples of the timeline.
 
         None where nobody else spoke in it, where it is longer than what is kept, or where too
@@ -131,12 +131,12 @@ class DoubleTalk:
         return np.asarray(heard)
 
 
-def _rest(sound: Floats, mine: npt.NDArray[np.bool_], cut: slice, loudest: str) -> Rest:
+def _rest(sound: Floats, mine: npt.NDArray[np.bool_], cut: slice, loudest: str) -> Cleaned:
     """Cut sound to an utterance, and let what is not its own sink to the room's noise."""
     own = np.repeat(mine, HOP)[cut]
     audible = sound[cut] * _softly(own, FOREIGN_GAIN)
     whole: Samples = np.clip(np.rint(audible * 32768), -32768, 32767).astype(np.int16)
-    return Rest(whole, int(own.sum()), loudest)
+    return Cleaned(whole, int(own.sum()), loudest)
 
 
 def _share(own: Floats, weight: Floats) -> Floats:

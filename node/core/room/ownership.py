@@ -30,7 +30,7 @@ from node.core.room.masking import WINDOWS, gains
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from node.core.room.doubletalk import Rest
+    from node.core.room.doubletalk import Cleaned
     from node.core.room.hearing import Floats
     from node.core.room.segmenter import Samples
 
@@ -246,7 +246,7 @@ class Ownership:
         better = None if 2 * alone > voiced.sum() else self._heard_better(row, levels)
         return Verdict(owned, self._loudest(row, levels), better)
 
-    def rest(self, mic: str, utterance: range, speech: tuple[int, int]) -> Rest | None:
+    def rest(self, mic: str, utterance: range, speech: tuple[int, int]) -> Cleaned | None:
         """An utterance that has ended, without what others said in it (see `DoubleTalk.rest`)."""
         talk = DoubleTalk(
             self._hearing, self._lags.hops, self._lags.known, self._told, self._whose_hops

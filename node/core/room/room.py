@@ -43,7 +43,7 @@ NOTHING = range(0)
 REMEMBERED = 64
 """Utterances of a microphone that may be judged again: two a second, as far back as it is heard."""
 
-Heard = list[tuple[str, Event]]
+MicEvents = list[tuple[str, Event]]
 """What has become certain, each event with its microphone."""
 
 
@@ -79,7 +79,7 @@ class Room:
         self._kept[mic] = deque(maxlen=REMEMBERED)
         self._ownership.add(mic)
 
-    def remove(self, mic: str) -> Heard:
+    def remove(self, mic: str) -> MicEvents:
         """Flush a microphone and forget it."""
         events = self.flush(mic)
         self._ownership.remove(mic)
@@ -88,13 +88,13 @@ class Room:
         self._promised.discard(mic)
         return events
 
-    def feed(self, mic: str, samples: Samples) -> Heard:
+    def feed(self, mic: str, samples: Samples) -> MicEvents:
         """Append int16 samples at 16 kHz to what a microphone has heard."""
         self._awaited.add(mic)
         self._unheard[mic] += self._channels[mic].take(samples)
         return self._advance()
 
-    def skip_to(self, mic: str, position: int) -> Heard:
+    def skip_to(self, mic: str, position: int) -> MicEvents:
         """Nothing was heard up to `position`: silence where that is short, else a new beginning."""
         channel = self._channels[mic]
         missing = position - channel.position
@@ -107,13 +107,13 @@ class Room:
         self._ownership.restarted()
         return events
 
-    def flush(self, mic: str) -> Heard:
+    def flush(self, mic: str) -> MicEvents:
         """End what a microphone has open, with its last samples."""
         channel = self._channels[mic]
         self._awaited.discard(mic)
         self._unheard[mic] += channel.take_rest()
         self._hear(self._unheard)
-        events: Heard = []
+        events: MicEvents = []
         while channel.frames:
             events += self._judge(mic, self._judgements(channel.frames[0].tick).get(mic))
         events += self._marked(mic, channel.flush())
@@ -136,7 +136,7 @@ class Room:
         """Delay of each microphone against the earliest one; None where it is not known."""
         return self._ownership.lags_s()
 
-    def _advance(self) -> Heard:
+    def _advance(self) -> MicEvents:
         """Judge what is complete: heard by all who are awaited, as far as patience goes."""
         if not self._awaited:
             return []
@@ -184,8 +184,8 @@ class Room:
             voices = {m: np.array([f.voice for f in fs]) for m, fs in together.items()}
             self._ownership.hear(first, sound, voices)
 
-    def _judge_before(self, limit: int) -> Heard:
-        events: Heard = []
+    def _judge_before(self, limit: int) -> MicEvents:
+        events: MicEvents = []
         while ready := self._ready(limit):
             tick = min(self._channels[mic].frames[0].tick for mic in ready)
             judgements = self._judgements(tick)
@@ -194,9 +194,9 @@ class Room:
                     events += self._judge(mic, judgements.get(mic))
         return events + self._end_settled()
 
-    def _end_settled(self) -> Heard:
+    def _end_settled(self) -> MicEvents:
         """End speech that silence has ended already: no need to wait for whose that silence is."""
-        events: Heard = []
+        events: MicEvents = []
         for mic, channel in self._channels.items():
             for _ in range(channel.settled):
                 events += self._judge(mic, None)
@@ -215,7 +215,7 @@ class Room:
             return {}
         return self._ownership.judge(tick)
 
-    def _judge(self, mic: str, judgement: Judgement | None) -> Heard:
+    def _judge(self, mic: str, judgement: Judgement | None) -> MicEvents:
         """Send the oldest frame of a microphone to its endpointing."""
         channel = self._channels[mic]
         if judgement is None:
@@ -226,9 +226,9 @@ class Room:
             return self._marked(mic, channel.judge(channel.frames[0].voice, judgement.gains))
         return self._marked(mic, channel.judge(0.0, FOREIGN))
 
-    def _marked(self, mic: str, events: Iterable[Event]) -> Heard:
+    def _marked(self, mic: str, events: Iterable[Event]) -> MicEvents:
         """The events of a microphone, its ends with whose speech it was."""
-        marked: Heard = []
+        marked: MicEvents = []
         for event in events:
             if isinstance(event, Started):
                 self._utterances[mic] = range(event.start, ENDLESS)
@@ -251,10 +251,10 @@ class Room:
             return replace(ended, crosstalk_of=None)
         return ended
 
-    def _judge_again(self, tick: int) -> Heard:
+    def _judge_again(self, tick: int) -> MicEvents:
         """Withdraw what has been kept, of what the room still remembers, and was another's."""
         oldest = (tick - KEPT_TICKS) * TICK + LONGEST_FILL
-        events: Heard = []
+        events: MicEvents = []
         for mic, kept in self._kept.items():
             for utterance in [one for one in kept if one.start >= oldest]:
                 verdict = self._verdict(mic, utterance)

@@ -93,14 +93,14 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class Residual:
     """What is left: `sound` (hops * HOP), and the share of each hop and band that it is."""
 
     sound: Floats
     own: Floats
 
 
-def subtract(stretch: Stretch, first: int, last: int) -> Rest | None:
+def subtract(stretch: Stretch, first: int, last: int) -> Residual | None:
     """What is left of hops `first` to before `last` of the first row without the others' speech.
 
     None where the others have hardly been heard without its own speaker.
@@ -122,7 +122,7 @@ def subtract(stretch: Stretch, first: int, last: int) -> Rest | None:
     within = slice(first - frames[0], last - frames[0])
     own = _own(power[within], residue[within], heard[first:last])
     begin = EDGE + (first - frames[0]) * HOP
-    return Rest(_sound(rest * gain)[begin : begin + (last - first) * HOP], own)
+    return Residual(_sound(rest * gain)[begin : begin + (last - first) * HOP], own)
 
 
 def _leaks(

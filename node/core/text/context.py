@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from node.core.model import Heard
+    from node.core.model import Transcription
 
 Speaker = tuple[str, str, str]
 """Session, microphone and the person's name."""
@@ -97,7 +97,7 @@ class Contexts:
         return tuple(earlier for end, earlier in said.utterances if oldest <= end <= start)
 
     def learn(
-        self, speaker: Speaker, end: int, samples: npt.NDArray[np.int16], heard: Heard
+        self, speaker: Speaker, end: int, samples: npt.NDArray[np.int16], heard: Transcription
     ) -> None:
         """Take in what was heard of an utterance that ended at sample `end` of its session.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from node.core.model import Heard
+    from node.core.model import Transcription
 
 SWITCH = 0.1
 """Chance that a speaker has changed language since the last utterance.
@@ -72,7 +72,7 @@ class LanguagePrior:
         known, prior = self._last.get(mic, (None, None))
         return prior if known == speaker else None
 
-    def learn(self, mic: str, speaker: str, heard: Heard) -> None:
+    def learn(self, mic: str, speaker: str, heard: Transcription) -> None:
         """Take in what was heard; an utterance without words tells nothing."""
         if not heard.text:
             return

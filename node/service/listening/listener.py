@@ -1,6 +1,6 @@
 """The listener thread: it owns every microphone of the session and hears them all.
 
-Commands come in from the main thread through a queue and a bell; what happens goes out as items to
+Commands come in from the main thread through a queue and a waker; what happens goes out as items to
 the inbox.
 """
 
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from node.adapters.vad import Silero
 from node.core.model import SAMPLE_RATE
 from node.core.room.room import Room
-from node.service.items import Flushed, Levels, MicsOpened, MicsRefused
+from node.service.items import Flushed, LevelsMeasured, MicsOpened, MicsRefused
 from node.service.listening import orders
 from node.service.listening.attendance import Attendance
 from node.service.listening.microphone import Microphone, Setting
-from node.service.listening.recorder import Minutes
-from node.service.listening.waker import Bell
+from node.service.listening.recorder import Recorder
+from node.service.listening.waker import Waker
 from node.service.worker import Worker
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from node.core.room.room import Mode
     from node.core.room.segmenter import Endpointing
+    from node.service.inventory import Inventory
     from node.service.items import WorkerItem
-    from node.service.listening.inventory import Inventory
-    from node.service.listening.recorder import Seat
+    from node.service.listening.recorder import ActiveAssignment
     from node.service.listening.spool import Spool
 
 OPEN_TIMEOUT_S = 5.0
@@ -80,8 +80,8 @@ class Listener:
         self._endpointing = endpointing
         self._mode = crosstalk
         self._post = post
-        self._commands: queue.SimpleQueue[orders.Command] = queue.SimpleQueue()
-        self._bell = Bell()
+        self._commands: queue.SimpleQueue[orders.Order] = queue.SimpleQueue()
+        self._waker = Waker()
         self._worker = Worker("listener", self._run, post)
         self._silero = Silero()
         self._setting: Setting | None = None
@@ -105,7 +105,7 @@ class Listener:
         """
         self._silero.locate()
         self.beat = time.monotonic()
-        self._bell.start()
+        self._waker.start()
         self._worker.start()
 
     def stop(self, timeout_s: float) -> bool:
@@ -114,30 +114,35 @@ class Listener:
         return self._worker.join(timeout_s)
 
     def begin(
-        self, session_id: str, zero: float, seats: dict[str, Seat], *, patient: bool = False
+        self,
+        session_id: str,
+        zero: float,
+        assignments: dict[str, ActiveAssignment],
+        *,
+        patient: bool = False,
     ) -> None:
         """Open the mics of a session whose sample 0 is at `zero` on the monotonic clock.
 
         Answered by `MicsOpened` or `MicsRefused`; a `patient` beginning is never refused: mics
         that are away are waited for, as in mid-session.
         """
-        self._command(orders.Begin(session_id, zero, seats, patient))
+        self._command(orders.Begin(session_id, zero, assignments, patient))
 
     def go(self) -> None:
         """The session exists: record from the first sample held."""
         self._command(orders.Go())
 
-    def seat(self, mic: str, seat: Seat) -> None:
+    def assign(self, mic: str, assignment: ActiveAssignment) -> None:
         """Change who sits at a mic, from this instant; a mic that is not open yet joins."""
-        self._command(orders.Reseat(mic, seat))
+        self._command(orders.Reassign(mic, assignment))
 
     def end(self) -> None:
         """Close the mics; answered by `Flushed`."""
         self._command(orders.End())
 
-    def _command(self, command: orders.Command) -> None:
+    def _command(self, command: orders.Order) -> None:
         self._commands.put(command)
-        self._bell.ring()
+        self._waker.wake()
 
     # The listener thread runs everything below.
 
@@ -150,7 +155,7 @@ class Listener:
                 microphone.stop()
             if self._setting is not None:
                 for mic in self._mics:
-                    self._setting.minutes.close(mic)
+                    self._setting.recorder.close(mic)
 
     def _step(self) -> bool:
         """Wait for sound or a command, once. Gives False when told to quit."""
@@ -160,16 +165,16 @@ class Listener:
     def _listen(self, timeout_s: float) -> None:
         """Take what comes from the mics; a command only ends the wait."""
         if self._phase is _Phase.RECORDING and not self._busy():
-            self._bell.wait((), min(timeout_s, QUIET_STEP_S))
+            self._waker.wait((), min(timeout_s, QUIET_STEP_S))
             for microphone in self._mics.values():
                 microphone.read()
             return
         mics = {fd: mic for mic in self._mics.values() if (fd := mic.fileno()) is not None}
-        for descriptor in self._bell.wait(mics, timeout_s):
+        for descriptor in self._waker.wait(mics, timeout_s):
             mics[descriptor].read()
 
     def _busy(self) -> bool:
-        return self._setting is not None and self._setting.minutes.busy
+        return self._setting is not None and self._setting.recorder.busy
 
     def _obey(self) -> bool:
         while not self._commands.empty():
@@ -178,8 +183,8 @@ class Listener:
                     self._begin(begin)
                 case orders.Go():
                     self._go()
-                case orders.Reseat(mic, seat):
-                    self._seat(mic, seat)
+                case orders.Reassign(mic, assignment):
+                    self._assign(mic, assignment)
                 case orders.End():
                     self._end()
                 case orders.Quit():
@@ -188,16 +193,16 @@ class Listener:
 
     def _begin(self, begin: orders.Begin) -> None:
         room = Room(self._endpointing, self._mode)
-        minutes = Minutes(begin.session_id, room, self._silero, self._spool, self._mode)
-        self._setting = Setting(begin.session_id, begin.zero, self._inventory, minutes)
+        recorder = Recorder(begin.session_id, room, self._silero, self._spool, self._mode)
+        self._setting = Setting(begin.session_id, begin.zero, self._inventory, recorder)
         self._phase = _Phase.OPENING
         self._open_by = time.monotonic() + OPEN_TIMEOUT_S
-        for mic, seat in begin.seats.items():
-            minutes.join(mic, seat)
+        for mic, assignment in begin.assignments.items():
+            recorder.join(mic, assignment)
             self._mics[mic] = Microphone(mic, self._setting)
             self._mics[mic].open()
         if begin.patient:
-            for mic in begin.seats:
+            for mic in begin.assignments:
                 self._attendance.expect(mic)
             self._go()
 
@@ -207,14 +212,14 @@ class Listener:
         for microphone in self._mics.values():
             microphone.go()
 
-    def _seat(self, mic: str, seat: Seat) -> None:
+    def _assign(self, mic: str, assignment: ActiveAssignment) -> None:
         if self._setting is None:
             return
         if mic in self._mics:
-            self._setting.minutes.seat(mic, seat)
+            self._setting.recorder.assign(mic, assignment)
         else:
             self._attendance.expect(mic)
-            self._setting.minutes.join(mic, seat)
+            self._setting.recorder.join(mic, assignment)
             self._mics[mic] = Microphone(mic, self._setting)
             self._mics[mic].go()
             self._mics[mic].open()
@@ -228,7 +233,7 @@ class Listener:
         for microphone in self._mics.values():
             microphone.stop()
         # Only when all have given their last sound: whose speech it is, is judged against all.
-        ends = [self._setting.minutes.close(mic) for mic in self._mics]
+        ends = [self._setting.recorder.close(mic) for mic in self._mics]
         now = round((time.monotonic() - self._setting.zero) * SAMPLE_RATE)
         self._post(Flushed(self._setting.session_id, max([now, *ends])))
         self._clear()
@@ -274,7 +279,7 @@ class Listener:
             self._attendance.look(microphone)
         if self._setting is not None and now >= self._levels_at:
             self._levels_at = now + LEVELS_EVERY_S
-            minutes = self._setting.minutes
-            levels = {mic: minutes.level_dbfs(mic) for mic in self._mics}
+            recorder = self._setting.recorder
+            levels = {mic: recorder.level_dbfs(mic) for mic in self._mics}
             lost_s = sum(m.lost_s for m in self._mics.values())
-            self._post(Levels(levels, lost_s, minutes.lags_s()))
+            self._post(LevelsMeasured(levels, lost_s, recorder.lags_s()))

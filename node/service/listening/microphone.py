@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import soxr
 
-    from node.service.listening.inventory import Inventory
-    from node.service.listening.recorder import Minutes
+    from node.service.inventory import Inventory
+    from node.service.listening.recorder import Recorder
 
 log = logging.getLogger(__name__)
 
@@ -42,14 +42,14 @@ class Setting:
     session_id: str
     zero: float
     inventory: Inventory
-    minutes: Minutes
+    recorder: Recorder
 
 
 class Microphone:
     """Owned by the listener thread, which calls every method.
 
     Blocks are held until the session goes and the stream is placed on the timeline; from then
-    on each becomes samples at 16 kHz. The minutes of the session take those of one reading
+    on each becomes samples at 16 kHz. The recorder of the session take those of one reading
     together: what voice detection and the room cost is mostly a price a call.
     """
 
@@ -118,7 +118,7 @@ class Microphone:
                         self._clock.overflow()
                 case capture.Failed():
                     reason = event.reason
-                case capture.Ended():
+                case capture.Exited():
                     self.lose(reason)
         self._pour()
 
@@ -134,7 +134,7 @@ class Microphone:
         """The stream is over: keep what was said, and try again later."""
         self._pour()
         self._close()
-        self._setting.minutes.pause(self.mic)
+        self._setting.recorder.pause(self.mic)
         self.failure = reason
         self.retry_at = time.monotonic() + RETRY_S[min(self._attempts, len(RETRY_S) - 1)]
         self._attempts += 1
@@ -144,7 +144,7 @@ class Microphone:
         self._going = True
 
     def stop(self) -> None:
-        """Take the last sound and close the stream; what is open in the minutes stays so."""
+        """Take the last sound and close the stream; what is open in the recorder stays so."""
         self.read()
         if self._clock is None and self._held and self._going:
             self._place_held()
@@ -189,7 +189,7 @@ class Microphone:
     def _place_held(self) -> None:
         self._clock = StreamClock(self._setting.zero)
         start = self._clock.anchor([(len(samples), at) for samples, at in self._held])
-        self._setting.minutes.hear(self.mic, start, np.empty(0, np.int16))
+        self._setting.recorder.hear(self.mic, start, np.empty(0, np.int16))
         held, self._held = self._held, []
         for samples, at in held:
             self._append(samples, at)
@@ -211,10 +211,10 @@ class Microphone:
         self._unheard.append(samples)
 
     def _pour(self) -> None:
-        """Give the minutes what was read; it is contiguous."""
+        """Give the recorder what was read; it is contiguous."""
         if self._unheard:
             unheard, self._unheard = self._unheard, []
-            self._setting.minutes.hear(self.mic, self._start, np.concatenate(unheard))
+            self._setting.recorder.hear(self.mic, self._start, np.concatenate(unheard))
 
 
 def _resampler(rate: int) -> soxr.ResampleStream | None:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from node.service.listening.recorder import Seat
+    from node.service.listening.recorder import ActiveAssignment
 
 
 @dataclass(frozen=True, slots=True)
 class Begin:
     session_id: str
     zero: float
-    seats: dict[str, Seat]
+    assignments: dict[str, ActiveAssignment]
     patient: bool
 
 
@@ -23,9 +23,9 @@ class Go:
 
 
 @dataclass(frozen=True, slots=True)
-class Reseat:
+class Reassign:
     mic: str
-    seat: Seat
+    assignment: ActiveAssignment
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,4 +38,4 @@ class Quit:
     pass
 
 
-Command = Begin | Go | Reseat | End | Quit
+Order = Begin | Go | Reassign | End | Quit

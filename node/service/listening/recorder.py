@@ -1,4 +1,4 @@
-"""The minutes of a session: what the room hears becomes utterances in the spool."""
+"""Records a session: what the room hears becomes utterances in the spool."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from node.adapters.vad import Silero
-    from node.core.room.room import Heard, Mode, Room
+    from node.core.room.room import MicEvents, Mode, Room
     from node.core.room.segmenter import Event
     from node.service.listening.spool import Spoken, Spool
 
@@ -23,7 +23,7 @@ REMEMBERED = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class ActiveAssignment:
     """Who sits at a mic: what its new utterances are marked with. Not `enabled`: muted."""
 
     label: str
@@ -31,7 +31,7 @@ class Seat:
     enabled: bool
 
 
-class Minutes:
+class Recorder:
     """Owned by the listener thread; one for each session.
 
     A muted mic is still heard by the room, so that its voice in the neighbours' mics is known for
@@ -46,20 +46,20 @@ class Minutes:
         self._silero = silero
         self._spool = spool
         self._keeps_crosstalk = mode == "tag"
-        self._seats: dict[str, Seat] = {}
+        self._assignments: dict[str, ActiveAssignment] = {}
         self._open: dict[str, Spoken] = {}
         self._ended: dict[str, deque[Spoken]] = {}
 
-    def join(self, mic: str, seat: Seat) -> None:
+    def join(self, mic: str, assignment: ActiveAssignment) -> None:
         self._room.add(mic, self._silero.detector())
-        self._seats[mic] = seat
+        self._assignments[mic] = assignment
         self._ended[mic] = deque(maxlen=REMEMBERED)
 
-    def seat(self, mic: str, seat: Seat) -> None:
+    def assign(self, mic: str, assignment: ActiveAssignment) -> None:
         """Change who sits at a mic. Muting ends its open utterance; unmuting begins anew."""
-        if seat.enabled != self._seats[mic].enabled:
+        if assignment.enabled != self._assignments[mic].enabled:
             self._write(self._room.flush(mic))
-        self._seats[mic] = seat
+        self._assignments[mic] = assignment
 
     def hear(self, mic: str, position: int, samples: npt.NDArray[np.int16]) -> None:
         """Take samples of a mic at 16 kHz, the first of which lies at `position`."""
@@ -88,11 +88,11 @@ class Minutes:
         """Delay of each mic against the earliest one, where it is known."""
         return self._room.lags_s()
 
-    def _write(self, heard: Heard) -> None:
+    def _write(self, heard: MicEvents) -> None:
         for mic, event in heard:
             if isinstance(event, Withdrawn):  # of what was written, be the mic muted by now or not
                 self._withdraw(mic, event)
-            elif self._seats[mic].enabled:
+            elif self._assignments[mic].enabled:
                 self._note(mic, event)
 
     def _withdraw(self, mic: str, withdrawn: Withdrawn) -> None:
@@ -103,9 +103,9 @@ class Minutes:
     def _note(self, mic: str, event: Event) -> None:
         match event:
             case Started(start, speech):
-                seat = self._seats[mic]
+                assignment = self._assignments[mic]
                 spoken = self._spool.begin(
-                    self._session_id, mic, seat.label, seat.language, (start, speech)
+                    self._session_id, mic, assignment.label, assignment.language, (start, speech)
                 )
                 if spoken is not None:
                     self._open[mic] = spoken

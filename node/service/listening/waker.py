@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 DRAIN_BYTES = 4096
 
 
-class Bell:
+class Waker:
     """Rung by any thread; waited for by one, which made it with `start`."""
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Bell:
         os.set_blocking(self._out, False)
         os.set_blocking(self._in, False)
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """End the wait that is on, or the next one at once; before the start nobody waits."""
         if self._in < 0:
             return
@@ -38,7 +38,7 @@ class Bell:
             log.debug("the pipe is full: who waits is about to wake up anyway")
 
     def wait(self, descriptors: Iterable[int], timeout_s: float) -> list[int]:
-        """Wait for the bell or a descriptor; gives those that can be read, or are at their end."""
+        """Wait for the waker or a descriptor; gives those that can be read, or are at their end."""
         wanted = {self._out, *descriptors}
         if wanted != self._polled:
             self._polled, self._poll = wanted, select.poll()

@@ -10,7 +10,7 @@ SIGHTINGS = 2
 replaced it. A single one may be what a broker has kept of an earlier run."""
 
 
-class Namesake:
+class DuplicateNode:
     """Compares the `T/info` that the broker keeps with the node's own. Owned by the main thread.
 
     MQTT 5 has a reason code for a session taken over, but not every broker sends it (mosquitto

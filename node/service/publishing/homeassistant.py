@@ -103,5 +103,5 @@ class HomeAssistant:
         self._noted = topics
         try:
             self._announced.save(topics)
-        except StoreError as error:  # noted with the next change; the desk reports the disk
+        except StoreError as error:  # noted with the next change; the dispatcher reports the disk
             log.warning("%s", error)

@@ -24,7 +24,7 @@ NO_TOPIC = frozenset("+#\0\N{REPLACEMENT CHARACTER}")
 DAMAGED = "what the disk gives back of it is damaged"
 
 
-class Courier:
+class OutboxSender:
     """Owned by the main thread.
 
     Args:
@@ -71,7 +71,7 @@ class Courier:
         try:
             self._outbox.done(self._acknowledged)
         except StoreError:
-            return  # tried again with the next message; the listener and the desk report the disk
+            return  # tried again with the next message; others report the disk
         self._acknowledged = []
 
     def send_next(self) -> bool:
@@ -112,7 +112,7 @@ class Courier:
 
         Where the disk refuses that, it is out of the way until the next connection.
         """
-        with suppress(StoreError):  # the listener and the desk report the disk
+        with suppress(StoreError):  # the listener and the dispatcher report the disk
             self._outbox.set_aside(message.id, reason)
         named = reason is not DAMAGED
         self._refused(message.topic if named else f"number {message.id} of the outbox", reason)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from node.adapters.broker import Acknowledged, Connected, Disconnected
 from node.core.model import iso
-from node.service.publishing.duplicate_node import Namesake
+from node.service.publishing.duplicate_node import DuplicateNode
 from node.service.publishing.link import FORBIDDEN, Link
-from node.service.publishing.outbox_sender import Courier
+from node.service.publishing.outbox_sender import OutboxSender
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,8 +70,8 @@ class Publisher:
         self._broker = broker
         self._topics = topics
         self._link = Link(broker)
-        self._courier = Courier(self._link, outbox, self._set_aside)
-        self._namesake = Namesake()
+        self._sender = OutboxSender(self._link, outbox, self._set_aside)
+        self._duplicate = DuplicateNode()
         self._filters = [*topics.subscriptions, topics.info]
         self._states: dict[str, tuple[bytes, int | None]] = {topics.status: (ONLINE, None)}
         self._due: dict[Any, None] = {}
@@ -81,7 +81,7 @@ class Publisher:
         self._deferred: deque[_Passing] = deque()
         self._deferred_bytes = 0
         self._dropped = 0
-        self._turns = deque((self._send_passing, self._courier.send_next, self._send_due))
+        self._turns = deque((self._send_passing, self._sender.send_next, self._send_due))
         self._told: dict[str, str] = {}
         self._last_reason = ""
         self.connections = 0
@@ -110,7 +110,7 @@ class Publisher:
         log.info("connected to the broker")
         self.connections += 1
         self._link.on_connected(item)
-        self._courier.on_connected()
+        self._sender.on_connected()
         self._due = dict.fromkeys(self._link.arranged(self._greetings()))
         self._greeting = len(self._due)
 
@@ -130,7 +130,7 @@ class Publisher:
             log.warning("broker: %s; what is to be sent waits on the disk", item.reason)
         self._last_reason = item.reason
         cause = self._link.on_disconnected()
-        self._courier.on_disconnected()
+        self._sender.on_disconnected()
         for sent, _ in reversed(self._sending.values()):
             if isinstance(sent, _Passing):
                 self._deferred.appendleft(sent)
@@ -149,7 +149,7 @@ class Publisher:
 
     def _on_acknowledged(self, item: Acknowledged) -> None:
         answered = self._link.on_acknowledged(item)
-        if not self._courier.on_acknowledged(item):
+        if not self._sender.on_acknowledged(item):
             self._on_own_answered(item)
         if answered is not None and answered.size != 0 and not item.refused:
             self._told.pop(answered.topic, None)
@@ -187,10 +187,10 @@ class Publisher:
     def is_own_info(self, message: Message) -> bool:
         return message.topic == self._topics.info
 
-    def shows_younger_namesake(self, message: Message) -> bool:
+    def shows_younger_duplicate(self, message: Message) -> bool:
         """Whether what the broker keeps on `T/info` is of a younger node with this node's id."""
         own, _ = self._states.get(self._topics.info, (b"", None))
-        return message.retained and self._namesake.is_younger(message.payload, own)
+        return message.retained and self._duplicate.is_younger(message.payload, own)
 
     def state(self, topic: str, payload: Any, *, expiry_s: int | None = None) -> None:
         """Publish a retained state where it has changed; again after every reconnect."""
@@ -255,12 +255,12 @@ class Publisher:
         if self._link.is_dead:
             self._broker.renew()
             self._on_disconnected(Disconnected("it does not acknowledge any more"))
-        self._courier.strike_off()
+        self._sender.strike_off()
         self._send()
 
     def drained(self) -> bool:
         """Whether the broker has everything from the outbox."""
-        return self._courier.drained()
+        return self._sender.drained()
 
     def say_goodbye(self) -> None:
         """Send `offline` and nothing else any more; a connection closed cleanly sends no will."""

@@ -43,7 +43,7 @@ LIVE_MEMORY = 3 * LIVE_LINES
 HEALTH_EXPIRY_S = 180
 
 
-class Board:
+class RetainedStates:
     """Publishes every state where it has changed. Owned by the main thread."""
 
     def __init__(

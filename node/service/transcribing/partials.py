@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from node.core.mqtt.payloads import PartialPayload
     from node.core.text.prior import LanguagePrior
     from node.service.items import WorkerItem
-    from node.service.transcribing.speaking import Speaking, Turn
+    from node.service.transcribing.speaking import OpenUtterance, Speaking
 
     Samples = npt.NDArray[np.int16]
 
@@ -73,11 +73,11 @@ class Partials:
         self._due: dict[str, float] = {}
         self._lesson: tuple[Samples, str] | None = None
 
-    def turns(self) -> list[Turn]:
+    def utterances(self) -> list[OpenUtterance]:
         """Who speaks; to be asked for before it is asked what waits, so that nothing is missed."""
-        return self._speaking.turns()
+        return self._speaking.utterances()
 
-    def step(self, turns: Sequence[Turn], languages: LanguagePrior) -> float:
+    def step(self, turns: Sequence[OpenUtterance], languages: LanguagePrior) -> float:
         """Make a pass if one is due and can be afforded; gives when to look again, in seconds.
 
         To be called when nothing waits for the engine.
@@ -120,7 +120,7 @@ class Partials:
         else:
             self._pace.saw(now, len(samples) / SAMPLE_RATE, time.monotonic() - now)
 
-    def _pass(self, turn: Turn, languages: LanguagePrior) -> None:
+    def _pass(self, turn: OpenUtterance, languages: LanguagePrior) -> None:
         utterance, began = turn.utterance, time.monotonic()
         self._due[utterance.id] = began + EVERY_S
         prior = languages.of(utterance.mic, utterance.speaker)
@@ -139,7 +139,7 @@ class Partials:
         if agreement.hear(text) and self._speaking.goes_on(utterance):
             self._say(turn, agreement.text)
 
-    def _say(self, turn: Turn, text: str) -> None:
+    def _say(self, turn: OpenUtterance, text: str) -> None:
         utterance = turn.utterance
         session = self._sessions.get(utterance.session_id)
         if session is None:
@@ -153,7 +153,7 @@ class Partials:
         }
         self._post(PartialText(payload))
 
-    def _forget(self, turns: Sequence[Turn]) -> None:
+    def _forget(self, turns: Sequence[OpenUtterance]) -> None:
         running = {turn.utterance.id for turn in turns}
         for ended in self._due.keys() - running:
             self._due.pop(ended)

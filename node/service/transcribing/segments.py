@@ -10,12 +10,12 @@ from node.core.model import SAMPLE_RATE, Segment, iso
 
 if TYPE_CHECKING:
     from node.adapters.store import Utterance
-    from node.core.model import Heard
+    from node.core.model import Transcription
     from node.core.mqtt.payloads import EventPayload
     from node.core.mqtt.topics import Topics
 
 
-def segment_of(utterance: Utterance, heard: Heard, seq: int, latency_s: float) -> Segment:
+def segment_of(utterance: Utterance, heard: Transcription, seq: int, latency_s: float) -> Segment:
     """Its times are those of the speech, without what was kept before and behind it."""
     start, end = utterance.spoken
     return Segment(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class OpenUtterance:
     """An utterance that is being spoken; its sound so far lies in the spool.
 
     Its speech begins at sample `speech`; `heard` samples have come. Before `ready_from`, on the
@@ -32,24 +32,24 @@ class Speaking:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._turns: dict[str, Turn] = {}
+        self._open: dict[str, OpenUtterance] = {}
 
     def heard(self, utterance: Utterance, speech: int, heard: int, more: int) -> None:
         """Another piece of an utterance is in the spool; at least `more` samples follow."""
-        turn = Turn(utterance, speech, heard, time.monotonic() + more / SAMPLE_RATE)
+        turn = OpenUtterance(utterance, speech, heard, time.monotonic() + more / SAMPLE_RATE)
         with self._lock:
-            self._turns[utterance.id] = turn
+            self._open[utterance.id] = turn
 
     def ended(self, utterance: Utterance) -> None:
         with self._lock:
-            self._turns.pop(utterance.id, None)
+            self._open.pop(utterance.id, None)
 
     def goes_on(self, utterance: Utterance) -> bool:
         """Whether it is still being spoken."""
         with self._lock:
-            return utterance.id in self._turns
+            return utterance.id in self._open
 
-    def turns(self) -> list[Turn]:
+    def utterances(self) -> list[OpenUtterance]:
         """Those of all mics, in the order in which they began."""
         with self._lock:
-            return list(self._turns.values())
+            return list(self._open.values())

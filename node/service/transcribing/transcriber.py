@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 
     from node.adapters.store import Sessions, Utterance, Utterances
     from node.adapters.whisper import Engine
-    from node.core.model import Heard, Segment
+    from node.core.model import Segment, Transcription
     from node.core.mqtt.topics import Topics
     from node.core.text.context import Earlier, Speaker
     from node.service.items import WorkerItem
-    from node.service.transcribing.speaking import Turn
+    from node.service.transcribing.speaking import OpenUtterance
 
     Samples = npt.NDArray[np.int16]
 
@@ -175,7 +175,7 @@ class Transcriber:
     def _go_round(self) -> None:
         """Do what is most pressing, or wait."""
         self._forget()
-        turns = self._partials.turns() if self._partials else ()
+        turns = self._partials.utterances() if self._partials else ()
         self._backlog.weigh(self.rtf)
         waiting = self._backlog.next()
         if len(waiting) > 1:
@@ -198,7 +198,7 @@ class Transcriber:
             self._backlog.done(utterance)
             self._post(Transcribed(utterance.session_id, None))
 
-    def _spare_time(self, turns: Sequence[Turn]) -> float | None:
+    def _spare_time(self, turns: Sequence[OpenUtterance]) -> float | None:
         """Use the time in which nothing waits; gives how long to wait then, None: for a call."""
         if self.load is not Load.NORMAL:
             return LOOK_S
@@ -300,7 +300,7 @@ class Transcriber:
         if self._partials is not None and heard.text:
             self._partials.remember(clip.samples, heard.language, time.monotonic() - began)
 
-    def _take(self, utterance: Utterance, clip: Clip, heard: Heard) -> None:
+    def _take(self, utterance: Utterance, clip: Clip, heard: Transcription) -> None:
         if not self._finish(utterance, heard):
             return
         self._languages.learn(utterance.mic, utterance.speaker, heard)
@@ -318,7 +318,7 @@ class Transcriber:
         message = f"{utterance.mic}: an utterance could not be transcribed ({reason}); see {kept}"
         self._post(UtteranceFailed(utterance.session_id, message))
 
-    def _finish(self, utterance: Utterance, heard: Heard) -> bool:
+    def _finish(self, utterance: Utterance, heard: Transcription) -> bool:
         """Commit what was heard; says whether it is its speaker's own, as far as is known."""
         self._backlog.done(utterance)
         session = self._sessions.get(utterance.session_id)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from node.core.room.doubletalk import Rest
+    from node.core.room.doubletalk import Cleaned
     from node.core.room.room import Mode
 
 ROWS = ("2@-10,10%", "4@-10,0%", "4@-10,10%", "4@-6,25%", "8@-10,10%,uneven")
@@ -84,7 +84,9 @@ def listen(tracks: npt.NDArray[np.int16], mode: Mode) -> Cost:
     """What a room costs that hears tracks of shape (microphones, samples)."""
     cost, rest = Cost(), Ownership.rest
 
-    def timed(self: Ownership, mic: str, utterance: range, speech: tuple[int, int]) -> Rest | None:
+    def timed(
+        self: Ownership, mic: str, utterance: range, speech: tuple[int, int]
+    ) -> Cleaned | None:
         begun = time.process_time()
         left = rest(self, mic, utterance, speech)
         spent = time.process_time() - begun

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from node.core.room.room import Heard, Mode
+    from node.core.room.room import MicEvents, Mode
     from node.core.room.segmenter import Endpointing, Samples
 
 LANGUAGES = ("en", "fr")
@@ -105,13 +105,13 @@ class _WatchedRoom(Room):
         super().__init__(endpointing, mode)
         self.set_aside: list[tuple[int, float, float, int]] = []
 
-    def feed(self, mic: str, samples: Samples) -> Heard:
+    def feed(self, mic: str, samples: Samples) -> MicEvents:
         return self._noted(super().feed(mic, samples))
 
-    def flush(self, mic: str) -> Heard:
+    def flush(self, mic: str) -> MicEvents:
         return self._noted(super().flush(mic))
 
-    def _noted(self, events: Heard) -> Heard:
+    def _noted(self, events: MicEvents) -> MicEvents:
         for mic, event in events:
             if isinstance(event, Ended) and event.crosstalk_of is not None:
                 start, end = (position / SAMPLE_RATE for position in event.speech)

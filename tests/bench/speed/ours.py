@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from node.adapters.whisper import Engine
-from node.adapters.whisper.encoding import FLOOR_WINDOW, FULL_WINDOW, HOP, WINDOW_MARGIN
+from node.adapters.whisper.encoding import FLOOR_WINDOW, FULL_WINDOW, MEL_HOP, WINDOW_MARGIN
 from node.cli import main
 from node.core.model import SAMPLE_RATE
 from tests.bench.speed.setup import BEAM, Job
@@ -113,7 +113,7 @@ class Floor:
 
     def _transcribe(self, samples: Samples) -> None:
         sound = samples * np.float32(1 / 32768)
-        features = self._whisper.feature_extractor(sound, padding=0)[:, : len(sound) // HOP]
+        features = self._whisper.feature_extractor(sound, padding=0)[:, : len(sound) // MEL_HOP]
         window = min(FULL_WINDOW, max(FLOOR_WINDOW, features.shape[1] + WINDOW_MARGIN))
         # Silence as Whisper's own features have it, so that trained weights hear the text's end.
         silence = ((0, 0), (0, max(0, window - features.shape[1])))

@@ -13,7 +13,7 @@ from node.config import AudioConfig
 from node.core.model import Assignment, MicInfo
 from node.core.roster import Roster
 from node.errors import MicError, StoreError
-from node.service.listening.inventory import Inventory
+from node.service.inventory import Inventory
 from tests.rig.node import TOPIC, Room, RunningNode, configuration
 from tests.rig.processes import wait_until
 from tests.rig.usbtree import Card, UsbTree

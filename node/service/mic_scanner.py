@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from node.core.roster import Roster
+    from node.service.inventory import Inventory
     from node.service.items import WorkerItem
-    from node.service.listening.inventory import Inventory
 
 MAX_WAITING = 64
 """Who may wait for a look at once; more are answered `busy`."""
 
 
-class Lookout:
+class MicScanner:
     """Owned by the main thread. PortAudio takes seconds: it is asked in a thread of its own."""
 
     def __init__(

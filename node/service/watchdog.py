@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from node.adapters.broker import Broker
     from node.adapters.store.ballast import Ballast
-    from node.service.health import Machine
+    from node.service.health import SystemMetrics
     from node.service.listening.listener import Listener
     from node.service.publishing.publisher import Publisher
     from node.service.transcribing.transcriber import Transcriber
@@ -23,7 +23,7 @@ LOW_DISK_MB = 50.0
 DISK_EVERY_S = 5.0
 
 
-class Guard:
+class Watchdog:
     """Owned by the main thread."""
 
     def __init__(
@@ -33,7 +33,7 @@ class Guard:
         transcriber: Transcriber,
         broker: Broker,
         publisher: Publisher,
-        machine: Machine,
+        machine: SystemMetrics,
         ballast: Ballast,
     ) -> None:
         self._listener = listener

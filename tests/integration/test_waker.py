@@ -1,4 +1,4 @@
-"""What the listener waits with: descriptors, and a bell that other threads ring."""
+"""What the listener waits with: descriptors, and a waker that other threads ring."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import threading
 import time
 
-from node.service.listening.waker import Bell
+from node.service.listening.waker import Waker
 
 LONG_S = 20.0
 SOON_S = 5.0
@@ -14,16 +14,16 @@ RINGS = 100_000
 """More than a pipe holds."""
 
 
-def bell() -> Bell:
-    made = Bell()
+def waker() -> Waker:
+    made = Waker()
     made.start()
     return made
 
 
 def test_a_ring_ends_the_wait_of_another_thread() -> None:
-    rung = bell()
+    rung = waker()
     began = time.monotonic()
-    ringer = threading.Timer(0.05, rung.ring)
+    ringer = threading.Timer(0.05, rung.wake)
     ringer.start()
     assert rung.wait((), LONG_S) == []
     assert time.monotonic() - began < SOON_S
@@ -32,29 +32,29 @@ def test_a_ring_ends_the_wait_of_another_thread() -> None:
 
 def test_a_bell_that_was_never_hung_can_be_rung() -> None:
     """A node whose start fails stops what has not begun."""
-    silent = Bell()
-    silent.ring()
+    silent = Waker()
+    silent.wake()
     silent.start()
     assert silent.wait((), 0.0) == []
 
 
 def test_a_ring_before_the_wait_is_not_lost() -> None:
-    rung = bell()
-    rung.ring()
+    rung = waker()
+    rung.wake()
     began = time.monotonic()
     rung.wait((), LONG_S)
     assert time.monotonic() - began < SOON_S
 
 
 def test_no_number_of_rings_holds_up_who_rings() -> None:
-    rung = bell()
+    rung = waker()
     for _ in range(RINGS):
-        rung.ring()
+        rung.wake()
     rung.wait((), LONG_S)
 
 
 def test_what_can_be_read_or_has_ended_is_given() -> None:
-    rung = bell()
+    rung = waker()
     full, into_full = os.pipe()
     ended, into_ended = os.pipe()
     silent, into_silent = os.pipe()
