@@ -48,9 +48,9 @@ def bench(name: str, *options: str | Path) -> str:
 
 
 def test_words_of_clips(speech: Path, tmp_path: Path) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text(f"<!-- {PLACE} -->\n<!-- end of {PLACE} -->\n", encoding="utf-8")
-    printed = bench("words", "--speech", speech, "--worst", "1", "--readme", readme)
+    page = tmp_path / "performance.md"
+    page.write_text(f"<!-- {PLACE} -->\n<!-- end of {PLACE} -->\n", encoding="utf-8")
+    printed = bench("words", "--speech", speech, "--worst", "1", "--into", page)
     rows = [line.split("|")[1:-1] for line in printed.splitlines() if line.startswith("| ")]
     assert [row[0].strip() for row in rows] == ["Speech", "espeak, en", "espeak, fr", "all"]
     assert [row[1].strip() for row in rows[1:]] == ["6", "6", "12"]
@@ -59,7 +59,7 @@ def test_words_of_clips(speech: Path, tmp_path: Path) -> None:
     assert float(rows[-1][alone].split()[0]) < 10
     assert rows[-1][rows[0].index(" right language: node, each alone ")].strip() == "12"
     assert "    node, " in printed
-    assert "| all | 12 |" in readme.read_text(encoding="utf-8")
+    assert "| all | 12 |" in page.read_text(encoding="utf-8")
 
 
 def test_words_through_the_whole_program(speech: Path) -> None:

@@ -53,9 +53,9 @@ def _run(given: argparse.Namespace) -> None:
     print("\n".join(report.worst(looked_at, given.explain)))
     if given.json:
         given.json.write_text(report.json(), encoding="utf-8")
-    if given.readme:
-        text = given.readme.read_text(encoding="utf-8")
-        given.readme.write_text(report.write_into(text), encoding="utf-8")
+    if given.into:
+        text = given.into.read_text(encoding="utf-8")
+        given.into.write_text(report.write_into(text), encoding="utf-8")
 
 
 def _recipes(rows: list[str], given: argparse.Namespace) -> list[Recipe]:
@@ -103,7 +103,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
     parser.add_argument("--cache", type=Path, default=Path("build/accuracy"), help="a folder")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
-    parser.add_argument("--readme", type=Path, help="put the table into this file, between marks")
+    parser.add_argument("--into", type=Path, help="put the table into this file, between marks")
     parser.add_argument(
         "--explain",
         type=int,
@@ -113,8 +113,8 @@ def _arguments() -> argparse.Namespace:
         help=f"say what went wrong in the worst meetings ({EXPLAINED})",
     )
     given = parser.parse_args()
-    if given.readme and given.systems and OURS not in given.systems:
-        parser.error(f"--readme wants {OURS} among the --systems: the table is about it")
+    if given.into and given.systems and OURS not in given.systems:
+        parser.error(f"--into wants {OURS} among the --systems: the table is about it")
     return given
 
 

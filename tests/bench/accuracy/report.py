@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.bench.accuracy.outcome import Invented, Score
 
 PLACE = "accuracy"
-"""Name of the marks that the README's table stands between."""
+"""Name of the marks that the table of docs/who-said-it.md stands between."""
 
 COLUMNS = (
     *("Row", "System", "cpWER", "above oracle", "x best mic", "median", "worst", "tcpWER 5 s"),
@@ -83,7 +83,7 @@ class Report:
         """The sum over all rows, a line for each system."""
         return table(SUMMARY, [self._summed(system) for system in self._systems])
 
-    def readme(self) -> str:
+    def comparison(self) -> str:
         """The rates of all systems beside each other, and what else is wrong in the node's own."""
         columns = (*self._systems, "doubled", "lost", "wrong name", "out of order")
         rows = [(_in_words(row), *self._compared(row)) for row in self._rows]
@@ -92,12 +92,12 @@ class Report:
         return table(("Meeting", *columns), rows)
 
     def write_into(self, text: str) -> str:
-        """A text with the table for the README in its place.
+        """A text with the table of docs/who-said-it.md in its place.
 
         Raises:
             ValueError: it has no such place.
         """
-        return put(text, PLACE, self.readme())
+        return put(text, PLACE, self.comparison())
 
     def worst(self, system: str, count: int) -> Iterator[str]:
         """Explanations of the meetings in which a system did worst."""

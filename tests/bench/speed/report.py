@@ -1,4 +1,4 @@
-"""The tables, in the form the README has them, with what was aimed at."""
+"""The tables, with what was aimed at."""
 
 from __future__ import annotations
 

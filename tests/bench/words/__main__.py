@@ -19,7 +19,7 @@ from tests.bench.words.report import markdown, whole_markdown, worst, worst_whol
 from tests.bench.words.through import through
 
 PLACE = "words"
-"""Name of the marks that the README's table stands between."""
+"""Name of the marks that the table of docs/performance.md stands between."""
 
 
 def main() -> None:
@@ -30,9 +30,9 @@ def main() -> None:
         raise SystemExit(str(error)) from error
     print(table)
     print("\n".join(ranked))
-    if given.readme:
-        text = given.readme.read_text(encoding="utf-8")
-        given.readme.write_text(put(text, PLACE, table), encoding="utf-8")
+    if given.into:
+        text = given.into.read_text(encoding="utf-8")
+        given.into.write_text(put(text, PLACE, table), encoding="utf-8")
 
 
 def _measured(given: argparse.Namespace) -> tuple[str, list[str]]:
@@ -66,12 +66,12 @@ def _arguments() -> argparse.Namespace:
     add("--threads", type=int, default=1, help="of each system alike (%(default)s)")
     add("--through", action="store_true", help="a recording a speaker, by the command `transcribe`")
     add("--worst", type=int, default=0, metavar="N", help="list so many that went wrong most")
-    add("--readme", type=Path, help="put the table into this file, between marks")
+    add("--into", type=Path, help="put the table into this file, between marks")
     given = parser.parse_args()
     if given.speech is None:
         parser.error(f"--speech (with make: SPEECH=FOLDER) is wanted. {WHERE}")
-    if given.readme and given.through:
-        parser.error("--readme is for the table without --through")
+    if given.into and given.through:
+        parser.error("--into is for the table without --through")
     return given
 
 
