@@ -52,7 +52,7 @@ require_python() {
 
 require_machine() {
     [ "$(id -u)" = 0 ] || fail "this changes the system: run it with sudo"
-    command -v apt-get >/dev/null || fail "this is for Debian and its relatives; see the README"
+    command -v apt-get >/dev/null || fail "this is for Debian and its relatives; see docs/install.md"
     case $(uname -m) in
     x86_64 | aarch64) ;;
     *) fail "there is no speech engine for $(uname -m): use a 64-bit system" ;;
@@ -119,7 +119,7 @@ install_program() {
     else
         # A copy: building in the clone would leave files of root in it.
         (cd "$source" &&
-            cp -r pyproject.toml README.md CHANGELOG.md LICENSE node config systemd "$build")
+            cp -r pyproject.toml README.md CHANGELOG.md LICENSE docs node config systemd "$build")
         package=$build lock=$source/systemd/requirements.lock
     fi
     # What is needed is that of the lock file, to the byte; the program alone comes unhashed.

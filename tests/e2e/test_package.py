@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ import pytest
 from node import __version__
 from tests.model.sentences import SENTENCES
 from tests.rig import package
+from tests.rig.documents import DOCUMENTS, ROOT, links, relative
 from tests.rig.node import spoken
 from tests.rig.processes import Program, need
 from tests.rig.vmics import write_wav
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 NAME = f"scribe_node-{__version__}"
 DATA = f"{NAME}.data/data/share/scribe-node/"
+DOCUMENTS_BESIDE = {"README.md", "CHANGELOG.md", "LICENSE"}
 NOT_FOR_USERS = {"config/demo/make_recordings.py"}
 
 
@@ -63,9 +66,20 @@ def files_under(root: Path, *folders: str) -> set[str]:
 def test_the_wheel_holds_the_program_and_what_the_readme_names(built: Distributions) -> None:
     with zipfile.ZipFile(built.wheel) as wheel:
         held = {name for name in wheel.namelist() if ".dist-info/" not in name}
-    shared = files_under(built.source, "config", "systemd") | {"README.md", "CHANGELOG.md"}
+    shared = files_under(built.source, "config", "docs", "systemd") | DOCUMENTS_BESIDE
     program = files_under(built.source, "node")
     assert held == program | {DATA + name for name in shared}
+    named = {target for file in DOCUMENTS for target, _ in links(file)}
+    assert {relative(target) for target in named} - shared == set()
+
+
+def test_the_installer_copies_all_that_the_build_needs() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    needed = {*wheel["packages"], *wheel["shared-data"], *project["project"]["license-files"]}
+    installer = (ROOT / "systemd" / "install.sh").read_text(encoding="utf-8")
+    copied = re.findall(r'cp -r (.+) "\$build"', installer)
+    assert set(copied[0].split()) == needed | {"pyproject.toml", project["project"]["readme"]}
 
 
 def test_the_source_distribution_holds_the_tests_too(built: Distributions) -> None:

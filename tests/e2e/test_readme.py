@@ -1,4 +1,4 @@
-"""Every command of the README is run here as it is written, but for paths, ports and names."""
+"""Every command of the documents is run here as it is written, but for paths, ports and names."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tests.bench import plumbing
 from tests.model.sentences import SENTENCES
+from tests.rig.documents import DOCUMENTS, blocks, text
 from tests.rig.mqtt import Watcher
 from tests.rig.node import MODEL, ROOT, RunningNode, configuration, spoken
 from tests.rig.processes import Program, need
@@ -21,19 +22,27 @@ if TYPE_CHECKING:
 
     from tests.rig.broker import Broker
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-FENCE = re.compile(r"^ *```sh\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+TEXT = "\n".join(text(file) for file in DOCUMENTS)
 STARTS = r"sudo |systemctl |systemd-analyze |journalctl |unzip |mosquitto_\w+ |\.venv/bin/|make "
 INLINE = re.compile(rf"`((?:{STARTS})[^`]+)`")
 
-START = next(line for line in README.splitlines() if "request/session/start -m" in line)
-TRANSCRIBE = next(line for line in README.splitlines() if "node transcribe" in line)
+COMMANDS = [
+    line.strip()
+    for kind, block in blocks(TEXT)
+    for line in block.splitlines()
+    if kind == "sh" and line.strip()
+]
+STARTING = [line for line in COMMANDS if "request/session/start -m" in line]
+"""In English and in French."""
+
+STOP = "mosquitto_pub -t scribe/pi/request/session/stop -n"
+TRANSCRIBE = next(line for line in COMMANDS if "node transcribe" in line)
 
 RUN_HERE = {
     "make run CONFIG=config/node.yaml",
-    START,
+    *STARTING,
     "mosquitto_sub -t 'scribe/pi/mic/+/segment'",
-    "mosquitto_pub -t scribe/pi/request/session/stop -n",
+    STOP,
     ".venv/bin/python -m node mics",
     ".venv/bin/python -m node check",
     ".venv/bin/python -m node fetch-model",
@@ -45,6 +54,10 @@ RUN_ELSEWHERE = {
     ".venv/bin/python -m tests.bench.backlog": "a benchmark of minutes on a model of real size",
     ".venv/bin/python -m tests.bench.partials": "a benchmark; test_partials.py shows the same",
     ".venv/bin/python -m tests.bench.eight_hours": "a benchmark of minutes",
+    ".venv/bin/python -m tests.rig.picture": (
+        "test_demo.py runs what it draws, tests/unit/test_readme.py draws it"
+    ),
+    ".venv/bin/python -m node": "the command by itself",
     "make run": "test_demo.py runs it",
     "make run MICS=1": "test_demo_mics.py runs it, with a configuration of its own",
     "make test": "it runs this test",
@@ -87,6 +100,9 @@ RUN_ELSEWHERE = {
     "sudo runuser -u scribe-node -- scribe-node fetch-model --config /etc/scribe-node/node.yaml": (
         "the installer's own line; tests/system/test_install.py"
     ),
+    "sudo scribe-node bench": "test_bench.py",
+    "sudo scribe-node transcript": "test_looks.py",
+    "sudo apt install git make python3": "what a clone needs: it is here already",
     "sudo scribe-node": "the command by itself",
     "sudo scribe-node mics": "run below, without sudo",
     "sudo scribe-node sessions": "test_looks.py",
@@ -97,9 +113,8 @@ RUN_ELSEWHERE = {
 }
 
 
-def test_no_command_of_the_readme_is_left_out() -> None:
-    fenced = "".join(FENCE.findall(README)).splitlines()
-    commands = {line.strip() for line in fenced if line.strip()} | set(INLINE.findall(README))
+def test_no_command_of_the_documents_is_left_out() -> None:
+    commands = {*COMMANDS, *INLINE.findall(TEXT)}
     assert commands == RUN_HERE | set(RUN_ELSEWHERE)
 
 
@@ -112,20 +127,29 @@ def test_the_service_as_the_readme_runs_it(broker: Broker, tmp_path: Path) -> No
             seen.wait_for(lambda m: m.topic == "scribe/pi/status" and m.text == "online", 120)
             command = _with_port("mosquitto_sub -t 'scribe/pi/mic/+/segment'", broker)
             with Program([*command, "-C", "1"]) as subscriber:
-                subprocess.run(_with_port(START, broker), check=True)
-                seen.wait_for("scribe/pi/response/session/start", 20)
+                _tell(STARTING[0], broker, seen)
                 mics.play("two", spoken(SENTENCES[0]), 16000)
                 assert subscriber.wait(30) == 0
                 assert '"speaker": "Bruno"' in subscriber.output()
-            stop = "mosquitto_pub -t scribe/pi/request/session/stop -n"
-            subprocess.run(_with_port(stop, broker), check=True)
-            answer = seen.wait_for("scribe/pi/response/session/stop", 30).json()
-            assert answer["status"] == "ok"
+            for again in STARTING[1:]:
+                _tell(STOP, broker, seen)
+                _tell(again, broker, seen)
+            _tell(STOP, broker, seen)
             for verb in ("mics", "check", "fetch-model"):
                 done = _python(f".venv/bin/python -m node {verb}", "--config", str(file), mics=mics)
                 assert done.returncode == 0, done.stdout
             node.signal_group(signal.SIGTERM)
             seen.wait_for(lambda m: m.topic == "scribe/pi/status" and m.text == "offline", 30)
+
+
+def _tell(command: str, broker: Broker, seen: Watcher) -> None:
+    """Publish a request as it is written, and wait until it is granted."""
+    answer = re.search(r"scribe/pi/request/(\S+)", command)
+    assert answer
+    before = seen.count()
+    subprocess.run(_with_port(command, broker), check=True)
+    topic = f"scribe/pi/response/{answer[1]}"
+    assert seen.wait_for(topic, 30, before).json()["status"] == "ok"
 
 
 def _with_port(command: str, broker: Broker) -> list[str]:

@@ -1,4 +1,4 @@
-"""The README's table of configuration keys, made from the code: `python -m tests.rig.reference`."""
+"""The table of configuration keys, made from the code: `python -m tests.rig.reference`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pydantic.fields import FieldInfo
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 COMMAND = "make schemas"
 BLOCK = re.compile(r"(?<=<!-- keys -->\n).*?(?=<!-- end of keys -->)", re.DOTALL)
 HEAD = "| Key | Default | Meaning |\n|---|---|---|\n"
@@ -79,8 +79,8 @@ def _takes(field: FieldInfo) -> list[str]:
 
 
 def write() -> None:
-    text = README.read_text(encoding="utf-8")
-    README.write_text(BLOCK.sub(lambda _: table(), text), encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(BLOCK.sub(lambda _: table(), text), encoding="utf-8")
 
 
 if __name__ == "__main__":

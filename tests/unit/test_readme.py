@@ -1,11 +1,12 @@
-"""What the README says of topics, verbs, events, keys and files is so, and nothing is left out."""
+"""What the documents say of topics, verbs, events, keys and files is so, and all of it is said."""
 
 from __future__ import annotations
 
 import inspect
 import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
 
 import pytest
 import yaml
@@ -13,37 +14,49 @@ import yaml
 from node.config import Config, load_config
 from node.core.mqtt.messages import REQUESTS, parse
 from node.core.mqtt.topics import Topics
-from tests.rig.reference import BLOCK, COMMAND, README, keys, table
+from tests.rig.documents import (
+    DOCUMENTS,
+    PAGES,
+    README,
+    ROOT,
+    anchors,
+    blocks,
+    dead_links,
+    links,
+    relative,
+    text,
+)
+from tests.rig.picture import PICTURE, draw
+from tests.rig.reference import BLOCK, COMMAND, PAGE, keys, table
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-ROOT = README.parent
-TEXT = README.read_text(encoding="utf-8")
+TEXT = "\n".join(text(file) for file in DOCUMENTS)
 CODE = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", TEXT)
 """Everything between single backticks."""
 
+MQTT = text(ROOT / "docs" / "mqtt.md")
 TOPICS = Topics("scribe", "pi")
+README_LINES = 250
+PICTURE_BYTES = 60_000
+SVG = "{http://www.w3.org/2000/svg}"
+CELL = 12.2
+"""How wide rich draws a character."""
 
 
 def fenced(language: str) -> list[str]:
-    return re.findall(rf"^ *```{language}\n(.*?)^ *```", TEXT, re.MULTILINE | re.DOTALL)
+    return [content for kind, content in blocks(TEXT) if kind == language]
 
 
-def section(title: str) -> str:
-    _, _, rest = TEXT.partition(f"\n## {title}\n")
-    assert rest, f"there is a section {title}"
-    return rest.partition("\n## ")[0]
-
-
-def first_cells(text: str) -> list[str]:
+def first_cells(content: str) -> list[str]:
     """The code in the first column of the tables of a text."""
-    rows = re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)
+    rows = re.findall(r"^\| (`.*?) \|", content, re.MULTILINE)
     return [code for row in rows for code in re.findall(r"`([^`]+)`", row)]
 
 
 def test_the_table_of_keys_is_that_of_the_code() -> None:
-    (found,) = BLOCK.findall(TEXT)
+    (found,) = BLOCK.findall(text(PAGE))
     assert found == table(), f"run `{COMMAND}`"
 
 
@@ -69,7 +82,7 @@ def test_every_value_that_is_advised_is_taken(tmp_path: Path) -> None:
         load_config(file)
 
 
-def test_the_yaml_of_the_readme_is_yaml() -> None:
+def test_the_yaml_of_the_documents_is_yaml() -> None:
     blocks = fenced("yaml")
     assert blocks
     for block in blocks:
@@ -79,22 +92,20 @@ def test_the_yaml_of_the_readme_is_yaml() -> None:
             Config.model_validate(document)
 
 
-def requests_of_the_readme() -> list[tuple[str, str]]:
+def requests_of_the_documents() -> list[tuple[str, str]]:
     """Verb and payload of each request that is written out."""
     shell = re.findall(r"-t scribe/pi/request/(\S+) -m '([^']+)'", TEXT)
-    french = re.findall(r"`scribe/pi/request/(\S+)`\s+`(\{.+?\})`", TEXT)
     assert shell
-    assert french
-    return [*shell, *french]
+    return shell
 
 
-@pytest.mark.parametrize(("verb", "payload"), requests_of_the_readme())
-def test_a_request_of_the_readme_is_one(verb: str, payload: str) -> None:
+@pytest.mark.parametrize(("verb", "payload"), requests_of_the_documents())
+def test_a_request_of_the_documents_is_one(verb: str, payload: str) -> None:
     assert parse(verb, json.loads(payload))
 
 
 def test_the_verbs_are_those_of_the_code_with_their_fields() -> None:
-    rows = re.findall(r"^\| `([a-z]+/[a-z]+)` \|(.*)\|$", section("MQTT"), re.MULTILINE)
+    rows = re.findall(r"^\| `([a-z]+/[a-z]+)` \|(.*)\|$", MQTT, re.MULTILINE)
     assert {verb for verb, _ in rows} == set(REQUESTS)
     for verb, said in rows:
         fields = set(REQUESTS[verb].model_fields) - {"transaction"}
@@ -103,15 +114,15 @@ def test_the_verbs_are_those_of_the_code_with_their_fields() -> None:
 
 
 def topics_of_the_code() -> set[str]:
-    """Every topic, with the README's names for what varies."""
+    """Every topic, with the documents' names for what varies."""
     found = set()
-    for name, member in inspect.getmembers(Topics):
-        if name.startswith("_") or name in {"base", "node", "root", "subscriptions", "parse"}:
+    for attribute, member in inspect.getmembers(Topics):
+        if attribute[0] == "_" or attribute in {"base", "node", "root", "subscriptions", "parse"}:
             continue
         if isinstance(member, property):
-            found.add(getattr(TOPICS, name))
+            found.add(getattr(TOPICS, attribute))
         elif [*inspect.signature(member).parameters][1:] in (["mic"], ["verb"]):
-            found.add(getattr(TOPICS, name)(f"<{[*inspect.signature(member).parameters][1]}>"))
+            found.add(getattr(TOPICS, attribute)(f"<{[*inspect.signature(member).parameters][1]}>"))
     return {f"T{topic.removeprefix(TOPICS.root)}" for topic in found}
 
 
@@ -136,26 +147,76 @@ def events_of_the_code() -> set[str]:
     files = (ROOT / "node").rglob("*.py")
     code = "".join(file.read_text(encoding="utf-8") for file in files)
     names = re.findall(r"\w\.event\(\s*([^\s,)]+)", code)
-    assert [name for name in names if not re.fullmatch(r'"\w+"', name)] == []
+    assert [said for said in names if not re.fullmatch(r'"\w+"', said)] == []
     made = re.findall(r'"event_type": ("\w+"),', code)
-    return {name.strip('"') for name in [*names, *made]} - {"segment", "transcript"}
+    return {said.strip('"') for said in [*names, *made]} - {"segment", "transcript"}
 
 
 def test_the_events_are_those_of_the_code() -> None:
-    rows = section("MQTT").partition("| `event_type` |")[2].partition("\n\n")[0]
+    rows = MQTT.partition("| `event_type` |")[2].partition("\n\n")[0]
     assert set(first_cells(rows)) == events_of_the_code()
 
 
 def test_every_place_that_is_named_exists() -> None:
-    pattern = r"((?:config|node|tests|systemd|adapters|service|core)/[\w./-]*)"
+    pattern = r"((?:config|docs|node|tests|systemd|adapters|service|core)/[\w./-]*)"
     named = {match[1] for code in CODE if (match := re.fullmatch(pattern, code))}
-    named |= set(re.findall(r"!\[.*?\]\((.+?)\)", TEXT))
     assert named
     roots = (ROOT, ROOT / "node")
-    assert [name for name in named if not any((root / name).exists() for root in roots)] == []
+    assert [place for place in named if not any((root / place).exists() for root in roots)] == []
 
 
-def test_every_link_within_leads_somewhere() -> None:
-    titles = re.findall(r"^#+ (.+)$", TEXT, re.MULTILINE)
-    anchors = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
-    assert set(re.findall(r"\]\(#(.+?)\)", TEXT)) <= anchors
+@pytest.mark.parametrize("file", DOCUMENTS, ids=relative)
+def test_every_link_within_leads_somewhere(file: Path) -> None:
+    assert dead_links(file) == []
+
+
+def test_headings_are_linked_to_as_on_github() -> None:
+    content = "# Une flat, à deux?\n## `T/info` & more\n## Twice\n## Twice\n```sh\n# no\n```\n"
+    assert anchors(content) == {"une-flat-à-deux", "tinfo--more", "twice", "twice-1"}
+
+
+def test_the_readme_is_short_and_leads_to_every_page() -> None:
+    assert len(text(README).splitlines()) <= README_LINES
+    _, _, listed = text(README).partition("\n## Documentation\n")
+    listed_links = re.findall(r"^- .*?\((.+?)\)", listed, re.MULTILINE)
+    index = {(README.parent / link).resolve() for link in listed_links}
+    assert set(PAGES) - index == set()
+    assert PICTURE in {target for target, _ in links(README)}
+
+
+def test_fenced_blocks_are_of_kinds_that_are_checked() -> None:
+    """Commands stand in blocks of `sh`, which tests/e2e/test_readme.py reads."""
+    assert {kind for kind, _ in blocks(TEXT)} == {"", "sh", "yaml"}
+    assert TEXT.count("```") == 2 * len(blocks(TEXT))
+    plain = "".join(fenced(""))
+    assert re.findall(r"^ *(?:\$ |sudo |make |mosquitto_|\.venv/).*", plain, re.MULTILINE) == []
+
+
+def lines_of_the_picture(svg: str) -> list[str]:
+    """What it shows, row by row; rich leaves out cells that are blank."""
+    rows: dict[str, str] = {}
+    for piece in ET.fromstring(svg).iter(f"{SVG}text"):  # noqa: S314  # our own file
+        said, y, x = piece.text or "", piece.attrib["y"], float(piece.attrib["x"])
+        rows[y] = rows.get(y, "").ljust(round(x / CELL)) + said
+    return [row.replace("\xa0", " ").strip() for row in rows.values()]
+
+
+def test_the_picture_shows_the_demonstration() -> None:
+    """A word or two may go on a starved machine, as in tests/e2e/test_demo.py."""
+    spoken: list[dict[str, Any]] = json.loads(text(ROOT / "config" / "demo" / "reference.json"))
+    shown = lines_of_the_picture(text(PICTURE))
+    said = [f" {one['speaker']:<7} {one['text']} " for one in spoken]
+    assert sum(any(line in row for row in shown) for line in said) >= 0.9 * len(said)
+
+
+def test_the_picture_needs_nothing_from_elsewhere() -> None:
+    svg = text(PICTURE)
+    assert len(svg.encode()) <= PICTURE_BYTES
+    assert re.findall(r"https?://[^\"]+", svg) == ["http://www.w3.org/2000/svg"]
+    assert re.findall(r"url\((?!#)|@import|@font-face|href", svg) == []
+
+
+def test_the_picture_is_drawn_with_colours_and_without_the_transcript() -> None:
+    svg = draw("\x1b[2m10:00:01\x1b[0m \x1b[36mChloé\x1b[0m Hé <là>!\n╭── Transcript\n│ Chloé")
+    assert lines_of_the_picture(svg) == ["make run", "10:00:01 Chloé Hé <là>!"]
+    assert "fill: #56e0e7" in svg
