@@ -58,7 +58,10 @@ RUN_ELSEWHERE = {
         "test_demo.py runs what it draws, tests/unit/test_readme.py draws it"
     ),
     ".venv/bin/python -m node": "the command by itself",
+    ".venv/bin/python -m node sessions": "test_looks.py",
+    ".venv/bin/python -m node transcript": "test_looks.py",
     "make run": "test_demo.py runs it",
+    "make run MICS=1 CONFIG=config/node.yaml": "test_demo_mics.py, with another file",
     "make run MICS=1": "test_demo_mics.py runs it, with a configuration of its own",
     "make test": "it runs this test",
     "make coverage": "the unit tests again, with their branches counted",

@@ -233,7 +233,7 @@ def test_from_a_wheel(host: Host) -> None:
     with tempfile.TemporaryDirectory() as folder:
         wheel = package.build(Path(folder)).wheel
         shutil.copy(wheel, host.machine.share)
-    # The installer that the wheel brings, taken out of it as the README says.
+    # The installer that the wheel brings, taken out of it as docs/install.md says.
     command = "unzip -p scribe_node-*.whl '*/systemd/install.sh' > install.sh"
     subprocess.run(["sh", "-c", command], cwd=host.machine.share, check=True)
     options = ("--wheel", f"/share/{wheel.name}", "--yes", "--no-model")
