@@ -14,6 +14,9 @@ import yaml
 from node.config import Config, load_config
 from node.core.mqtt.messages import REQUESTS, parse
 from node.core.mqtt.topics import Topics
+from tests.bench.accuracy import report as accuracy
+from tests.bench.markdown import put
+from tests.bench.words import __main__ as words
 from tests.rig.documents import (
     DOCUMENTS,
     PAGES,
@@ -58,6 +61,16 @@ def first_cells(content: str) -> list[str]:
 def test_the_table_of_keys_is_that_of_the_code() -> None:
     (found,) = BLOCK.findall(text(PAGE))
     assert found == table(), f"run `{COMMAND}`"
+
+
+@pytest.mark.parametrize(
+    ("page", "place"), [("performance", words.PLACE), ("who-said-it", accuracy.PLACE)]
+)
+def test_the_benchmarks_find_the_places_of_their_tables(page: str, place: str) -> None:
+    content = text(ROOT / "docs" / f"{page}.md")
+    written = put(content, place, "| new |\n")
+    assert "| new |\n<!-- end of" in written
+    assert len(written.splitlines()) < len(content.splitlines())
 
 
 def test_every_key_that_is_named_exists() -> None:
