@@ -123,14 +123,16 @@ def test_an_expired_broker_certificate(tmp_path: Path) -> None:
 
 def test_without_a_client_certificate(mutual: Broker, files: Path, tmp_path: Path) -> None:
     tls = {"ca_file": str(files / "ca.crt")}
-    check_refusal_is_said(tmp_path, mutual, tls, "wants a client certificate")
+    check_refusal_is_said(tmp_path, mutual, tls, "needs a client certificate")
 
 
 def test_an_expired_client_certificate(mutual: Broker, files: Path, tmp_path: Path) -> None:
     old = tmp_path / "old"
     shutil.copytree(files, old)
     make_certificate(old, "client", days=-1)
-    check_refusal_is_said(tmp_path, mutual, own(old), "wants a client certificate, or not the one")
+    check_refusal_is_said(
+        tmp_path, mutual, own(old), "needs a client certificate, or a different one"
+    )
 
 
 def test_an_authority_that_python_3_13_does_not_take(tmp_path: Path) -> None:
@@ -140,7 +142,11 @@ def test_an_authority_that_python_3_13_does_not_take(tmp_path: Path) -> None:
     ca_file = tmp_path / "ca.crt"
     with MutualBroker(tmp_path) as broker:
         check_refusal_is_said(
-            tmp_path, broker, own(tmp_path), f"mqtt.tls.ca_file ({ca_file}) is made without", STRICT
+            tmp_path,
+            broker,
+            own(tmp_path),
+            f"mqtt.tls.ca_file ({ca_file}) lacks extensions",
+            STRICT,
         )
         config = write(tmp_path, tls_configuration(tmp_path, broker.tls_port, **own(tmp_path)))
         said = run("check", "--config", config, module=STRICT).stdout
@@ -157,7 +163,7 @@ def test_a_broker_certificate_that_python_3_13_does_not_take(tmp_path: Path) -> 
     make_certificates(tmp_path, extensions=UNNAMED)
     make_certificate(tmp_path, "client")
     with MutualBroker(tmp_path) as broker:
-        what = "Sign the broker's certificate anew"
+        what = "Sign the broker's certificate again"
         check_refusal_is_said(tmp_path, broker, own(tmp_path), what, STRICT)
 
 

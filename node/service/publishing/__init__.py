@@ -1,1 +1,1 @@
-"""What the main thread says on MQTT: the outbox, retained states, events and discovery."""
+"""What the main thread publishes over MQTT: the outbox, retained states, events and discovery."""

@@ -1,4 +1,4 @@
-"""What to do about a connection to the broker that fails, or that lets everybody in."""
+"""Advice for a broker connection that fails, or that anybody could use."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ CLOCK_ERRORS = {9, 10}
 NAME_ERRORS = {62, 64}
 """X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
 CA_ERRORS = {79, 89, 92}
-"""X509_V_ERR_INVALID_CA, …CA_BCONS_NOT_CRITICAL and …CA_CERT_MISSING_KEY_USAGE; Python looks for
+"""X509_V_ERR_INVALID_CA, …CA_BCONS_NOT_CRITICAL and …CA_CERT_MISSING_KEY_USAGE; Python has checked
 the last two since 3.13 (VERIFY_X509_STRICT)."""
 KEY_ID_ERRORS = {85, 86}
-"""X509_V_ERR_MISSING_AUTHORITY_KEY_IDENTIFIER and …SUBJECT_KEY_IDENTIFIER; since 3.13 too."""
+"""X509_V_ERR_MISSING_AUTHORITY_KEY_IDENTIFIER and …SUBJECT_KEY_IDENTIFIER; also since 3.13."""
 
 NEW_CA = (
     "openssl req -x509 -key ca.key -out ca.crt -days 3650 -subj '/CN=its old name'"
@@ -34,29 +34,29 @@ NEW_CA = (
 PROTOCOL_ERROR, UNSUPPORTED_PROTOCOL, BAD_CLIENT_ID = 0x82, 0x84, 0x85
 BAD_LOGIN, NOT_AUTHORIZED, UNAVAILABLE, BUSY, BANNED = 0x86, 0x87, 0x88, 0x89, 0x8A
 NO_RETAIN, NO_QOS_1 = 0x9A, 0x9B
-"""Reason codes of CONNACK (MQTT 5, 3.2.2.2); paho turns the return codes of 3.1.1 into these.
+"""Reason codes of CONNACK (MQTT 5, 3.2.2.2); paho maps the return codes of 3.1.1 to these.
 
-The first one is paho's own, for an answer it cannot make sense of, or 3.1.1 refused as such.
+paho also reports the first one for an answer it cannot parse, or when 3.1.1 itself is refused.
 """
 
 
 def anonymous_warning(mqtt: MqttConfig) -> str | None:
-    """What it means that nobody is asked who they are; None where that is not so, or harmless."""
+    """Return a warning if the node logs in to a remote broker without credentials, else None."""
     known = mqtt.username is not None or mqtt.password_file is not None or mqtt.tls.cert_file
     if known or is_loopback(mqtt.host):
         return None
     return (
-        f"anonymous, and {mqtt.host} is not this machine: whoever reaches it can read"
-        " along and start recordings; set mqtt.username and mqtt.password_file"
+        f"anonymous, and {mqtt.host} is not this machine: anybody who can reach it can read"
+        " everything and start recordings; set mqtt.username and mqtt.password_file"
     )
 
 
 def plain_password_warning(mqtt: MqttConfig) -> str | None:
-    """That a password crosses the network for all to read; None where it does not."""
+    """Return a warning if the password crosses the network unencrypted, else None."""
     if mqtt.password_file is None or mqtt.tls.enabled or is_loopback(mqtt.host):
         return None
     return (
-        f"the password and everything said goes to {mqtt.host} unencrypted;"
+        f"the password and everything said go to {mqtt.host} unencrypted;"
         " set mqtt.tls.enabled: true and mqtt.tls.ca_file"
     )
 
@@ -69,10 +69,10 @@ def is_loopback(host: str) -> bool:
 
 
 def connection_advice(settings: BrokerSettings, trouble: Trouble) -> str:
-    """What to do about a connection that cannot be made.
+    """Return what to do about a connection that cannot be made.
 
-    Where the broker has closed it without a word it is asked again in the other version of MQTT,
-    which takes `CONNECT_TIMEOUT_S` at most.
+    If the broker closed it without an answer, try the other version of MQTT, which takes at most
+    `CONNECT_TIMEOUT_S`.
     """
     if isinstance(trouble, OSError):
         return network_advice(trouble, settings)
@@ -103,25 +103,25 @@ def _version_advice(settings: BrokerSettings) -> str:
 
 
 def refusal_advice(reason: ReasonCode, settings: BrokerSettings) -> str:
-    """What to do where the broker has answered, but lets nobody in."""
+    """Return what to do if the broker answered with a refusal."""
     code = reason.value
     if code == UNSUPPORTED_PROTOCOL:
         advice = _version_advice(settings)
     elif code == PROTOCOL_ERROR:
         advice = (
-            f'its answer is no MQTT {settings.protocol}: set mqtt.protocol: "{_other(settings)}",'
-            " or correct mqtt.port if it is another kind of server"
+            f'its answer is not MQTT {settings.protocol}: set mqtt.protocol: "{_other(settings)}",'
+            " or correct mqtt.port if this is another kind of server"
         )
     elif code in {BAD_LOGIN, NOT_AUTHORIZED}:
         advice = _login_advice(settings)
     else:
         advice = {
-            BAD_CLIENT_ID: f"it takes no client id like {settings.client_id}; change node.id",
-            UNAVAILABLE: "it is not available now; try again, and look at its log",
-            BUSY: "it is busy; try again, and look at its log",
-            BANNED: "this client is banned; see its configuration",
-            NO_RETAIN: "it keeps no retained messages, which the node needs; allow them there",
-            NO_QOS_1: "it takes no QoS 1, which the node needs; allow it there",
+            BAD_CLIENT_ID: f"it does not accept the client id {settings.client_id}; change node.id",
+            UNAVAILABLE: "it is unavailable; try again, and see its log",
+            BUSY: "it is busy; try again, and see its log",
+            BANNED: "it has banned this client; see its configuration",
+            NO_RETAIN: "it does not keep retained messages, which the node needs; allow them there",
+            NO_QOS_1: "it does not support QoS 1, which the node needs; allow it there",
         }.get(code, "see its log")
     return f"{advice} ({reason})"
 
@@ -129,19 +129,19 @@ def refusal_advice(reason: ReasonCode, settings: BrokerSettings) -> str:
 def _login_advice(settings: BrokerSettings) -> str:
     if settings.username is not None:
         return (
-            f"user {settings.username} with this password is not let in; correct mqtt.username or"
-            " the content of mqtt.password_file, or allow this user on the broker"
+            f"it does not accept user {settings.username} with this password; correct mqtt.username"
+            " or the content of mqtt.password_file, or allow this user on the broker"
         )
     if settings.password is not None:
         return (
-            "a password without a user is not let in; set mqtt.username, or correct the content"
-            " of mqtt.password_file"
+            "it does not accept a password without a user; set mqtt.username, or correct the"
+            " content of mqtt.password_file"
         )
-    return "it wants a login; set mqtt.username and mqtt.password_file"
+    return "it requires a login; set mqtt.username and mqtt.password_file"
 
 
 def network_advice(error: OSError, settings: BrokerSettings) -> str:
-    """What to do where there is no connection, or TLS fails, because of `error`."""
+    """Return what to do if connecting, or TLS, fails with `error`."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _certificate_advice(error, settings)
     if isinstance(error, ssl.SSLError | ConnectionResetError | EOFError) and settings.tls:
@@ -150,12 +150,12 @@ def network_advice(error: OSError, settings: BrokerSettings) -> str:
             f" mqtt.tls.enabled: false ({error.strerror or error})"
         )
     if isinstance(error, socket.gaierror):
-        return f"nobody knows this name ({error.strerror}): correct mqtt.host, or give an address"
+        return f"unknown host name ({error.strerror}): correct mqtt.host, or give an address"
     if isinstance(error, ConnectionRefusedError):
         return "no broker listens there: start it, or correct mqtt.host and mqtt.port"
     if isinstance(error, TimeoutError):
         seconds = f"{CONNECT_TIMEOUT_S:g} s"
-        return f"no answer within {seconds}: is the machine on, and does a firewall block it?"
+        return f"no answer within {seconds}: is the machine on, or does a firewall block it?"
     return f"not reachable ({error.strerror or error}): check the network and mqtt.host"
 
 
@@ -168,13 +168,13 @@ def _certificate_advice(error: ssl.SSLCertVerificationError, settings: BrokerSet
         return f"{what}; set mqtt.host to the name in the certificate"
     if error.verify_code in CA_ERRORS and own_ca:
         return (
-            f"{what}: the authority in mqtt.tls.ca_file ({settings.tls_ca_file}) is made without"
-            " what Python 3.13 and later ask for. Make its certificate anew with its own key and"
-            f" name, what it has signed stays good: {NEW_CA}"
+            f"{what}: the authority in mqtt.tls.ca_file ({settings.tls_ca_file}) lacks extensions"
+            " that Python 3.13 and later require. Make its certificate again with the same key and"
+            f" name; what it has signed stays valid: {NEW_CA}"
         )
     if error.verify_code in KEY_ID_ERRORS:
         return (
-            f"{what}: Python 3.13 and later ask for it. Sign the broker's certificate anew, with"
+            f"{what}: Python 3.13 and later require it. Sign the broker's certificate again, with"
             " the extensions subjectKeyIdentifier=hash and authorityKeyIdentifier=keyid"
         )
     if own_ca:
@@ -186,8 +186,8 @@ def _certificate_advice(error: ssl.SSLCertVerificationError, settings: BrokerSet
 
 
 def no_answer_advice(settings: BrokerSettings) -> str:
-    """What to do where the connection ends before the broker has answered."""
-    cause = "this port wants TLS (mqtt.tls.enabled: true)"
+    """Return what to do if the connection ends before the broker has answered."""
+    cause = "this port needs TLS (mqtt.tls.enabled: true)"
     if settings.tls:
-        cause = "it wants a client certificate, or not the one it got (mqtt.tls.cert_file)"
-    return f"it answers no MQTT connect: {cause}, it is no broker, or it hangs; see its log"
+        cause = "it needs a client certificate, or a different one (mqtt.tls.cert_file)"
+    return f"no answer to an MQTT connect: {cause}, it is not a broker, or it hangs; see its log"

@@ -1,4 +1,4 @@
-"""The node in Home Assistant: announced, announced again when it starts, taken back when gone."""
+"""Announces the node to Home Assistant, again when it starts, and removes what is gone."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BIRTH_DELAY_S = (1.0, 4.0)
-"""Drawn between these two: Home Assistant is still busy, and so is every other device."""
+"""Bounds of a random delay: Home Assistant is still busy, and every other device answers too."""
 
 SHOWN = ("mic", "index", "name", "usb_id", "serial")
-"""What discovery says of a mic; only a change of these makes new messages."""
+"""The fields of a mic that discovery shows; only a change in these makes new messages."""
 
 
 class HomeAssistant:
-    """Owned by the main thread. Without `discovery` it only takes back what was announced."""
+    """Owned by the main thread. Without `discovery` it only removes what was announced before."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class HomeAssistant:
         self._due: float | None = None
 
     def load(self) -> None:
-        """Read what has been announced before, and listen for Home Assistant's birth."""
+        """Read what was announced before, and listen for Home Assistant's birth message."""
         if self._discovery is not None:
             self._publisher.listen(self._discovery.birth)
         try:
@@ -60,7 +60,7 @@ class HomeAssistant:
         self._orphans = set(self._noted)
 
     def takes(self, message: Message, now: float) -> bool:
-        """Whether a message is Home Assistant's; its birth makes everything come again."""
+        """Return whether a message is from Home Assistant; its birth schedules a full resend."""
         if self._discovery is None or message.topic != self._discovery.birth:
             return False
         if message.payload == b"online" and not message.retained and self._due is None:
@@ -68,11 +68,11 @@ class HomeAssistant:
         return True
 
     def patience_s(self, now: float, longest: float) -> float:
-        """How long nothing is due, up to `longest`."""
+        """Return the seconds until something is due, at most `longest`."""
         return longest if self._due is None else min(longest, max(0.0, self._due - now))
 
     def tick(self, now: float) -> None:
-        """Announce what has changed and take back what is gone."""
+        """Announce what has changed and remove what is gone."""
         self._announce()
         self._orphans = {topic for topic in self._orphans if self._publisher.is_clearing(topic)}
         self._note((*self._wanted, *self._orphans))
@@ -89,7 +89,7 @@ class HomeAssistant:
         messages = self._discovery.messages(mics) if self._discovery else {}
         self._orphans = (self._orphans | set(self._wanted)) - set(messages)
         self._wanted = list(messages)
-        # Noted first: what a crash leaves announced must be on the list.
+        # Noted first: after a crash, everything announced must be on the list.
         self._note((*self._wanted, *self._orphans))
         for topic, payload in messages.items():
             self._publisher.state(topic, payload)
@@ -103,5 +103,5 @@ class HomeAssistant:
         self._noted = topics
         try:
             self._announced.save(topics)
-        except StoreError as error:  # noted with the next change; the dispatcher reports the disk
+        except StoreError as error:  # saved with the next change; the dispatcher reports the disk
             log.warning("%s", error)

@@ -1,4 +1,4 @@
-"""The way to the broker: one window over everything it answers, and what must not be sent."""
+"""Sends to the broker: one window for everything it acknowledges, and what must not be sent."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ if TYPE_CHECKING:
     from node.adapters.broker import Acknowledged, Broker, Connected
 
 WINDOW = 10
-"""Sent and not yet answered, at most: far below what brokers queue for a slow subscriber. It is
-less where the broker says so (Receive Maximum, MQTT 5, 3.2.2.3.3)."""
+"""Messages in flight at most: far below what brokers queue for a slow subscriber. The broker can
+lower it (Receive Maximum, MQTT 5, 3.2.2.3.3)."""
 
 HEADER_BYTES = 512
-"""Allowance for topic and properties when a payload is held against the broker's limit."""
+"""Allowance for topic and properties when a payload is compared with the broker's limit."""
 
-CUTS = "every connection ends when it is sent; it may be too large for the broker"
+CUTS = "the broker disconnects whenever it is sent; it may be too large for the broker"
 FORBIDDEN = (
-    "the broker ends every connection when something is sent there, so nothing is any more; allow"
-    " it in the broker's access rules and restart the node"
+    "the broker disconnects whenever something is sent there, so nothing is sent there any more;"
+    " allow it in the broker's access rules and restart the node"
 )
 
 QUOTA_PAUSE_S = 5.0
-"""How long nothing is sent after the broker has had too much."""
+"""How long nothing is sent after the broker reports that a quota is exceeded."""
 
 FRUITLESS = 4
-"""So many connections that end almost at once are worth a word on access rules."""
+"""Connections that end almost at once before the log mentions access rules."""
 
 
 class Link:
-    """Owned by the main thread. Subscriptions have their place in the window as well."""
+    """Owned by the main thread. Subscriptions count in the window too."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
@@ -44,8 +44,8 @@ class Link:
         self._is_broken = False
         self.connected = False
         self.is_locked_out = False
-        """Whether connection after connection has ended before it had served for anything; True
-        at the one with which that becomes clear."""
+        """Whether the last connection was the `FRUITLESS`th in a row that ended before it was of
+        any use."""
 
     def on_connected(self, item: Connected) -> None:
         self.connected = True
@@ -55,7 +55,7 @@ class Link:
         self._is_broken = False
 
     def on_disconnected(self) -> Sent | None:
-        """The connection has ended; gives what was found to end them all."""
+        """Note that the connection has ended; return what is now known to end every connection."""
         self.connected = False
         before = self._suspicion.fruitless
         cause = self._suspicion.disconnected(time.monotonic())
@@ -65,7 +65,7 @@ class Link:
         return cause
 
     def on_acknowledged(self, item: Acknowledged) -> Sent | None:
-        """Take note of an answer; gives what it answers."""
+        """Note an acknowledgement; return what it acknowledges."""
         now = time.monotonic()
         if item.try_later:
             self._paused_until = now + QUOTA_PAUSE_S
@@ -73,7 +73,7 @@ class Link:
 
     @property
     def has_room(self) -> bool:
-        """Whether something may be sent now."""
+        """Whether something can be sent now."""
         window = 1 if self._suspicion.active else self._window
         if not self.connected or self._is_broken or time.monotonic() < self._paused_until:
             return False
@@ -81,53 +81,53 @@ class Link:
 
     @property
     def is_dead(self) -> bool:
-        """Whether the connection stands, but answers will not come on it any more."""
+        """Whether the connection looks alive but will not acknowledge anything any more."""
         return self.connected and self._suspicion.unanswered(time.monotonic())
 
     def arranged(self, keys: Iterable[Hashable]) -> list[Hashable]:
-        """In what order to send, so that the cause of cuts is found."""
+        """Return `keys` in the order to send them, so that the cause of disconnects is found."""
         return self._suspicion.arranged(keys)
 
     def settle(self) -> None:
-        """Nothing is left to be sent."""
+        """Clear all suspicion once nothing is left to send or be acknowledged."""
         if self.has_room and self._suspicion.waiting == 0:
             self._suspicion.settle()
 
     def fits(self, size: int) -> bool:
-        """Whether the broker takes a payload of so many bytes."""
+        """Return whether the broker accepts a payload of `size` bytes."""
         return self._max_packet is None or size + HEADER_BYTES <= self._max_packet
 
     def problem(self, topic: str, size: int) -> str | None:
-        """Why a payload must not be sent: it would end every connection again."""
+        """Return why a payload must not be sent (the broker would disconnect), or None."""
         if not self.fits(size):
             most = self._max_packet
-            return f"it has {size + HEADER_BYTES} bytes and the broker takes {most} at most"
+            return f"it has {size + HEADER_BYTES} bytes, and the broker accepts at most {most}"
         limit = self._suspicion.limit(topic)
         if limit is None or size < limit:
             return None
         return CUTS if limit else FORBIDDEN
 
     def bars(self, topic_filter: str) -> bool:
-        """Whether a subscription would end every connection again."""
+        """Return whether subscribing would make the broker disconnect."""
         return self._suspicion.bars(topic_filter)
 
     def subscribe(self, key: Hashable, topic_filter: str) -> int | None:
-        """Subscribe where there is room; gives the id of the answer, None where it did not go."""
+        """Subscribe; return the packet id that will be acknowledged, or None if it was not sent."""
         return self._sent(self._broker.subscribe(topic_filter), key, topic_filter, None)
 
     def publish(self, key: Hashable, topic: str, payload: bytes, **options: Any) -> int | None:
-        """Publish where there is room; gives the id of the answer, None where it did not go."""
+        """Publish; return the packet id that will be acknowledged, or None if it was not sent."""
         return self._sent(self._broker.publish(topic, payload, **options), key, topic, len(payload))
 
     def _sent(self, mid: int | None, key: Hashable, topic: str, size: int | None) -> int | None:
-        if mid is None:  # the connection is gone, which is about to be said
+        if mid is None:  # the connection is gone; `on_disconnected` is about to be called
             self._is_broken = True
         else:
             self._suspicion.sent(mid, Sent(key, topic, size, time.monotonic()))
         return mid
 
     def publish_fleeting(self, topic: str, payload: bytes) -> None:
-        """Publish what is worth nothing a moment later: now, with QoS 0, or never."""
+        """Publish with QoS 0 if that is possible now; otherwise drop the message."""
         if not self.connected or self._suspicion.active or self.problem(topic, len(payload)):
             return
         if self._broker.publish(topic, payload, qos=0) is not None:

@@ -1,6 +1,6 @@
-"""The outbox on its way to the broker: in order, within the window, until acknowledged.
+"""Sends the outbox to the broker: in order, within the window, until it is acknowledged.
 
-paho's own queue is not trusted with it: it is in memory, and is flushed all at once on reconnect.
+paho's own queue would not do: it is in memory, and is flushed all at once on reconnect.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from node.service.publishing.link import Link
 
 NO_TOPIC = frozenset("+#\0\N{REPLACEMENT CHARACTER}")
-"""What a topic of ours never bears; the last one stands for a letter that is none."""
+"""Characters no topic of ours contains; the last one replaces bytes that are not UTF-8."""
 
-DAMAGED = "what the disk gives back of it is damaged"
+DAMAGED = "it comes back damaged from the disk"
 
 
 class OutboxSender:
     """Owned by the main thread.
 
     Args:
-        refused: takes topic and reason of each message that cannot be sent and was set aside.
+        refused: called with the topic and reason for each message that is set aside unsent.
     """
 
     def __init__(self, link: Link, outbox: Outbox, refused: Callable[[str, str], None]) -> None:
@@ -41,7 +41,7 @@ class OutboxSender:
         self._acknowledged: list[int] = []
 
     def on_connected(self) -> None:
-        """Begin anew behind what is acknowledged."""
+        """Start again after what is acknowledged."""
         self._sent = 0
         self._late_until = self._outbox.newest()
 
@@ -49,7 +49,7 @@ class OutboxSender:
         self._in_flight.clear()
 
     def on_acknowledged(self, item: Acknowledged) -> bool:
-        """Strike a message off, or set it aside; whether it was one of the outbox."""
+        """Note a message as done, or set it aside; return whether it was from the outbox."""
         message = self._in_flight.pop(item.mid, None)
         if message is None:
             return False
@@ -62,9 +62,9 @@ class OutboxSender:
         return True
 
     def strike_off(self) -> None:
-        """Take what is acknowledged off the disk, in one transaction.
+        """Delete what is acknowledged from the disk, in one transaction.
 
-        Where the disk refuses, it stays known and is not resent.
+        If the disk fails, the messages stay marked as acknowledged and are not sent again.
         """
         if not self._acknowledged:
             return
@@ -75,7 +75,7 @@ class OutboxSender:
         self._acknowledged = []
 
     def send_next(self) -> bool:
-        """Send the next message, or set it aside; False where there is none, or no connection."""
+        """Send the next message or set it aside; return False if there is none or no connection."""
         messages = self._outbox.after(self._sent, 1)
         if not messages:
             return False
@@ -90,7 +90,7 @@ class OutboxSender:
         return True
 
     def drained(self) -> bool:
-        """Whether the broker has everything."""
+        """Return whether the broker has everything."""
         return not self._in_flight and len(self._outbox) == len(self._acknowledged)
 
     def _problem(self, message: OutboxMessage) -> str | None:
@@ -108,9 +108,9 @@ class OutboxSender:
         return mid is not None
 
     def _set_aside(self, message: OutboxMessage, reason: str) -> None:
-        """Keep a message out of the way of those behind it, with its reason.
+        """Move a message out of the way of the ones behind it, with the reason.
 
-        Where the disk refuses that, it is out of the way until the next connection.
+        If the disk fails, it is out of the way only until the next connection.
         """
         with suppress(StoreError):  # the listener and the dispatcher report the disk
             self._outbox.set_aside(message.id, reason)
@@ -118,7 +118,7 @@ class OutboxSender:
         self._refused(message.topic if named else f"number {message.id} of the outbox", reason)
 
     def _stamped(self, message: OutboxMessage) -> bytes:
-        """A message that was ready before this connection stood is marked as replayed."""
+        """Return the payload, marked as replayed if it was ready before this connection."""
         if message.id > self._late_until:
             return message.payload.encode()
         body = json.loads(message.payload)
@@ -128,7 +128,7 @@ class OutboxSender:
 
 
 def _is_sound(message: OutboxMessage) -> bool:
-    """Whether the disk has given back what was written: a JSON object for a topic."""
+    """Return whether the disk returned what was written: a JSON object for a topic."""
     topic = message.topic
     if not isinstance(topic, str) or not topic or NO_TOPIC & set(topic):
         return False

@@ -1,4 +1,4 @@
-"""What the node says: retained states, answers and events, and the outbox, in one window."""
+"""Publishes retained states, answers and events, and the outbox, in one window."""
 
 from __future__ import annotations
 
@@ -27,17 +27,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_DEFERRED_BYTES = 4 * 1024 * 1024
-"""Of answers and events that cannot go out yet; older ones are dropped and counted."""
+"""Total size of the answers and events waiting to be sent; beyond it the oldest are dropped and
+counted."""
 
 ONLINE, OFFLINE = b"online", b"offline"
 
-DEAF = "what is sent there is not heard; see the broker's access rules"
+DEAF = "the node does not receive what is sent there; see the broker's access rules"
 DISCONNECTING = (
-    "the broker ends every connection when it is subscribed to, so it is left out; " + DEAF
+    "the broker disconnects whenever the node subscribes to it, so it is left out; " + DEAF
 )
 LOCKED_OUT = (
-    "the broker lets this node in, and every connection ends almost at once: it may forbid this"
-    " node most of %s/#, see its access rules and its log; or the network is bad"
+    "the broker accepts this node, but every connection ends almost at once: it may not allow this"
+    " node most of %s/# (see its access rules and its log), or the network is bad"
 )
 
 
@@ -53,7 +54,7 @@ class _State:
 
 @dataclass(frozen=True, slots=True)
 class _Passing:
-    """A message that is not retained: an answer or an event."""
+    """A message that is not retained, such as an answer or an event."""
 
     topic: str
     payload: bytes
@@ -63,7 +64,7 @@ class _Passing:
 class Publisher:
     """Owned by the main thread.
 
-    A state that has changed again before it could be sent is sent once, as it is then.
+    A state that changes several times before it can be sent is sent once, with its last value.
     """
 
     def __init__(self, broker: Broker, topics: Topics, outbox: Outbox) -> None:
@@ -91,11 +92,11 @@ class Publisher:
         return self._link.connected
 
     def listen(self, topic_filter: str) -> None:
-        """Subscribe to a topic filter as well, from the next connection on."""
+        """Subscribe to another topic filter, from the next connection on."""
         self._filters.append(topic_filter)
 
     def handle(self, item: Connected | Disconnected | Acknowledged) -> None:
-        """The broker has come, gone, or answered."""
+        """Handle a connect, a disconnect or an acknowledgement."""
         match item:
             case Connected():
                 self._on_connected(item)
@@ -106,7 +107,7 @@ class Publisher:
         self._send()
 
     def _on_connected(self, item: Connected) -> None:
-        """Say who is there and how things stand, then go on with the outbox."""
+        """Queue all subscriptions and states, to be sent before the outbox goes on."""
         log.info("connected to the broker")
         self.connections += 1
         self._link.on_connected(item)
@@ -115,7 +116,7 @@ class Publisher:
         self._greeting = len(self._due)
 
     def _greetings(self) -> Iterable[_Subscription | _State]:
-        """All that is subscribed to, and every state as a newcomer makes sense of them."""
+        """Yield every subscription, then every state in the order a new subscriber needs them."""
         for topic_filter in self._filters:
             if not self._link.bars(topic_filter):
                 yield _Subscription(topic_filter)
@@ -127,7 +128,7 @@ class Publisher:
 
     def _on_disconnected(self, item: Disconnected) -> None:
         if self.connected or item.reason != self._last_reason:
-            log.warning("broker: %s; what is to be sent waits on the disk", item.reason)
+            log.warning("broker: %s; everything unsent waits on the disk", item.reason)
         self._last_reason = item.reason
         cause = self._link.on_disconnected()
         self._sender.on_disconnected()
@@ -188,16 +189,16 @@ class Publisher:
         return message.topic == self._topics.info
 
     def shows_younger_duplicate(self, message: Message) -> bool:
-        """Whether what the broker keeps on `T/info` is of a younger node with this node's id."""
+        """Return whether the `T/info` the broker keeps is from a younger node with the same id."""
         own, _ = self._states.get(self._topics.info, (b"", None))
         return message.retained and self._duplicate.is_younger(message.payload, own)
 
     def state(self, topic: str, payload: Any, *, expiry_s: int | None = None) -> None:
-        """Publish a retained state where it has changed; again after every reconnect."""
+        """Publish a retained state if it has changed, and again after every reconnect."""
         self._set(topic, (_encode(payload), expiry_s))
 
     def clear(self, topic: str) -> None:
-        """Take a retained state back, also one of an earlier process; until the broker has it."""
+        """Clear a retained state, also one from an earlier process; retried until acknowledged."""
         self._set(topic, (b"", None))
 
     def _set(self, topic: str, state: tuple[bytes, int | None]) -> None:
@@ -209,17 +210,17 @@ class Publisher:
             self._send()
 
     def is_clearing(self, topic: str) -> bool:
-        """Whether the broker has not taken a state back yet."""
+        """Return whether a state is being cleared and the broker has not confirmed it yet."""
         return self._states.get(topic) == (b"", None)
 
     def resend(self, first: Iterable[str]) -> None:
-        """Publish every state again, these topics before all others."""
+        """Publish every state again, the topics in `first` before all others."""
         if self.connected:
             self._due |= {_State(topic): None for topic in (*first, *self._states)}
             self._send()
 
     def say(self, topic: str, payload: Any, *, correlation: bytes | None = None) -> None:
-        """Publish something that passes: at once, or when the broker is back."""
+        """Publish a message that is not retained: at once, or when the broker is back."""
         message = _Passing(topic, _encode(payload), correlation)
         self._deferred.append(message)
         self._deferred_bytes += len(message.payload)
@@ -229,13 +230,13 @@ class Publisher:
             self._dropped += 1
 
     def fleeting(self, topic: str, payload: Any) -> None:
-        """Publish what is worth nothing a moment later: now, with QoS 0, or never."""
+        """Publish with QoS 0 if that is possible now; otherwise drop the message."""
         self._link.publish_fleeting(topic, _encode(payload))
 
     def event(
         self, event_type: str, message: str, mic: str | None = None, *, good: bool = False
     ) -> None:
-        """Say on `T/event`, and in the log, that something has happened; `good`: nothing wrong."""
+        """Publish an event on `T/event` and log it, as a warning unless it is `good` news."""
         log.log(logging.INFO if good else logging.WARNING, "%s: %s", event_type, message)
         event: EventPayload = {
             "event_type": event_type,
@@ -247,23 +248,23 @@ class Publisher:
         self.say(self._topics.event, event)
 
     def fits(self, payload: Any) -> bool:
-        """Whether the broker takes a message of this size."""
+        """Return whether the broker accepts a message of this size."""
         return self._link.fits(len(_encode(payload)))
 
     def pump(self) -> None:
-        """Strike off what has arrived, and send what the window allows."""
+        """Delete what is acknowledged from the disk, and send what the window allows."""
         if self._link.is_dead:
             self._broker.renew()
-            self._on_disconnected(Disconnected("it does not acknowledge any more"))
+            self._on_disconnected(Disconnected("it does not acknowledge messages any more"))
         self._sender.strike_off()
         self._send()
 
     def drained(self) -> bool:
-        """Whether the broker has everything from the outbox."""
+        """Return whether the broker has everything from the outbox."""
         return self._sender.drained()
 
     def say_goodbye(self) -> None:
-        """Send `offline` and nothing else any more; a connection closed cleanly sends no will."""
+        """Send `offline` as the last message: a connection closed cleanly sends no will."""
         self._states = {self._topics.status: (OFFLINE, None)}
         self._due = {_State(self._topics.status): None}
         self._greeting = 0
@@ -272,13 +273,13 @@ class Publisher:
 
     @property
     def has_said_goodbye(self) -> bool:
-        """Whether `offline` is with the broker."""
+        """Whether the broker has received `offline`."""
         waiting = [sent for sent, payload in self._sending.values() if payload == OFFLINE]
         return not self._due and not waiting
 
     def _send(self) -> None:
-        """Send what the window allows: all states after a connect, then each kind in its turn."""
-        if self._is_sending:  # what is said meanwhile goes in the round that is under way
+        """Send what the window allows: all states after a connect, then each kind in turn."""
+        if self._is_sending:  # a message queued meanwhile is sent by the loop that is running
             return
         self._is_sending = True
         try:
@@ -288,7 +289,7 @@ class Publisher:
             self._is_sending = False
 
     def _send_one(self) -> bool:
-        """Send one thing, or find that it must not be sent; False where nothing is left."""
+        """Send one message, or find that it must not be sent; return False if nothing is left."""
         if self._greeting:
             self._greeting -= 1
             self._send_due()
@@ -316,12 +317,12 @@ class Publisher:
 
     def _send_state(self, key: _State) -> tuple[bytes, int | None]:
         topic = key.topic
-        if topic not in self._states:  # taken back meanwhile
+        if topic not in self._states:  # cleared meanwhile
             return b"", None
         payload, expiry_s = self._states[topic]
         if (problem := self._link.problem(topic, len(payload))) is not None:
             self._refused(topic, problem, "the state cannot be published: ")
-            payload = b""  # the broker would go on showing an older state
+            payload = b""  # otherwise the broker would keep showing an older state
             if self._link.problem(topic, 0) is not None:
                 return b"", None
         return payload, self._link.publish(key, topic, payload, retain=True, expiry_s=expiry_s)
@@ -349,8 +350,8 @@ class Publisher:
             return False
         kept_mb = MAX_DEFERRED_BYTES // 2**20
         message = (
-            f"{self._dropped} answers and events could not be sent in time and were dropped: more"
-            f" than {kept_mb} MB of them waited for the broker; ask again for what you miss"
+            f"{self._dropped} answers and events were dropped: more than {kept_mb} MB of them were"
+            " waiting for the broker; ask again for what you miss"
         )
         self._dropped = 0
         self.event("messages_dropped", message)
@@ -368,7 +369,7 @@ class Publisher:
             self.event("subscription_refused", f"{topic_filter}: {problem}")
 
     def _is_news(self, topic: str, problem: str) -> bool:
-        """Whether this is not said yet; it is said again once the broker has taken something."""
+        """Return whether this is new; it is again once the broker has accepted something there."""
         is_news = self._told.get(topic) != problem
         self._told[topic] = problem
         return is_news

@@ -1,4 +1,4 @@
-"""The retained states: what a newcomer to the topic tree finds there."""
+"""The retained states: what a new subscriber finds in the topic tree."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
 LIVE_EVERY_S = 2.0
 
 LIVE_MEMORY = 3 * LIVE_LINES
-"""Segments remembered for the live text; one that comes later than so many is not shown live."""
+"""Segments kept for the live text; one that arrives after this many others is not shown live."""
 
 HEALTH_EXPIRY_S = 180
 
 
 class RetainedStates:
-    """Publishes every state where it has changed. Owned by the main thread."""
+    """Publishes every state that has changed. Owned by the main thread."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class RetainedStates:
         self._publisher.state(self._topics.session, payload)
 
     def refused(self, reason: str) -> None:
-        """A start by the switch was refused; shown for as long as things stand as they do."""
+        """Show why a start by the switch was refused, until the circumstances change."""
         self._refusal = (reason, self._circumstances())
 
     def _problem(self) -> str | None:
@@ -123,7 +123,7 @@ class RetainedStates:
         return self._conductor.state, mics
 
     def mics(self) -> None:
-        """`T/mics` and one state a mic; the states of mics that are gone are taken back."""
+        """Publish `T/mics` and one state per mic; clear the states of mics that are gone."""
         payloads = self._roster.payloads()
         self._publisher.state(self._topics.mics, {"mics": payloads})
         for mic in payloads:
@@ -141,14 +141,14 @@ class RetainedStates:
         self._publisher.state(self._topics.last, transcript)
 
     def partial(self, partial: PartialPayload) -> None:
-        """What is being said, to be seen by those who watch just now."""
+        """Publish what is being said right now; not retained."""
         self._publisher.fleeting(self._topics.partial(partial["mic"]), partial)
 
     def heard(self, segment: Segment) -> None:
-        """A segment is to be seen: as last words, and in the live text of the session shown."""
-        if segment.session_id in self._forgotten:  # erased between its commit and this moment
+        """Show a segment as last words and in the live text of the session shown."""
+        if segment.session_id in self._forgotten:  # erased since it was committed
             return
-        if segment.id in self._withdrawn:  # likewise
+        if segment.id in self._withdrawn:  # withdrawn since it was committed
             return
         for topic in self._topics_of(segment):
             self._last_words(topic, segment)
@@ -157,7 +157,7 @@ class RetainedStates:
             self._show(session, [segment])
 
     def withdrawn(self, segment: Segment) -> None:
-        """A segment was another mic's speech: it is to be seen no more."""
+        """Stop showing a segment that turned out to be another mic's speech."""
         if segment.session_id in self._forgotten:
             return
         self._withdrawn.append(segment.id)
@@ -168,11 +168,11 @@ class RetainedStates:
         self._take_words_back(segment)
 
     def resume(self, session: Session, segments: Iterable[Segment]) -> None:
-        """Show how far a session is: the process that was cut off in it may not have come to it.
+        """Show how far an unfinished session is: the process that was cut off may not have.
 
         Args:
-            session: the newest of those that are unfinished.
-            segments: all of it, in the order published.
+            session: the newest unfinished session.
+            segments: all its segments, in the order published.
         """
         segments = list(segments)
         if segments:
@@ -192,7 +192,7 @@ class RetainedStates:
         return self._topics.last_words, self._topics.mic_last_words(segment.mic)
 
     def _take_words_back(self, segment: Segment) -> None:
-        """Show what was said before a segment in its place, or nothing."""
+        """Replace a segment shown as last words with the one before it, or with nothing."""
         for topic in self._topics_of(segment):
             if topic in self._last and self._last[topic].id != segment.id:
                 continue
@@ -220,7 +220,7 @@ class RetainedStates:
         self._publisher.state(topic, words)
 
     def live(self, now: float) -> None:
-        """Publish the live text where it is old, at most every two seconds."""
+        """Publish the live text if it has changed, at most every two seconds."""
         session = self._shown
         if session is None or not self._live_is_old or now - self._live_at < LIVE_EVERY_S:
             return
@@ -236,9 +236,9 @@ class RetainedStates:
         self._live_at, self._live_is_old = now, False
 
     def forget(self, erasure: Erasure, last: FinalPayload | None) -> list[str]:
-        """Let nothing retained show a session that is erased; gives the topics taken back.
+        """Clear every retained state that shows an erased session; return their topics.
 
-        What an earlier process left on the broker is not known here, and is cleared as well.
+        What an earlier process left on the broker is unknown, so it is cleared too.
         """
         self._forgotten.add(erasure.session_id)
         if self._shown is not None and self._shown.id == erasure.session_id:

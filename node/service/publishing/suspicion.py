@@ -1,4 +1,4 @@
-"""What makes the broker cut the connection: MQTT 3.1.1 has no other way to refuse a publish."""
+"""Finds what makes the broker disconnect: MQTT 3.1.1 has no other way to refuse a publish."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
 
 SUSPECT_S = 5.0
-"""A connection that ends so soon after something was sent may have ended because of it."""
+"""A connection that ends within this time of a message being sent may have ended because of it."""
 
 CONTROLS = (0, 6, 3)
-"""On a connection whose end counts against a thing for the first, second and third time so many
-others must have been answered before. The last time they are fewer: on a link that always lives
-equally long it would then have been answered."""
+"""How many other messages must have been acknowledged on a connection before its end counts against
+the suspect, for the first, second and third time. The third time it is fewer: on a link that always
+lasts equally long, the suspect would then have been acknowledged."""
 
 MAX_CUTS = len(CONTROLS)
-"""So many ends that count against a thing condemn it."""
+"""A suspect is found guilty when this many disconnects count against it."""
 
 SAFE_BYTES = 1024
-"""No broker in use refuses a message of this size for its size."""
+"""No broker in use refuses a message of this size for being too large."""
 
 ACK_TIMEOUT_S, SLOWEST_BYTES_PER_S = 10.0, 10_000.0
-"""A connection that acknowledges nothing for so long, and for as long as what is on its way takes
-over the slowest link, is dead though it seems to stand. mosquitto 2.0.11 drops acknowledgements
-with all else when its queue for a client is full."""
+"""A connection without an acknowledgement for the timeout, plus the time that everything in flight
+takes at this rate, is dead even if it looks alive. mosquitto 2.0.11 drops acknowledgements like all
+other messages when its queue for a client is full."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """Something on its way. Several versions of one state have the same key.
+    """A packet in flight. Several versions of one state have the same key.
 
-    `topic` is the topic filter of a subscription, which has no `size`; that of a publish is its
-    payload's, in bytes.
+    For a publish, `size` is the payload's in bytes. For a subscription it is None, and `topic` is
+    its topic filter.
     """
 
     key: Hashable
@@ -47,12 +47,12 @@ class Sent:
 
 
 class Suspicion:
-    """Follows all that is on its way to the broker. Owned by the main thread.
+    """Tracks every packet in flight. Owned by the main thread.
 
-    Whatever is unanswered when a connection ends is suspected. While anything is, things go one
-    by one, the worst suspect early: what is acknowledged is acquitted, and what was alone on its
-    way at the end of one connection after the other is the cause of it. A message that is no
-    larger than others the broker took was refused for its topic, which then gets nothing more.
+    Whatever is unacknowledged when a connection ends becomes a suspect. While there are suspects,
+    packets are sent one at a time, the worst suspect early: what is acknowledged is cleared, and
+    what was alone in flight at the end of several connections is the cause. If the broker has
+    accepted larger messages, this one was refused for its topic, and nothing more is sent there.
     """
 
     def __init__(self) -> None:
@@ -67,35 +67,35 @@ class Suspicion:
         self._answers = 0
         self._quiet_since = 0.0
         self.fruitless = 0
-        """Connections in a row that ended before they had served for anything."""
+        """Connections in a row that ended before they were of any use."""
 
     @property
     def active(self) -> bool:
-        """Whether anything is suspected; all must then be sent one by one."""
+        """Whether there are suspects, so that packets must be sent one at a time."""
         return bool(self._cuts)
 
     @property
     def waiting(self) -> int:
-        """How many things are not answered yet."""
+        """The number of packets not acknowledged yet."""
         return len(self._on_the_way)
 
     def unanswered(self, now: float) -> bool:
-        """Whether answers have stayed away so long that they will not come any more."""
+        """Return whether acknowledgements are so late that they will not come any more."""
         if not self._on_the_way:
             return False
         size = sum(sent.size or 0 for sent in self._on_the_way.values())
         return now - self._quiet_since > ACK_TIMEOUT_S + size / SLOWEST_BYTES_PER_S
 
     def limit(self, topic: str) -> int | None:
-        """Payloads on this topic must be shorter, in bytes: 0 forbids all; None: no such limit."""
+        """Return the bytes a payload on this topic must stay below: 0 for none, None for any."""
         return self._limits.get(topic)
 
     def bars(self, topic_filter: str) -> bool:
-        """Whether a topic filter must not be subscribed to."""
+        """Return whether a topic filter must not be subscribed to."""
         return topic_filter in self._barred
 
     def arranged(self, keys: Iterable[Hashable]) -> list[Hashable]:
-        """In what order to send: the least suspected as controls, the worst suspects, the rest."""
+        """Return `keys` in sending order: the least suspected as controls, then the worst first."""
         ranked = sorted(keys, key=lambda key: (self._cuts.get(key, 0), self._tries.get(key, 0)))
         worst = max(self._cuts.values(), default=0)
         controls, rest = ranked[: CONTROLS[worst]], ranked[CONTROLS[worst] :]
@@ -107,13 +107,13 @@ class Suspicion:
         self._on_the_way[mid] = sent
 
     def sent_fleeting(self, topic: str, size: int, now: float) -> None:
-        """A message without an answer is on its way, until a later one is answered."""
+        """Note a QoS 0 message, which counts as in flight until a later one is acknowledged."""
         self._unproven[topic] = Sent(None, topic, size, now)
 
     def acknowledged(self, mid: int, now: float) -> Sent | None:
-        """Take note of an answer; gives what it answers."""
+        """Note an acknowledgement; return what it acknowledges."""
         sent = self._on_the_way.pop(mid, None)
-        if sent is None:  # of QoS 0: it has left, which nobody has answered
+        if sent is None:  # QoS 0: it was sent, but nobody acknowledged it
             return None
         self._quiet_since = now
         self._answers += 1
@@ -126,12 +126,12 @@ class Suspicion:
         return sent
 
     def settle(self) -> None:
-        """All is sent and answered: what is suspected still has been given up meanwhile."""
+        """Clear all suspects: everything is acknowledged, so those left are no longer sent."""
         self._cuts.clear()
         self._tries.clear()
 
     def disconnected(self, now: float) -> Sent | None:
-        """The connection has ended, or could not be made; gives what is found to be the cause."""
+        """Note that the connection has ended or could not be made; return the cause once found."""
         recent = [sent for sent in self._on_the_way.values() if now - sent.at < SUSPECT_S]
         fleeting = [sent for sent in self._unproven.values() if now - sent.at < SUSPECT_S]
         alone = recent if len(self._on_the_way) == 1 else []
@@ -147,7 +147,7 @@ class Suspicion:
         return self._condemn(guilty[0]) if guilty else None
 
     def _counts_against(self, sent: Sent) -> bool:
-        """What was alone on its way at an end; whether that condemns it."""
+        """Count a disconnect against the only packet in flight; return whether it is now guilty."""
         cuts = self._cuts.get(sent.key, 0)
         if self._answers >= CONTROLS[cuts]:
             self._cuts[sent.key] = cuts + 1

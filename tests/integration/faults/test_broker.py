@@ -280,7 +280,7 @@ def test_acknowledgements_that_never_come(broker: Broker, watcher: Watcher, tmp_
     with Proxy(broker.port) as proxy:
         proxy.lose_acknowledgements = True
         with RunningNode(tmp_path, configuration(tmp_path, proxy.port, [])) as node:
-            node.program.wait_output("it does not acknowledge any more", 30)
+            node.program.wait_output("it does not acknowledge messages any more", 30)
             assert waiting(node.storage) == len(numbers)
             proxy.lose_acknowledgements = False
             wait_all(watcher, numbers, 30)

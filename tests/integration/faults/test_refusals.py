@@ -50,7 +50,7 @@ def test_a_wrong_password_is_said_once(tmp_path: Path) -> None:
         mqtt = {"username": "node", "password_file": str(tmp_path / "password")}
         config = configuration(tmp_path, broker.port, [], mqtt=mqtt)
         with RunningNode(tmp_path, config) as node:
-            node.program.wait_output("user node with this password is not let in", 20)
+            node.program.wait_output("it does not accept user node with this password", 20)
             wait_until(lambda: broker.log().count("not authorised") >= 2, 30, "it has tried again")
             assert node.program.output().count("broker: ") == 1, node.program.output()
             assert "wrong" not in node.program.output()
@@ -132,7 +132,7 @@ def test_a_refused_subscription_is_said(protocol: str, tmp_path: Path) -> None:
                 "scribe/all/request/#",
                 "scribe/all/session/set",
             ]
-            assert "what is sent there is not heard" in told[0]
+            assert "the node does not receive what is sent there" in told[0]
             assert watcher.request(TOPIC, "health/check")["data"]["reconnects"] == 0
             assert node.program.output().count("subscription_refused") == 2
 
@@ -159,7 +159,7 @@ def test_what_the_broker_ends_connections_for_is_left_out(
     ):
         told = event(watcher, event_type, 60)
         assert told.startswith(f"{topic}: ")
-        assert "ends every connection" in told
+        assert "the broker disconnects whenever" in told
         assert "access rules" in told
         wait_all(watcher, numbers, 60)
         wait_waiting(node, 0)
@@ -167,7 +167,9 @@ def test_what_the_broker_ends_connections_for_is_left_out(
         settled = watcher.request(TOPIC, "health/check", timeout=30)["data"]["reconnects"]
         assert watcher.request(TOPIC, "session/list")["status"] == "ok"
         assert watcher.request(TOPIC, "health/check")["data"]["reconnects"] == settled
-        assert node.program.output().count("ends every connection") == (2 if "group" in user else 1)
+        assert node.program.output().count("the broker disconnects whenever") == (
+            2 if "group" in user else 1
+        )
 
 
 def test_a_broker_that_forbids_events_gets_none(rabbitmq: RabbitMQ, tmp_path: Path) -> None:
@@ -179,7 +181,7 @@ def test_a_broker_that_forbids_events_gets_none(rabbitmq: RabbitMQ, tmp_path: Pa
     ):
         node.wait_online(watcher)
         watcher.publish(f"{TOPIC}/session/set", "what?")
-        node.program.wait_output(f"message_refused: {TOPIC}/event: the broker ends", 60)
+        node.program.wait_output(f"message_refused: {TOPIC}/event: the broker disconnects", 60)
         node.wait_online(watcher, watcher.count())
         watcher.publish(f"{TOPIC}/session/set", "what?")
         answer = watcher.request(TOPIC, "health/check")
@@ -192,7 +194,7 @@ def test_a_broker_that_forbids_events_gets_none(rabbitmq: RabbitMQ, tmp_path: Pa
 def test_a_broker_that_forbids_all_is_said_to(rabbitmq: RabbitMQ, tmp_path: Path) -> None:
     config = configuration(tmp_path, rabbitmq.port, [], mqtt=login(tmp_path, "nothing"))
     with RunningNode(tmp_path, config, module=EAGER) as node:
-        node.program.wait_output(f"it may forbid this node most of {TOPIC}/#", 60)
+        node.program.wait_output(f"it may not allow this node most of {TOPIC}/#", 60)
         assert node.end() == 0
 
 
