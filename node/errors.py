@@ -1,14 +1,14 @@
-"""What can go wrong, named by whose fault it is.
+"""The errors this package raises, by whose fault they are.
 
 NodeError
 ├── ConfigError    the operator: the configuration is wrong (exit status 78)
-├── RequestError   the remote peer: its request is refused, the service goes on
-├── MicError       the hardware: that microphone alone is out
+├── RequestError   the remote peer: its request is refused, the service continues
+├── MicError       the hardware: only that microphone fails
 ├── ModelError     the installation: no speech model can be loaded
-├── StoreError     the disk: nothing can be kept on it; what was to be done is tried again
-└── DamageError    the disk: its database is damaged; the next start sets that aside
+├── StoreError     the disk: it cannot be read or written; the operation is tried again
+└── DamageError    the disk: the database is damaged; the next start sets it aside
 
-Anything else that is raised is a bug: it is logged and ends the process with status 1.
+Any other exception is a bug: it is logged and ends the process with status 1.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h; the systemd unit does not restart o
 
 
 class NodeError(Exception):
-    """Base of every error this package raises on purpose; its text is for people."""
+    """Base class of every error this package raises on purpose; the message is for users."""
 
 
 class ConfigError(NodeError):
-    """The configuration is wrong; `problems` holds one line for each thing to mend."""
+    """The configuration is wrong; `problems` has one line for each thing to fix."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
@@ -35,7 +35,7 @@ class ConfigError(NodeError):
 
 
 class RequestError(NodeError):
-    """A request is refused; `code` is one of the codes of the MQTT interface."""
+    """A request is refused; `code` is an error code of the MQTT interface."""
 
     def __init__(self, code: str, message: str, **details: object) -> None:
         super().__init__(message)
@@ -44,11 +44,11 @@ class RequestError(NodeError):
 
 
 class MicError(NodeError):
-    """A microphone cannot be opened or has stopped delivering."""
+    """A microphone cannot be opened, or no longer delivers sound."""
 
 
 class ModelError(NodeError):
-    """No speech model can be loaded from where the configuration points."""
+    """The configured speech model cannot be loaded."""
 
 
 class StoreError(NodeError):
@@ -56,4 +56,4 @@ class StoreError(NodeError):
 
 
 class DamageError(NodeError):
-    """The database's content makes no sense: no other attempt will do better."""
+    """The database's content is damaged, so trying again will not help."""

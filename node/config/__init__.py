@@ -1,7 +1,7 @@
-"""The configuration and how its file is read.
+"""The configuration, and how its file is read.
 
-`config/node.yaml` shows every key with its default. Models are frozen and refuse unknown keys;
-a key left empty keeps its default; relative paths are taken from the folder of the file.
+`config/node.yaml` shows every key with its default. Models are frozen and refuse unknown keys. An
+empty key keeps its default. Relative paths start from the folder of the file.
 """
 
 from __future__ import annotations
@@ -54,22 +54,22 @@ __all__ = [
     "load_config",
 ]
 
-MAX_FILE_BYTES = 64 * 1024  # several times the commented default; bounds PyYAML's slow reading
+MAX_FILE_BYTES = 64 * 1024  # several times the commented default; PyYAML is slow
 
 
 class Config(Section):
-    """Everything that can be configured; see each section."""
+    """The whole configuration, by section."""
 
     node: NodeConfig = section()
     """Who this node is."""
     mqtt: MqttConfig = section()
     """The broker and how to reach it."""
     audio: AudioConfig = section()
-    """Where sound comes from."""
+    """Sources of sound."""
     vad: VadConfig = section()
     """Voice activity detection: where utterances start and end."""
     crosstalk: CrosstalkConfig = section()
-    """Speech that a microphone hears from its neighbours."""
+    """Speech that a microphone picks up from its neighbours."""
     transcription: TranscriptionConfig = section()
     """The speech model."""
     session: SessionConfig = section()
@@ -77,9 +77,9 @@ class Config(Section):
     storage: StorageConfig = section()
     """What is kept on disk."""
     homeassistant: HomeAssistantConfig = section()
-    """Discovery by Home Assistant."""
+    """Home Assistant discovery."""
     time_zone: TimeZone | None = None
-    """IANA name of the zone for times of day in transcripts; None: the system's."""
+    """Time zone (IANA name) for times of day in transcripts; the system's if not set."""
 
     def with_changes(
         self,
@@ -88,7 +88,7 @@ class Config(Section):
         mqtt_port: int | None = None,
         storage_path: Path | None = None,
     ) -> Config:
-        """A copy with what is given here in place of what the file says; not validated."""
+        """Return a copy with the given values replaced; they are not validated."""
         mqtt = {"host": mqtt_host, "port": mqtt_port}
         storage = {"path": storage_path}
         return self.model_copy(
@@ -104,7 +104,7 @@ def load_config(path: Path) -> Config:
     """Read the configuration from the YAML file `path`.
 
     Raises:
-        ConfigError: With every problem found, as `FILE:LINE: key.path: what to do`.
+        ConfigError: The file has problems, listed as `FILE:LINE: key.path: what to do`.
     """
     document = parse(_read_text(path))
     problems = list(document.problems)
@@ -120,7 +120,7 @@ def load_config(path: Path) -> Config:
 def _read_text(path: Path) -> str:
     try:
         if path.is_fifo():
-            raise ConfigError([f"{path}: is a pipe, which cannot be read again; give a file"])
+            raise ConfigError([f"{path}: is a pipe, which can be read only once; give a file"])
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
@@ -135,7 +135,7 @@ def _read_text(path: Path) -> str:
         raise ConfigError([f"{path}:{line}: is not UTF-8; save the file as UTF-8"]) from error
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise ConfigError([f"{path}:{line}: holds zeros, as UTF-16 does; save the file as UTF-8"])
+        raise ConfigError([f"{path}:{line}: has zero bytes, as in UTF-16; save the file as UTF-8"])
     return text
 
 

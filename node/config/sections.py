@@ -26,11 +26,11 @@ from node.config.wording import misplaced
 from node.errors import ConfigError
 
 MAX_MICS = 64
-"""A request names as many at most, and each costs a process."""
+"""Also the limit of a request; each microphone takes a process."""
 
 
 def section() -> Any:
-    # Validated from nothing, so that a default that cannot hold is reported under its section.
+    # Validated from an empty mapping, so that a bad default is reported under its section.
     return Field(default_factory=dict)
 
 
@@ -54,18 +54,18 @@ class Section(BaseModel):
 
 class NodeConfig(Section):
     id: NodeId = Field(default_factory=lambda: default_node_id(socket.gethostname()))
-    """Name of this node in topics; must differ between nodes of one broker."""
+    """Name of this node in topics; must be unique on the broker."""
 
 
 class TlsConfig(Section):
     enabled: bool = False
-    """Whether the connection to the broker is encrypted."""
+    """Encrypt the connection to the broker."""
     ca_file: ExistingFile | None = None
-    """PEM file of the authority that signed the broker's certificate; None: the system's."""
+    """PEM file of the authority that signed the broker's certificate; the system's if not set."""
     cert_file: ExistingFile | None = None
-    """PEM file of this node's certificate, where the broker asks for one."""
+    """PEM file of this node's certificate, if the broker asks for one."""
     key_file: ExistingFile | None = None
-    """PEM file of the key of `cert_file`."""
+    """PEM file of the private key for `cert_file`."""
 
     @field_validator("ca_file", "cert_file", "key_file")
     @classmethod
@@ -92,13 +92,13 @@ class MqttConfig(Section):
     base_topic: Topic = "scribe"
     """First level or levels of every topic."""
     protocol: Literal["5", "3.1.1"] = "5"
-    """Version of MQTT."""
+    """MQTT version."""
     keepalive_s: int = Field(default=30, ge=5, le=600)
     """Seconds of silence after which the connection is probed."""
     username: Text | None = None
-    """User at the broker; None: anonymous."""
+    """User name for the broker; anonymous if not set."""
     password_file: ResolvedPath | None = None
-    """File whose content is the password; a systemd credential of its name goes before it."""
+    """File that holds the password; a systemd credential with the same name takes precedence."""
 
     @field_validator("password_file")
     @classmethod
@@ -109,17 +109,17 @@ class MqttConfig(Section):
         return value
 
     def read_password(self) -> str | None:
-        """The password, without the line breaks behind it; None where no file is configured.
+        """Return the password without trailing line breaks; None if no file is configured.
 
         Raises:
-            ConfigError: The file cannot be read, is not UTF-8, is empty or holds several lines.
+            ConfigError: The file cannot be read, is not UTF-8, is empty or has several lines.
         """
         if self.password_file is None:
             return None
         try:
             file = self._credential() or self.password_file
             if file.is_fifo():
-                raise self._password_error("is a pipe, which can be read once; give a file")
+                raise self._password_error("is a pipe, which can be read only once; give a file")
             content = file.read_bytes().decode("utf-8-sig")
         except OSError as error:
             raise self._password_error(f"cannot be read: {error.strerror}") from error
@@ -127,24 +127,24 @@ class MqttConfig(Section):
             raise self._password_error("is not UTF-8 text") from error
         password = content.rstrip("\r\n")
         if not password:
-            raise self._password_error("is empty; write the password into it")
+            raise self._password_error("is empty; write the password to it")
         if "\n" in password or "\r" in password:
-            raise self._password_error("holds several lines; write the password alone into it")
+            raise self._password_error("has several lines; it must contain only the password")
         return password
 
     def _credential(self) -> Path | None:
-        """The credential of that file's name which systemd has given this service."""
+        """Return the systemd credential with the same name as the password file, if any."""
         assert self.password_file is not None
         credential = Path(os.environ.get("CREDENTIALS_DIRECTORY", "")) / self.password_file.name
         return credential if credential.is_absolute() and credential.is_file() else None
 
     def password_file_is_private(self) -> bool:
-        """Whether only owner and group have access; True where there is no such file."""
+        """Return whether only owner and group have access; True if there is no such file."""
         file = self.password_file
         try:
             return not (file and file.is_file() and file.stat().st_mode & stat.S_IRWXO)
         except OSError:
-            return True  # read_password says what is wrong
+            return True  # read_password reports what is wrong
 
     def _password_error(self, text: str) -> ConfigError:
         return ConfigError([f"mqtt.password_file: {self.password_file} {text}"])
@@ -154,33 +154,33 @@ class DeviceConfig(Section):
     mic: MicId
     """Id of the microphone in topics: a-z, 0-9, "_" and "-"."""
     device: Text
-    """Name of the input in PortAudio or ALSA, or a part of it that fits no other."""
+    """Name of the input in PortAudio or ALSA, or a part of it that matches no other."""
     rate: SampleRate | None = None
-    """Sample rate in Hz; None: the first of `audio.rates` that works."""
+    """Sample rate in Hz; the first of `audio.rates` that works if not set."""
 
 
 class FileConfig(Section):
     mic: MicId
     """Id of the microphone in topics: a-z, 0-9, "_" and "-"."""
     file: ExistingFile
-    """Audio file that is played in real time as if it were heard by the microphone."""
+    """Audio file played in real time as if the microphone heard it."""
     loop: bool = False
-    """Whether it starts again when it ends."""
+    """Start again at the end of the file."""
 
 
 class AudioConfig(Section):
     source: Literal["portaudio", "files"] = "portaudio"
-    """Where sound comes from: microphones, or `files` instead of any microphone."""
+    """Where sound comes from: `portaudio` for microphones, `files` to play files instead."""
     devices: tuple[DeviceConfig, ...] = Field(default=(), max_length=MAX_MICS)
-    """Inputs opened by name, beside the USB microphones found."""
+    """Inputs opened by name, in addition to USB microphones."""
     files: tuple[FileConfig, ...] = Field(default=(), max_length=MAX_MICS)
-    """What `source: files` plays."""
+    """Files played with `source: files`."""
     proc_root: ResolvedPath = Path("/proc")
-    """Where the kernel's process file system is mounted."""
+    """Mount point of the kernel's process file system."""
     sys_root: ResolvedPath = Path("/sys")
-    """Where the kernel's device file system is mounted."""
+    """Mount point of the kernel's device file system."""
     rates: Annotated[tuple[SampleRate, ...], Field(min_length=1)] = (16000, 48000, 44100, 32000)
-    """Sample rates in Hz in the order tried; 16000 needs no resampling for the model."""
+    """Sample rates in Hz, in the order tried; 16000 needs no resampling for the model."""
 
     @field_validator("files")
     @classmethod
@@ -191,7 +191,7 @@ class AudioConfig(Section):
         if source == "files" and not value:
             raise ValueError("is empty; list {mic, file} or set audio.source: portaudio")
         if source == "portaudio" and value:
-            raise ValueError("would not be played; set audio.source: files or remove them")
+            raise ValueError("are not played; set audio.source: files or remove them")
         return value
 
     @field_validator("devices", "files")
@@ -202,7 +202,7 @@ class AudioConfig(Section):
         seen = {item.mic for item in info.data.get("devices", ())}
         for index, item in enumerate(value):
             if item.mic in seen:
-                text = f'"{item.mic}" names another microphone already; choose another id'
+                text = f'"{item.mic}" is already the id of another microphone; choose another'
                 raise misplaced(text, index, "mic")
             seen.add(item.mic)
         return value
@@ -212,17 +212,17 @@ class VadConfig(Section):
     start_threshold: float = Field(default=0.5, ge=0.05, le=0.95)
     """Speech probability at which an utterance starts."""
     stop_threshold: float = Field(default=0.35, ge=0.01, le=0.95)
-    """Speech probability below which it may end; at most `start_threshold`."""
+    """Speech probability below which an utterance can end; at most `start_threshold`."""
     min_speech_ms: int = Field(default=250, ge=30, le=2000)
-    """Milliseconds of speech below which an utterance is dropped as noise."""
+    """Utterances with fewer milliseconds of speech are dropped as noise."""
     hangover_ms: int = Field(default=1000, ge=100, le=5000)
     """Milliseconds without speech that end an utterance."""
     pre_roll_ms: int = Field(default=300, ge=0, le=2000)
-    """Milliseconds of sound kept from before the start."""
+    """Milliseconds of sound kept from before the start of an utterance."""
     soft_cap_s: float = Field(default=20, ge=1, le=28)
     """Seconds after which an utterance is cut at its longest pause; below `hard_cap_s`."""
     hard_cap_s: float = Field(default=28, ge=1, le=28)
-    """Seconds after which it is cut in any case; Whisper hears at most 30 s at a time."""
+    """Seconds after which an utterance is always cut; Whisper hears at most 30 s at a time."""
 
     @field_validator("stop_threshold")
     @classmethod
@@ -243,31 +243,31 @@ class VadConfig(Section):
 
 class CrosstalkConfig(Section):
     mode: Literal["drop", "tag", "off"] = "drop"
-    """What becomes of speech that belongs to another microphone: left out, marked, or kept."""
+    """What to do with another microphone's speech: leave it out, mark it, or keep it."""
 
 
 class SessionConfig(Section):
     resume: bool = False
-    """Whether a session that a crash or power cut broke off goes on at the next start."""
+    """Continue a session that a crash or power cut interrupted."""
 
 
 class StorageConfig(Section):
     path: ResolvedPath = Path("~/.local/share/scribe-node")
-    """Folder for transcripts, the database and sound that waits to be transcribed."""
+    """Folder for transcripts, the database and sound waiting to be transcribed."""
     keep_audio: bool = False
-    """Whether sound is kept once it is transcribed."""
+    """Keep the sound of sessions after it is transcribed."""
     max_spool_mb: int = Field(default=2048, ge=10)
-    """Megabytes of sound on disk at most."""
+    """Most megabytes of sound on disk."""
     keep_days: int | None = Field(default=None, ge=1, le=36500)
-    """Days after which a finished session is removed with every trace; None: never."""
+    """Days after which a finished session is removed without a trace; never if not set."""
     keep_sessions: int | None = Field(default=None, ge=1)
-    """Finished sessions kept, the newest; None: all."""
+    """How many of the newest finished sessions to keep; all if not set."""
 
 
 class HomeAssistantConfig(Section):
     enabled: bool = False
-    """Whether the node announces itself to Home Assistant."""
+    """Announce the node to Home Assistant."""
     discovery_prefix: Topic = "homeassistant"
-    """Topic Home Assistant looks for devices under."""
+    """Home Assistant's discovery topic."""
     language: Literal["en", "fr"] = "en"
-    """Language of the names of entities."""
+    """Language of entity names."""

@@ -1,7 +1,7 @@
-"""Kinds of values in the configuration, each with its check.
+"""Types of values in the configuration, each with its check.
 
-A check raises ValueError with what is wrong and what to do; the key and line are added by the
-loader. Relative paths are taken from the folder given as `folder` in the validation context.
+A check raises ValueError with what is wrong and what to do; the loader adds the key and line.
+Relative paths start from the `folder` in the validation context.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from node.core.model import MIC_ID
 from node.core.text.languages import WHISPER_LANGUAGES
 
 _NODE_ID = re.compile(r"[a-z0-9_-]{1,32}")
-_MAX_TOPIC = 64  # characters; leaves room for mic ids and verbs in any broker's limit
-_RESERVED_NODE_ID = "all"  # the group topic that every node listens on
+_MAX_TOPIC = 64  # characters; leaves room for mic ids and verbs within any broker's limit
+_RESERVED_NODE_ID = "all"  # the group topic that every node listens to
 
 
 def default_node_id(hostname: str) -> str:
-    """`hostname` as a node id: lower case, no accents, `-` for the rest; `node` if empty."""
+    """Return `hostname` as a node id: lower case, no accents, `-` for the rest, or `node`."""
     decomposed = unicodedata.normalize("NFKD", hostname.lower())
     bare = "".join(char for char in decomposed if not unicodedata.combining(char))
     slug = re.sub(r"[^a-z0-9_]+", "-", bare).strip("-")[:32].rstrip("-")
@@ -33,7 +33,7 @@ def default_node_id(hostname: str) -> str:
 
 
 def resolve_path(path: Path, info: ValidationInfo) -> Path:
-    """`path` with `~` expanded, taken from the configuration file's folder if relative."""
+    """Return `path` with `~` expanded; a relative one starts from the configuration's folder."""
     try:
         expanded = path.expanduser()
     except RuntimeError as error:  # no such user, or a user without a home
@@ -54,7 +54,7 @@ def _check_node_id(value: str) -> str:
 
 
 def _check_mic_id(value: str) -> str:
-    # A dot is let through for those who have one already; `check` warns of it.
+    # A dot is accepted for configurations that already have one; `check` warns about it.
     if not MIC_ID.fullmatch(value):
         raise ValueError(f'must be 1 to 64 characters of a-z, 0-9, "_" and "-", not "{value[:64]}"')
     return value
@@ -64,50 +64,50 @@ def _check_topic(value: str) -> str:
     if not value or len(value) > _MAX_TOPIC:
         raise ValueError(f"must have 1 to {_MAX_TOPIC} characters")
     if "+" in value or "#" in value:
-        raise ValueError('must not hold the MQTT wildcards "+" and "#"')
+        raise ValueError('must not contain the MQTT wildcards "+" and "#"')
     if value.startswith("$"):
         raise ValueError('must not start with "$": such topics belong to the broker')
     if "" in value.split("/"):
-        raise ValueError('must not start or end with "/" nor hold "//"')
+        raise ValueError('must not start or end with "/" or contain "//"')
     return value
 
 
 def _check_host(value: str) -> str:
     if "/" in value or " " in value:
-        raise ValueError('must be a host name or address alone, such as "broker.lan"')
+        raise ValueError('must be only a host name or address, such as "broker.lan"')
     if value.startswith("["):
         return _without_brackets(value)
     if value.count(":") == 1:  # an IPv6 address has at least two
-        raise ValueError("must not hold the port; set mqtt.port")
+        raise ValueError("must not include the port; set mqtt.port")
     try:
-        value.encode("idna")  # as the name is looked up
+        value.encode("idna")  # as the lookup does
     except UnicodeError as error:
         raise ValueError(
-            f'"{value[:64]}" is no host name: between dots stand 1 to 63 characters'
+            f'"{value[:64]}" is not a host name: each part between dots has 1 to 63 characters'
         ) from error
     return value
 
 
 def _without_brackets(value: str) -> str:
-    """The IPv6 address of `[::1]`, as it stands in a URL (RFC 3986, 3.2.2)."""
+    """Return the IPv6 address of `[::1]`, the form used in URLs (RFC 3986, 3.2.2)."""
     address, _, behind = value[1:].partition("]")
     if behind.startswith(":"):
-        raise ValueError("must not hold the port; set mqtt.port")
+        raise ValueError("must not include the port; set mqtt.port")
     try:
         ipaddress.IPv6Address(address + behind)
     except ValueError as error:
-        raise ValueError(f'"{value[:64]}" is no IPv6 address in brackets') from error
+        raise ValueError(f'"{value[:64]}" is not an IPv6 address in brackets') from error
     return address
 
 
 def _refuse_list(value: Any) -> Any:
-    if isinstance(value, list):  # what YAML makes of brackets
-        raise ValueError("must be text, not a list; write an IPv6 address without brackets")  # noqa: TRY004 -- pydantic wants this kind
+    if isinstance(value, list):  # YAML reads brackets as a list
+        raise ValueError("must be text, not a list; write an IPv6 address without brackets")  # noqa: TRY004 -- pydantic expects a ValueError
     return value
 
 
 def _refuse_empty(value: Any) -> Any:
-    if value == "":  # it would be the folder of the file
+    if value == "":  # it would resolve to the folder of the file
         raise ValueError("must not be empty")
     return value
 

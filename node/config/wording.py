@@ -1,4 +1,4 @@
-"""What pydantic found wrong with a configuration, said to the person who wrote it."""
+"""Turns pydantic's validation errors into messages for the person who wrote the file."""
 
 from __future__ import annotations
 
@@ -48,21 +48,21 @@ _WORDING = {
 
 
 def misplaced(text: str, *below: str | int) -> PydanticCustomError:
-    """An error for a validator to raise that concerns the key `below` the one being validated."""
+    """Return an error for a validator to raise about the key `below` the one it validates."""
     return PydanticCustomError("misplaced", "{text}", {"text": text, "below": below})
 
 
 def validation_problems(
     error: ValidationError, model: type[BaseModel], document: Document
 ) -> list[Problem]:
-    """What `error` says about `document`, validated as `model`."""
+    """Return the problems that `error` found in `document`, which was validated as `model`."""
     errors = error.errors(include_url=False)
     below = {details["loc"][:-1] for details in errors}
     return [
         _problem(details, model, document)
         for details in errors
-        # The field that made the factory impossible is reported itself, and so are the entries that
-        # are missing in what is too short without them.
+        # The field that stopped the default factory is reported itself, and so are the bad entries
+        # without which a list is too short.
         if details["type"] != "default_factory_not_called"
         and not (details["type"] == "too_short" and details["loc"] in below)
     ]

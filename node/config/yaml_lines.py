@@ -1,8 +1,8 @@
-"""YAML as text with line numbers: what a strict configuration file needs, and no more.
+"""Reads YAML as text with line numbers: just what a strict configuration file needs.
 
-Every scalar is kept as the text that was written, except an empty one, which is None. The
-reader's schema decides what the text means, so `mode: off` is not a boolean, `language: no` is
-Norwegian and `protocol: 3.1` is not a float. Aliases, tags and repeated keys are refused.
+Every scalar stays the text that was written, except an empty one, which becomes None. The schema
+decides what the text means, so `mode: off` is not a boolean, `language: no` is Norwegian and
+`protocol: 3.1` is not a float. Aliases, tags and repeated keys are refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NULL = "tag:yaml.org,2002:null"
 
 
 class Problem(NamedTuple):
-    """One thing to mend: a line counted from 1, the key it concerns (or ()) and what to do."""
+    """A problem to fix: its line, counted from 1, the key it concerns (or ()) and what to do."""
 
     line: int
     path: KeyPath
@@ -31,8 +31,8 @@ class Problem(NamedTuple):
 class Document:
     """A mapping read from YAML.
 
-    `data` holds str, None, lists and dicts with str keys; `lines` the line of each key and list
-    item. Where `problems` is not empty, `data` lacks what they concern.
+    `data` holds str, None, lists and dicts with str keys; `lines` holds the line of each key and
+    list item. Whatever `problems` concern is missing from `data`.
     """
 
     data: dict[str, Any] = field(default_factory=dict)
@@ -40,20 +40,20 @@ class Document:
     problems: list[Problem] = field(default_factory=list)
 
     def line_of(self, path: KeyPath) -> int:
-        """The line of `path`, or of the nearest key above it that is in the file."""
+        """Return the line of `path`, or of the nearest key above it that is in the file."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)
 
 
 def parse(text: str) -> Document:
-    """Read one YAML document; never raises for what is in `text`, but lists it as problems."""
+    """Read one YAML document; whatever is wrong in `text` is listed as problems, never raised."""
     document = Document()
     try:
         loader = _Composer(text)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        unprintable = f"holds the character U+{error.character:04X}; remove it"
+        unprintable = f"contains the character U+{error.character:04X}; remove it"
         document.problems.append(Problem(line, (), unprintable))
         return document
     try:
@@ -63,7 +63,7 @@ def parse(text: str) -> Document:
     except yaml.MarkedYAMLError as error:
         document.problems.append(_syntax_problem(error))
     except (ValueError, OverflowError):
-        # PyYAML lets these out of chr() and int() on such escapes and version numbers.
+        # PyYAML does not catch these from chr() and int(), for some escapes and version numbers.
         out_of_range = "is not valid YAML: an escape or number is out of range"
         document.problems.append(Problem(loader.line + 1, (), out_of_range))
     else:
@@ -72,7 +72,7 @@ def parse(text: str) -> Document:
 
 
 def format_path(path: KeyPath) -> str:
-    """`("audio", "files", 0, "mic")` as `audio.files[0].mic`."""
+    """Return `("audio", "files", 0, "mic")` as `audio.files[0].mic`."""
     steps = (f"[{step}]" if isinstance(step, int) else f".{step or EMPTY_KEY}" for step in path)
     return "".join(steps).removeprefix(".")
 
@@ -92,7 +92,7 @@ class _Composer(yaml.SafeLoader):
             raise _RefusedError("aliases (*name) are not allowed; write the value out", event)
         tag = getattr(event, "tag", None)
         if tag not in (None, "!"):
-            raise _RefusedError(f"the tag {tag!r} is not allowed; write the value alone", event)
+            raise _RefusedError(f"the tag {tag!r} is not allowed; write only the value", event)
         if self.depth == MAX_DEPTH:
             raise _RefusedError(f"is nested more than {MAX_DEPTH} levels deep", event)
         self.depth += 1
@@ -123,7 +123,7 @@ class _Reader:
         if isinstance(root, yaml.MappingNode):
             self._document.data = self._mapping(root, ())
         else:
-            self._refuse(root, (), 'must hold sections such as "mqtt:" at its top level')
+            self._refuse(root, (), 'must have sections such as "mqtt:" at its top level')
 
     def _value(self, node: yaml.Node, path: KeyPath) -> Any:
         if isinstance(node, yaml.MappingNode):
@@ -159,7 +159,7 @@ class _Reader:
         # Line breaks, no-break spaces and the like come from pasting and from missing quotes.
         odd = next((char for char in node.value if not char.isprintable()), None)
         if odd is not None:
-            self._refuse(node, path, f"holds the character U+{ord(odd):04X}; remove it")
+            self._refuse(node, path, f"contains the character U+{ord(odd):04X}; remove it")
         return odd is None
 
     def _refuse(self, node: yaml.Node, path: KeyPath, text: str) -> None:

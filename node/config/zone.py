@@ -1,4 +1,4 @@
-"""The time zone of this machine."""
+"""This machine's time zone."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ LOCALTIME = Path("/etc/localtime")
 
 
 def local_zone() -> tzinfo:
-    """The system's zone with its summer time; UTC where none is set."""
+    """Return the system's time zone, with daylight saving time; UTC if none is set."""
     try:
         with LOCALTIME.open("rb") as file:
             return ZoneInfo.from_file(file)
-    except (OSError, ValueError):  # no such file, or no zone in it
+    except (OSError, ValueError):  # no such file, or it contains no zone
         return UTC

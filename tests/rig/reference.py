@@ -62,9 +62,8 @@ def _default(field: FieldInfo) -> str:
 
 
 def _meaning(field: FieldInfo) -> str:
-    """The docstring of the key, in words of the file instead of the code, and what it takes."""
+    """Return the key's docstring and the values it takes."""
     said = " ".join((field.description or "").replace("|", "\\|").split())
-    said = re.sub(r" \(see `\w+`\)", "", said).replace("None:", "left out:")
     return " ".join([said, *_takes(field)])
 
 

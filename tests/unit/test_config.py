@@ -173,8 +173,8 @@ def test_the_password_is_what_stands_in_the_line(content: bytes, expected: str) 
         ("secret".encode("utf-16"), "is not UTF-8 text"),
         (b"\n", "is empty"),
         (b"\xef\xbb\xbf\r\n", "is empty"),
-        (b"user\nsecret\n", "holds several lines"),
-        (b"user\rsecret", "holds several lines"),
+        (b"user\nsecret\n", "has several lines"),
+        (b"user\rsecret", "has several lines"),
     ],
 )
 def test_a_bad_password_file_is_named_with_its_key(content: bytes | None, why: str) -> None:
