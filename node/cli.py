@@ -1,4 +1,4 @@
-"""The command line: arguments, logging, exit status. Each command is a module of its own."""
+"""The command line: arguments, logging and exit status. Each command is a module of its own."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ INSTALLED_CONFIG = Path("/etc/scribe-node/node.yaml")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; gives the exit status: 0 done, 1 failed, 78 the configuration is wrong."""
+    """Run a command; return its exit status: 0 done, 1 failed, 78 the configuration is wrong."""
     arguments = _parser().parse_args(argv)
     _log_to_stderr(verbose=arguments.verbose)
     try:
@@ -38,8 +38,8 @@ def main(argv: list[str] | None = None) -> int:
         if error.name is None or error.name.partition(".")[0] == "node":
             raise
         _complain(
-            f"{error.name} is not installed for {sys.executable}; `make run` installs all that is"
-            " needed in .venv: call .venv/bin/python -m node"
+            f"{error.name} is not installed for {sys.executable}; `make run` installs everything"
+            " needed in .venv: run .venv/bin/python -m node"
         )
         return EXIT_FAILED
     except KeyboardInterrupt:
@@ -52,12 +52,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _nobody_reads() -> bool:
-    """Whether standard output is closed at its other end, as by `| head`; then it is let go of.
+    """Return whether the reader of standard output is gone, as after `| head`.
 
-    Else Python would complain when it flushes on its way out (its library's note on SIGPIPE).
+    If so, redirect it to /dev/null, or Python would complain when it flushes at exit (see "Note on
+    SIGPIPE" in its library reference).
     """
     output = select.poll()
-    output.register(sys.stdout, 0)  # errors are reported unasked
+    output.register(sys.stdout, 0)  # poll always reports errors
     if not output.poll(0):
         return False
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -65,7 +66,7 @@ def _nobody_reads() -> bool:
 
 
 def _complain(text: str) -> None:
-    """Say why the program ends: bare in a terminal, in the journal with the priority it has."""
+    """Print why the program ends: plain text in a terminal, with a priority in the journal."""
     if not logs_to_journal():
         sys.stderr.write(f"{text}\n")
         return
@@ -81,39 +82,39 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("-v", "--verbose", action="store_true", help="log at level DEBUG")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="serve: take commands over MQTT until stopped")
+    run = commands.add_parser("run", help="run the service: take commands over MQTT until stopped")
     _with_config(run).set_defaults(run=_run)
     _add_demo(commands)
     _add_transcribe(commands)
-    mics = commands.add_parser("mics", help="the microphones, with a live level of each")
+    mics = commands.add_parser("mics", help="show the microphones, with the live level of each")
     _with_config(mics).set_defaults(run=_module("mics"))
     _add_looks(commands)
-    check = commands.add_parser("check", help="try everything, say what is wrong and what to do")
+    check = commands.add_parser("check", help="test everything; say what is wrong and what to do")
     _with_config(check).set_defaults(run=_module("check"))
-    bench = commands.add_parser("bench", help="what this machine can do, and which model to choose")
-    bench.add_argument("--json", action="store_true", help="for scripts")
+    bench = commands.add_parser("bench", help="measure this machine and recommend a model")
+    bench.add_argument("--json", action="store_true", help="print JSON, for scripts")
     _with_config(bench).set_defaults(run=_module("bench"))
     fetch = commands.add_parser("fetch-model", help="download the Whisper model")
-    fetch.add_argument("name", nargs="?", metavar="NAME", help="default: the configuration's")
+    fetch.add_argument("name", nargs="?", metavar="NAME", help="default: the configured model")
     _with_config(fetch).set_defaults(run=_module("fetch_model"))
     return parser
 
 
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    demo = commands.add_parser("demo", help="a recorded meeting, live, with everything built in")
+    demo = commands.add_parser("demo", help="play a recorded meeting live; needs no setup")
     add = demo.add_argument
-    add("--mics", action="store_true", help="your own microphones and a real model instead")
+    add("--mics", action="store_true", help="use your own microphones and a real model instead")
     add("--speaker", action="append", default=[], help="with --mics: a name for each, in order")
-    add("--config", type=Path, metavar="FILE", help="with --mics: microphones, model and the like")
+    add("--config", type=Path, metavar="FILE", help="with --mics: microphones, model and so on")
     demo.set_defaults(run=_module("demo"))
 
 
 def _add_looks(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """What looks at a node that runs, or at what it has stored, and changes nothing."""
-    status = commands.add_parser("status", help="how the running node is, asked over MQTT")
-    status.add_argument("--watch", action="store_true", help="go on showing it until Ctrl-C")
+    """Add the commands that look at a running node or its storage and change nothing."""
+    status = commands.add_parser("status", help="show the status of the running node, over MQTT")
+    status.add_argument("--watch", action="store_true", help="keep showing it until Ctrl-C")
     _with_config(status).set_defaults(run=_module("status"))
-    sessions = commands.add_parser("sessions", help="the sessions stored on this machine")
+    sessions = commands.add_parser("sessions", help="list the sessions stored on this machine")
     _with_config(sessions).set_defaults(run=_module("sessions"))
     transcript = commands.add_parser("transcript", help="print a stored session's transcript")
     transcript.add_argument("id", nargs="?", metavar="ID", help="default: the newest session")
@@ -123,25 +124,25 @@ def _add_looks(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _add_transcribe(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
-        "transcribe", help="transcribe recorded tracks of one meeting, one file a microphone"
+        "transcribe", help="transcribe the recordings of one meeting, one file per microphone"
     )
     add = parser.add_argument
     add("files", type=Path, nargs="+", metavar="FILE")
-    add("--speaker", action="append", default=[], help="name for each file, in their order")
-    offset = "when each file began, in their order; default: found from the sound that they share"
+    add("--speaker", action="append", default=[], help="a name for each file, in order")
+    offset = "when each file began, in order; default: found from the sound they share"
     add("--offset", action="append", type=float, default=[], metavar="SECONDS", help=offset)
-    add("--language", help="a code as fr, or auto; default: the configuration's")
-    add("--model", help="Whisper model name or folder; default: the configuration's")
-    add("--window", choices=("fit", "full"), help="what is encoded; default: the configuration's")
-    add("--compare-window", action="store_true", help="show what the two windows do, and no more")
+    add("--language", help="a code such as fr, or auto; default: as configured")
+    add("--model", help="Whisper model name or folder; default: as configured")
+    add("--window", choices=("fit", "full"), help="what is encoded; default: as configured")
+    add("--compare-window", action="store_true", help="only compare the two windows")
     add("--format", choices=("text", "json", "srt", "vtt"), default="text")
     add("--output", type=Path, metavar="FILE", help="default: standard output")
-    add("--config", type=Path, metavar="FILE", help="where all other settings come from")
+    add("--config", type=Path, metavar="FILE", help="file with all other settings")
     parser.set_defaults(run=_module("transcribe"))
 
 
 def _module(command: str) -> Callable[[argparse.Namespace], int]:
-    """The command's `run`, imported only when it is called: its libraries take a second to load."""
+    """Return the command's `run`, imported when called: its libraries take a second to load."""
 
     def run(arguments: argparse.Namespace) -> int:
         status: int = import_module(f"node.commands.{command}").run(arguments)
@@ -158,13 +159,13 @@ def _with_config(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 
 def _config() -> Path:
-    """The clone's configuration where its own program runs in it, else the service's if any."""
+    """Return the clone's configuration if run inside the clone, else the service's if it exists."""
     in_clone = Path(__file__).parents[1] == Path.cwd() and CLONE_CONFIG.exists()
     return INSTALLED_CONFIG if not in_clone and _exists(INSTALLED_CONFIG) else CLONE_CONFIG
 
 
 def _exists(file: Path) -> bool:
-    """Whether it is there, also where this user may not look."""
+    """Return whether the file exists; assume so if this user may not look."""
     try:
         return file.exists()
     except PermissionError:
@@ -174,7 +175,7 @@ def _exists(file: Path) -> bool:
 def _run(arguments: argparse.Namespace) -> int:
     notifier = Notifier.from_environment()
     try:
-        # Imported here: the engine's libraries take a second that `--help` need not pay.
+        # Imported here: the engine's libraries take a second to load, which `--help` should not.
         from node.app import Node  # noqa: PLC0415
         from node.config import load_config  # noqa: PLC0415
 
@@ -188,13 +189,13 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _in_a_line(error: NodeError) -> str:
-    """The first problem, as `systemctl status` has room for one line."""
+    """Return the first problem: `systemctl status` has room for one line."""
     first, *rest = str(error).splitlines() or [type(error).__name__]
     return f"{first} (and {len(rest)} more, see the journal)" if rest else first
 
 
 def _log_to_stderr(*, verbose: bool) -> None:
-    """One line an event; in the journal with its priority, and without a time: it has its own."""
+    """Log one line per event; the journal gets its priority, and adds the time itself."""
     handler = logging.StreamHandler()
     if logs_to_journal():
         handler.setFormatter(JournalFormatter("%(name)s: %(message)s"))

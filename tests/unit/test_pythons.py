@@ -71,5 +71,5 @@ def test_a_package_that_is_missing_is_named_with_what_installs_it() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "is not installed for" in done.stderr
-    assert "call .venv/bin/python -m node" in done.stderr
+    assert "run .venv/bin/python -m node" in done.stderr
     assert "Traceback" not in done.stderr
