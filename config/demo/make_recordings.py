@@ -1,7 +1,7 @@
-"""Speak conversation.yaml into one recording a microphone: python -m config.demo.make_recordings.
+"""Speak conversation.yaml into one file per microphone: python -m config.demo.make_recordings.
 
-The same espeak-ng gives the same files each time. reference.json holds each utterance with the
-time at which its speech really ends; the demo and the tests compare transcripts with it.
+The same espeak-ng makes the same files each time. reference.json holds each utterance with the
+time its speech actually ends; the demo and the tests compare transcripts with it.
 """
 
 import json
@@ -16,12 +16,12 @@ from config.demo.speech import synthesise, to_int16, write_wav
 
 FOLDER = Path(__file__).parent
 RATE = 16000  # Hz
-NOISE = 10 ** (-65 / 20)  # RMS of -65 dBFS: a quiet room; digital silence would be unlike any mic
+NOISE = 10 ** (-65 / 20)  # RMS of -65 dBFS: a quiet room; no real mic gives digital silence
 SEED = 20
 
 
 class Utterance(BaseModel):
-    """One sentence of the conversation; `start` in seconds, `speed` in words a minute."""
+    """A sentence of the conversation; `start` is in seconds, `speed` in words per minute."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -36,7 +36,7 @@ class Utterance(BaseModel):
 
 
 def load_conversation() -> tuple[float, list[Utterance]]:
-    """The length of the recordings in seconds, and the utterances by time."""
+    """Return the length of the recordings in seconds, and the utterances in order of time."""
     content = yaml.safe_load((FOLDER / "conversation.yaml").read_text(encoding="utf-8"))
     utterances = [Utterance.model_validate(entry) for entry in content["utterances"]]
     return content["duration"], sorted(utterances, key=lambda utterance: utterance.start)

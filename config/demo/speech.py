@@ -1,4 +1,4 @@
-"""Speech from the espeak-ng command line, for the recorded meeting of the demo and for tests."""
+"""Speech from the espeak-ng command line, for the demo's recorded meeting and for tests."""
 
 import subprocess
 import tempfile
@@ -11,18 +11,18 @@ import soxr
 
 PEAK = 10 ** (-6 / 20)  # -6 dBFS: loud, with room for the resampler of a sound card
 AUDIBLE = 0.01  # of the peak; espeak-ng surrounds speech with silence well below this
-EDGE_S = 0.005  # kept beside the audible part, so that no consonant starts with a click
+EDGE_S = 0.005  # kept around the audible part, so that no consonant starts with a click
 
 
 def synthesise(
     text: str, voice: str, *, speed: int, pitch: int, rate: int
 ) -> npt.NDArray[np.float32]:
-    """One sentence, without silence before or after it, with a peak of -6 dBFS.
+    """Return one spoken sentence, with a peak of -6 dBFS and no silence before or after it.
 
     Args:
-        text: what is said.
-        voice: an espeak-ng voice, with a variant after "+" if wanted: "en-gb+f3".
-        speed: words a minute.
+        text: what to say.
+        voice: an espeak-ng voice, with an optional variant after "+": "en-gb+f3".
+        speed: words per minute.
         pitch: 0 to 99; 50 is the voice's own.
         rate: of the result, in Hz.
 
@@ -53,7 +53,7 @@ def write_wav(path: Path, samples: npt.NDArray[np.int16], rate: int) -> None:
 
 
 def read_wav(path: Path) -> tuple[npt.NDArray[np.int16], int]:
-    """The samples, shape (n,), and the rate in Hz of a 16-bit mono file.
+    """Return the samples, shape (n,), and the rate in Hz of a 16-bit mono file.
 
     Raises:
         ValueError: the file has another format.
@@ -66,7 +66,7 @@ def read_wav(path: Path) -> tuple[npt.NDArray[np.int16], int]:
 
 
 def _espeak(text: str, voice: str, speed: int, pitch: int) -> tuple[npt.NDArray[np.float32], int]:
-    # A file rather than standard output: the length in a streamed WAV header is a placeholder.
+    # Not standard output: the length in a streamed WAV header is only a placeholder.
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "speech.wav"
         settings = ["-v", voice, "-s", str(speed), "-p", str(pitch), "-w", str(path)]
