@@ -1,5 +1,5 @@
-# Two commands do everything: `make run` and `make test`. Both install what they need first:
-# Debian packages (with sudo where you are not root) and a virtual environment in .venv.
+# The two main commands are `make run` and `make test`. Both first install what they need: Debian
+# packages (with sudo unless you are root) and a virtual environment in .venv.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -20,7 +20,7 @@ APT_RUN := python3-venv libportaudio2 mosquitto
 APT_TEST := $(APT_RUN) mosquitto-clients pulseaudio pulseaudio-utils libasound2-plugins \
 	espeak-ng openssl rabbitmq-server exfatprogs exfat-fuse
 
-# Installs only what is missing, so that a second run asks for nothing.
+# Installs only what is missing, so that a second run needs no password.
 define apt_install
 	@missing=$$(for p in $(1); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
 	if [ -n "$$missing" ]; then \
@@ -33,21 +33,21 @@ define apt_install
 endef
 
 help:
-	@echo "make run                          a recorded meeting, live, with everything built in"
-	@echo "make run MICS=1                   you speak and read it: your microphones, a real model"
-	@echo "make run CONFIG=config/node.yaml  the node, on your own broker and microphones"
-	@echo "make test                         all tests, on real parts"
-	@echo "make test-install                 the installer in a clean Debian (as root, some minutes)"
-	@echo "make test-install-arm64           the same on an emulated 64-bit ARM (as root, 10 min)"
-	@echo "make test-clients                 with a real Home Assistant and Node-RED, fetched once"
-	@echo "make soak                         a hundred kills (some ten minutes)"
-	@echo "make bench-accuracy               who said what, when, beside other ways (hours)"
-	@echo "make bench-speed                  what a meeting costs, beside other ways (an hour)"
-	@echo "make bench-words SPEECH=folder    word errors of recorded speech, beside faster-whisper's;"
-	@echo "                                  the two above take SPEECH= too"
-	@echo "make lint                         ruff and mypy"
-	@echo "make coverage                     every branch of node/core, by the unit tests"
-	@echo "make dist                         source distribution and wheel, in dist/"
+	@echo "make run                          play a recorded meeting live; needs no setup"
+	@echo "make run MICS=1                   speak and read along: your microphones, a real model"
+	@echo "make run CONFIG=config/node.yaml  run the node with your own broker and microphones"
+	@echo "make test                         run all tests, on real components"
+	@echo "make test-install                 test the installer in a clean Debian (root, a few minutes)"
+	@echo "make test-install-arm64           the same on an emulated 64-bit ARM (root, 10 min)"
+	@echo "make test-clients                 test with real Home Assistant and Node-RED, fetched once"
+	@echo "make soak                         kill the node a hundred times (about 10 min)"
+	@echo "make bench-accuracy               compare who said what, and when, with other ways (hours)"
+	@echo "make bench-speed                  compare the cost of a meeting with other ways (an hour)"
+	@echo "make bench-words SPEECH=folder    compare word errors on recordings with faster-whisper;"
+	@echo "                                  SPEECH= also works with the two above"
+	@echo "make lint                         run ruff and mypy"
+	@echo "make coverage                     check that unit tests cover every branch of node/core"
+	@echo "make dist                         build source distribution and wheel in dist/"
 
 run: apt .venv/run
 ifneq ($(MICS),)
@@ -58,7 +58,7 @@ else
 	@.venv/bin/python -m node run --config $(CONFIG)
 endif
 
-# The real `base` that some tests use (150 MB) is fetched once, to ~/.cache/scribe-node; or
+# The real `base` model that some tests use (150 MB) is fetched once, to ~/.cache/scribe-node, unless
 # SCRIBE_BASE names a folder that has it. Without a network those tests are skipped.
 REAL_BASE := .venv/bin/python -m tests.rig.weights
 
@@ -70,8 +70,8 @@ test-install: apt-test .venv/dev
 	$(call apt_install,debootstrap unzip)
 	.venv/bin/python -m pytest -m install --durations 0
 
-# The same on an emulated 64-bit ARM: ten minutes to an hour. The kernel learns to run its programs,
-# until the next boot.
+# The same on an emulated 64-bit ARM: ten minutes to an hour. It registers an ARM emulator with the
+# kernel, until the next boot.
 BINFMT := /proc/sys/fs/binfmt_misc
 test-install-arm64: apt-test .venv/dev
 	$(call apt_install,debootstrap unzip qemu-user-static)
@@ -88,20 +88,21 @@ test-clients: apt-test .venv/dev
 soak: apt-test .venv/dev
 	.venv/bin/python -m tests.bench.soak
 
-# Part of it alone: make bench-accuracy BENCH="--quick", or BENCH="--systems oracle drop" for an hour
-# of this node; BENCH=--help says how rows are written. Meetings are kept in build/accuracy.
-# SPEECH names a folder of recordings (see tests/bench/speech.py); without it espeak-ng speaks.
+# For a part of it: make bench-accuracy BENCH="--quick", or BENCH="--systems oracle drop", an hour for
+# this node alone. BENCH=--help lists the options. Meetings are kept in build/accuracy. SPEECH names a
+# folder of recordings (see tests/bench/speech.py); without it, espeak-ng speaks.
 bench-accuracy: apt-test .venv/bench
 	$(REAL_BASE)
 	.venv/bin/python -m tests.bench.accuracy $(WITH_SPEECH) $(BENCH)
 
-# The same; models, with random weights where no others are had, are kept in ~/.cache/scribe-node.
-# Peers come along where they are installed: .venv/bin/pip install openai-whisper wyoming-faster-whisper
+# Options: BENCH=--help. Models are kept in ~/.cache/scribe-node; those that are not available get
+# random weights. Peers take part if installed:
+# .venv/bin/pip install openai-whisper wyoming-faster-whisper
 bench-speed: apt-test .venv/dev
 	$(REAL_BASE)
 	.venv/bin/python -m tests.bench.speed $(WITH_SPEECH) $(BENCH)
 
-# Without SPEECH it says where recordings are to be had.
+# Without SPEECH it says where to get recordings.
 bench-words: apt-test .venv/dev
 	.venv/bin/python -m tests.bench.words $(WITH_SPEECH) $(BENCH)
 
@@ -110,7 +111,7 @@ lint: .venv/dev
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 
-# Every branch of the core, by the unit tests alone.
+# Every branch of the core must be covered by the unit tests alone.
 coverage: .venv/dev
 	.venv/bin/coverage run -m pytest -q tests/unit
 	.venv/bin/coverage report
@@ -145,7 +146,7 @@ apt-test:
 	$(PIP) install -q --no-deps -e .
 	@touch $@ .venv/run
 
-# meeteval comes as source only.
+# meeteval is published only as source.
 .venv/bench: .venv/dev
 	$(call apt_install,$(if $(shell command -v g++),,g++ python3-dev))
 	$(PIP) install -q -e '.[bench]'

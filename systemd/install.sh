@@ -1,6 +1,6 @@
 #!/bin/bash
-# Installs Scribe Node as a service of systemd, upgrades it, or takes it away again.
-# Each step may be repeated; see `install.sh --help`.
+# Installs, upgrades or uninstalls Scribe Node as a systemd service. It can be run again at any
+# time; see `install.sh --help`.
 set -euo pipefail
 
 readonly NAME=scribe-node
@@ -19,13 +19,13 @@ usage() {
     cat <<END
 Usage: install.sh [install|upgrade|uninstall] [OPTIONS]
 
-  install, upgrade   make the service, or bring it up to date (the default)
-  uninstall          take it away; configuration and transcripts stay
+  install, upgrade   install the service, or upgrade it (default)
+  uninstall          remove the service; keep configuration and transcripts
 
   --wheel FILE       install this wheel instead of the source around this script
   --no-model         do not download the speech model now
-  --purge            with uninstall: the configuration and every transcript too
-  --yes              do not ask
+  --purge            with uninstall: also remove the configuration and every transcript
+  --yes              do not ask for confirmation
 END
 }
 
@@ -40,19 +40,19 @@ systemd_runs() { [ -d /run/systemd/system ]; }
 
 agree() {
     if [ "$yes" = no ] && [ -t 0 ]; then
-        read -rp "Go on? [y/N] " answer
+        read -rp "Continue? [y/N] " answer
         [[ $answer == [yYoO]* ]] || fail "nothing was changed"
     fi
 }
 
 require_python() {
     python3 -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' ||
-        fail "Python 3.11 to 3.13 is needed, and python3 is $(python3 --version)"
+        fail "Python 3.11 to 3.13 is needed, but python3 is $(python3 --version)"
 }
 
 require_machine() {
     [ "$(id -u)" = 0 ] || fail "this changes the system: run it with sudo"
-    command -v apt-get >/dev/null || fail "this is for Debian and its relatives; see docs/install.md"
+    command -v apt-get >/dev/null || fail "this is for Debian and its derivatives; see docs/install.md"
     case $(uname -m) in
     x86_64 | aarch64) ;;
     *) fail "there is no speech engine for $(uname -m): use a 64-bit system" ;;
@@ -72,20 +72,20 @@ missing_packages() {
 
 announce_install() {
     say "This installs $NAME:"
-    say "  Debian packages     ${packages:-none: all are there}"
+    say "  Debian packages     ${packages:-none, all are installed}"
     say "  program             $VENV, from $origin"
-    say "                      (packages of Python from PyPI, versions and hashes as locked)"
+    say "                      (Python packages from PyPI, with locked versions and hashes)"
     say "  command             $COMMAND"
     say "  user                $NAME, a system user in the group audio"
     if [ -e "$CONFIG" ]; then
-        say "  configuration       $CONFIG stays as it is"
+        say "  configuration       $CONFIG, unchanged"
     else
         say "  configuration       $CONFIG, the commented default"
     fi
     say "  password            $PASSWORD, empty if it is new"
-    say "  transcripts, model  $STATE, for that user alone"
+    say "  transcripts, model  $STATE, accessible only to that user"
     say "  service             $UNIT, started now and at every boot"
-    [ "$model" = no ] || say "  speech model        downloaded if it is missing (150 MB for base)"
+    [ "$model" = no ] || say "  speech model        downloaded if missing (150 MB for base)"
 }
 
 install_packages() {
@@ -99,7 +99,7 @@ install_packages() {
 make_venv() {
     step "Program: $VENV"
     require_python
-    # After an upgrade of Debian the interpreter of the old one is gone.
+    # After a Debian upgrade the venv's interpreter no longer exists.
     local version='import sys; print(sys.version_info[:2])'
     if [ "$("$VENV/bin/python" -c "$version" 2>/dev/null)" != "$(python3 -c "$version")" ]; then
         rm -rf "$VENV"
@@ -117,14 +117,14 @@ install_program() {
         package=$wheel lock=$build/requirements.lock
         lock_of_wheel >"$lock"
     else
-        # A copy: building in the clone would leave files of root in it.
+        # A copy, because building in the clone would leave root's files in it.
         (cd "$source" &&
             cp -r pyproject.toml README.md CHANGELOG.md LICENSE docs node config systemd "$build")
         package=$build lock=$source/systemd/requirements.lock
     fi
-    # What is needed is that of the lock file, to the byte; the program alone comes unhashed.
+    # Dependencies must match the hashes in the lock file; only the program itself has none.
     pip_install --require-hashes --only-binary :all: -r "$lock"
-    # Also where it is the same version, as from a clone that was changed.
+    # Reinstall the same version too: the clone may have changed.
     pip_install --force-reinstall --no-deps "$package"
     "$VENV/bin/pip" check
     ln -sfn "$VENV/bin/$NAME" "$COMMAND"
@@ -138,7 +138,7 @@ import sys, zipfile
 with zipfile.ZipFile(sys.argv[1]) as wheel:
     names = [name for name in wheel.namelist() if name.endswith("/systemd/requirements.lock")]
     if not names:
-        sys.exit(f"install.sh: {sys.argv[1]} is no wheel of this program")
+        sys.exit(f"install.sh: {sys.argv[1]} is not a wheel of this program")
     sys.stdout.buffer.write(wheel.read(names[0]))
 END
 }
@@ -165,7 +165,7 @@ make_configuration() {
     fi
     step "Configuration: $CONFIG"
     sed -e "s|^  path: ~/.local/share/$NAME |  path: $STATE |" \
-        -e "s|^  # password_file: mqtt-password .*|  # password_file: mqtt-password   # $PASSWORD, readable by root alone: systemd passes it on|" \
+        -e "s|^  # password_file: mqtt-password .*|  # password_file: mqtt-password   # $PASSWORD, readable only by root: systemd passes it on|" \
         "$SHARE/config/node.yaml" | install -m 0640 -o root -g "$NAME" /dev/stdin "$CONFIG"
 }
 
@@ -174,7 +174,7 @@ fetch_model() {
     step "Speech model"
     if ! (cd "$STATE" && runuser -u "$NAME" -- env HOME="$STATE" \
         "$COMMAND" fetch-model --config "$CONFIG"); then
-        say "The model is not there yet; the service runs and says so until it is. Try again with:"
+        say "The model is not installed yet; the service runs and says so. Try again with:"
         say "  sudo runuser -u $NAME -- $NAME fetch-model --config $CONFIG"
     fi
 }
@@ -184,19 +184,19 @@ start_service() {
     install -m 0644 "$SHARE/systemd/$NAME.service" "$UNIT"
     systemctl enable -q "$NAME"
     if ! systemd_runs; then
-        say "systemd does not run here; the service starts at the next boot"
+        say "systemd is not running; the service starts at the next boot"
         return
     fi
     systemctl daemon-reload
     systemctl reset-failed "$NAME" 2>/dev/null || true
-    systemctl restart "$NAME" || say "It has not started; the reason stands below."
+    systemctl restart "$NAME" || say "The service did not start; see the reason below."
     systemctl --no-pager --lines 0 status "$NAME" || true
 }
 
 check_all() {
     step "Check"
     "$COMMAND" check --config "$CONFIG" ||
-        say "Mend what is wrong in $CONFIG, then: sudo systemctl restart $NAME"
+        say "Fix the problems in $CONFIG, then: sudo systemctl restart $NAME"
 }
 
 install_all() {
@@ -212,14 +212,14 @@ install_all() {
     start_service
     check_all
     step "Done. Edit $CONFIG, then: sudo systemctl restart $NAME"
-    say "How it is: $NAME status --watch, systemctl status $NAME, journalctl -u $NAME"
+    say "To see its status: $NAME status --watch, systemctl status $NAME, journalctl -u $NAME"
 }
 
 uninstall_all() {
     say "This removes $NAME: its service, its program $HOME_DIR and $COMMAND"
     if [ "$purge" = yes ]; then
         say "and $CONFIG_DIR, $UNIT.d, the user $NAME, and $STATE with EVERY TRANSCRIPT and the model."
-        say "What storage.path names elsewhere stays: delete it yourself."
+        say "If storage.path is elsewhere, that folder stays: delete it yourself."
     else
         say "and keeps $CONFIG_DIR, $UNIT.d, the user $NAME and $STATE (--purge removes them too)."
     fi
@@ -270,6 +270,6 @@ if [ "$action" = uninstall ]; then
     uninstall_all
 else
     [ -n "$wheel" ] || [ -f "$source/pyproject.toml" ] ||
-        fail "there is no source around this script: give a wheel with --wheel"
+        fail "this script is not in a source folder: give a wheel with --wheel"
     install_all
 fi
