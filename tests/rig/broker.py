@@ -1,4 +1,4 @@
-"""A private mosquitto on the loopback interface, which tests start, kill, freeze and restart."""
+"""A private mosquitto on the loopback interface that tests start, kill, freeze and restart."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def free_port() -> int:
 
 
 class Broker:
-    """A broker that runs within its context, and whose port and files outlive a restart.
+    """A broker that runs within its context and keeps its port and files across restarts.
 
-    `users` maps names to passwords (without it everybody may connect), `acl` and `extra` are lines
-    in the form of mosquitto's files. With `tls`, `tls_port` speaks it, signed by `ca_file`.
+    `users` maps names to passwords; without it, anybody may connect. `acl` and `extra` are lines of
+    mosquitto's files. With `tls`, `tls_port` serves TLS with a certificate signed by `ca_file`.
     """
 
     def __init__(
@@ -62,13 +62,13 @@ class Broker:
 
     def _general(self, *, persistence: bool) -> list[str]:
         return [
-            # Started as root it would become the user mosquitto, who cannot read our files.
+            # As root it would switch to the user mosquitto, who cannot read our files.
             *(["user root"] if os.geteuid() == 0 else []),
             f"log_dest file {self.folder}/log",
             "log_type all",
             f"persistence {str(persistence).lower()}",
             f"persistence_location {self.folder}/",
-            # Saved at the next turn of its loop after every single change.
+            # Save after every single change, in the next iteration of its loop.
             "autosave_interval 1",
             "autosave_on_changes true",
         ]
@@ -90,7 +90,7 @@ class Broker:
         return lines
 
     def start(self) -> Self:
-        """Start the broker, again after `stop` or `kill`, and wait until it takes connections."""
+        """Start or restart the broker, and wait until it accepts connections."""
         with (self.folder / "stderr").open("ab") as stderr:
             self._process = subprocess.Popen(
                 ["mosquitto", "-c", self.folder / "mosquitto.conf"],
@@ -115,12 +115,12 @@ class Broker:
         return True
 
     def stop(self) -> None:
-        """End the broker in good order; it saves its sessions and retained messages."""
+        """Stop the broker cleanly; it saves its sessions and retained messages."""
         self.thaw()
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Kill the broker; what it acknowledged in the last moment may not be saved yet."""
+        """Kill the broker; what it acknowledged last may not be saved yet."""
         self._end(signal.SIGKILL)
 
     def freeze(self) -> None:

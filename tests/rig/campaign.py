@@ -1,6 +1,6 @@
-"""A node that is killed at instants of chance while people speak without end.
+"""Kills a node at random moments while people speak without a break.
 
-Each kill is SIGKILL to the whole process group; `tests.rig.verdict` says what it has cost.
+Each kill is SIGKILL to the whole process group; `tests.rig.verdict` finds what it cost.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from tests.rig.tapes import Tape
 
 LOST_S = 0.5
-"""What the promise gives up of the last sound before a kill."""
+"""How much of the last sound before a kill may be lost by the promise."""
 
 OPEN_S = 0.5
-"""From the moment at which every player has its tape open until a sentence may begin."""
+"""From when every player has its tape open until a sentence may begin."""
 
 KILL_AFTER_S = (0.2, 8.0)
 LAST_S = 4.0
-"""What a session that went on over all kills still hears before it is stopped."""
+"""How long a session that continued over all kills still hears speech before it is stopped."""
 
 POLL_S = 0.02
 DRAIN_S = 60
 
 
 class Campaign:
-    """Kills a node again and again; with `resume` one session goes on over all kills."""
+    """Kills a node again and again; with `resume`, one session continues over all kills."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Campaign:
         self._report = Report()
 
     def run(self, kills: int) -> Report:
-        """Kill so often, then let the last process finish; says what became of every sentence."""
+        """Kill the node `kills` times, let the last process finish, and judge every sentence."""
         for number in range(kills):
             self._live(self._rng.uniform(*KILL_AFTER_S), of_speech=number % 2 == 0)
             self._report.kills += 1
@@ -66,10 +66,10 @@ class Campaign:
         Judge(self._node.storage, self._watcher, self._tapes, self._spans, self._report).judge()
         return self._report
 
-    # One life of the process.
+    # One run of the process.
 
     def _live(self, seconds: float, *, of_speech: bool) -> None:
-        """Kill so long after the start, or after the tapes are heard: in and after recovery."""
+        """Kill `seconds` after the start or after the tapes are heard: in and after recovery."""
         after, began = self._watcher.count(), time.monotonic()
         self._node.start()
         asked = False
@@ -92,9 +92,9 @@ class Campaign:
         wait_until(lambda: not any(map(alive, recorders)), 5, "the capture processes end with it")
 
     def _plays(self, after: int) -> bool:
-        """Note when all tapes are open: from then on each is heard, and not from any time before.
+        """Note when all tapes are open: only from then on is each of them sure to be heard.
 
-        A busy machine may take seconds from `recording` to there.
+        On a busy machine that may be seconds after `recording`.
         """
         if self._playing_at is None and self._recording(after):
             opened = {file for child in children(self._node.pid) for file in files_of(child)}
@@ -120,7 +120,7 @@ class Campaign:
         return [m for m in self._watcher.messages(f"{TOPIC}/session", after) if not m.retain]
 
     def _note_span(self, after: int, until: float) -> None:
-        """`until` is wall time, as is `started_at`: both are of this machine."""
+        """Note a span up to `until`, in wall time like `started_at`: both are of this machine."""
         for message in self._session_states(after):
             state = message.json()
             if state["state"] == "recording":
@@ -142,7 +142,7 @@ class Campaign:
         if replayed:
             self._report.replayed_s.append(replayed[-1] - began)
 
-    # The last life: it finishes what all the others have left.
+    # The last run: it finishes what all the others left.
 
     def _finish(self) -> None:
         after, began = self._watcher.count(), time.monotonic()
@@ -150,7 +150,7 @@ class Campaign:
         if self._resume:
             self._playing_at = None
             wait_until(lambda: self._plays(after), DRAIN_S, "all tapes are heard")
-            time.sleep(LAST_S)  # the tapes play on: speech that no kill touches
+            time.sleep(LAST_S)  # the tapes keep playing: speech that no kill interrupts
             until = time.time()
             answer = self._watcher.request(TOPIC, "session/stop", timeout=DRAIN_S)
             assert answer["status"] == "ok", answer

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-# Python 3.13 verifies strictly: it wants keyUsage in both, and the two key identifiers.
+# Python 3.13 verifies strictly: it requires keyUsage in both, and the two key identifiers.
 SERVER_EXTENSIONS = """\
 subjectAltName=DNS:localhost,IP:127.0.0.1
 basicConstraints=CA:FALSE
@@ -74,12 +74,12 @@ def make_certificates(
 
 
 def make_certificate(folder: Path, name: str, *, days: int = 2) -> None:
-    """Write a certificate for either side, signed by ca.crt of `folder`; `days` < 0: expired."""
+    """Write a certificate for either side, signed by `folder`/ca.crt; expired if `days` < 0."""
     _openssl(
         folder,
         *("req", *KEY, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", "/CN=node"),
     )
-    # `openssl x509` signs for the future only; `ca` also for the past, and keeps a database.
+    # `openssl x509` cannot sign for the past; `ca` can, but needs a database.
     (folder / "index.txt").touch()
     (folder / "ca.cnf").write_text(CA_CONFIGURATION)
     start, end = (_utc(-2), _utc(-1)) if days < 0 else (_utc(-1), _utc(days))
@@ -91,7 +91,7 @@ def make_certificate(folder: Path, name: str, *, days: int = 2) -> None:
 
 
 def _utc(days: int) -> str:
-    """So many days from now, as ASN.1 writes it."""
+    """Return the time `days` from now in ASN.1 format."""
     return f"{datetime.now(UTC) + timedelta(days=days):%Y%m%d%H%M%SZ}"
 
 

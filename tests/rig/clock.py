@@ -1,7 +1,7 @@
-"""A wall clock that tests step, for a node under test.
+"""A wall clock that tests can change, for a node under test.
 
 The clock is faked where Python reads it: libfaketime (0.9.10) makes every `time.sleep` of Python
-3.11 and later fail, and the clock of the machine is not a test's to set.
+3.11 and later fail, and a test must not set the machine's clock.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ time.time = lambda: REAL() + shift_s()
 
 
 class WallClock:
-    """The wall clock of the Python processes that get `env`, in hours from the real one."""
+    """The wall clock of the Python processes that get `env`; `step_to` sets its offset in hours."""
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "shift_s"
         self.step_to(0)
-        # Imported by Python itself at its start, before any module has taken a clock by name.
+        # Python imports this when it starts, before any module has imported a clock by name.
         (folder / "sitecustomize.py").write_text(SHIFT)
         self.env = {"PYTHONPATH": str(folder)}
 

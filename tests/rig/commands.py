@@ -1,4 +1,4 @@
-"""Commands of the node, run to their end through pipes, or live on a terminal."""
+"""Runs the node's commands: to the end through pipes, or live on a terminal."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def command(*arguments: str | Path, module: str = "node") -> list[str]:
 def run(
     *arguments: str | Path, env: Mapping[str, str] | None = None, module: str = "node"
 ) -> subprocess.CompletedProcess[str]:
-    """Run `python -m node ARGUMENTS` with both streams in pipes; no traceback may come."""
+    """Run `python -m node ARGUMENTS` with both streams in pipes; fail on a traceback."""
     done = subprocess.run(
         command(*arguments, module=module),
         cwd=ROOT,
@@ -58,12 +58,12 @@ def run(
 
 
 def rows(output: str) -> list[list[str]]:
-    """The cells of a printed table, without its head; two blanks or more part them."""
+    """Return the cells of a printed table, separated by two or more spaces, without the header."""
     return [re.split(r"\s{2,}", line.strip()) for line in output.splitlines()[1:]]
 
 
 class Terminal:
-    """A command on a terminal of its own, until the context is left."""
+    """A command that runs on a terminal of its own until the context is left."""
 
     def __init__(self, *arguments: str | Path, env: Mapping[str, str] | None = None) -> None:
         self._command = command(*arguments)
@@ -95,14 +95,14 @@ class Terminal:
                 return
 
     def output(self) -> str:
-        """All that was shown, without the escape sequences."""
+        """Return everything that was shown, without the escape sequences."""
         return ESCAPE.sub("", self._output.decode(errors="replace"))
 
     def wait_output(self, pattern: str) -> None:
         wait_until(lambda: re.search(pattern, self.output()), TIMEOUT_S, f"{pattern} is shown")
 
     def interrupt(self) -> int:
-        """Ctrl-C; gives the exit status."""
+        """Send Ctrl-C; return the exit status."""
         self.process.send_signal(signal.SIGINT)
         return self.process.wait(TIMEOUT_S)
 

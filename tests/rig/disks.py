@@ -1,4 +1,4 @@
-"""Small disks that run full, or that the kernel turns read-only. They need root."""
+"""Small disks that run full or that the kernel turns read-only. They need root."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MB = 1024 * 1024
 
 
 class SmallDisk:
-    """A tmpfs of its own that can be filled to the last byte."""
+    """A tmpfs that can be filled to the last byte."""
 
     def __init__(self, folder: Path, megabytes: int) -> None:
         self.folder = folder
@@ -25,10 +25,10 @@ class SmallDisk:
         self._filler = folder / "filler"
 
     def fill(self, leave: int = 0) -> None:
-        """Take all but `leave` bytes, also what has come free since the last time."""
+        """Fill all but `leave` bytes, including what has become free since the last call."""
         with self._filler.open("ab") as file:
             while (free := shutil.disk_usage(self.folder).free - leave) > 0:
-                with suppress(OSError):  # somebody else has taken some of it meanwhile
+                with suppress(OSError):  # somebody else took some of it meanwhile
                     os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), free)
 
     def make_room(self) -> None:
@@ -45,9 +45,9 @@ class SmallDisk:
 
 
 class BreakingDisk:
-    """An ext4 file system on a loop device: an error makes the kernel turn it read-only for good.
+    """An ext4 file system on a loop device: on an error, the kernel turns it read-only for good.
 
-    That is what becomes of an SD card that fails. Only mounting it anew makes it writable again.
+    The same happens to a failing SD card. Only mounting it again makes it writable.
     """
 
     def __init__(self, folder: Path, megabytes: int) -> None:
@@ -62,7 +62,7 @@ class BreakingDisk:
         trigger.write_text("a test", encoding="ascii")
 
     def mend(self) -> None:
-        """Mount it anew; nothing may have a file open on it."""
+        """Repair it and mount it again; nothing may have a file open on it."""
         unmount(self.folder)
         subprocess.run(["fsck.ext4", "-p", "-f", self._image], check=False, capture_output=True)
         self._mount()
@@ -83,9 +83,9 @@ class BreakingDisk:
 
 
 class FatDisk:
-    """An exFAT file system, as on USB sticks: all files have the permissions of its mounting.
+    """An exFAT file system, as on USB sticks: all files have the permissions it is mounted with.
 
-    Where the kernel has none, the Debian package exfat-fuse has.
+    If the kernel does not support it, the Debian package exfat-fuse does.
     """
 
     def __init__(self, folder: Path, options: str) -> None:
@@ -108,7 +108,7 @@ class FatDisk:
 
 
 def mount(*arguments: str) -> None:
-    """Mount, or skip the test where that is not allowed; under CI, where it must be, fail it."""
+    """Mount; if that is not allowed, skip the test, or fail it under CI, where it must be."""
     done = subprocess.run(["mount", *arguments], check=False, capture_output=True, text=True)
     if done.returncode == 0:
         return
@@ -119,5 +119,5 @@ def mount(*arguments: str) -> None:
 
 
 def unmount(folder: Path) -> None:
-    """Also where a process that is about to end still has a file open."""
+    """Unmount, even if a process that is about to end still has a file open."""
     subprocess.run(["umount", "--lazy", folder], check=True, capture_output=True)

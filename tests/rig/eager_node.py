@@ -1,6 +1,6 @@
-"""The node, impatient: `python -m tests.rig.eager_node run`.
+"""The node with short waits: `python -m tests.rig.eager_node run`.
 
-It waits little before it connects again, and before it looks for its model again.
+It soon tries again to connect to the broker and to load its model.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The node with an engine that fails on long utterances: `python -m tests.rig.failing_engine run`.
 
-`ENGINE_FAULT` says how: `raise`, `raise_once`, `hang` or `abort`; `draft` raises where their speech
-is not finished. An engine cannot be made to fail at will from outside; all else of the node is as
-it is. A hang is noticed after seconds here.
+`ENGINE_FAULT` says how: `raise`, `raise_once`, `hang` or `abort`; `draft` raises on partial texts.
+An engine cannot be made to fail at will from outside; everything else in the node is unchanged,
+except that it notices a hang after seconds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from node.core.model import Transcription
 
 LONG_S = 2.6
-"""Longer than the short sentences of the tests with their pre-roll and tail."""
+"""Longer than the tests' short sentences with their pre-roll and tail."""
 
 DEADLINE_S = 2.0
 

@@ -1,7 +1,7 @@
-"""The keys Home Assistant takes in a device discovery message, by platform.
+"""The keys Home Assistant accepts in a device discovery message, by platform.
 
-Those that 2024.12.5 and 2026.2.3 have in common in `homeassistant.components.mqtt`, abbreviations
-aside, and the two by which an entity id is asked for.
+Those that `homeassistant.components.mqtt` of 2024.12.5 and 2026.2.3 have in common, without
+abbreviations, and the two that suggest an entity id.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ NEEDED: dict[str, set[str]] = {
     "event": {"state_topic", "event_types"},
     "text": {"command_topic"},
 }
-"""Without these the component is rejected, or never has a state."""
+"""Without these, the component is rejected or never has a state."""
 
 ROOT = {
     *("availability", "availability_mode", "availability_template", "availability_topic"),

@@ -21,7 +21,7 @@ REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 
 class Hub(BaseHTTPRequestHandler):
-    """As much of the Hugging Face Hub as serves the demo's model under any name."""
+    """Just enough of the Hugging Face Hub to serve the demo's model under any name."""
 
     def do_HEAD(self) -> None:
         self._answer()
@@ -62,7 +62,7 @@ def etag(file: Path) -> str:
 
 @contextmanager
 def hub() -> Iterator[int]:
-    """A hub on the loopback interface; gives its port."""
+    """Run a hub on the loopback interface; yield its port."""
     server = ThreadingHTTPServer((HOST, 0), Hub)
     thread = Thread(target=server.serve_forever)
     thread.start()
@@ -75,7 +75,7 @@ def hub() -> Iterator[int]:
 
 
 def hub_env(folder: Path, port: int) -> dict[str, str]:
-    """The environment that leads to a hub on `port`, and to no cache or proxy of this machine."""
+    """Return an environment that uses the hub on `port`, but no cache or proxy of this machine."""
     return {
         "HF_ENDPOINT": f"http://{HOST}:{port}",
         "HF_HOME": str(folder / "hf"),

@@ -1,9 +1,9 @@
 """The node in a hurry: `python -m tests.rig.hurried_node run`.
 
-In its session four more microphones, `fast-0` to `fast-3`, are heard as quickly as the engine goes:
+Its session has four more microphones, `fast-0` to `fast-3`, heard as fast as the engine works:
 `HURRY_UTTERANCES` utterances, spread evenly over eight hours of the session's own time. They go
-through the node's own voice detection, endpointing, spool, engine and store, and are heard each
-alone: ownership needs the microphones side by side, which their real time forbids.
+through the node's own voice detection, endpointing, spool, engine and store, but each alone:
+ownership needs microphones side by side, in real time.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ MICS = tuple(f"fast-{number}" for number in range(4))
 MOST_WAITING_S = 8.0
 LOOK_S = 0.002
 SAYS = 8
-"""How many different sentences are said, over and over."""
+"""How many different sentences are said, in rotation."""
 
 
 class HurriedListener(Listener):
-    """Beside the microphones of the session, hears those that have no time to lose."""
+    """Hears the fast microphones in addition to those of the session."""
 
     def go(self) -> None:
         super().go()
@@ -48,7 +48,7 @@ class HurriedListener(Listener):
         threading.Thread(target=self._hurry, args=[utterances], daemon=True).start()
 
     def _hurry(self, utterances: int) -> None:
-        while self._setting is None:  # the listener's thread is about to begin
+        while self._setting is None:  # the listener's thread is about to start
             time.sleep(LOOK_S)
         recorder = Recorder(
             self._setting.session_id, Room(Endpointing(), "off"), Silero(), self._spool, "off"
@@ -71,7 +71,7 @@ class HurriedListener(Listener):
 
 
 def _sound(number: int) -> npt.NDArray[np.int16]:
-    """A sentence with the pause behind it that ends an utterance."""
+    """Return a sentence and the pause after it that ends an utterance."""
     sentence = SENTENCES[number]
     pause = np.zeros(SAMPLE_RATE, np.int16)
     return np.concatenate([say(sentence.text, sentence.language, sentence.voice), pause])

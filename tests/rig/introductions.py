@@ -1,7 +1,7 @@
-"""Two people at a table whose microphones hear each other: the first word is kept twice at first.
+"""Two people at a table whose microphones hear each other: at first, the first word is kept twice.
 
-It is too short for the room to know what leaks, which sounds of the room besides; the copy at the
-second microphone is withdrawn once both have spoken.
+It is too short to tell how much leaks, in a room with echo; the copy at the second microphone is
+withdrawn once both people have spoken.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ LEVEL = 0.36
 NOISE = 2.4
 BLEED_DB = -6
 PATH = 48
-"""Samples (1 m) by which a voice reaches the other microphone later."""
+"""Samples by which a voice reaches the other microphone later (1 m)."""
 ECHO, ECHO_DECAY = 0.1, 800
-"""Of the sound that reaches the other microphone, as an amplitude; samples to a tenth of it."""
+"""Echo in the sound that reaches the other microphone: its amplitude, and samples to a tenth of
+it."""
 
 
 def tracks() -> npt.NDArray[np.int16]:
-    """Alice's microphone and Bruno's, of shape (2, samples)."""
+    """Return Alice's and Bruno's tracks, of shape (2, samples)."""
     said = [
         (0, say(WORD, "en", ALICE)),
         (1, say(ANSWER.text, "en", BRUNO)),
@@ -52,7 +53,7 @@ def tracks() -> npt.NDArray[np.int16]:
 
 
 def _room() -> npt.NDArray[np.float64]:
-    """What a click becomes on its way: itself, and 0.2 s of echo."""
+    """Return what a click becomes on its way: the click and 0.2 s of echo."""
     after = np.arange(RATE // 5)
     echo = np.random.default_rng(3).standard_normal(len(after)) * ECHO
     sound: npt.NDArray[np.float64] = echo * 10 ** (-after / ECHO_DECAY) + (after == 0)

@@ -1,4 +1,4 @@
-"""A node that hears a tape, whose storage folder a test damages between two runs."""
+"""A node that hears a tape; tests damage its storage folder between two runs."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 __all__ = ["DATABASE", "Lab"]
 
 OTHERS = SENTENCES[5:9]
-"""What the tape says, over and over; tests leave other sentences in the spool."""
+"""What the tape says, over and over; sentences that tests leave in the spool are different."""
 
 
 class Lab:
-    """A node that hears one tape, with a session behind it and its storage kept."""
+    """A node that hears one tape, and keeps its storage, with a past session, between runs."""
 
     def __init__(self, folder: Path, broker: Broker, watcher: Watcher) -> None:
         tape = record(folder, "desk", OTHERS, random.Random(1))
@@ -41,7 +41,7 @@ class Lab:
         return Room(self.node, None, self._watcher)  # type: ignore[arg-type]  # a tape is heard
 
     def hold_session(self) -> str:
-        """Record until one sentence is published; the database has a past then."""
+        """Record until one sentence is published, so that the database has a past session."""
         room = self.start()
         session = room.start(desk="Alice")
         room.segments(session, 1)
@@ -50,7 +50,7 @@ class Lab:
         return session
 
     def leave(self, session: str, *, number: int, start: int, sentence: Sentence) -> Path:
-        """Audio in the spool as a process that died leaves it."""
+        """Put audio into the spool, as a process that died leaves it."""
         file = self.storage / "spool" / f"{session}.{number:05}.{start}.desk.s16le"
         file.write_bytes(spoken(sentence, pause_s=0.5).astype("<i2").tobytes())
         return file

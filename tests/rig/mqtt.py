@@ -1,4 +1,4 @@
-"""An MQTT client that remembers all it hears, for what tests expect of the broker's traffic."""
+"""An MQTT client that remembers everything it receives, for tests of the broker's traffic."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TRANSACTIONS = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message as it came; `time` is CLOCK_MONOTONIC at its arrival, in seconds."""
+    """A received message; `time` is CLOCK_MONOTONIC at its arrival, in seconds."""
 
     topic: str
     payload: bytes
@@ -44,10 +44,10 @@ class Message:
 
 
 class Watcher:
-    """Subscribes to `topics` and records every message in order of arrival, also over reconnects.
+    """Subscribes to `topics` and records every message in order of arrival, across reconnects.
 
-    Messages are numbered from 0: `count()` is the number of the next one, and `after` of the other
-    methods leaves out those with lower numbers.
+    Messages are numbered from 0: `count()` is the number of the next one, and the other methods
+    ignore messages with numbers below `after`.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Watcher:
         if ca_file is not None:
             self._client.tls_set(str(ca_file))
 
-    # Called by paho's network thread, which an exception would end unseen.
+    # Called by paho's network thread, which an exception would end silently.
 
     def _on_connect(self, client: Client, *_rest: object) -> None:
         client.subscribe(list(self._topics))
@@ -118,7 +118,7 @@ class Watcher:
             pytest.fail(f"not subscribed on port {self._port} within {timeout} s")
 
     def wait_disconnected(self, timeout: float = CONNECT_TIMEOUT_S) -> None:
-        """Wait until the loss of the broker is noticed, before `wait_connected` for its return."""
+        """Wait until the loss of the broker is noticed; call before `wait_connected`."""
         wait_until(lambda: not self._subscribed.is_set(), timeout, "the broker was lost")
 
     def count(self) -> int:
@@ -134,9 +134,9 @@ class Watcher:
     def wait_for(
         self, wanted: str | Callable[[Message], bool], timeout: float = 5, after: int = 0
     ) -> Message:
-        """Return the first message, come or to come, of a topic filter or that a function accepts.
+        """Return the first past or future message that matches a topic filter or a function.
 
-        Fails with the topics that did come when there is none within `timeout` seconds.
+        If there is none within `timeout` seconds, fail with the topics that did arrive.
         """
 
         def first() -> Message | None:
@@ -153,7 +153,7 @@ class Watcher:
     def publish(
         self, topic: str, payload: str | bytes = b"", *, qos: int = 1, retain: bool = False
     ) -> None:
-        """Publish, and wait until the broker has it where `qos` is 1."""
+        """Publish; with `qos` 1, wait until the broker has it."""
         self._client.publish(topic, payload, qos, retain).wait_for_publish(CONNECT_TIMEOUT_S)
 
     def request(

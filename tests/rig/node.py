@@ -1,4 +1,4 @@
-"""The node as a subprocess with its configuration, and a room of people who speak to it."""
+"""The node as a subprocess with its configuration, and a room of people who speak."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ PLAYER_TIMEOUT_S = 30
 def configuration(
     folder: Path, port: int, mics: Sequence[str] | Mapping[str, int | None], **sections: Any
 ) -> dict[str, Any]:
-    """A configuration on virtual mics; `sections` are laid over it, key by key.
+    """Return a configuration for virtual mics; `sections` override it key by key.
 
-    `mics` may give a sample rate for each, to open it at.
+    `mics` may map each to the sample rate to open it at.
     """
     rates = mics if isinstance(mics, dict) else dict.fromkeys(mics)
     devices = [
@@ -46,10 +46,10 @@ def configuration(
     base: dict[str, Any] = {
         "node": {"id": "lab"},
         "mqtt": {"host": "127.0.0.1", "port": port},
-        # A root without sound cards: the machine's own microphones are no part of a test.
+        # A root without sound cards: tests must not use the machine's own microphones.
         "audio": {"devices": devices, "proc_root": str(folder), "sys_root": str(folder)},
         "transcription": {"model": str(MODEL), "threads": 1},
-        # Sentences of the tests follow one another faster than people speak.
+        # The tests' sentences follow one another faster than people speak.
         "vad": {"hangover_ms": 600},
         "storage": {"path": str(folder / "storage")},
         "time_zone": "Europe/Paris",
@@ -60,9 +60,9 @@ def configuration(
 
 
 class RunningNode:
-    """`python -m node run`, from entry to exit; may be ended and started again in between.
+    """Runs `python -m node run` from entry to exit; can be ended and restarted in between.
 
-    `module` may be one that runs the node with a fault in it.
+    `module` can be one that runs the node with a fault.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class RunningNode:
         return self.program.pid
 
     def wait_online(self, watcher: Watcher, after: int = 0) -> Self:
-        """Wait for a live `online`, not a retained one of an earlier run."""
+        """Wait for a live `online`, not a retained one from an earlier run."""
         watcher.wait_for(
             lambda m: m.topic == f"{self.topic}/status" and m.text == "online" and not m.retain,
             START_TIMEOUT_S,
@@ -110,7 +110,7 @@ class RunningNode:
         return self
 
     def end(self, timeout: float = 40) -> int:
-        """SIGTERM, and the exit status."""
+        """Send SIGTERM and return the exit status."""
         self.program.signal(signal.SIGTERM)
         return self.program.wait(timeout)
 
@@ -125,33 +125,33 @@ class RunningNode:
 
 @dataclass
 class Room:
-    """People at virtual mics, a node that listens, and a client that follows it."""
+    """People at virtual mics, a node that listens, and a client that follows the node."""
 
     node: RunningNode
     mics: VirtualMics
     watcher: Watcher
 
     def ask(self, verb: str, timeout: float = SESSION_TIMEOUT_S, **request: Any) -> dict[str, Any]:
-        """The whole answer to a request."""
+        """Return the whole answer to a request."""
         assert self.node.program.process.poll() is None, self.node.program.output()
         return self.watcher.request(self.node.topic, verb, request, timeout)
 
     def do(self, verb: str, timeout: float = SESSION_TIMEOUT_S, **request: Any) -> dict[str, Any]:
-        """The data of an answer that must be ok."""
+        """Return the data of an answer, which must be ok."""
         answer = self.ask(verb, timeout, **request)
         assert answer["status"] == "ok", answer
         data: dict[str, Any] = answer["data"]
         return data
 
     def refused(self, verb: str, **request: Any) -> dict[str, Any]:
-        """The error of an answer that must be one."""
+        """Return the error of an answer, which must be one."""
         answer = self.ask(verb, **request)
         assert answer["status"] == "error", answer
         error: dict[str, Any] = answer["error"]
         return error
 
     def start(self, **speakers: str) -> str:
-        """Start a session of these mics (`desk="Alice"`); gives its id."""
+        """Start a session with these mics (`desk="Alice"`); return its id."""
         assignments = [{"mic": mic, "speaker": name} for mic, name in speakers.items()]
         session_id: str = self.do("session/start", assignments=assignments)["session_id"]
         return session_id
@@ -160,19 +160,19 @@ class Room:
         return self.do("session/stop")
 
     def say(self, mic: str, *sentences: Sentence, pause_s: float = 1.0) -> float:
-        """Speak into a mic, without waiting; gives the seconds it takes."""
+        """Speak into a mic without waiting; return the seconds it takes."""
         sound = spoken(*sentences, pause_s=pause_s)
         self.mics.play(mic, sound, 16000)
         return len(sound) / 16000
 
     def say_to_the_end(self, mic: str, *sentences: Sentence, pause_s: float = 1.0) -> None:
-        """Speak into a mic until all of it is played, the pause too."""
+        """Speak into a mic, and wait until everything is played, including the pause."""
         sound = spoken(*sentences, pause_s=pause_s)
         player = self.mics.play(mic, sound, 16000)
         assert player.wait(len(sound) / 16000 + PLAYER_TIMEOUT_S) == 0
 
     def segments(self, session_id: str, count: int, timeout: float = 30) -> list[dict[str, Any]]:
-        """The first `count` segments of a session, in the order published."""
+        """Return the first `count` segments of a session, in the order published."""
 
         def come() -> list[dict[str, Any]] | None:
             messages = self.watcher.messages(f"{self.node.topic}/mic/+/segment")
@@ -194,7 +194,7 @@ class Room:
 
 
 def spoken(*sentences: Sentence, pause_s: float = 1.0) -> npt.NDArray[np.int16]:
-    """Sentences one after the other, at 16 kHz, with the quiet before and after them."""
+    """Return sentences one after the other, at 16 kHz, with quiet before and after them."""
     quiet = np.zeros(round(pause_s * 16000), np.int16)
     parts = [np.zeros(4800, np.int16)]
     for sentence in sentences:

@@ -1,4 +1,4 @@
-"""The outbox of a node under test: filled before it starts, looked at while it runs."""
+"""The outbox of a node under test: filled before it starts, inspected while it runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OLD_SESSION = "20260101T100000Z-00ff"
 def fill_outbox(
     storage: Path, numbers: Sequence[int], *, mic: str = "desk", filler: int = 0
 ) -> None:
-    """Put messages of an earlier run into the outbox of a node that is not running."""
+    """Put messages from an earlier run into the outbox of a node that is not running."""
     store = Store(storage, keep_audio=False)
     assert store.open() is None
     store.close()
@@ -44,7 +44,7 @@ def fill_outbox(
 
 
 def past_session(storage: Path, segments: int) -> None:
-    """Leave a finished session of so many segments to a node that is not running."""
+    """Store a finished session of `segments` segments for a node that is not running."""
     session = Session(OLD_SESSION, started_at_of(OLD_SESSION))
     session.ended_at = session.started_at
     store = Store(storage, keep_audio=False)
@@ -64,7 +64,7 @@ def past_session(storage: Path, segments: int) -> None:
 
 
 def waiting(storage: Path) -> int:
-    """Messages in the outbox that have not been set aside."""
+    """Return the number of messages in the outbox that have not been set aside."""
     with closing(sqlite3.connect(f"file:{storage}/scribe.db?mode=ro", uri=True)) as db:
         return int(db.execute("SELECT count(*) FROM outbox WHERE refused IS NULL").fetchone()[0])
 
@@ -80,12 +80,12 @@ def set_aside(storage: Path) -> list[str]:
 
 
 def come(watcher: Watcher) -> list[dict[str, Any]]:
-    """Segments as a subscriber has them: repeats dropped, in the order of their first arrival."""
+    """Return segments as a subscriber has them: in order of arrival, without repeats."""
     bodies = [message.json() for message in watcher.messages(SEGMENTS)]
     return list({(body["session_id"], body["seq"]): body for body in bodies}.values())
 
 
 def wait_all(watcher: Watcher, numbers: Sequence[int], timeout: float) -> None:
-    """Wait for just these `seq`, and check that they came in order."""
+    """Wait for exactly these `seq`, and check that they came in order."""
     wait_until(lambda: len(come(watcher)) >= len(numbers), timeout, f"{len(numbers)} segments")
     assert [body["seq"] for body in come(watcher)] == list(numbers)

@@ -1,4 +1,4 @@
-"""The distributions of this project, built from a copy, and environments they are installed in."""
+"""This project's distributions, built from a copy, and environments they are installed in."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ HIDDEN_BUT_OURS = ".pre-commit-config.yaml"
 @dataclass(frozen=True)
 class Distributions:
     source: Path
-    """The tree they were built from: a copy of the clone without what is generated."""
+    """A source distribution and a wheel, and the copy of the clone they were built from."""
     sdist: Path
     wheel: Path
 
 
 def copy_of_the_clone(target: Path) -> Path:
-    """The clone without caches, environments and builds: a build writes into its own folder."""
+    """Copy the clone without caches, environments and builds: a build writes to its own folder."""
     generated = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__")
 
     def ignored(folder: str, names: list[str]) -> set[str]:
@@ -40,7 +40,7 @@ def copy_of_the_clone(target: Path) -> Path:
 
 
 def build(folder: Path) -> Distributions:
-    """A source distribution, and the wheel that is built from it; the network is not used."""
+    """Build a source distribution, and the wheel from it, without the network."""
     source = copy_of_the_clone(folder / "source")
     output = folder / "dist"
     options = ("--no-isolation", "--outdir", output)
@@ -55,7 +55,7 @@ def build(folder: Path) -> Distributions:
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment of its own with the wheel; what it needs is borrowed from this one."""
+    """A virtual environment with the wheel; it borrows the dependencies from this one."""
 
     root: Path
 
@@ -79,7 +79,7 @@ def install(wheel: Path, root: Path) -> Environment:
     pip = (sys.executable, "-m", "pip", "--python", environment.python)
     command: list[str | Path] = [*pip, "install", "-q", "--no-index", "--no-deps", wheel]
     subprocess.run(command, check=True, timeout=BUILD_TIMEOUT_S)
-    # A folder named in a .pth file lends its packages, but not the editable installs in it.
+    # A folder named in a .pth file provides its packages, but not the editable installs in it.
     packages = sysconfig.get_path("purelib", vars={"base": str(root), "platbase": str(root)})
     lent = "\n".join(site.getsitepackages())
     (root / packages / "lent.pth").write_text(f"{lent}\n")

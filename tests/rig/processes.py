@@ -1,4 +1,4 @@
-"""Processes under test: each in a group of its own, looked at through /proc, ended for sure."""
+"""Processes under test: each in its own group, inspected through /proc, and always ended."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 def need(*programs: str) -> None:
-    """Skip the test when a program is not installed; under CI, where all must be, fail it."""
+    """Skip the test if a program is not installed, or fail it under CI, where all must be."""
     missing = [program for program in programs if shutil.which(program) is None]
     if not missing:
         return
@@ -38,7 +38,7 @@ def wait_until(condition: Callable[[], T], timeout: float, message: str) -> T:
     """Poll `condition` until it returns something true, and return that.
 
     Raises:
-        AssertionError: `timeout` seconds have passed; `message` says what was waited for.
+        AssertionError: `timeout` seconds have passed; `message` says what it waited for.
     """
     deadline = time.monotonic() + timeout
     while True:
@@ -68,7 +68,7 @@ def alive(pid: int) -> bool:
 
 
 def children(pid: int) -> list[int]:
-    """Return the direct children, zombies among them."""
+    """Return the direct children, including zombies."""
     pids = [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()]
     return [child for child in pids if (fields := _stat(child)) and int(fields[1]) == pid]
 
@@ -82,7 +82,7 @@ def open_files(pid: int) -> int:
 
 
 def files_of(pid: int) -> list[str]:
-    """Return what a process has open; nothing of one that is gone."""
+    """Return the files a process has open; none if it is gone."""
     try:
         return [str(entry.readlink()) for entry in (PROC / str(pid) / "fd").iterdir()]
     except FileNotFoundError:
@@ -92,7 +92,7 @@ def files_of(pid: int) -> list[str]:
 class Program:
     """A program in a process group of its own; leaving the context kills the whole group.
 
-    What it printed, on both streams, is had at any time with `output()`.
+    `output()` returns what it has printed so far, on both streams.
     """
 
     def __init__(
@@ -136,11 +136,11 @@ class Program:
         self.process.send_signal(number)
 
     def signal_group(self, number: int) -> None:
-        """What a terminal does on Ctrl-C: every process of the group gets it."""
+        """Signal every process of the group, as a terminal does on Ctrl-C."""
         os.killpg(self.pid, number)
 
     def wait(self, timeout: float) -> int:
-        """Wait for the end and return the exit status; fail with the output if it does not come."""
+        """Wait for the end and return the exit status; fail with the output on a timeout."""
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -154,7 +154,7 @@ class Program:
             time.sleep(POLL_S)
 
     def kill_group(self) -> None:
-        with contextlib.suppress(ProcessLookupError):  # all of it has ended by itself
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
             os.killpg(self.pid, signal.SIGKILL)
         self.process.wait()
 

@@ -1,7 +1,7 @@
-"""A TCP proxy before a broker: it delays, drops and cuts, and counts what is acknowledged.
+"""A TCP proxy in front of a broker: it delays, drops, cuts, and counts what is acknowledged.
 
-It can be strict as well: mosquitto does not mind more unacknowledged messages than it has announced
-to take, other brokers end the connection.
+It can also be strict: mosquitto tolerates more unacknowledged messages than its Receive Maximum;
+other brokers disconnect.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ RECEIVE_MAXIMUM_EXCEEDED = b"\xe0\x02\x93\x00"  # DISCONNECT with this reason an
 
 
 class Packets:
-    """Cuts one direction of an MQTT connection into its control packets."""
+    """Splits one direction of an MQTT connection into its control packets."""
 
     def __init__(self) -> None:
         self._pending = bytearray()
 
     def feed(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Yield every packet that is complete, whole and its body alone."""
+        """Yield every complete packet, and its body."""
         self._pending += data
         while (lengths := self._lengths()) is not None:
             header, size = lengths
@@ -44,7 +44,7 @@ class Packets:
             yield packet, packet[header:]
 
     def _lengths(self) -> tuple[int, int] | None:
-        """Bytes of the fixed header and of the rest, once the header is there."""
+        """Return the bytes of the fixed header and of the rest, once the header is complete."""
         size = 0
         for place, byte in enumerate(self._pending[1:5]):
             size |= (byte & 0x7F) << (7 * place)
@@ -54,7 +54,7 @@ class Packets:
 
 
 class Connection:
-    """One client's connection with the broker, passed on by two threads."""
+    """One client's connection to the broker, forwarded by two threads."""
 
     def __init__(self, proxy: Proxy, client: socket.socket, broker: socket.socket) -> None:
         self._proxy = proxy
@@ -71,13 +71,13 @@ class Connection:
             thread.start()
 
     def cut(self) -> None:
-        """End it as a pulled cable ends it for both sides, at once."""
+        """End it for both sides at once, as a pulled cable does."""
         for side in (self._client, self._broker):
-            with contextlib.suppress(OSError):  # the other thread was quicker
+            with contextlib.suppress(OSError):  # the other thread was faster
                 side.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Wait for its end, which `cut` has brought about."""
+        """Wait for its end, after `cut`."""
         for thread in self._threads:
             thread.join()
         self._client.close()
@@ -112,7 +112,7 @@ class Connection:
         return packet
 
     def _count(self, first: int, body: bytes) -> int | None:
-        """Gives the packet identifier where the message is one that `counts`."""
+        """Return the packet identifier if the message is one that `counts`."""
         size = int.from_bytes(body[:2], "big")
         topic = body[2 : 2 + size].decode()
         self._proxy.published.append(topic)
@@ -145,12 +145,12 @@ class Connection:
 
 
 def _refusing(number: int, reason: int) -> bytes:
-    """A PUBACK of MQTT 5."""
+    """Return a PUBACK of MQTT 5."""
     return bytes([PUBACK << 4, 3]) + number.to_bytes(2, "big") + bytes([reason])
 
 
 def _announcing(receive_maximum: int, connack: bytes) -> bytes:
-    """A CONNACK of MQTT 5 that says this instead of the broker's own Receive Maximum."""
+    """Return a CONNACK of MQTT 5 with this in place of the broker's own Receive Maximum."""
     size, properties = connack[2], connack[3:]
     assert size == len(properties) < 0x80
     properties = _without_receive_maximum(properties)
@@ -160,7 +160,7 @@ def _announcing(receive_maximum: int, connack: bytes) -> bytes:
 
 
 def _without_receive_maximum(properties: bytes) -> bytes:
-    """mosquitto has few properties in its CONNACK, whose values hold no such byte."""
+    """Remove the property; mosquitto's CONNACK has few, and their values have no such byte."""
     place = properties.find(RECEIVE_MAXIMUM)
     return properties if place < 0 else properties[:place] + properties[place + 3 :]
 
@@ -168,12 +168,12 @@ def _without_receive_maximum(properties: bytes) -> bytes:
 class Proxy:
     """Listens on `port` for clients of the broker on `broker_port`, while it is open.
 
-    `delay_s` holds back what the broker says, `lose_acknowledgements` drops every PUBACK, and
-    `lifetime_s` cuts each connection after so long. `published` lists the topics that clients
-    have published on; of those that `counts` accepts, `most_unacknowledged` is how many were ever
-    on their way at once. With `receive_maximum` it announces this to clients of MQTT 5 and ends the
-    connection of who has more on the way; `exceeded` counts these.
-    Of the messages that `counts` accepts the next `over_quota` are refused for now, to MQTT 5.
+    `delay_s` delays what the broker sends, `lose_acknowledgements` drops every PUBACK, and
+    `lifetime_s` cuts each connection after that time. `published` lists the topics that clients
+    have published to; of those that `counts` accepts, `most_unacknowledged` is the most that were
+    ever in flight at once. With `receive_maximum`, it announces this to MQTT 5 clients and
+    disconnects those with more in flight; `exceeded` counts these.
+    Of the messages that `counts` accepts, the next `over_quota` are refused for now, with MQTT 5.
     """
 
     def __init__(
@@ -199,11 +199,11 @@ class Proxy:
 
     @property
     def accepted(self) -> int:
-        """Connections taken so far."""
+        """The number of connections accepted so far."""
         return len(self.accepted_at)
 
     def cut(self) -> None:
-        """Cut every connection that stands."""
+        """Cut every open connection."""
         for connection, _ in self._open:
             connection.cut()
 
@@ -236,7 +236,7 @@ class Proxy:
                 connection.cut()
 
     def open(self) -> Self:
-        """Take connections on the port, which refuses them before."""
+        """Accept connections on the port; until then they are refused."""
         self._quit.clear()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()

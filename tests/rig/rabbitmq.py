@@ -1,6 +1,7 @@
-"""A private RabbitMQ with its MQTT plugin: it ends the connection of who does what is forbidden.
+"""A private RabbitMQ with its MQTT plugin: it disconnects clients that do something forbidden.
 
-Debian's speaks MQTT 3.1.1 only. It takes some ten seconds to start, so one serves many tests.
+Debian's version speaks only MQTT 3.1.1. It takes about ten seconds to start, so many tests share
+one.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ EXCHANGE = "amq.topic"  # where the plugin routes MQTT topics, with dots for sla
 class RabbitMQ:
     """Runs within its context.
 
-    `users` maps names, which are also the passwords, to two regular expressions of topics they may
-    publish on and subscribe to, with dots for slashes. `guest` may do all, and so may who gives no
-    name.
+    `users` maps names, which are also the passwords, to two regular expressions: the topics they
+    may publish to and subscribe to, with dots for slashes. `guest` and anonymous clients may do
+    everything.
     """
 
     def __init__(self, users: Mapping[str, tuple[str, str]]) -> None:
@@ -56,7 +57,7 @@ class RabbitMQ:
         folder = self._folder
         return {
             **os.environ,
-            "HOME": str(folder),  # of Erlang's cookie
+            "HOME": str(folder),  # for Erlang's cookie
             "ERL_EPMD_PORT": str(self._epmd_port),
             "RABBITMQ_NODENAME": f"test-{self.port}@localhost",
             "RABBITMQ_DIST_PORT": str(free_port()),
@@ -90,7 +91,7 @@ class RabbitMQ:
 
 
 def _definitions(users: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
-    """Its configuration as it exports it."""
+    """Return its configuration in the form it exports it."""
     everything = {"configure": ".*", "write": ".*", "read": ".*"}
     return {
         "vhosts": [{"name": "/"}],

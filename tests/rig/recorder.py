@@ -1,4 +1,4 @@
-"""Sounds for tests, and recorders that keep what capture processes deliver of them."""
+"""Sounds for tests, and recorders that keep what capture processes deliver."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ PATIENCE_S = 10
 
 
 def noise(seconds: float, rate: int, seed: int, channels: int = 1) -> npt.NDArray[np.int16]:
-    """Return white noise, shape (frames,) or (frames, channels), unlike that of any other seed."""
+    """Return white noise, shape (frames,) or (frames, channels), different for each seed."""
     frames = round(seconds * rate)
     shape = (frames,) if channels == 1 else (frames, channels)
     return np.random.default_rng(seed).integers(-12000, 12000, shape, dtype=np.int16)
 
 
 def correlation(recorded: npt.NDArray[np.int16], played: npt.NDArray[np.int16]) -> float:
-    """Return the normalised correlation of `played` with where it fits best in `recorded`."""
+    """Return the normalised correlation of `played` with its best match in `recorded`."""
     if len(recorded) < len(played):
         return 0.0
     size = len(recorded) + len(played)
@@ -76,7 +76,7 @@ class Recorder:
 
 
 class Recorders:
-    """Starts recorders, and reads them all while it waits for something."""
+    """Starts recorders and reads them all while it waits for something."""
 
     def __init__(self) -> None:
         self._all: list[Recorder] = []
@@ -112,7 +112,7 @@ class Recorders:
         return recorder
 
     def start_failing(self, source: CaptureSource) -> str:
-        """Return the reason of a source that cannot be opened."""
+        """Return the reason why a source cannot be opened."""
         recorder = self.start(source)
         self.read_until(lambda: recorder.ended, f"{source} fails")
         assert recorder.events[1:] == [Exited(1)], recorder.events

@@ -1,4 +1,4 @@
-"""Sound files of many formats, made for tests, and ways in which files are damaged."""
+"""Makes sound files of many formats for tests, and damages them."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ def record(
     video: bool = False,
     **options: str,
 ) -> Path:
-    """Write mono sound at 16 kHz to a file in the format that its name says.
+    """Write mono sound at 16 kHz to a file in the format of its extension.
 
     Args:
         path: the file.
         sound: int16 samples.
-        codec: FFmpeg's name of an encoder.
-        rate: Hz of the file.
+        codec: FFmpeg's name for the encoder.
+        rate: sample rate of the file in Hz.
         layout: its channels; all get the same sound.
         begin_s: time stamp of the first sample.
-        gap: where the time stamps leave seconds out, and how many.
-        tracks: how often the sound is in it.
-        video: whether there are pictures too, the first track of the file.
-        options: of the container.
+        gap: where the time stamps skip, and for how many seconds.
+        tracks: how many times the file contains the sound.
+        video: whether the first track of the file is video.
+        options: options for the container.
     """
     with av.open(str(path), "w", options=options) as container:
         pictures = container.add_stream("mpeg4", rate=PICTURES_A_SECOND) if video else None
@@ -85,7 +85,7 @@ def _add_pictures(container: OutputContainer, stream: VideoStream, seconds: floa
 
 
 def damage(path: Path, begin: float, end: float) -> Path:
-    """Overwrite a part of a file, from one share of its bytes to another, with noise."""
+    """Overwrite a part of a file with noise, from one share of its bytes to another."""
     content = bytearray(path.read_bytes())
     first, last = int(len(content) * begin), int(len(content) * end)
     content[first:last] = np.random.default_rng(0).bytes(last - first)

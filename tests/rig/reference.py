@@ -25,7 +25,7 @@ HEAD = "| Key | Default | Meaning |\n|---|---|---|\n"
 
 
 def keys(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Every key in full, those within the entries of a list with `[]`; sections are none."""
+    """Yield every full key, with `[]` for those inside list entries; sections are not keys."""
     for name, field in model.model_fields.items():
         inner = next(_models(field.annotation), None)
         is_list = inner is not None and inner is not field.annotation
@@ -43,7 +43,7 @@ def _models(kind: Any) -> Iterator[type[BaseModel]]:
 
 
 def table() -> str:
-    """The table in Markdown; a default that depends on the machine or another key is left out."""
+    """Return the table in Markdown, without defaults that depend on the machine or another key."""
     return HEAD + "".join(
         f"| `{key}` | {_default(field)} | {_meaning(field)} |\n" for key, field in keys()
     )

@@ -23,7 +23,7 @@ Schema = dict[str, Any]
 
 
 def schemas() -> dict[str, Schema]:
-    """Every schema by the name of its file."""
+    """Return every schema by its file name."""
     requests = {f"request-{verb.replace('/', '-')}.json": verb for verb in REQUESTS}
     return {
         **{file: _request(file, verb, REQUESTS[verb]) for file, verb in requests.items()},
@@ -36,7 +36,7 @@ def text(schema: Schema) -> str:
 
 
 def write() -> None:
-    """Make the folder hold these schemas and no others."""
+    """Write the schemas to the folder and remove all others."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     wanted = schemas()
     for file in FOLDER.glob("*.json"):
@@ -69,9 +69,9 @@ _HEAD = {"title", "description"}
 
 
 def _accept_other_names(schema: Schema, model: type[BaseModel]) -> None:
-    """Say that a field may come under either of its names, but under one of them only.
+    """Allow a field under either of its names, but only one of them.
 
-    pydantic's schema of an alias with choices knows the first of them alone.
+    pydantic's schema for an alias with choices has only the first.
     """
     for field in model.model_fields.values():
         if not isinstance(field.validation_alias, AliasChoices):

@@ -1,8 +1,8 @@
-"""The node on a machine too slow for it: `python -m tests.rig.slow_engine run`.
+"""The node on a machine that is too slow: `python -m tests.rig.slow_engine run`.
 
 Each window takes `ENGINE_SLOW_S` seconds more to encode, as with a model that is too large, or less
-where the file `ENGINE_SLOW_WHILE` is gone meanwhile. It is loaded as fast as ever, and all else of
-the node is as it is.
+if the file `ENGINE_SLOW_WHILE` is removed meanwhile. Everything else is unchanged, also the time to
+load the model.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The node as on Python 3.13, `python -m tests.rig.strict_tls_node run`: certificates are verified
-to the letter of RFC 5280 there by default."""
+"""The node as on Python 3.13, which verifies certificates strictly by RFC 5280 by default:
+`python -m tests.rig.strict_tls_node run`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from node.cli import main
 
 STRICT = ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
-"""What `ssl.create_default_context` of Python 3.13 sets."""
+"""The flags that `ssl.create_default_context` sets in Python 3.13."""
 
 create_default_context = ssl.create_default_context
 

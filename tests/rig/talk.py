@@ -1,7 +1,7 @@
-"""Talk in a room as the math of ownership hears it: voices of noise, microphones that leak.
+"""Talk in a room as the ownership math hears it: voices made of noise, microphones that leak.
 
-It is made in milliseconds, and says exactly who speaks when; no voice detector would take it for
-speech, so `ticks` gives what one would say, too.
+It takes milliseconds to make, and it is known exactly who speaks when. No voice detector would
+recognise it as speech, so `ticks` also yields what one would say.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ Turns = dict[int, list[tuple[float, float]]]
 """Seconds, from and to, in which each of two people speaks."""
 
 LOUDNESS = 0.2
-"""Highest level at the speaker's own microphone, as an amplitude."""
+"""Peak amplitude at the speaker's own microphone."""
 
 NOISE = 0.0005
 """Root mean square of each microphone's own noise (-66 dBFS)."""
 
 HEARD = 200
-"""Steps of 16 bits from which the stand-in for a voice detector hears speech."""
+"""16-bit level above which the stand-in for a voice detector hears speech."""
 
 
 def voice(seed: int, seconds: float) -> Tracks:
-    """Noise with the loudness of syllables: 5 a second, each with a pitch of its own."""
+    """Return noise with the loudness of syllables: 5 per second, each with its own pitch."""
     rng = np.random.default_rng(seed)
     length = round(seconds * SAMPLE_RATE)
     sound = np.zeros(length + 4200, np.float32)
@@ -59,9 +59,9 @@ def meeting(
     *,
     pitches: int = 1,
 ) -> Tracks:
-    """Two people at their own microphones, that of the second `lag` samples late.
+    """Return two people at their own microphones; the second one's is `lag` samples late.
 
-    `pitches` of each syllable: several fill the bands as speech does.
+    Each syllable has `pitches` pitches; several fill the bands as speech does.
     """
     spoken = np.zeros((2, round(seconds * SAMPLE_RATE)), np.float32)
     for speaker, spans in turns.items():
@@ -77,12 +77,12 @@ def meeting(
 
 
 def samples_of(tracks: Tracks) -> npt.NDArray[np.int16]:
-    """The same in 16 bits."""
+    """Return the same in 16 bits."""
     return np.clip(np.round(tracks * 32767), -32768, 32767).astype(np.int16)
 
 
 def ticks(tracks: Tracks, names: Sequence[str]) -> Iterator[tuple[Frames, Voices]]:
-    """Tick by tick what microphones hear, and what a voice detector would say of it."""
+    """Yield what the microphones hear in each tick, and what a voice detector would say."""
     sound = samples_of(tracks)
     for begin in range(0, sound.shape[1] - TICK + 1, TICK):
         frames = {n: sound[i, begin : begin + TICK] for i, n in enumerate(names)}

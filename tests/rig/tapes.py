@@ -1,7 +1,7 @@
-"""Recorded tracks of known sentences: what a microphone that is played from a file has heard when.
+"""Recorded tracks of known sentences: what a microphone played from a file has heard, and when.
 
-A file source is due from its session's first sample on, also after a restart that goes on with the
-session, so that a time of the tape is a time of the session.
+A file source starts at its session's first sample, even after a restart that resumes the session,
+so a time on the tape is a time in the session.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 RATE = 16000
 LEAD_S = 0.5
 GAPS_S = (1.2, 1.8)
-"""Twice the silence that ends an utterance, so that each sentence is one."""
+"""Twice the silence that ends an utterance, so that each sentence is an utterance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Tape:
-    """A track that is played over and over; `lines` are those of its first turn."""
+    """A track that is played over and over; `lines` are those of the first time."""
 
     mic: str
     file: Path
@@ -50,7 +50,7 @@ class Tape:
     length: float
 
     def within(self, begin: float, end: float) -> Iterator[Line]:
-        """The lines that are spoken wholly between two times of the session, in seconds."""
+        """Yield the lines spoken entirely between two times of the session, in seconds."""
         turn = max(0, int(begin // self.length))
         while turn * self.length < end:
             for line in self.lines:
@@ -61,7 +61,7 @@ class Tape:
 
 
 def record(folder: Path, mic: str, sentences: Sequence[Sentence], rng: random.Random) -> Tape:
-    """Speak sentences onto a tape in an order of chance, with pauses of chance between them."""
+    """Speak sentences onto a tape in random order, with random pauses between them."""
     parts, at, lines = [_quiet(LEAD_S)], round(LEAD_S * RATE), []
     for sentence in rng.sample(sentences, len(sentences)):
         sound, pause = voice(sentence), _quiet(rng.uniform(*GAPS_S))
@@ -73,7 +73,7 @@ def record(folder: Path, mic: str, sentences: Sequence[Sentence], rng: random.Ra
 
 
 def tape_recorder(*tapes: Tape) -> dict[str, Any]:
-    """The `audio` section of a node that hears tapes."""
+    """Return the `audio` section for a node that hears tapes."""
     files = [{"mic": tape.mic, "file": str(tape.file), "loop": True} for tape in tapes]
     return {"source": "files", "devices": [], "files": files}
 

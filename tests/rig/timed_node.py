@@ -1,6 +1,6 @@
-"""The node with a stopwatch at its engine: `python -m tests.rig.timed_node run`.
+"""The node with a stopwatch on its engine: `python -m tests.rig.timed_node run`.
 
-Each run of the engine is a line of `ENGINE_TIMES`: begin and end on the monotonic clock.
+Each run of the engine adds a line to `ENGINE_TIMES`: begin and end on the monotonic clock.
 """
 
 from __future__ import annotations

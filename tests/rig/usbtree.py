@@ -16,7 +16,7 @@ NO_CARDS = "--- no soundcards ---\n"
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One sound card; `port` None is one that is not on USB."""
+    """A sound card; `port` is None if it is not on USB."""
 
     number: int
     port: str | None
@@ -58,12 +58,12 @@ class UsbTree:
         self._write_cards()
 
     def vanish(self, card: Card) -> None:
-        """Remove the card's device only, as sysfs shows it in the middle of an unplug."""
+        """Remove only the card's device, as sysfs shows it in the middle of an unplug."""
         folder = self._card_folder(card)
         shutil.rmtree(folder if card.port is None else folder.parent.parent.parent)
 
     def usb_device(self, port: str) -> Path:
-        """Return the folder of a USB port, which lies within that of its hub."""
+        """Return the folder of a USB port, which is inside that of its hub."""
         bus, _, path = port.partition("-")
         folder = self.sys_root / USB_CONTROLLER / f"usb{bus}"
         hops = path.split(".")

@@ -1,7 +1,7 @@
-"""What became of every sentence that was spoken to a node that was killed again and again.
+"""Finds what became of every sentence spoken to a node that was killed again and again.
 
-A sentence counts as heard when it was spoken wholly while a session was recording; what was cut by
-a kill or spoken while no process ran is excluded, as the promise says.
+A sentence counts as heard if all of it was spoken while a session was recording; what a kill cut
+off or was spoken while no process ran is excluded, as the promise says.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What one process has surely heard of a session, in seconds of it; `zero` is wall time."""
+    """What one process is sure to have heard, in seconds of a session; `zero` is wall time."""
 
     session_id: str
     zero: float
@@ -36,7 +36,7 @@ class Span:
 
 @dataclass(slots=True)
 class Report:
-    """`wrong` says what broke the promise, in sentences; the rest are figures for the table."""
+    """What a campaign found; `wrong` lists broken promises, the rest are figures for the table."""
 
     kills: int = 0
     sessions: int = 0
@@ -81,7 +81,7 @@ class Judge:
         self._check_leftovers()
 
     def _published(self) -> dict[str, list[dict[str, Any]]]:
-        """Segments by session, one for each id, in order of `seq`."""
+        """Return segments by session, one for each id, in order of `seq`."""
         known: dict[str, dict[str, Any]] = {}
         for message in self._watcher.messages(f"{TOPIC}/mic/+/segment"):
             body = message.json()
@@ -117,7 +117,7 @@ class Judge:
             kept == Counter(sent),
             f"{session_id}: {set(kept) ^ sent or kept} are not in both transcript and segments",
         )
-        # Who interjects cuts the line of who is interrupted: a segment may stand in several.
+        # An interjection splits the line it interrupts, so a segment may be in several lines.
         lines = sorted(document["seglst"], key=lambda line: line["part"])
         parts: dict[str, list[str]] = defaultdict(list)
         for line in lines:
@@ -139,7 +139,7 @@ class Judge:
         unfinished = [session_id for session_id, state in known.items() if state != "done"]
         self._expect(not unfinished, f"sessions not done: {unfinished}")
         unknown = published - known.keys()
-        self._expect(not unknown, f"segments of sessions that are not there: {unknown}")
+        self._expect(not unknown, f"segments of sessions that do not exist: {unknown}")
 
     def _check_line(self, span: Span, line: Line, own: list[dict[str, Any]]) -> None:
         self._report.expected += 1
@@ -181,12 +181,12 @@ class Judge:
 
 
 def _covers(body: dict[str, Any], line: Line, zero: float) -> bool:
-    """Whether a segment lies where a line was spoken."""
+    """Return whether a segment covers the time a line was spoken."""
     start, end = (datetime.fromisoformat(body[key]).timestamp() - zero for key in ("start", "end"))
     return start < line.end and line.start < end
 
 
 def rows(storage: Path, query: str, *values: object) -> list[tuple[Any, ...]]:
-    """What a query finds in the database of a node, which may be running."""
+    """Return what a query finds in the database of a node, which may be running."""
     with closing(sqlite3.connect(f"file:{storage}/scribe.db?mode=ro", uri=True)) as database:
         return database.execute(query, values).fetchall()

@@ -1,10 +1,9 @@
-"""Virtual microphones: one private PulseAudio daemon each, and one private ALSA configuration.
+"""Virtual microphones: a private PulseAudio daemon for each, and a private ALSA configuration.
 
 PortAudio opens the ALSA PCM `<name>`, which is the monitor of that daemon's only sink: what is
-played into the sink comes out of the microphone, paced in real time. One daemon each, because a
-daemon that loses one sink of several moves its listeners to another one. No sound card, D-Bus or
-systemd is needed; root or not. Debian: libportaudio2 libasound2-plugins pulseaudio
-pulseaudio-utils.
+played into the sink comes out of the microphone in real time. Each has its own daemon, because a
+daemon that loses one of several sinks moves its listeners to another. No sound card, D-Bus, systemd
+or root is needed. Debian: libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     import pytest
 
 START_TIMEOUT_S = 10
-# Settings of the user that would lead PulseAudio's clients away from the daemons of the test.
+# User settings that would make PulseAudio's clients use other daemons than the test's.
 FOREIGN_SETTINGS = ("PULSE_SERVER", "PULSE_SINK", "PULSE_SOURCE", "XDG_CONFIG_HOME")
 
 ALSA_HEAD = """\
@@ -51,9 +50,9 @@ pcm.{name} {{
 
 @dataclass(frozen=True, slots=True)
 class VirtualMic:
-    """One microphone: its PCM name, and the sample rate in Hz and channels it runs at.
+    """A microphone: its PCM name, sample rate in Hz and channels.
 
-    PortAudio takes the names front, rear, side, center_lfe, surround40 and the like for outputs.
+    PortAudio treats names such as front, rear, side, center_lfe and surround40 as outputs.
     """
 
     name: str
@@ -72,14 +71,14 @@ def write_wav(path: Path, samples: npt.NDArray[np.int16], rate: int) -> Path:
 
 
 class VirtualMics:
-    """A set of microphones that are plugged in on entry and gone, with all their files, on exit.
+    """A set of microphones that are plugged in on entry and removed, with their files, on exit.
 
-    `env` is the environment that lets a process see these microphones and no others.
+    A process with the environment `env` sees these microphones and no others.
     """
 
     def __init__(self, mics: Sequence[VirtualMic]) -> None:
         need("pulseaudio", "paplay")
-        # Short names all the way: the path of a UNIX socket holds at most 107 bytes.
+        # Short names throughout: the path of a UNIX socket has at most 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="vmic-"))
         self._mics = {mic.name: mic for mic in mics}
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
@@ -167,7 +166,7 @@ class VirtualMics:
         self._socket(name).unlink(missing_ok=True)
 
     def freeze(self, name: str) -> None:
-        """Stop the daemon: the microphone stays open and delivers nothing."""
+        """Freeze the daemon: the microphone stays open but delivers nothing."""
         self._daemons[name].send_signal(signal.SIGSTOP)
 
     def thaw(self, name: str) -> None:
@@ -178,8 +177,8 @@ class VirtualMics:
     ) -> subprocess.Popen[bytes]:
         """Play a WAV file, or int16 samples at `rate` Hz, into the microphone.
 
-        Returns at once with the player, which ends when all is played. A process that listens
-        must have received its first block before, or it misses the start.
+        Returns at once with the player, which ends when everything is played. A process that
+        listens misses the start unless it has received its first block before.
         """
         if not isinstance(sound, Path):
             self._clips += 1

@@ -1,7 +1,7 @@
-"""The real `base` of Whisper for the tests, fetched once: `python -m tests.rig.weights`.
+"""The real Whisper model `base` for the tests, fetched once: `python -m tests.rig.weights`.
 
-It is kept outside of the clone, in `~/.cache/scribe-node/whisper-base`; `SCRIBE_BASE` names a
-folder that has it already.
+It is kept outside the clone, in `~/.cache/scribe-node/whisper-base`, unless `SCRIBE_BASE` names a
+folder that already has it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ MODEL = PACKED["base"]
 
 
 def real_base() -> Path:
-    """A folder with the official files of `base`.
+    """Return a folder with the official files of `base`.
 
-    Where it can be neither found nor fetched, the test is skipped; under CI it fails, and so it
-    does where `SCRIBE_BASE` names something else.
+    If it can be neither found nor fetched, the test is skipped; it fails under CI, or if
+    `SCRIBE_BASE` names something else.
     """
     folder, problem = _look()
     if not problem:
@@ -41,7 +41,7 @@ def _is_wanted() -> bool:
 
 @cache
 def _look() -> tuple[Path, str]:
-    """The folder, and why there is no model in it; asked once a process, as is the network."""
+    """Return the folder, and why there is no model in it; looks, and tries the network, once."""
     if named := os.environ.get("SCRIBE_BASE"):
         wrong = fault(Path(named), MODEL.sha256)
         return Path(named), f"SCRIBE_BASE: {wrong}" if wrong else ""

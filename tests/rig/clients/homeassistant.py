@@ -32,11 +32,11 @@ ONBOARDED = {
     "key": "onboarding",
     "data": {"done": ["core_config", "analytics", "integration"]},
 }
-"""All steps but the first user; the others would add integrations that want the internet."""
+"""All steps but the first user; they would add integrations that need the internet."""
 
 
 class HomeAssistant:
-    """Home Assistant with our blueprints and dashboard; may be ended and started again.
+    """Home Assistant with our blueprints and dashboard; can be stopped and started again.
 
     `automations` are as in `automations.yaml`.
     """
@@ -59,7 +59,7 @@ class HomeAssistant:
         (storage / "onboarding").write_text(json.dumps(ONBOARDED))
         dashboard = {"mode": "yaml", "title": "Scribe", "filename": "scribe.yaml"}
         everything: dict[str, Any] = {
-            # Not `default_config`: nothing here scans the network or calls home.
+            # Not `default_config`, which scans the network and calls home.
             "homeassistant": {"name": "Test", "time_zone": "Europe/Paris", "country": "FR"},
             "http": {"server_host": HOST, "server_port": self.port},
             "lovelace": {"dashboards": {"scribe-node": {**dashboard, "show_in_sidebar": True}}},
@@ -71,7 +71,7 @@ class HomeAssistant:
         (self.folder / "configuration.yaml").write_text(text, encoding="utf-8")
 
     def start(self) -> Self:
-        """Start, again after `stop`, and wait until everything has been loaded."""
+        """Start or restart, and wait until everything is loaded."""
         if self._program is not None:
             self._program.__exit__()
         hass = home_assistant_folder(self.release) / "bin/hass"
@@ -107,7 +107,7 @@ class HomeAssistant:
         self.program.wait(STOP_TIMEOUT_S)
 
     def onboard(self) -> None:
-        """Make the owner, and log in as such."""
+        """Create the owner and log in as them."""
         client = {"client_id": f"{self.url}/"}
         code = self._call("POST", "/api/onboarding/users", {**OWNER, **client})["auth_code"]
         grant = {"grant_type": "authorization_code", "code": code, **client}
@@ -129,7 +129,7 @@ class HomeAssistant:
         return {state["entity_id"]: state for state in self._get("/api/states")}
 
     def state(self, entity: str) -> str | None:
-        """The state of an entity; None where there is no such entity."""
+        """Return the state of an entity; None if there is no such entity."""
         found = self.states().get(entity)
         return found["state"] if found else None
 
@@ -157,11 +157,11 @@ class HomeAssistant:
         self._post(f"/api/services/{action.replace('.', '/')}", {"entity_id": entity, **data})
 
     def render(self, template: str) -> str:
-        """What Home Assistant makes of a template."""
+        """Return what Home Assistant renders from a template."""
         return str(self._post("/api/template", {"template": template}))
 
     def log(self) -> str:
-        """What it has logged, before its last restart and since."""
+        """Return its log, from before its last restart and since."""
         files = sorted(self.folder.glob("home-assistant.log*"), reverse=True)
         return "".join(file.read_text(encoding="utf-8") for file in files)
 
@@ -174,7 +174,7 @@ class HomeAssistant:
     def _call(
         self, method: str, path: str, body: dict[str, Any] | None = None, *, form: bool = False
     ) -> Any:
-        """One call; the answer as JSON where it is such.
+        """Make a call and return the answer, parsed if it is JSON.
 
         Raises:
             OSError: it does not answer yet.

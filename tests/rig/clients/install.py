@@ -1,7 +1,7 @@
 """Home Assistant and Node-RED, installed once for the tests: `python -m tests.rig.clients.install`.
 
-Both come from their package registries (PyPI, npm) into one folder, which later runs use again.
-Home Assistant gets the newest release that the newest Python found on this machine can run.
+Both come from their package registries (PyPI, npm) and go to one folder that later runs reuse. It
+installs the newest Home Assistant release that the newest Python on this machine can run.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ RELEASES = {
     (3, 13, 0): "2025.4.4",
     (3, 12, 0): "2024.12.5",
 }
-"""Newest release of Home Assistant by the oldest Python it runs on."""
+"""The newest Home Assistant release for each oldest Python it runs on."""
 
 NODE_RED = "4.1.15"
 
 PRELOADED = ("mqtt", "frontend", "recorder", "image_upload", "backup", "conversation", "hassio")
-"""Integrations we use, or that are always loaded, with requirements of their own: Home Assistant
-would fetch these while it starts."""
+"""Integrations we use or that are always loaded, and that have requirements of their own: Home
+Assistant would fetch these while it starts."""
 
 
 def run(*command: str | Path, cwd: Path | None = None) -> str:
@@ -41,29 +41,29 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
 
 
 def pythons() -> list[Path]:
-    """Interpreters that may be new enough: on the path, and those of pyenv."""
+    """Return interpreters that may be new enough: on the path, and those of pyenv."""
     names = ("python3.14", "python3.13", "python3.12", "python3")
     found = [Path(path) for name in names if (path := shutil.which(name))]
-    beside = Path(sys.base_prefix).parent  # where pyenv keeps one version beside the other
+    beside = Path(sys.base_prefix).parent  # where pyenv keeps its versions
     return [*found, *beside.glob("3.*/bin/python")]
 
 
 def version_of(python: Path) -> tuple[int, ...]:
-    """Its version; empty for one that does not run, such as pyenv's stand-in for another."""
+    """Return its version; empty if it does not run, such as a pyenv shim."""
     asked = subprocess.run([python, "-V"], capture_output=True, text=True, check=False)
     numbers = re.fullmatch(r"Python (\d+)\.(\d+)\.(\d+)\s*", asked.stdout)
     return tuple(map(int, numbers.groups())) if numbers else ()
 
 
 def choose() -> tuple[Path, str]:
-    """The newest Python and the release of Home Assistant for it."""
+    """Return the newest Python and the Home Assistant release for it."""
     python, version = max(((p, version_of(p)) for p in pythons()), key=lambda pair: pair[1])
     if asked := os.environ.get("HA_VERSION"):
         return python, asked
     for needed, release in RELEASES.items():
         if version >= needed:
             return python, release
-    sys.exit("Home Assistant needs Python 3.12 or newer beside this one; install python3.13")
+    sys.exit("Home Assistant needs Python 3.12 or newer next to this one; install python3.13")
 
 
 def home_assistant_folder(release: str) -> Path:
@@ -71,10 +71,10 @@ def home_assistant_folder(release: str) -> Path:
 
 
 def install_home_assistant(python: Path, release: str) -> None:
-    """Into a virtual environment of its own: it pins another paho than ours.
+    """Install Home Assistant into a virtual environment of its own: it pins a different paho.
 
-    Its own constraints file is taken from the package first. Left to itself the installer tries
-    releases of what is not pinned in the metadata for minutes.
+    Its constraints file is taken from the package first. Without it, pip spends minutes trying
+    releases of what the metadata does not pin.
     """
     folder = home_assistant_folder(release)
     if (folder / "installed").exists():
@@ -93,7 +93,7 @@ def install_home_assistant(python: Path, release: str) -> None:
 
 
 def requirements(package: Path) -> list[str]:
-    """What the integrations we use ask for."""
+    """Return the requirements of the integrations we use."""
     found: set[str] = set()
     for integration in PRELOADED:
         manifest = json.loads((package / "components" / integration / "manifest.json").read_text())

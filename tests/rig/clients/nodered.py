@@ -30,7 +30,7 @@ module.exports = {{
 
 
 class NodeRed:
-    """Node-RED with `config/node-red/flow.json`, of which only the broker's port is another."""
+    """Node-RED with `config/node-red/flow.json`, in which only the broker's port is changed."""
 
     def __init__(self, folder: Path, broker_port: int, env: Mapping[str, str]) -> None:
         self.folder = folder
@@ -53,7 +53,7 @@ class NodeRed:
         self._call(f"/inject/{inject}", b"")
 
     def context(self, key: str) -> Any:
-        """A value the flow keeps."""
+        """Return a value from the flow's context."""
         answer = json.loads(self._call(f"/context/flow/scribe-tab/{key}"))
         value = answer.get("memory", answer)
         value = value.get(key, value) if key in value else value
