@@ -120,8 +120,8 @@ def refusal_advice(reason: ReasonCode, settings: BrokerSettings) -> str:
             UNAVAILABLE: "it is unavailable; try again, and see its log",
             BUSY: "it is busy; try again, and see its log",
             BANNED: "it has banned this client; see its configuration",
-            NO_RETAIN: "it does not keep retained messages, which the node needs; allow them there",
-            NO_QOS_1: "it does not support QoS 1, which the node needs; allow it there",
+            NO_RETAIN: "it has no retained messages, which the node needs; allow them there",
+            NO_QOS_1: "it has no QoS 1, which the node needs; allow it there",
         }.get(code, "see its log")
     return f"{advice} ({reason})"
 
