@@ -6,22 +6,19 @@ import math
 import selectors
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from node.adapters import capture
 from node.core.model import SAMPLE_RATE
 from node.core.room.channel import SILENCE_DBFS
-from node.core.room.fold import Fold
-from node.core.room.highpass import HighPass
-from node.errors import MicError
-from node.service.listening.listener import OPEN_ATTEMPTS, OPEN_TIMEOUT_S
-from node.service.listening.microphone import RETRY_S, STALL_S
+from node.service.listening.microphone import OPEN_ATTEMPTS, Microphone, Sink
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from node.core.room.segmenter import Samples
     from node.service.inventory import Inventory
 
 POLL_S = 0.1
@@ -44,58 +41,33 @@ class Level:
         return self.peak_dbfs <= SILENCE_DBFS
 
 
-class Meter:
-    """One input in a capture process of its own, opened again after every failure."""
+class Meter(Sink):
+    """The level of one microphone."""
 
     def __init__(self, mic: str, inventory: Inventory, zero: float) -> None:
-        self.mic = mic
-        self._inventory = inventory
-        self._zero = zero
-        self._process: capture.CaptureProcess | None = None
-        self._opened: capture.Opened | None = None
-        self._fold, self._highpass = Fold(), HighPass(SAMPLE_RATE)
-        self._attempts = 0
-        self._retry_at = 0.0
-        self._heard_at = 0.0
+        self.microphone = Microphone(mic, partial(inventory.source, mic, zero), self)
         self._power, self._count, self._peak = 0.0, 0, 0.0
-        self._failure = ""
         self.heard_s = 0.0
 
     @property
     def rate(self) -> int | None:
         """Hz, while the input is open."""
-        return self._opened.rate if self._opened else None
+        return self.microphone.sample_rate
 
     @property
     def failure(self) -> str | None:
         """Why it gives no sound; None while it does, or may still (see OPEN_ATTEMPTS)."""
-        return self._failure if self._failure and self._attempts >= OPEN_ATTEMPTS else None
+        if self.microphone.failure and self.microphone.has_stalled:
+            return "it gives no sound: plug it in again"
+        return self.microphone.failure if self.microphone.attempts >= OPEN_ATTEMPTS else None
 
-    def fileno(self) -> int | None:
-        return self._process.fileno() if self._process else None
-
-    def step(self, now: float) -> None:
-        """Open it where that is due; give up a stream that delivers nothing."""
-        if self._process is None and now >= self._retry_at:
-            self._open(now)
-        elif self._process is not None and now - self._heard_at > self._patience_s():
-            self._attempts = max(self._attempts, OPEN_ATTEMPTS - 1)  # no blip: do not hide it
-            self._fail("it gives no sound: plug it in again")
-
-    def read(self, now: float) -> None:
-        """Take what has come from the capture process."""
-        for event in self._process.read() if self._process else []:
-            match event:
-                case capture.Opened():
-                    self._opened = event
-                    self._fold, self._highpass = Fold(), HighPass(event.rate)
-                    self._heard_at = now
-                case capture.Block(pcm):
-                    self._hear(pcm, now)
-                case capture.Failed(reason):
-                    self._failure = reason
-                case capture.Exited(status):
-                    self._fail(self._failure or f"its capture process ended ({status})")
+    def take(self, samples: Samples, end: float, channels: Samples) -> None:  # noqa: ARG002 -- a level has no place in time
+        sound = samples.astype(np.float32) / 32768
+        self._power += float(np.dot(sound, sound))
+        self._count += len(sound)
+        peak = float(np.abs(channels.astype(np.float32)).max(initial=0.0)) / 32768
+        self._peak = max(self._peak, peak)
+        self.heard_s += len(sound) / SAMPLE_RATE
 
     def take_level(self) -> Level | None:
         """The level since the last call; None where nothing was heard."""
@@ -104,40 +76,6 @@ class Meter:
         level = Level(_dbfs(math.sqrt(self._power / self._count)), _dbfs(self._peak))
         self._power, self._count, self._peak = 0.0, 0, 0.0
         return level
-
-    def close(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-        self._process = self._opened = None
-
-    def _patience_s(self) -> float:
-        return STALL_S if self._opened else OPEN_TIMEOUT_S
-
-    def _open(self, now: float) -> None:
-        self._heard_at = now
-        try:
-            self._process = capture.CaptureProcess(self._inventory.source(self.mic, self._zero))
-            self._process.start()
-        except (MicError, OSError) as error:
-            self._process = None
-            self._fail(str(error))
-
-    def _fail(self, reason: str) -> None:
-        self.close()
-        self._failure = reason
-        self._retry_at = time.monotonic() + RETRY_S[min(self._attempts, len(RETRY_S) - 1)]
-        self._attempts += 1
-
-    def _hear(self, pcm: bytes, now: float) -> None:
-        assert self._opened is not None
-        channels = np.frombuffer(pcm, dtype="<i2").reshape(-1, self._opened.channels)
-        samples = self._highpass(self._fold(channels)).astype(np.float32) / 32768
-        peak = float(np.abs(channels.astype(np.float32)).max(initial=0.0)) / 32768
-        self._failure, self._attempts, self._heard_at = "", 0, now
-        self._power += float(np.dot(samples, samples))
-        self._count += len(samples)
-        self._peak = max(self._peak, peak)
-        self.heard_s += len(samples) / self._opened.rate
 
 
 class Meters:
@@ -150,16 +88,19 @@ class Meters:
     def __init__(self, mics: Iterable[str], inventory: Inventory) -> None:
         zero = time.monotonic()
         self._meters = {mic: Meter(mic, inventory, zero) for mic in mics}
+        self._microphones = [meter.microphone for meter in self._meters.values()]
 
     def __getitem__(self, mic: str) -> Meter:
         return self._meters[mic]
 
     def __enter__(self) -> Self:
+        for microphone in self._microphones:
+            microphone.open()
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        for meter in self._meters.values():
-            meter.close()
+        for microphone in self._microphones:
+            microphone.stop()
 
     def listen(self, seconds: float) -> None:
         """Take what all inputs deliver, for so long."""
@@ -173,14 +114,14 @@ class Meters:
             self._step(POLL_S)
 
     def _step(self, timeout_s: float) -> None:
-        for meter in self._meters.values():
-            meter.step(time.monotonic())
+        for microphone in self._microphones:
+            microphone.supervise(time.monotonic())
         with selectors.PollSelector() as selector:
-            for meter in self._meters.values():
-                if (descriptor := meter.fileno()) is not None:
-                    selector.register(descriptor, selectors.EVENT_READ, meter)
+            for microphone in self._microphones:
+                if (descriptor := microphone.fileno()) is not None:
+                    selector.register(descriptor, selectors.EVENT_READ, microphone)
             for key, _ in selector.select(min(timeout_s, POLL_S)):
-                key.data.read(time.monotonic())
+                key.data.read()
 
 
 def _dbfs(amplitude: float) -> float:

@@ -119,12 +119,12 @@ class _View:
     def _level(self, meter: Meter, now: float) -> Text:
         if meter.failure is not None:
             return Text(meter.failure, "red")
-        level = self._levels.get(meter.mic)
+        level = self._levels.get(meter.microphone.mic)
         if meter.rate is None or level is None:
             return Text("")
         if not self._console.is_terminal:
             return Text(f"{_in_words(level.rms_dbfs)}, peak {_in_words(level.peak_dbfs)}")
-        peak = self._holds[meter.mic].update(level.peak_dbfs, now)
+        peak = self._holds[meter.microphone.mic].update(level.peak_dbfs, now)
         cells = METER_CELLS if self._console.width >= WIDE_COLUMNS else NARROW_METER_CELLS
         return _bar(level.rms_dbfs, peak, cells).append(f" {_in_words(level.rms_dbfs)}")
 

@@ -48,10 +48,10 @@ class HurriedListener(Listener):
         threading.Thread(target=self._hurry, args=[utterances], daemon=True).start()
 
     def _hurry(self, utterances: int) -> None:
-        while self._setting is None:  # the listener's thread is about to start
+        while self._session is None:  # the listener's thread is about to start
             time.sleep(LOOK_S)
         recorder = Recorder(
-            self._setting.session_id, Room(Endpointing(), "off"), Silero(), self._spool, "off"
+            self._session.id, Room(Endpointing(), "off"), Silero(), self._spool, "off"
         )
         for mic in MICS:
             recorder.join(mic, ActiveAssignment(mic, None, enabled=True))

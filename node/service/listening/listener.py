@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import queue
 import time
+from dataclasses import dataclass
 from enum import Enum, auto
+from functools import partial
 from typing import TYPE_CHECKING
 
 from node.adapters.vad import Silero
@@ -17,7 +19,8 @@ from node.core.room.room import Room
 from node.service.items import Flushed, LevelsMeasured, MicsOpened, MicsRefused
 from node.service.listening import orders
 from node.service.listening.attendance import Attendance
-from node.service.listening.microphone import Microphone, Setting
+from node.service.listening.microphone import OPEN_ATTEMPTS, Microphone
+from node.service.listening.placer import Placer
 from node.service.listening.recorder import Recorder
 from node.service.listening.waker import Waker
 from node.service.worker import Worker
@@ -35,9 +38,6 @@ if TYPE_CHECKING:
 OPEN_TIMEOUT_S = 5.0
 """A mic that has given no sound so long after a start is taken as unavailable."""
 
-OPEN_ATTEMPTS = 3
-"""Two children that start at once can make each other's first open fail."""
-
 STOP_GRACE_S = 0.2
 """Sound spoken before a stop is still on its way through driver and pipe for so long."""
 
@@ -54,6 +54,15 @@ IDLE_STEP_S = 5.0
 """The same without mics: often enough for the watchdog."""
 
 SPOOL_RETRY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """What all mics of a session share: `zero` is its sample 0 on the monotonic clock."""
+
+    id: str
+    zero: float
+    recorder: Recorder
 
 
 class _Phase(Enum):
@@ -84,8 +93,9 @@ class Listener:
         self._waker = Waker()
         self._worker = Worker("listener", self._run, post)
         self._silero = Silero()
-        self._setting: Setting | None = None
+        self._session: _Session | None = None
         self._mics: dict[str, Microphone] = {}
+        self._placers: dict[str, Placer] = {}
         self._attendance = Attendance(post)
         self._phase = _Phase.IDLE
         self._open_by = 0.0
@@ -153,9 +163,9 @@ class Listener:
         finally:
             for microphone in self._mics.values():
                 microphone.stop()
-            if self._setting is not None:
+            if self._session is not None:
                 for mic in self._mics:
-                    self._setting.recorder.close(mic)
+                    self._session.recorder.close(mic)
 
     def _step(self) -> bool:
         """Wait for sound or a command, once. Gives False when told to quit."""
@@ -174,7 +184,7 @@ class Listener:
             mics[descriptor].read()
 
     def _busy(self) -> bool:
-        return self._setting is not None and self._setting.recorder.busy
+        return self._session is not None and self._session.recorder.busy
 
     def _obey(self) -> bool:
         while not self._commands.empty():
@@ -194,12 +204,11 @@ class Listener:
     def _begin(self, begin: orders.Begin) -> None:
         room = Room(self._endpointing, self._mode)
         recorder = Recorder(begin.session_id, room, self._silero, self._spool, self._mode)
-        self._setting = Setting(begin.session_id, begin.zero, self._inventory, recorder)
+        self._session = _Session(begin.session_id, begin.zero, recorder)
         self._phase = _Phase.OPENING
         self._open_by = time.monotonic() + OPEN_TIMEOUT_S
         for mic, assignment in begin.assignments.items():
-            recorder.join(mic, assignment)
-            self._mics[mic] = Microphone(mic, self._setting)
+            self._join(mic, assignment, self._session)
             self._mics[mic].open()
         if begin.patient:
             for mic in begin.assignments:
@@ -209,23 +218,28 @@ class Listener:
     def _go(self) -> None:
         self._phase = _Phase.RECORDING
         self._levels_at = time.monotonic() + LEVELS_EVERY_S
-        for microphone in self._mics.values():
-            microphone.go()
+        for placer in self._placers.values():
+            placer.go()
 
     def _assign(self, mic: str, assignment: ActiveAssignment) -> None:
-        if self._setting is None:
+        if self._session is None:
             return
         if mic in self._mics:
-            self._setting.recorder.assign(mic, assignment)
+            self._session.recorder.assign(mic, assignment)
         else:
             self._attendance.expect(mic)
-            self._setting.recorder.join(mic, assignment)
-            self._mics[mic] = Microphone(mic, self._setting)
-            self._mics[mic].go()
+            self._join(mic, assignment, self._session)
+            self._placers[mic].go()
             self._mics[mic].open()
 
+    def _join(self, mic: str, assignment: ActiveAssignment, session: _Session) -> None:
+        session.recorder.join(mic, assignment)
+        self._placers[mic] = Placer(mic, session.zero, session.recorder)
+        source = partial(self._inventory.source, mic, session.zero)
+        self._mics[mic] = Microphone(mic, source, self._placers[mic])
+
     def _end(self) -> None:
-        if self._setting is None:
+        if self._session is None:
             return
         deadline = time.monotonic() + STOP_GRACE_S
         while (left := deadline - time.monotonic()) > 0:
@@ -233,13 +247,13 @@ class Listener:
         for microphone in self._mics.values():
             microphone.stop()
         # Only when all have given their last sound: whose speech it is, is judged against all.
-        ends = [self._setting.recorder.close(mic) for mic in self._mics]
-        now = round((time.monotonic() - self._setting.zero) * SAMPLE_RATE)
-        self._post(Flushed(self._setting.session_id, max([now, *ends])))
+        ends = [self._session.recorder.close(mic) for mic in self._mics]
+        now = round((time.monotonic() - self._session.zero) * SAMPLE_RATE)
+        self._post(Flushed(self._session.id, max([now, *ends])))
         self._clear()
 
     def _clear(self) -> None:
-        self._mics, self._setting = {}, None
+        self._mics, self._placers, self._session = {}, {}, None
         self._attendance = Attendance(self._post)
         self._phase = _Phase.IDLE
 
@@ -249,9 +263,7 @@ class Listener:
             self._retry_at = now + SPOOL_RETRY_S
             self._spool.retry()
         for microphone in self._mics.values():
-            microphone.check_stall(now)
-            if microphone.retry_at is not None and now >= microphone.retry_at:
-                microphone.open()
+            microphone.supervise(now)
         if self._phase is _Phase.OPENING:
             self._check_opening(now)
         elif self._phase is _Phase.RECORDING:
@@ -259,17 +271,17 @@ class Listener:
         return True
 
     def _check_opening(self, now: float) -> None:
-        assert self._setting is not None
+        assert self._session is not None
         waiting = [m for m in self._mics.values() if not m.delivers]
         if not waiting:
             self._phase = _Phase.OPENED
             rates = {mic: m.sample_rate or 0 for mic, m in self._mics.items()}
-            self._post(MicsOpened(self._setting.session_id, rates))
+            self._post(MicsOpened(self._session.id, rates))
             return
         given_up = {m.mic: m.failure for m in waiting if m.failure and m.attempts >= OPEN_ATTEMPTS}
         if given_up or now >= self._open_by:
             reasons = {m.mic: m.failure or f"{m.mic} gives no sound" for m in waiting}
-            self._post(MicsRefused(self._setting.session_id, reasons))
+            self._post(MicsRefused(self._session.id, reasons))
             for microphone in self._mics.values():
                 microphone.stop()
             self._clear()
@@ -277,9 +289,9 @@ class Listener:
     def _report(self, now: float) -> None:
         for microphone in self._mics.values():
             self._attendance.look(microphone)
-        if self._setting is not None and now >= self._levels_at:
+        if self._session is not None and now >= self._levels_at:
             self._levels_at = now + LEVELS_EVERY_S
-            recorder = self._setting.recorder
+            recorder = self._session.recorder
             levels = {mic: recorder.level_dbfs(mic) for mic in self._mics}
-            lost_s = sum(m.lost_s for m in self._mics.values())
+            lost_s = sum(placer.lost_s for placer in self._placers.values())
             self._post(LevelsMeasured(levels, lost_s, recorder.lags_s()))

@@ -1,29 +1,29 @@
-"""One microphone in a session: its capture process, its clock, its place on the timeline."""
+"""One microphone: its capture process, opened again after every failure, and the sound it gives.
+
+The state machine of every capture, in a session as in `mics` and `check`. What becomes of the
+sound is for its `Sink` to say.
+"""
 
 from __future__ import annotations
 
-import logging
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from node.adapters import capture
 from node.core.model import SAMPLE_RATE
+from node.core.resampler import Resampler
 from node.core.room.fold import Fold
 from node.core.room.highpass import HighPass
-from node.core.room.timeline import ANCHOR_S, StreamClock
 from node.errors import MicError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
-    import soxr
 
-    from node.service.inventory import Inventory
-    from node.service.listening.recorder import Recorder
-
-log = logging.getLogger(__name__)
+    Samples = npt.NDArray[np.int16]
 
 STALL_S = 2.0
 """A mic that delivered and is silent on its pipe for so long is frozen; its process is killed."""
@@ -34,66 +34,80 @@ OPENING_S = 4.0
 RETRY_S = (0.2, 0.5, 1.0, 1.5)
 """Waits before a lost mic is opened again; the last one repeats, so it is back within 3 s."""
 
+OPEN_ATTEMPTS = 3
+"""Two children that start at once can make each other's first open fail."""
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What all mics of one session share."""
 
-    session_id: str
-    zero: float
-    inventory: Inventory
-    recorder: Recorder
+class Sink:
+    """Where a microphone's sound goes; a subclass overrides what concerns it.
+
+    Called in the thread that owns the microphone.
+    """
+
+    def take(self, samples: Samples, end: float, channels: Samples) -> None:
+        """Sound has come.
+
+        Args:
+            samples: one channel at 16 kHz without offset, as a session hears it.
+            end: when it ended, in seconds of the monotonic clock.
+            channels: the same as the device gave it, of shape (samples, channels).
+        """
+
+    def overflow(self) -> None:
+        """Samples were lost here."""
+
+    def pour(self) -> None:
+        """All that had come has been taken."""
+
+    def lose(self) -> None:
+        """The stream is over; what comes next belongs to another one."""
+
+    def finish(self, rest: Samples) -> None:
+        """The stream is closed on purpose; `rest` is what resampling still held of it."""
+
+    def cancel_out(self) -> None:
+        """The two channels cancel each other, so that their difference is heard from now on."""
 
 
 class Microphone:
-    """Owned by the listener thread, which calls every method.
+    """Owned by one thread, which calls every method.
 
-    Blocks are held until the session goes and the stream is placed on the timeline; from then
-    on each becomes samples at 16 kHz. The recorder of the session take those of one reading
-    together: what voice detection and the room cost is mostly a price a call.
+    Args:
+        mic: its id.
+        source: how it is opened at this moment; raises MicError where it is not plugged in.
+        sink: takes its sound.
     """
 
-    def __init__(self, mic: str, setting: Setting) -> None:
+    def __init__(self, mic: str, source: Callable[[], capture.CaptureSource], sink: Sink) -> None:
         self.mic = mic
-        self._setting = setting
+        self._source = source
+        self._sink = sink
         self._process: capture.CaptureProcess | None = None
         self._opened: capture.Opened | None = None
-        self._resampler: soxr.ResampleStream | None = None
+        self._resampler = Resampler(SAMPLE_RATE)
         self._fold = Fold()
         self._highpass = HighPass(SAMPLE_RATE)
-        self._clock: StreamClock | None = None
-        self._held: list[tuple[npt.NDArray[np.int16], float]] = []
-        self._start = 0
-        self._unheard: list[npt.NDArray[np.int16]] = []
-        self._going = False
         self._heard_at = 0.0
-        self._attempts = 0
+        self._reason: str | None = None
+        self._has_cancelled = False
+        self.delivers = False  # whether sound has come from the stream that is open
+        self.attempts = 0  # openings that have failed since sound last came
         self.retry_at: float | None = None
         self.failure: str | None = None
-        self.lost_s = 0.0
-        self._said_that_it_cancels = False
-
-    @property
-    def delivers(self) -> bool:
-        """Whether sound has come from the stream that is open."""
-        return self._clock is not None or bool(self._held)
+        self.has_stalled = False  # whether it failed by silence on its pipe
 
     @property
     def sample_rate(self) -> int | None:
+        """Hz, while the device is open."""
         return self._opened.rate if self._opened else None
-
-    @property
-    def attempts(self) -> int:
-        """Openings that have failed since sound last came."""
-        return self._attempts
 
     def open(self) -> None:
         """Start the capture process; what comes of it shows in `read`."""
         self.retry_at = None
+        self._reason = None
         self._heard_at = time.monotonic()
         try:
-            source = self._setting.inventory.source(self.mic, self._setting.zero)
-            self._process = capture.CaptureProcess(source)
+            self._process = capture.CaptureProcess(self._source())
             self._process.start()
         except (MicError, OSError) as error:
             self._process = None
@@ -104,139 +118,69 @@ class Microphone:
 
     def read(self) -> None:
         """Take what has come from the capture process."""
-        reason = "the capture process ended"
         for event in self._process.read() if self._process else []:
             match event:
                 case capture.Block():
                     self._take(event)
                 case capture.Opened():
                     self._opened = event
-                    self._resampler = _resampler(event.rate)
+                    self._resampler = Resampler(event.rate)
                     self._fold, self._highpass = Fold(), HighPass(SAMPLE_RATE)
                 case capture.Overflowed():
-                    if self._clock is not None:
-                        self._clock.overflow()
+                    self._sink.overflow()
                 case capture.Failed():
-                    reason = event.reason
+                    self._reason = event.reason
                 case capture.Exited():
-                    self.lose(reason)
-        self._pour()
+                    self.lose(self._reason or "the capture process ended")
+        self._sink.pour()
 
-    def check_stall(self, now: float) -> None:
-        """Lose a mic that does not begin to deliver, or has stopped."""
+    def supervise(self, now: float) -> None:
+        """Lose a mic that does not begin to deliver, or has stopped; open a lost one when due."""
         patience = STALL_S if self.delivers else OPENING_S
         if now - self._heard_at > patience:
             self.read()  # what has come while the thread was held up
         if self._process is not None and now - self._heard_at > patience:
             self.lose(f"{self.mic} has delivered nothing for {patience:g} s")
+            self.has_stalled = True
+        if self.retry_at is not None and now >= self.retry_at:
+            self.open()
 
     def lose(self, reason: str) -> None:
-        """The stream is over: keep what was said, and try again later."""
-        self._pour()
+        """The stream is over: try again later."""
         self._close()
-        self._setting.recorder.pause(self.mic)
-        self.failure = reason
-        self.retry_at = time.monotonic() + RETRY_S[min(self._attempts, len(RETRY_S) - 1)]
-        self._attempts += 1
-
-    def go(self) -> None:
-        """The session has begun: what was held counts, from its first sample on."""
-        self._going = True
+        self._sink.lose()
+        self.failure, self.has_stalled = reason, False
+        self.retry_at = time.monotonic() + RETRY_S[min(self.attempts, len(RETRY_S) - 1)]
+        self.attempts += 1
 
     def stop(self) -> None:
-        """Take the last sound and close the stream; what is open in the recorder stays so."""
+        """Take the last sound and close the stream."""
         self.read()
-        if self._clock is None and self._held and self._going:
-            self._place_held()
-        if self._resampler is not None and self._clock is not None:
-            rest = self._resampler.resample_chunk(np.empty(0, np.int16), last=True)
-            self._append(self._highpass(rest))
-        self._pour()
+        self._sink.finish(self._highpass(self._resampler.rest()))
         self._close()
 
     def _close(self) -> None:
         if self._process is not None:
             self._process.kill()
-        self._process = self._opened = self._resampler = self._clock = None
-        self._held = []
+        self._process = self._opened = None
+        self._resampler = Resampler(SAMPLE_RATE)
+        self.delivers = False
 
     def _take(self, block: capture.Block) -> None:
         assert self._opened is not None
         self._heard_at = time.monotonic()
-        self._attempts = 0
+        self.attempts = 0
         self.failure = None
-        samples = self._fold(_channels(block.pcm, self._opened.channels))
-        if self._resampler is not None:
-            samples = self._resampler.resample_chunk(samples)
-        samples = self._highpass(samples)
-        self._say_if_it_cancels()
-        if self._clock is not None:
-            self._append(samples, block.time)
-            return
-        self._held.append((samples, block.time))
-        if self._going and sum(len(s) for s, _ in self._held) >= ANCHOR_S * SAMPLE_RATE:
-            self._place_held()
-
-    def _say_if_it_cancels(self) -> None:
-        if self._fold.cancels and not self._said_that_it_cancels:
-            self._said_that_it_cancels = True
-            log.warning(
-                "%s: its two channels cancel each other, so their difference is heard: one is"
-                " wired the wrong way round, as with a balanced microphone on a stereo input",
-                self.mic,
-            )
-
-    def _place_held(self) -> None:
-        self._clock = StreamClock(self._setting.zero)
-        start = self._clock.anchor([(len(samples), at) for samples, at in self._held])
-        self._setting.recorder.hear(self.mic, start, np.empty(0, np.int16))
-        held, self._held = self._held, []
-        for samples, at in held:
-            self._append(samples, at)
-
-    def _append(self, samples: npt.NDArray[np.int16], at: float | None = None) -> None:
-        assert self._clock is not None
-        if len(samples) == 0:
-            return
-        position = self._clock.position
-        if at is not None:
-            placement = self._clock.place(len(samples), at)
-            if placement.silence:
-                self._pour()
-            position += placement.silence
-            self.lost_s += placement.silence / SAMPLE_RATE
-            samples = _slipped(samples, placement.slip)
-        if not self._unheard:
-            self._start = position
-        self._unheard.append(samples)
-
-    def _pour(self) -> None:
-        """Give the recorder what was read; it is contiguous."""
-        if self._unheard:
-            unheard, self._unheard = self._unheard, []
-            self._setting.recorder.hear(self.mic, self._start, np.concatenate(unheard))
+        self.delivers = True
+        channels = _channels(block.pcm, self._opened.channels)
+        samples = self._highpass(self._resampler(self._fold(channels)))
+        if self._fold.cancels and not self._has_cancelled:
+            self._has_cancelled = True
+            self._sink.cancel_out()
+        self._sink.take(samples, block.time, channels)
 
 
-def _resampler(rate: int) -> soxr.ResampleStream | None:
-    """What brings a stream to 16 kHz; None where it is so already."""
-    if rate == SAMPLE_RATE:
-        return None
-    import soxr  # noqa: PLC0415 -- loaded where it is needed
-
-    return soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="int16", quality="HQ")
-
-
-def _channels(pcm: bytes, channels: int) -> npt.NDArray[np.int16]:
+def _channels(pcm: bytes, channels: int) -> Samples:
     """Interleaved 16-bit sound as an array of shape (samples, channels)."""
     samples = np.frombuffer(pcm, dtype="<i2").astype(np.int16, copy=False)
     return samples.reshape(-1, channels)
-
-
-def _slipped(samples: npt.NDArray[np.int16], slip: int) -> npt.NDArray[np.int16]:
-    """Double (+) or leave out (-) single samples, spread over the block."""
-    if slip == 0:
-        return samples
-    places = np.linspace(0, len(samples) - 1, abs(slip) + 2).astype(int)[1:-1]
-    if slip < 0:
-        return np.delete(samples, places)
-    return np.insert(samples, places, samples[places])
