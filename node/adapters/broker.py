@@ -12,6 +12,7 @@ import queue
 import random
 import socket
 import sys
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -224,6 +225,7 @@ class Broker:
         self._will_topic = will_topic
         self._five = settings.protocol == "5"
         self._client: Client | None = None
+        self._network_thread: threading.Thread | None = None
         self._is_open = self._refused = False
         self._stands_since: float | None = None
         self._failures = 0
@@ -232,6 +234,7 @@ class Broker:
         """Connect, and go on connecting for ever; where there is no broker yet, later."""
         client = new_client(self._settings, self._will_topic)
         client.suppress_exceptions = True  # an error in a callback must not end the thread
+        client.on_pre_connect = self._on_pre_connect
         client.on_connect = self._on_connect
         client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
@@ -286,11 +289,14 @@ class Broker:
         return info.mid if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
 
     def alive(self) -> bool:
-        """Whether paho's network thread runs; it must until `stop`."""
-        thread = getattr(self._client, "_thread", None)
-        return thread is not None and thread.is_alive()
+        """Whether paho's network thread runs, once it has begun; it must until `stop`."""
+        return self._network_thread is None or self._network_thread.is_alive()
 
     # paho's thread runs everything below.
+
+    def _on_pre_connect(self, _client: Client, _data: object) -> None:
+        """Get to know the thread: paho does not tell which one it is."""
+        self._network_thread = threading.current_thread()
 
     def _on_socket_open(self, _client: Client, _data: object, connection: Any) -> None:
         """Send each message at once: Nagle's algorithm held segments back for up to 40 ms."""

@@ -7,19 +7,21 @@ import json
 import math
 import queue
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
-from paho.mqtt.client import Client, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from rich.panel import Panel
 from rich.text import Text
 
+from node.adapters.broker import new_client
 from node.core.mqtt.topics import Topics
 from node.errors import NodeError
+from node.service.settings import broker_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from paho.mqtt.client import MQTTMessage
     from rich.console import Console
 
     from node.config import Config
@@ -38,20 +40,20 @@ class DemoFollower:
     """What it receives, it takes out of a queue, in order.
 
     Args:
-        config: the node's own; the broker asks for no name.
+        config: the node's own.
         is_alive: says whether the node runs.
     """
 
     def __init__(self, config: Config, is_alive: Callable[[], bool]) -> None:
         self.topics = Topics(config.mqtt.base_topic, config.node.id)
-        self._port = config.mqtt.port
         self._is_alive = is_alive
         self._received: queue.SimpleQueue[MQTTMessage] = queue.SimpleQueue()
-        self._client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+        settings = broker_settings(config)
+        self._client = new_client(replace(settings, client_id=f"{settings.client_id}:demo"))
 
     def __enter__(self) -> Self:
         self._client.on_message = lambda _client, _data, message: self._received.put(message)
-        self._client.connect("127.0.0.1", self._port)
+        self._client.reconnect()
         self._client.subscribe(f"{self.topics.root}/#", qos=1)
         self._client.loop_start()
         return self
