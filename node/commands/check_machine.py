@@ -95,15 +95,12 @@ def _storage_folder(folder: Path, spool_mb: int) -> Finding:
 def _database(file: Path) -> Finding:
     if not file.exists():
         return ok("database", f"{file.name} is made at the first start")
-    database = Database(file)
     try:
-        database.look()
-        sessions = Sessions(database).page(1, 0)[1]
-        waiting = len(Outbox(database))
+        with Database.looked_at(file) as database:
+            sessions = Sessions(database).page(1, 0)[1]
+            waiting = len(Outbox(database))
     except StoreError as error:
         return wrong("database", str(error))
-    finally:
-        database.close()
     return ok("database", f"{file.name} opens: {sessions} sessions, {waiting} unsent messages")
 
 

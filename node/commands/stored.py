@@ -39,12 +39,8 @@ def stored_sessions(config: Config) -> Iterator[Sessions]:
             f"storage.path: {config.storage.path} is for the node's user alone;"
             " run this with sudo, or as that user"
         )
-    database = Database(file)
-    try:
-        database.look()
+    with Database.looked_at(file) as database:
         yield Sessions(database)
-    finally:
-        database.close()
 
 
 def remembered_mics(config: Config) -> list[tuple[MicInfo, Assignment]]:

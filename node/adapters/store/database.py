@@ -6,7 +6,7 @@ import sqlite3
 import threading
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from node.errors import DamageError, NodeError, StoreError
 
@@ -165,22 +165,21 @@ class Database:
             return str(error)
         return None
 
-    def look(self) -> None:
-        """Open the file of a node that may be running, to read from; changes nothing.
+    @classmethod
+    @contextmanager
+    def looked_at(cls, path: Path) -> Iterator[Self]:
+        """The file of a node that may be running, to read from; changes nothing.
 
         Raises:
             StoreError: it cannot be opened, or is damaged.
         """
-        self._only_looks = True
+        database = cls(path)
+        database._only_looks = True
         try:
-            connection = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)
-            self._connection = connection
-            connection.row_factory = sqlite3.Row
-            (sound,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        except sqlite3.Error as error:
-            raise StoreError(f"{self._path} cannot be read: {error}") from error
-        if sound != "ok":
-            raise StoreError(f"{self._path} is damaged ({sound}); the next start sets it aside")
+            database._connection = _open_to_read(path)
+            yield database
+        finally:
+            database.close()
 
     def close(self) -> None:
         with self._lock:
@@ -273,17 +272,14 @@ def _connect(path: Path, *, thoroughly: bool = False) -> sqlite3.Connection:
         path, check_same_thread=False, isolation_level=None, timeout=BUSY_S
     )
     try:
-        connection.row_factory = sqlite3.Row
-        # A damaged letter must not keep the rest of a text from being read.
-        connection.text_factory = lambda text: text.decode(errors="replace")
+        _read_as_rows(connection)
         connection.execute("PRAGMA journal_mode=WAL")
         # What is deleted is overwritten, and nothing is sorted in files outside the folder.
         connection.execute("PRAGMA secure_delete=ON")
         connection.execute("PRAGMA temp_store=MEMORY")
         check = "integrity_check" if thoroughly else "quick_check"
-        (sound,) = connection.execute(f"PRAGMA {check}(1)").fetchone()
-        if sound != "ok":
-            raise sqlite3.DatabaseError(sound)
+        if (fault := _fault(connection, check)) is not None:
+            raise sqlite3.DatabaseError(fault)
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA_VERSION:
             raise StoreError(
@@ -296,6 +292,36 @@ def _connect(path: Path, *, thoroughly: bool = False) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _open_to_read(path: Path) -> sqlite3.Connection:
+    """Open a sound database without changing it, or raise StoreError."""
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    except sqlite3.Error as error:
+        raise StoreError(f"{path} cannot be read: {error}") from error
+    try:
+        _read_as_rows(connection)
+        if (fault := _fault(connection, "quick_check")) is not None:
+            raise StoreError(f"{path} is damaged ({fault}); the next start sets it aside")
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise StoreError(f"{path} cannot be read: {error}") from error
+        raise
+    return connection
+
+
+def _read_as_rows(connection: sqlite3.Connection) -> None:
+    connection.row_factory = sqlite3.Row
+    # A damaged letter must not keep the rest of a text from being read.
+    connection.text_factory = lambda text: text.decode(errors="replace")
+
+
+def _fault(connection: sqlite3.Connection, check: str) -> str | None:
+    """The first thing that one of SQLite's checks finds wrong; None for nothing."""
+    (found,) = connection.execute(f"PRAGMA {check}(1)").fetchone()
+    return None if found == "ok" else str(found)
 
 
 def _is_damage(error: BaseException | None) -> bool:

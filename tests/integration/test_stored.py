@@ -1,0 +1,44 @@
+"""The node's database as the commands that only look open it."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from node.adapters.store import DATABASE, Sessions, Store
+from node.adapters.store.database import Database
+from node.core.model import Session
+from node.errors import StoreError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ID = "20261122T100000Z-3f9c"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    store = Store(tmp_path, keep_audio=False)
+    store.open()
+    began = datetime(2026, 11, 22, 10, tzinfo=UTC)
+    store.sessions.begin(Session(ID, began, "Budget"), 0.0)
+    store.close()
+    return tmp_path / DATABASE
+
+
+def test_a_damaged_letter_keeps_nothing_else_from_being_read(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as db, db:
+        db.execute("UPDATE session SET title=CAST(x'42ff64676574' AS TEXT)")
+    with Database.looked_at(file) as database:
+        (session,), _ = Sessions(database).page(1, 0)
+    assert session["title"] == "B\N{REPLACEMENT CHARACTER}dget"
+
+
+def test_nothing_can_be_written(file: Path) -> None:
+    refused = pytest.raises(StoreError, match="readonly")
+    with refused, Database.looked_at(file) as database, database.reading() as db:
+        db.execute("DELETE FROM session")
