@@ -13,7 +13,6 @@ import logging
 import os
 import shlex
 import signal
-import struct
 import subprocess
 import sys
 from contextlib import suppress
@@ -22,15 +21,12 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from node.core.capture_records import HEADER, SAMPLE_BYTES
 from node.errors import MicError
 
 logger = logging.getLogger(__name__)
 
 CHILD = Path(__file__).with_name("capture_child.py")
-# The record header, as capture_child.py describes it. That program cannot be imported from here:
-# adapters stand alone.
-HEADER = struct.Struct("<4sId")
-SAMPLE_BYTES = 2
 LIST = '{"kind": "list"}'
 MAX_PAYLOAD_BYTES = 1 << 20  # far above a block of any microphone: more means a broken stream
 READ_BYTES = 256 * 1024

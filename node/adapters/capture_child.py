@@ -1,8 +1,8 @@
 """Deliver one microphone on standard output; a program of its own, run by `capture.py`.
 
 A process a microphone, because PortAudio's faults (hangs, endless loops, aborts on unplug) can
-only be cured by a kill. It imports no numpy, and of this package only the rule for names of inputs:
-it costs 11 MiB that way.
+only be cured by a kill. It imports no numpy, and of this package only the form of its records and
+the rule for names of inputs: it costs 11 MiB that way.
 
 `argv[1]` is a JSON object, one of
   {"kind": "portaudio", "device": "<PortAudio or ALSA name>", "rates": [16000, …]}
@@ -26,17 +26,20 @@ import itertools
 import json
 import os
 import signal
-import struct
 import sys
 import time
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+
+# Behind all else: a package that is not installed is the folder this program lies in.
+sys.path.append(os.path.abspath(f"{__file__}/../../.."))  # noqa: PTH100 -- pathlib costs 1 MiB
+
+from node.core.capture_records import HEADER, SAMPLE_BYTES
+from node.core.input_names import fitting
 
 if TYPE_CHECKING:
     import wave
     from collections.abc import Iterator
 
-HEADER = struct.Struct("<4sId")
-SAMPLE_BYTES = 2
 # Measured on virtual microphones: 0.5 % of a core, where 32 ms cost 0.8 % and 20 ms 1.2 %; 64 ms
 # are delivered 100 ms apart, and a block size left to PortAudio costs 1.3 to 3.3 %.
 BLOCK_S = 0.048
@@ -163,7 +166,8 @@ def _find_input(inputs: list[dict[str, Any]], spec: dict[str, Any]) -> dict[str,
         tail = f"(hw:{spec['card']},{spec['device']})"
         found = [device for device in inputs if device["name"].endswith(tail)][:1]
     else:
-        found = [inputs[position] for position in _fitting(spec["device"], inputs)]
+        listed = [device["name"] for device in inputs]
+        found = [inputs[position] for position in fitting(spec["device"], listed)]
     if not found:
         raise CaptureError(
             f"PortAudio lists no input {_label(spec)}: check that it is plugged in, that no other"
@@ -172,14 +176,6 @@ def _find_input(inputs: list[dict[str, Any]], spec: dict[str, Any]) -> dict[str,
     if len(found) > 1:
         raise CaptureError(f"{_label(spec)} fits several inputs: write one in full ({names})")
     return found[0]
-
-
-def _fitting(wanted: str, inputs: list[dict[str, Any]]) -> list[int]:
-    # Behind all else: a package that is not installed is the folder this program lies in.
-    sys.path.append(os.path.abspath(f"{__file__}/../../.."))  # noqa: PTH100 -- pathlib costs 1 MiB
-    from node.core.input_names import fitting  # noqa: PLC0415 -- cards and files do without it
-
-    return fitting(wanted, [device["name"] for device in inputs])
 
 
 def _label(spec: dict[str, Any]) -> str:

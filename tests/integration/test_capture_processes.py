@@ -20,6 +20,7 @@ from node.adapters.capture import (
     Opened,
     PortAudioSource,
 )
+from node.core.capture_records import HEADER
 from tests.rig.processes import Program, alive, children, wait_until
 from tests.rig.recorder import PATIENCE_S, Recorders, noise
 from tests.rig.vmics import write_wav
@@ -88,12 +89,12 @@ SILENT = b'{"rate": 0, "channels": 1, "name": "desk"}'
     "garbage",
     [
         b"Hello, this is a library that prints to standard output\n",
-        capture.HEADER.pack(b"DATA", 1 << 30, 0.0),
-        capture.HEADER.pack(b"WHAT", 0, 0.0),
-        capture.HEADER.pack(b"OPEN", 2, 0.0) + b"{}",
-        capture.HEADER.pack(b"FAIL", 1, 0.0) + b"{",
-        capture.HEADER.pack(b"OPEN", len(SILENT), 0.0) + SILENT,
-        capture.HEADER.pack(b"DATA", 2, 0.0) + b"\0\0",
+        HEADER.pack(b"DATA", 1 << 30, 0.0),
+        HEADER.pack(b"WHAT", 0, 0.0),
+        HEADER.pack(b"OPEN", 2, 0.0) + b"{}",
+        HEADER.pack(b"FAIL", 1, 0.0) + b"{",
+        HEADER.pack(b"OPEN", len(SILENT), 0.0) + SILENT,
+        HEADER.pack(b"DATA", 2, 0.0) + b"\0\0",
     ],
     ids=["text", "too long", "unknown", "incomplete", "broken JSON", "no rate", "not opened"],
 )
@@ -113,8 +114,8 @@ def test_record_in_pieces_is_put_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorders: Recorders
 ) -> None:
     opening = b'{"rate": 16000, "channels": 1, "name": "desk"}'
-    record = capture.HEADER.pack(b"OPEN", len(opening), 12.0) + opening
-    record += capture.HEADER.pack(b"DATA", 4, 12.5) + b"\1\2\3\4"
+    record = HEADER.pack(b"OPEN", len(opening), 12.0) + opening
+    record += HEADER.pack(b"DATA", 4, 12.5) + b"\1\2\3\4"
     child = tmp_path / "child.py"
     child.write_text(
         "import os, time\n"
