@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING
 
 from node import __version__
 from node.adapters.systemd import JournalFormatter, LineFormatter, Notifier, logs_to_journal
+from node.core.text.format_names import FORMATS
 from node.errors import EXIT_CONFIG, EXIT_FAILED, ConfigError, NodeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    AddParser = Callable[..., argparse.ArgumentParser]
 
 log = logging.getLogger("node")
 
@@ -84,11 +87,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="run the service: take commands over MQTT until stopped")
     _with_config(run).set_defaults(run=_run)
-    _add_demo(commands)
-    _add_transcribe(commands)
+    _add_demo(commands.add_parser)
+    _add_transcribe(commands.add_parser)
     mics = commands.add_parser("mics", help="show the microphones, with the live level of each")
     _with_config(mics).set_defaults(run=_module("mics"))
-    _add_looks(commands)
+    _add_looks(commands.add_parser)
     check = commands.add_parser("check", help="test everything; say what is wrong and what to do")
     _with_config(check).set_defaults(run=_module("check"))
     bench = commands.add_parser("bench", help="measure this machine and recommend a model")
@@ -100,8 +103,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    demo = commands.add_parser("demo", help="play a recorded meeting live; needs no setup")
+def _add_demo(add_parser: AddParser) -> None:
+    demo = add_parser("demo", help="play a recorded meeting live; needs no setup")
     add = demo.add_argument
     add("--mics", action="store_true", help="use your own microphones and a real model instead")
     add("--speaker", action="append", default=[], help="with --mics: a name for each, in order")
@@ -109,21 +112,21 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     demo.set_defaults(run=_module("demo"))
 
 
-def _add_looks(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_looks(add_parser: AddParser) -> None:
     """Add the commands that look at a running node or its storage and change nothing."""
-    status = commands.add_parser("status", help="show the status of the running node, over MQTT")
+    status = add_parser("status", help="show the status of the running node, over MQTT")
     status.add_argument("--watch", action="store_true", help="keep showing it until Ctrl-C")
     _with_config(status).set_defaults(run=_module("status"))
-    sessions = commands.add_parser("sessions", help="list the sessions stored on this machine")
+    sessions = add_parser("sessions", help="list the sessions stored on this machine")
     _with_config(sessions).set_defaults(run=_module("sessions"))
-    transcript = commands.add_parser("transcript", help="print a stored session's transcript")
+    transcript = add_parser("transcript", help="print a stored session's transcript")
     transcript.add_argument("id", nargs="?", metavar="ID", help="default: the newest session")
-    transcript.add_argument("--format", choices=("text", "json", "srt", "vtt"), default="text")
+    transcript.add_argument("--format", choices=FORMATS, default="text")
     _with_config(transcript).set_defaults(run=_module("transcript"))
 
 
-def _add_transcribe(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
+def _add_transcribe(add_parser: AddParser) -> None:
+    parser = add_parser(
         "transcribe", help="transcribe the recordings of one meeting, one file per microphone"
     )
     add = parser.add_argument
@@ -135,7 +138,7 @@ def _add_transcribe(commands: argparse._SubParsersAction[argparse.ArgumentParser
     add("--model", help="Whisper model name or folder; default: as configured")
     add("--window", choices=("fit", "full"), help="what is encoded; default: as configured")
     add("--compare-window", action="store_true", help="only compare the two windows")
-    add("--format", choices=("text", "json", "srt", "vtt"), default="text")
+    add("--format", choices=FORMATS, default="text")
     add("--output", type=Path, metavar="FILE", help="default: standard output")
     add("--config", type=Path, metavar="FILE", help="file with all other settings")
     parser.set_defaults(run=_module("transcribe"))

@@ -29,12 +29,12 @@ from node.core.model import SAMPLE_RATE, Session, at_sample
 from node.core.room.room import Room
 from node.core.room.segmenter import Withdrawn
 from node.core.text.context import Contexts
+from node.core.text.format_names import SUFFIX
 from node.core.text.formats import WRITERS
 from node.core.text.languages import WHISPER_LANGUAGES
 from node.core.text.prior import LanguagePrior
 from node.core.text.transcript import Transcript, merge
 from node.errors import EXIT_FAILED, ConfigError
-from node.service.archive import SUFFIX
 from node.service.settings import endpointing, engine_settings
 from node.service.transcribing.segments import segment_of
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from node.commands.stored import stored_sessions
 from node.config import load_config
+from node.core.text.format_names import SUFFIX
 from node.core.text.formats import WRITERS
 from node.core.text.transcript import Transcript, merge
 from node.errors import StoreError
-from node.service.archive import SUFFIX
 from node.service.settings import zone
 
 if TYPE_CHECKING:

@@ -23,6 +23,7 @@ from node.config.values import (
     default_node_id,
 )
 from node.config.wording import misplaced
+from node.core.mqtt.entity_names import NameLanguage  # noqa: TC001 -- pydantic looks it up
 from node.errors import ConfigError
 
 MAX_MICS = 64
@@ -269,5 +270,5 @@ class HomeAssistantConfig(Section):
     """Announce the node to Home Assistant."""
     discovery_prefix: Topic = "homeassistant"
     """Home Assistant's discovery topic."""
-    language: Literal["en", "fr"] = "en"
+    language: NameLanguage = "en"
     """Language of entity names."""

@@ -17,11 +17,11 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from node.core.model import MIC_ID
-from node.core.text.languages import WHISPER_LANGUAGES
+from node.core.mqtt.topics import EVERY_NODE
+from node.core.text.languages import check_language, check_language_or_auto
 
 _NODE_ID = re.compile(r"[a-z0-9_-]{1,32}")
 _MAX_TOPIC = 64  # characters; leaves room for mic ids and verbs within any broker's limit
-_RESERVED_NODE_ID = "all"  # the group topic that every node listens to
 
 
 def default_node_id(hostname: str) -> str:
@@ -29,7 +29,7 @@ def default_node_id(hostname: str) -> str:
     decomposed = unicodedata.normalize("NFKD", hostname.lower())
     bare = "".join(char for char in decomposed if not unicodedata.combining(char))
     slug = re.sub(r"[^a-z0-9_]+", "-", bare).strip("-")[:32].rstrip("-")
-    return "node" if slug in ("", _RESERVED_NODE_ID) else slug
+    return "node" if slug in ("", EVERY_NODE) else slug
 
 
 def resolve_path(path: Path, info: ValidationInfo) -> Path:
@@ -43,7 +43,7 @@ def resolve_path(path: Path, info: ValidationInfo) -> Path:
 
 
 def _check_node_id(value: str) -> str:
-    if value == _RESERVED_NODE_ID:
+    if value == EVERY_NODE:
         raise ValueError('"all" is reserved for the group of all nodes; choose another id')
     if not _NODE_ID.fullmatch(value):
         raise ValueError(
@@ -124,19 +124,6 @@ def _check_file(path: Path) -> Path:
     return path
 
 
-def _check_language(value: str) -> str:
-    if value in WHISPER_LANGUAGES:
-        return value
-    short = value[:2].lower()
-    known = short in WHISPER_LANGUAGES
-    hint = f'did you mean "{short}"?' if known else 'use one such as "en" or "fr"'
-    raise ValueError(f'"{value[:64]}" is not a language code of Whisper; {hint}')
-
-
-def _check_language_or_auto(value: str) -> str:
-    return value if value == "auto" else _check_language(value)
-
-
 def _check_time_zone(value: str) -> str:
     try:
         zoneinfo.ZoneInfo(value)
@@ -154,8 +141,8 @@ Topic = Annotated[str, AfterValidator(_check_topic)]
 Host = Annotated[Text, BeforeValidator(_refuse_list), AfterValidator(_check_host)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 SampleRate = Annotated[int, Field(ge=8000, le=192_000)]
-Language = Annotated[str, AfterValidator(_check_language)]
-LanguageOrAuto = Annotated[str, AfterValidator(_check_language_or_auto)]
+Language = Annotated[str, AfterValidator(check_language)]
+LanguageOrAuto = Annotated[str, AfterValidator(check_language_or_auto)]
 TimeZone = Annotated[str, AfterValidator(_check_time_zone)]
 ResolvedPath = Annotated[Path, BeforeValidator(_refuse_empty), AfterValidator(resolve_path)]
 ExistingFile = Annotated[ResolvedPath, AfterValidator(_check_file)]

@@ -23,6 +23,12 @@ TICK = 512
 MIC_ID = re.compile(r"[a-z0-9_.-]{1,64}")
 """Every id a mic may have. None is given with a dot any more: RabbitMQ takes it for a level."""
 
+SESSION_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
+"""Every id a session may have, see `new_session_id`."""
+
+MB = 1024 * 1024
+"""Bytes; the unit of memory and disk wherever they are told."""
+
 
 def iso(moment: datetime) -> str:
     """ISO 8601 in UTC with milliseconds and `Z`, the one form of time on every topic."""

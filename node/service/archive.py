@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from node.core.text.format_names import SUFFIX
 from node.core.text.formats import WRITERS, subrip, webvtt
 from node.core.text.transcript import Transcript, final_body, merge, plain
 
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from node.core.model import Session
     from node.core.mqtt.payloads import FinalPayload
     from node.core.mqtt.topics import Topics
-
-SUFFIX = {"text": "txt", "json": "json", "srt": "srt", "vtt": "vtt"}
-"""File suffix of each format of the interface."""
 
 
 class Archive:

@@ -14,7 +14,7 @@ from node.core.roster import Roster
 from tests.rig.homeassistant_keys import COMPONENT, DEVICE, NEEDED, ORIGIN, ROOT
 
 if TYPE_CHECKING:
-    from node.core.mqtt.entity_names import Language
+    from node.core.mqtt.entity_names import NameLanguage
 
 MICS = [
     MicInfo("usb-1-1.3", "Jabra 410", 1, "hw:1,0", "1-1.3", "0b0e:0412", "A1"),
@@ -25,7 +25,7 @@ TOPICS = Topics("scribe", "pi")
 
 
 def messages(
-    language: Language = "en",
+    language: NameLanguage = "en",
     topics: Topics = TOPICS,
     speaker: str = "Alice",
     hardware: str = "0a1b",
@@ -99,7 +99,7 @@ def test_entity_ids_do_not_depend_on_the_language() -> None:
 
 
 @pytest.mark.parametrize("language", ["en", "fr"])
-def test_names(language: Language) -> None:
+def test_names(language: NameLanguage) -> None:
     found = messages(language)
     for key, component in components(found):
         assert component["name"] == NAMES[key][language]

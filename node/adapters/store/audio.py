@@ -17,8 +17,7 @@ import numpy as np
 
 from node.adapters.store.ledger import Ledger
 from node.adapters.store.reading import is_session_id
-from node.core.model import MIC_ID, SAMPLE_RATE
-from node.core.mqtt.messages import SESSION_ID
+from node.core.model import MIC_ID, SAMPLE_RATE, SESSION_ID
 from node.errors import StoreError
 
 if TYPE_CHECKING:
@@ -27,7 +26,9 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-NAME = re.compile(rf"({SESSION_ID})\.([0-9]{{1,9}})\.([0-9]{{1,12}})\.({MIC_ID.pattern})\.s16le")
+NAME = re.compile(
+    rf"({SESSION_ID.pattern})\.([0-9]{{1,9}})\.([0-9]{{1,12}})\.({MIC_ID.pattern})\.s16le"
+)
 
 WRITE_BYTES = SAMPLE_RATE // 8 * 2
 """Sound is handed to the kernel every 125 ms: from then on it outlives the process."""

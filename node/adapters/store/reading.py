@@ -13,8 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
-from node.core.model import Assignment, MicInfo, Segment, Session, iso, parse_iso, started_at_of
-from node.core.mqtt.messages import SESSION_ID
+from node.core.model import (
+    SESSION_ID,
+    Assignment,
+    MicInfo,
+    Segment,
+    Session,
+    iso,
+    parse_iso,
+    started_at_of,
+)
 
 if TYPE_CHECKING:
     import sqlite3
@@ -63,7 +71,7 @@ def mics_of(text: str) -> tuple[str, ...]:
 
 def is_session_id(value: object) -> bool:
     """Whether a session may have this id."""
-    if not isinstance(value, str) or re.fullmatch(SESSION_ID, value) is None:
+    if not isinstance(value, str) or SESSION_ID.fullmatch(value) is None:
         return False
     return _is_sound(started_at_of, value)
 

@@ -14,7 +14,7 @@ from node.core.mqtt.entity_names import MIC, NAMES
 
 if TYPE_CHECKING:
     from node.core.mqtt.entities import Entity
-    from node.core.mqtt.entity_names import Language
+    from node.core.mqtt.entity_names import NameLanguage
     from node.core.mqtt.payloads import MicPayload
     from node.core.mqtt.topics import Topics
 
@@ -33,7 +33,7 @@ class Discovery:
     topics: Topics
     prefix: str
     hardware: str
-    language: Language
+    language: NameLanguage
     version: str
 
     @property

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-Language = Literal["en", "fr"]
+NameLanguage = Literal["en", "fr"]
 
-NAMES: dict[str, dict[Language, str]] = {
+NAMES: dict[str, dict[NameLanguage, str]] = {
     "connectivity": {"en": "Connectivity", "fr": "Connectivité"},
     "transcription": {"en": "Transcription", "fr": "Transcription"},
     "state": {"en": "State", "fr": "État"},
@@ -32,5 +32,5 @@ NAMES: dict[str, dict[Language, str]] = {
 }
 """Name of each entity by its key, which is also the last part of its unique id."""
 
-MIC: dict[Language, str] = {"en": "Mic", "fr": "Micro"}
+MIC: dict[NameLanguage, str] = {"en": "Mic", "fr": "Micro"}
 """What precedes a mic's index in the name of its device."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import unicodedata
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -20,14 +20,13 @@ from pydantic import (
     ValidationError,
 )
 
-from node.core.text.languages import WHISPER_LANGUAGES
+from node.core.model import SESSION_ID
+from node.core.text.format_names import FORMATS, Format
+from node.core.text.languages import AUTO, WHISPER_LANGUAGES, check_language_or_auto
 from node.errors import RequestError
 
 MAX_REQUEST_BYTES = 64 * 1024
 """Far above any real request (a start with 32 names takes 3 KiB), far below what could hurt."""
-
-SESSION_ID = r"\d{8}T\d{6}Z-[0-9a-f]{4}"
-
 
 _NOT_IN_A_LINE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Unicode categories: controls, lone surrogates, line and paragraph separators."""
@@ -39,12 +38,6 @@ def _one_line(text: str) -> str:
     return text
 
 
-def _language(code: str) -> str:
-    if code != "auto" and code not in WHISPER_LANGUAGES:
-        raise ValueError(f"{code!r} is not a language Whisper knows; use a code as en, fr or auto")
-    return code
-
-
 Name = Annotated[
     str, StringConstraints(strip_whitespace=True, max_length=64), AfterValidator(_one_line)
 ]
@@ -54,13 +47,12 @@ Title = Annotated[
 Language = Annotated[
     str,
     StringConstraints(max_length=16),
-    AfterValidator(_language),
-    Field(json_schema_extra={"enum": ["auto", *sorted(WHISPER_LANGUAGES)]}),
+    AfterValidator(check_language_or_auto),
+    Field(json_schema_extra={"enum": [AUTO, *sorted(WHISPER_LANGUAGES)]}),
 ]
-SessionId = Annotated[str, StringConstraints(pattern=f"^{SESSION_ID}$")]
+SessionId = Annotated[str, StringConstraints(pattern=f"^{SESSION_ID.pattern}$")]
 Mic = Annotated[StrictInt, Field(ge=1)] | Annotated[StrictStr, Field(min_length=1, max_length=64)]
 FiniteNumber = Annotated[StrictFloat, Field(allow_inf_nan=False)]
-Format = Literal["text", "json", "srt", "vtt"]
 
 
 class Request(BaseModel):
@@ -122,7 +114,7 @@ class GetTranscript(OneSession):
 
 
 class SaveTranscript(OneSession):
-    formats: Annotated[list[Format], Field(min_length=1)] = ["text", "json", "srt", "vtt"]
+    formats: Annotated[list[Format], Field(min_length=1)] = list(FORMATS)
 
 
 _UNION_MEMBERS = frozenset({"constrained-str", "constrained-int", "int", "float"})

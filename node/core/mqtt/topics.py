@@ -7,6 +7,13 @@ from dataclasses import dataclass
 from node.core.model import MIC_ID
 
 EVERY_NODE = "all"
+"""In place of a node's id: the group topic that every node listens on."""
+
+NO_TOPIC = frozenset("+#\0")
+"""What no message may be published on."""
+
+ONLINE, OFFLINE = "online", "offline"
+"""On `T/status`."""
 
 
 @dataclass(frozen=True, slots=True)

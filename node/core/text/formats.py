@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from node.core.model import SAMPLE_RATE, SCHEMA, Segment
+from node.core.text.format_names import SUFFIX
 from node.core.text.transcript import Transcript, final_body
 
 if TYPE_CHECKING:
@@ -102,5 +103,10 @@ def _clock(sample: int, point: str) -> str:
     return f"{hours:02}:{minutes:02}:{seconds:02}{point}{milliseconds:03}"
 
 
-WRITERS: dict[str, Writer] = {"txt": to_text, "json": to_json, "srt": to_srt, "vtt": to_vtt}
+WRITERS: dict[str, Writer] = {
+    SUFFIX["text"]: to_text,
+    SUFFIX["json"]: to_json,
+    SUFFIX["srt"]: to_srt,
+    SUFFIX["vtt"]: to_vtt,
+}
 """How each file of a session is written, by its suffix."""

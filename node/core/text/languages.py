@@ -11,3 +11,25 @@ _CODES = (
 
 WHISPER_LANGUAGES = frozenset(_CODES.split())
 """Codes as in `faster_whisper.tokenizer`; written out because importing that takes 0.25 s."""
+
+AUTO = "auto"
+"""Where a code may stand: the language is told for each utterance."""
+
+
+def check_language(code: str) -> str:
+    """A code as it is.
+
+    Raises:
+        ValueError: Whisper does not know it; the text says what to write.
+    """
+    if code in WHISPER_LANGUAGES:
+        return code
+    short = code[:2].lower()
+    known = short in WHISPER_LANGUAGES
+    hint = f'did you mean "{short}"?' if known else 'use one such as "en" or "fr"'
+    raise ValueError(f'"{code[:64]}" is not a language code of Whisper; {hint}')
+
+
+def check_language_or_auto(code: str) -> str:
+    """A code, or `auto`, as it is; raises ValueError as `check_language`."""
+    return code if code == AUTO else check_language(code)
