@@ -7,15 +7,12 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from node.core.mqtt.topics import NO_TOPIC
 from node.errors import DamageError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
-
-
-NO_TOPIC = frozenset("+#\0")
-"""What no message may be published on."""
 
 
 class AnnouncedTopics:

@@ -24,6 +24,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from node.core.mqtt.topics import OFFLINE
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
@@ -148,7 +150,7 @@ def new_client(
         reconnect_on_failure=keeps_trying,
     )
     if will_topic is not None:
-        client.will_set(will_topic, b"offline", qos=1, retain=True)
+        client.will_set(will_topic, OFFLINE, qos=1, retain=True)
     if settings.username is not None or settings.password is not None:
         client.username_pw_set(settings.username or "", settings.password)
     if settings.tls is not None:

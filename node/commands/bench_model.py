@@ -17,7 +17,7 @@ from node.core.model import SAMPLE_RATE
 if TYPE_CHECKING:
     from node.adapters.whisper import EngineSettings
 
-TOKENS_PER_S = 3.0
+SPOKEN_TOKENS_PER_S = 3.0
 """Of speech: about 2.3 words a second, 1.3 tokens a word. A model that is given babble would say
 anything; it is made to say so much, as speech would.
 """
@@ -135,7 +135,7 @@ class ModelBench:
         encoded = time.perf_counter()
         if self._detects:
             self._whisper.model.detect_language(encoding)
-        self._decode(encoding, round(seconds * TOKENS_PER_S))
+        self._decode(encoding, round(seconds * SPOKEN_TOKENS_PER_S))
         ended = time.perf_counter()
         return Cost(seconds, encoded - began, ended - encoded, time.process_time() - used)
 

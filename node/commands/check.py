@@ -36,7 +36,7 @@ CHECKS: tuple[tuple[str, Callable[[Config], Iterator[Finding]]], ...] = (
     ("the processor", check_processor),
 )
 
-COLOURS = {Outcome.OK: "green", Outcome.WARNING: "yellow", Outcome.WRONG: "red"}
+OUTCOME_COLOURS = {Outcome.OK: "green", Outcome.WARNING: "yellow", Outcome.WRONG: "red"}
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -64,6 +64,6 @@ def run(arguments: argparse.Namespace) -> int:
 def _print(console: Console, findings: Sequence[Finding]) -> None:
     table = new_table(console, "what", "state", "detail")
     for finding in findings:
-        state = Text(finding.state.value, COLOURS[finding.state])
+        state = Text(finding.state.value, OUTCOME_COLOURS[finding.state])
         table.add_row(Text(finding.what), state, Text(finding.detail))
     print_table(console, table)

@@ -17,6 +17,7 @@ from node.commands.findings import Finding, ok, warning, wrong
 from node.commands.meters import Level, Meters
 from node.commands.stored import remembered_mics
 from node.config.zone import LOCALTIME
+from node.core.model import MB
 from node.core.room.channel import SILENCE_DBFS
 from node.errors import StoreError
 from node.service.admission import MIN_FREE_MB
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
     from node.config import Config
     from node.core.model import MicInfo
-
-MB = 1024 * 1024
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from node.commands import demo_mics
-from node.commands.demo_client import COLOURS, DemoFollower, show, show_transcript
+from node.commands.demo_client import SPEAKER_COLOURS, DemoFollower, show, show_transcript
 from node.commands.private_node import (
     LOG,
     end_with_the_terminal,
@@ -89,7 +89,7 @@ def _play(console: Console, config: Config, listener: DemoFollower) -> None:
     listener.ask("session/start", {"title": "Demo"})
     seconds = max(_seconds(item.file) for item in config.audio.files)
     console.print(f"{', '.join(speakers.values())} talk for {seconds:.0f} s; live over MQTT:\n")
-    colours = dict(zip(speakers.values(), COLOURS, strict=False))
+    colours = dict(zip(speakers.values(), SPEAKER_COLOURS, strict=False))
     for segment in listener.segments(until=time.monotonic() + seconds + AFTER_THE_LAST_WORD_S):
         show(console, segment, colours)
     listener.tell("session/stop", {})

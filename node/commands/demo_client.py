@@ -14,7 +14,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from node.adapters.broker import new_client
-from node.core.mqtt.topics import Topics
+from node.core.mqtt.topics import ONLINE, Topics
 from node.errors import NodeError
 from node.service.settings import broker_settings
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from node.config import Config
 
-COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
+SPEAKER_COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
 
 ONLINE_S = 60.0
 ANSWER_S = 60.0
@@ -69,7 +69,7 @@ class DemoFollower:
             NodeError: it has ended, or is not there after a minute.
         """
         for message in self._until(time.monotonic() + ONLINE_S):
-            if message.topic == self.topics.status and message.payload == b"online":
+            if message.topic == self.topics.status and message.payload.decode() == ONLINE:
                 return
         raise NodeError(f"the node is not online after {ONLINE_S:.0f} s; see its log")
 

@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from node.commands import fetch_model
-from node.commands.demo_client import ANSWER_S, COLOURS, DemoFollower, show, show_transcript
+from node.commands.demo_client import ANSWER_S, SPEAKER_COLOURS, DemoFollower, show, show_transcript
 from node.commands.private_node import (
     LOG,
     make_private,
@@ -151,7 +151,7 @@ def _hold_session(console: Console, listener: DemoFollower, names: list[str]) ->
     assignments = [{"mic": mic, "speaker": name} for mic, name in speakers.items()]
     session = listener.ask("session/start", {"title": "Demo", "assignments": assignments})
     console.print("\nSpeak; Ctrl-C ends it.\n")
-    colours = dict(zip(speakers.values(), COLOURS, strict=False))
+    colours = dict(zip(speakers.values(), SPEAKER_COLOURS, strict=False))
     with Page(console, session["session_id"], colours) as page:
         final = _listen(listener, page)
     if final["text"].strip():

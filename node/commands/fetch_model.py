@@ -32,14 +32,16 @@ if TYPE_CHECKING:
     """Called with the bytes done and the bytes known to be wanted (0: not known yet)."""
 
 # What faster_whisper.utils.download_model fetches; it has no way to show progress.
-FILES = (
+FETCHED = (
     "config.json",
     "preprocessor_config.json",
     "model.bin",
     "tokenizer.json",
     "vocabulary.*",
 )
-MB = 1_000_000
+MEGABYTE = 1_000_000
+"""As downloads are counted."""
+
 PERCENT_STEP = 10
 """Where there is no terminal, a line is printed for so much progress."""
 
@@ -205,7 +207,7 @@ def _download(model: str, root: Path, console: Console) -> Path:
     with _progress(console, model) as report:
         folder = snapshot_download(
             repository,
-            allow_patterns=list(FILES),
+            allow_patterns=list(FETCHED),
             cache_dir=str(root),
             tqdm_class=_reporting_bar(report),
         )
@@ -261,7 +263,7 @@ class _Lines:
         percent = 100 * done // total if total else 0
         if percent >= self._next:
             self._next = percent - percent % PERCENT_STEP + PERCENT_STEP
-            print(f"{percent} % of {total / MB:.0f} MB", flush=True)
+            print(f"{percent} % of {total / MEGABYTE:.0f} MB", flush=True)
 
 
 def _advice(model: str, root: Path, error: Exception) -> str:

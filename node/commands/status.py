@@ -11,7 +11,7 @@ from rich.text import Text
 from node.commands.follower import Follower
 from node.commands.tables import new_console, new_table, print_table
 from node.config import load_config
-from node.core.mqtt.topics import Topics
+from node.core.mqtt.topics import OFFLINE, ONLINE, Topics
 from node.errors import NodeError
 from node.service.settings import broker_settings
 
@@ -28,8 +28,7 @@ REFRESH_S = 5.0
 LINES = 5
 """Of the live transcript only so many are shown."""
 
-ONLINE, OFFLINE = "online", "offline"
-COLOURS = {
+STATE_COLOURS = {
     "idle": "green",
     "recording": "red",
     "starting": "yellow",
@@ -106,9 +105,9 @@ class _View:
         """In words, and in which colour."""
         session = self._follower.json(self._topics.session)
         if not self._follower.connected:
-            return "no connection to the broker; what follows is old", COLOURS[OFFLINE]
+            return "no connection to the broker; what follows is old", STATE_COLOURS[OFFLINE]
         if self._follower.text(self._topics.status) != ONLINE:
-            return "offline; what follows is the last it has said", COLOURS[OFFLINE]
+            return "offline; what follows is the last it has said", STATE_COLOURS[OFFLINE]
         state = str(session.get("state", "unknown"))
         words = [state]
         if session.get("session_id"):
@@ -119,7 +118,7 @@ class _View:
             words.append(f"{len(older)} older still being written")
         if session.get("backlog_s"):
             words.append(f"{session['backlog_s']:g} s to transcribe")
-        return ", ".join(words), COLOURS.get(state, "")
+        return ", ".join(words), STATE_COLOURS.get(state, "")
 
     def _mics(self) -> Table:
         table = new_table(self._console, "#", "mic", "speaker", "state", "level")

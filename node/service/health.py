@@ -7,6 +7,8 @@ import shutil
 import time
 from typing import TYPE_CHECKING
 
+from node.core.model import MB
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -14,8 +16,6 @@ if TYPE_CHECKING:
     from node.core.mqtt.payloads import HealthPayload
     from node.service.publishing.publisher import Publisher
     from node.service.transcribing.transcriber import Transcriber
-
-MB = 1024 * 1024
 
 
 class SystemMetrics:

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from node.adapters.store import Store
-from node.core.model import Session
+from node.core.model import MB, Session
 from node.core.mqtt.topics import Topics
 from node.core.room.segmenter import Ended
 from node.service.items import DiskFailed, SpeechDropped
-from node.service.listening.spool import MB, Spool
+from node.service.listening.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

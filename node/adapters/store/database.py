@@ -74,7 +74,7 @@ CREATE TABLE age (counted_s REAL NOT NULL, wall TEXT NOT NULL);
 
 TIME_LIMIT = "ALTER TABLE session ADD COLUMN max_duration_s REAL;"
 
-DAMAGED = """
+DAMAGED_ROWS = """
 CREATE TABLE damaged (          -- rows that made no sense when they were read back
     id INTEGER PRIMARY KEY, session_id TEXT,
     origin TEXT NOT NULL,       -- their table
@@ -87,7 +87,7 @@ ALTER TABLE session ADD COLUMN withdrawn INTEGER NOT NULL DEFAULT 0;  -- of `seg
 ALTER TABLE utterance ADD COLUMN unwanted INTEGER NOT NULL DEFAULT 0; -- no text is made of it
 """
 
-STEPS = (SCHEMA, RETENTION, TIME_LIMIT, DAMAGED, WITHDRAWN)
+STEPS = (SCHEMA, RETENTION, TIME_LIMIT, DAMAGED_ROWS, WITHDRAWN)
 """What makes each version of the schema out of the one before it."""
 
 OF_THE_DISK = frozenset(

@@ -12,14 +12,12 @@ import numpy as np
 from node.core.model import Word
 from node.core.text.hallucination import Said
 from node.core.text.loops import UNSPACED
+from node.core.text.word_times import FRAMES_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from node.adapters.whisper.opening import EngineSettings
-
-FRAMES_PER_S = 100
-"""Mel frames in a second of sound."""
 
 TOKENS_PER_S = 6.5
 TOKENS_PER_S_OTHER_SCRIPTS = 13.0

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from node.core.mqtt.topics import ONLINE
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -145,7 +147,7 @@ def _session(topics: Topics) -> dict[str, Entity]:
             **DIAGNOSTIC,
             "state_topic": topics.status,
             "device_class": "connectivity",
-            "payload_on": "online",
+            "payload_on": ONLINE,
             "payload_off": "offline",
         },
         "state": {

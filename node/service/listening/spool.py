@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from node.core.model import SAMPLE_RATE
+from node.core.model import MB, SAMPLE_RATE
 from node.errors import StoreError
 from node.service.items import DiskFailed, SegmentWithdrawn, SpeechDropped
 from node.service.transcribing.segments import withdrawal
@@ -34,8 +34,6 @@ MAX_MEMORY_S = 1800
 
 LOOK_EVERY_S = 2.0
 """How often a full spool is looked at: with tens of thousands of files that takes a moment."""
-
-MB = 1024 * 1024
 
 
 class Spoken:

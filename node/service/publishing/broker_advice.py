@@ -8,7 +8,7 @@ import ssl
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from node.adapters.broker import CONNECT_TIMEOUT_S, ask
+from node.adapters.broker import CONNECT_TIMEOUT_S, PROTOCOL_ERROR, ask
 
 if TYPE_CHECKING:
     from paho.mqtt.reasoncodes import ReasonCode
@@ -31,12 +31,13 @@ NEW_CA = (
     " -addext keyUsage=critical,keyCertSign,cRLSign"
 )
 
-PROTOCOL_ERROR, UNSUPPORTED_PROTOCOL, BAD_CLIENT_ID = 0x82, 0x84, 0x85
+UNSUPPORTED_PROTOCOL, BAD_CLIENT_ID = 0x84, 0x85
 BAD_LOGIN, NOT_AUTHORIZED, UNAVAILABLE, BUSY, BANNED = 0x86, 0x87, 0x88, 0x89, 0x8A
 NO_RETAIN, NO_QOS_1 = 0x9A, 0x9B
 """Reason codes of CONNACK (MQTT 5, 3.2.2.2); paho maps the return codes of 3.1.1 to these.
 
-paho also reports the first one for an answer it cannot parse, or when 3.1.1 itself is refused.
+PROTOCOL_ERROR is also what paho reports for an answer it cannot parse, or when 3.1.1 itself is
+refused.
 """
 
 

@@ -9,6 +9,7 @@ import json
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from node.core.mqtt.topics import NO_TOPIC
 from node.errors import StoreError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from node.adapters.store import Outbox, OutboxMessage
     from node.service.publishing.link import Link
 
-NO_TOPIC = frozenset("+#\0\N{REPLACEMENT CHARACTER}")
+DAMAGED_TOPIC = NO_TOPIC | {"\N{REPLACEMENT CHARACTER}"}
 """Characters no topic of ours contains; the last one replaces bytes that are not UTF-8."""
 
 DAMAGED = "it comes back damaged from the disk"
@@ -130,7 +131,7 @@ class OutboxSender:
 def _is_sound(message: OutboxMessage) -> bool:
     """Return whether the disk returned what was written: a JSON object for a topic."""
     topic = message.topic
-    if not isinstance(topic, str) or not topic or NO_TOPIC & set(topic):
+    if not isinstance(topic, str) or not topic or DAMAGED_TOPIC & set(topic):
         return False
     try:
         return isinstance(json.loads(message.payload), dict)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from node.adapters.broker import Acknowledged, Connected, Disconnected
 from node.core.model import iso
+from node.core.mqtt.topics import OFFLINE, ONLINE
 from node.service.publishing.duplicate_node import DuplicateNode
 from node.service.publishing.link import FORBIDDEN, Link
 from node.service.publishing.outbox_sender import OutboxSender
@@ -29,8 +30,6 @@ log = logging.getLogger(__name__)
 MAX_DEFERRED_BYTES = 4 * 1024 * 1024
 """Total size of the answers and events waiting to be sent; beyond it the oldest are dropped and
 counted."""
-
-ONLINE, OFFLINE = b"online", b"offline"
 
 DEAF = "the node does not receive what is sent there; see the broker's access rules"
 DISCONNECTING = (
@@ -74,7 +73,7 @@ class Publisher:
         self._sender = OutboxSender(self._link, outbox, self._set_aside)
         self._duplicate = DuplicateNode()
         self._filters = [*topics.subscriptions, topics.info]
-        self._states: dict[str, tuple[bytes, int | None]] = {topics.status: (ONLINE, None)}
+        self._states: dict[str, tuple[bytes, int | None]] = {topics.status: (ONLINE.encode(), None)}
         self._due: dict[Any, None] = {}
         self._greeting = 0
         self._is_sending = False
@@ -265,7 +264,7 @@ class Publisher:
 
     def say_goodbye(self) -> None:
         """Send `offline` as the last message: a connection closed cleanly sends no will."""
-        self._states = {self._topics.status: (OFFLINE, None)}
+        self._states = {self._topics.status: (OFFLINE.encode(), None)}
         self._due = {_State(self._topics.status): None}
         self._greeting = 0
         self._turns = deque((self._send_due,))
@@ -274,7 +273,7 @@ class Publisher:
     @property
     def has_said_goodbye(self) -> bool:
         """Whether the broker has received `offline`."""
-        waiting = [sent for sent, payload in self._sending.values() if payload == OFFLINE]
+        waiting = [sent for sent, payload in self._sending.values() if payload == OFFLINE.encode()]
         return not self._due and not waiting
 
     def _send(self) -> None:
