@@ -7,9 +7,9 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from node.adapters.whisper.encoding import FLOOR_WINDOW, FULL_WINDOW, MEL_HOP, WINDOW_MARGIN
+from node.adapters.whisper import Clip
+from node.adapters.whisper.decoding import Decoder
+from node.adapters.whisper.encoding import Encoder
 from node.adapters.whisper.opening import open_model
 from node.commands.bench_sound import voice
 from node.core.model import SAMPLE_RATE
@@ -37,7 +37,10 @@ ROUNDS = 3
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Wall-clock seconds to transcribe sound of a length, and processor seconds of all threads."""
+    """Wall-clock seconds to transcribe sound of a length, and processor seconds of all threads.
+
+    `encode_s`: to its encoding and its language; `decode_s`: from there to the text.
+    """
 
     seconds: float
     encode_s: float
@@ -114,7 +117,8 @@ class ModelBench:
         tokenizer = Tokenizer(self._whisper.hf_tokenizer, multilingual, "transcribe", "en")
         self._prompt = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
         self._never = [-1, tokenizer.eot]  # -1: what the model's own settings suppress
-        self._detects = multilingual and self._language is None
+        decoder = Decoder(self._whisper, self._settings)
+        self._encoder = Encoder(self._whisper, self._settings, decoder)
 
     def _cost(self, seconds: float, deadline: float) -> Cost:
         costs = [self._once(seconds)]
@@ -129,23 +133,14 @@ class ModelBench:
 
     def _once(self, seconds: float) -> Cost:
         """As the engine does it: features, one encoding, the language and the text from it."""
-        sound = voice(seconds) * np.float32(1 / 32768)
+        clip = Clip(voice(seconds), self._language)
+        full = self._settings.window == "full"
         began, used = time.perf_counter(), time.process_time()
-        encoding = self._encode(sound)
+        look = self._encoder.alone(clip, self._settings.beam_size, full=full)
         encoded = time.perf_counter()
-        if self._detects:
-            self._whisper.model.detect_language(encoding)
-        self._decode(encoding, round(seconds * SPOKEN_TOKENS_PER_S))
+        self._decode(look.encoding, round(seconds * SPOKEN_TOKENS_PER_S))
         ended = time.perf_counter()
         return Cost(seconds, encoded - began, ended - encoded, time.process_time() - used)
-
-    def _encode(self, sound: np.ndarray[Any, np.dtype[np.float32]]) -> Any:
-        from faster_whisper.transcribe import pad_or_trim  # noqa: PLC0415
-
-        features = self._whisper.feature_extractor(sound)[:, : len(sound) // MEL_HOP]
-        fitted = min(FULL_WINDOW, max(FLOOR_WINDOW, features.shape[1] + WINDOW_MARGIN))
-        window = FULL_WINDOW if self._settings.window == "full" else fitted
-        return self._whisper.encode(pad_or_trim(features, window))
 
     def _decode(self, encoding: Any, tokens: int) -> None:
         self._whisper.model.generate(
