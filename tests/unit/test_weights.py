@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from node.adapters.weights import PACKED, SHA256, fault
+from node.adapters.weights import PACKED, REPOSITORIES, SHA256, fault
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,6 +62,13 @@ def test_no_two_models_have_the_same_weights_but_by_another_name() -> None:
     weights = [files["model.bin"] for model, files in SHA256.items() if model not in names]
     assert len(set(weights)) == len(weights)
     assert all(SHA256[other] == SHA256[model] for other, model in names.items())
+
+
+def test_every_model_of_faster_whisper_is_fetched_from_where_it_would() -> None:
+    from faster_whisper.utils import _MODELS, available_models  # noqa: PLC0415  # it takes a second
+
+    assert list(REPOSITORIES) == available_models()
+    assert dict(REPOSITORIES) == _MODELS
 
 
 @pytest.mark.parametrize("model", PACKED)
