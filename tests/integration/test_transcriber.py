@@ -94,7 +94,7 @@ class Desk:
 
     def remembers(self, mic: str) -> bool:
         """Whether what somebody has said would help with what they say next."""
-        return bool(self.transcriber._contexts.of((SESSION, mic, mic), 10 * 16000))
+        return bool(self.transcriber._recogniser._contexts.of((SESSION, mic, mic), 10 * 16000))
 
     def wait_for(self, kind: type[Any]) -> None:
         wait_until(lambda: any(isinstance(i, kind) for i in self.items), PATIENCE_S, kind.__name__)

@@ -1,4 +1,7 @@
-"""From an utterance and what was heard in it to its segment."""
+"""The one step from an utterance and its sound to a segment: for the service and `transcribe`.
+
+Whoever has it made decides where sound comes from, when the engine is free, and where segments go.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,91 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from node.adapters.whisper import Clip
 from node.core.model import SAMPLE_RATE, Segment, iso
+from node.core.text.context import Contexts
+from node.core.text.prior import LanguagePrior
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from node.adapters.store import Utterance
+    from node.adapters.whisper import Engine
     from node.core.model import Transcription
     from node.core.mqtt.payloads import EventPayload
     from node.core.mqtt.topics import Topics
+    from node.core.text.context import Speaker
+
+
+class Recogniser:
+    """Makes text of utterances, each with what is known of its speaker. Owned by one thread.
+
+    For each: `clip`, `transcribe`, and `learn` once it is certain that it was the speaker's own.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._contexts = Contexts()
+        self.languages = LanguagePrior()
+
+    def clip(
+        self,
+        utterance: Utterance,
+        samples: npt.NDArray[np.int16],
+        *,
+        hotwords: str | None = None,
+        overlapped: bool = False,
+        alone: bool = False,
+    ) -> Clip:
+        """An utterance with all that helps the engine with it.
+
+        Args:
+            utterance: another's speech is heard without what its speaker said before.
+            samples: int16 at 16 kHz, one dimension.
+            hotwords: words to listen for beside the configured ones.
+            overlapped: whether somebody else speaks meanwhile.
+            alone: to save time, leave out what its speaker said before.
+        """
+        alone = alone or utterance.crosstalk_of is not None
+        return Clip(
+            samples,
+            utterance.language,
+            self.languages.of(utterance.mic, utterance.speaker),
+            hotwords,
+            overlapped=overlapped,
+            earlier=() if alone else self._contexts.of(_speaker(utterance), utterance.start),
+        )
+
+    def transcribe(self, clip: Clip, *, beam_size: int | None = None) -> Transcription:
+        """What the engine hears in a clip; `beam_size` in place of the configured one."""
+        return self._engine.transcribe(
+            clip.samples,
+            clip.language,
+            prior=clip.prior,
+            beam_size=beam_size,
+            hotwords=clip.hotwords,
+            overlapped=clip.overlapped,
+            earlier=clip.earlier,
+        )
+
+    def learn(self, utterance: Utterance, clip: Clip, heard: Transcription) -> None:
+        """Take in what was heard in a speaker's own utterance, for the next ones."""
+        self.languages.learn(utterance.mic, utterance.speaker, heard)
+        if not clip.overlapped:  # what others leave in the sound would be heard again
+            self._contexts.learn(_speaker(utterance), utterance.end, clip.samples, heard)
+
+    def forget(self, session_id: str) -> None:
+        """Keep nothing of a session: it is erased."""
+        self._contexts.forget(session_id)
+
+    def forget_speaker(self, speaker: Speaker) -> None:
+        """Something of what was learnt was not what they said."""
+        self._contexts.forget_speaker(speaker)
+
+
+def _speaker(utterance: Utterance) -> Speaker:
+    return utterance.session_id, utterance.mic, utterance.speaker
 
 
 def segment_of(utterance: Utterance, heard: Transcription, seq: int, latency_s: float) -> Segment:

@@ -9,10 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from node.adapters.whisper import Clip
 from node.core.overload import Load
-from node.core.text.context import Contexts
-from node.core.text.prior import LanguagePrior
 from node.errors import ModelError, StoreError
 from node.service.items import (
     DiskFailed,
@@ -24,7 +21,7 @@ from node.service.items import (
 )
 from node.service.transcribing.backlog import Backlog
 from node.service.transcribing.partials import Partials
-from node.service.transcribing.segments import segment_of
+from node.service.transcribing.segments import Recogniser, segment_of
 from node.service.transcribing.speaking import Speaking
 from node.service.worker import Worker
 
@@ -35,10 +32,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from node.adapters.store import Sessions, Utterance, Utterances
-    from node.adapters.whisper import Engine
+    from node.adapters.whisper import Clip, Engine
     from node.core.model import Segment, Transcription
     from node.core.mqtt.topics import Topics
-    from node.core.text.context import Earlier, Speaker
+    from node.core.text.context import Speaker
     from node.service.items import WorkerItem
     from node.service.transcribing.speaking import OpenUtterance
 
@@ -99,8 +96,7 @@ class Transcriber:
         self._partials: Partials | None = None
         if self.speaking is not None:
             self._partials = Partials(engine, sessions, utterances, self.speaking, post)
-        self._languages = LanguagePrior()
-        self._contexts = Contexts()
+        self._recogniser = Recogniser(engine)
         self._erased: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._misheard: queue.SimpleQueue[Speaker] = queue.SimpleQueue()
         self._backlog = Backlog(
@@ -189,11 +185,11 @@ class Transcriber:
     def _forget(self) -> None:
         """Let go of what is erased, and of what was withdrawn."""
         while not self._erased.empty():
-            self._contexts.forget(self._erased.get())
+            self._recogniser.forget(self._erased.get())
             if self._partials is not None:
                 self._partials.forget_lesson()
         while not self._misheard.empty():
-            self._contexts.forget_speaker(self._misheard.get())
+            self._recogniser.forget_speaker(self._misheard.get())
         for utterance in self._utterances.drop_unwanted():
             self._backlog.done(utterance)
             self._post(Transcribed(utterance.session_id, None))
@@ -206,7 +202,7 @@ class Transcriber:
             return None
         self._deadline = time.monotonic() + DEADLINE_S + DEADLINE_RTF * LONGEST_S
         try:
-            return self._partials.step(turns, self._languages)
+            return self._partials.step(turns, self._recogniser.languages)
         finally:
             self._deadline = None
 
@@ -251,20 +247,13 @@ class Transcriber:
         return None
 
     def _clip(self, utterance: Utterance, samples: Samples) -> Clip:
-        return Clip(
+        return self._recogniser.clip(
+            utterance,
             samples,
-            utterance.language,
-            self._languages.of(utterance.mic, utterance.speaker),
-            self._names(utterance.session_id),
+            hotwords=self._names(utterance.session_id),
             overlapped=self._utterances.overlapped(utterance),
-            earlier=self._earlier(utterance),
+            alone=self.load >= Load.TOGETHER,
         )
-
-    def _earlier(self, utterance: Utterance) -> tuple[Earlier, ...]:
-        """What its speaker said before it; nothing where time is short, or it is not theirs."""
-        if self.load >= Load.TOGETHER or utterance.crosstalk_of is not None:
-            return ()
-        return self._contexts.of(_speaker(utterance), utterance.start)
 
     def _attempt(self, utterance: Utterance) -> None:
         if (samples := self._sound(utterance)) is None:
@@ -276,15 +265,7 @@ class Transcriber:
         began = time.monotonic()
         self._deadline = began + DEADLINE_S + DEADLINE_RTF * utterance.duration_s
         try:
-            heard = self._engine.transcribe(
-                clip.samples,
-                clip.language,
-                prior=clip.prior,
-                beam_size=self._backlog.beam_size,
-                hotwords=clip.hotwords,
-                overlapped=clip.overlapped,
-                earlier=clip.earlier,
-            )
+            heard = self._recogniser.transcribe(clip, beam_size=self._backlog.beam_size)
         except Exception as error:
             log.exception("transcribing %s failed", utterance.id)
             if utterance.attempts + 1 < MAX_ATTEMPTS:
@@ -301,11 +282,8 @@ class Transcriber:
             self._partials.remember(clip.samples, heard.language, time.monotonic() - began)
 
     def _take(self, utterance: Utterance, clip: Clip, heard: Transcription) -> None:
-        if not self._finish(utterance, heard):
-            return
-        self._languages.learn(utterance.mic, utterance.speaker, heard)
-        if not clip.overlapped:  # what others leave in the sound would be heard again
-            self._contexts.learn(_speaker(utterance), utterance.end, clip.samples, heard)
+        if self._finish(utterance, heard):
+            self._recogniser.learn(utterance, clip, heard)
 
     def _names(self, session_id: str) -> str | None:
         """The speakers of a session, where they are to be hotwords."""
@@ -342,7 +320,3 @@ class Transcriber:
     def _measure(self, seconds: float, took_s: float) -> None:
         rtf = took_s / max(seconds, 0.1)
         self.rtf = rtf if self.rtf is None else RTF_MEMORY * self.rtf + (1 - RTF_MEMORY) * rtf
-
-
-def _speaker(utterance: Utterance) -> Speaker:
-    return utterance.session_id, utterance.mic, utterance.speaker
