@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from node.service.inventory import Inventory
     from node.service.items import WorkerItem
     from node.service.listening.recorder import ActiveAssignment
-    from node.service.listening.spool import Spool
+    from node.service.listening.spool import Spoken, Spool
 
 OPEN_TIMEOUT_S = 5.0
 """A mic that has given no sound so long after a start is taken as unavailable."""
@@ -62,7 +62,7 @@ class _Session:
 
     id: str
     zero: float
-    recorder: Recorder
+    recorder: Recorder[Spoken]
 
 
 class _Phase(Enum):

@@ -1,10 +1,13 @@
-"""Records a session: what the room hears becomes utterances in the spool."""
+"""Records a session: what the room hears becomes utterances, which go into a sink.
+
+The service's sink is the spool, on the disk; `transcribe` has one in memory.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from node.core.room.segmenter import Audio, Ended, Started, Withdrawn
 
@@ -15,11 +18,49 @@ if TYPE_CHECKING:
     from node.adapters.vad import Silero
     from node.core.room.room import MicEvents, Mode, Room
     from node.core.room.segmenter import Event
-    from node.service.listening.spool import Spoken, Spool
-
 
 REMEMBERED = 64
 """Utterances of a mic that may be withdrawn: two a second for half a minute."""
+
+
+class Begun(Protocol):
+    """An utterance as a sink knows it; it begins at sample `start` of the session."""
+
+    @property
+    def start(self) -> int: ...
+
+
+B = TypeVar("B", bound=Begun)
+
+
+class UtteranceSink(Protocol[B]):
+    """Where utterances go. Called by the thread that has the recorder.
+
+    Each that is begun is ended or discarded; one that has ended may be withdrawn later.
+    """
+
+    def begin(
+        self, session_id: str, mic: str, label: str, language: str | None, at: tuple[int, int]
+    ) -> B | None:
+        """Somebody has begun to speak; None where there is no room for what they say.
+
+        `at` are the first samples of the sound that is kept and of the speech in it.
+        """
+
+    def append(self, spoken: B, samples: npt.NDArray[np.int16], more: int) -> None:
+        """Take more of it, int16 at 16 kHz; at least `more` samples follow."""
+
+    def end(self, spoken: B, ended: Ended) -> None:
+        """It has been spoken: in mode "tag" perhaps by another, as `ended` says."""
+
+    def discard(self, spoken: B) -> None:
+        """It has ended, and was another mic's speech: forget it."""
+
+    def withdraw(self, spoken: B, other: str, *, keep: bool) -> None:
+        """It has ended as its mic's own, and was the speech of the mic `other` all the same.
+
+        `keep` says whether a text is to be made of it, if there is none yet.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,27 +72,28 @@ class ActiveAssignment:
     enabled: bool
 
 
-class Recorder:
-    """Owned by the listener thread; one for each session.
+class Recorder(Generic[B]):
+    """Owned by the thread that hears, in the service the listener; one for each session.
 
     A muted mic is still heard by the room, so that its voice in the neighbours' mics is known for
     what it is; nothing of it is written.
     """
 
     def __init__(
-        self, session_id: str, room: Room, silero: Silero, spool: Spool, mode: Mode
+        self, session_id: str, room: Room, silero: Silero, sink: UtteranceSink[B], mode: Mode
     ) -> None:
         self._session_id = session_id
         self._room = room
         self._silero = silero
-        self._spool = spool
+        self._sink = sink
         self._keeps_crosstalk = mode == "tag"
         self._assignments: dict[str, ActiveAssignment] = {}
-        self._open: dict[str, Spoken] = {}
-        self._ended: dict[str, deque[Spoken]] = {}
+        self._open: dict[str, B] = {}
+        self._ended: dict[str, deque[B]] = {}
 
-    def join(self, mic: str, assignment: ActiveAssignment) -> None:
-        self._room.add(mic, self._silero.detector())
+    def join(self, mic: str, assignment: ActiveAssignment, position: int = 0) -> None:
+        """Let another mic in, whose first sample lies at `position` or behind it."""
+        self._room.add(mic, self._silero.detector(), position)
         self._assignments[mic] = assignment
         self._ended[mic] = deque(maxlen=REMEMBERED)
 
@@ -98,23 +140,23 @@ class Recorder:
     def _withdraw(self, mic: str, withdrawn: Withdrawn) -> None:
         for spoken in self._ended[mic]:
             if spoken.start == withdrawn.start:
-                self._spool.withdraw(spoken, withdrawn.other, keep=self._keeps_crosstalk)
+                self._sink.withdraw(spoken, withdrawn.other, keep=self._keeps_crosstalk)
 
     def _note(self, mic: str, event: Event) -> None:
         match event:
             case Started(start, speech):
                 assignment = self._assignments[mic]
-                spoken = self._spool.begin(
+                spoken = self._sink.begin(
                     self._session_id, mic, assignment.label, assignment.language, (start, speech)
                 )
                 if spoken is not None:
                     self._open[mic] = spoken
             case Audio(samples, more) if mic in self._open:
-                self._spool.append(self._open[mic], samples, more)
+                self._sink.append(self._open[mic], samples, more)
             case Ended() if mic in self._open:
                 spoken = self._open.pop(mic)
                 if event.crosstalk_of is None or self._keeps_crosstalk:
-                    self._spool.end(spoken, event)
+                    self._sink.end(spoken, event)
                     self._ended[mic].append(spoken)
                 else:
-                    self._spool.discard(spoken)
+                    self._sink.discard(spoken)
