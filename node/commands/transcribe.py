@@ -1,8 +1,8 @@
 """`transcribe`: the service's own way from sound to transcript, over recorded tracks.
 
 One file a microphone of the same meeting, each placed on one timeline where it began. The tracks
-are heard side by side in equal steps, and every utterance goes through the same ownership,
-endpointing and engine as when it is spoken live.
+are heard side by side in equal steps by the service's recorder, and the service's recogniser makes
+text of every utterance. Only where these wait between the two is another place: in memory.
 """
 
 from __future__ import annotations
@@ -17,33 +17,31 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import Progress
 
-from node.adapters.store import Utterance
 from node.adapters.vad import Silero
 from node.adapters.whisper import Engine
 from node.commands import placing, results
 from node.commands.compare_windows import compare
-from node.commands.recorded import Recorded, RecordedUtterance
+from node.commands.memory_sink import MemorySink, RecordedUtterance
+from node.commands.recorded import RecordedTrack
 from node.commands.tracks import chosen, say, why_empty
 from node.config import Config, load_config
 from node.core.model import SAMPLE_RATE, Session, at_sample
 from node.core.room.room import Room
-from node.core.room.segmenter import Withdrawn
-from node.core.text.context import Contexts
 from node.core.text.format_names import SUFFIX
 from node.core.text.formats import WRITERS
 from node.core.text.languages import WHISPER_LANGUAGES
-from node.core.text.prior import LanguagePrior
 from node.core.text.transcript import Transcript, merge
 from node.errors import EXIT_FAILED, ConfigError
+from node.service.listening.recorder import ActiveAssignment, Recorder
 from node.service.settings import endpointing, engine_settings
-from node.service.transcribing.segments import segment_of
+from node.service.transcribing.segments import Recogniser, segment_of, speaker_of
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Iterator
 
+    from node.commands.memory_sink import Withdrawal
     from node.core.model import Segment
-    from node.core.room.room import MicEvents
 
 STEP = SAMPLE_RATE // 10
 """Samples (0.1 s) heard of one track before the next has its turn: a room waits for 0.3 s."""
@@ -64,18 +62,19 @@ def run(arguments: argparse.Namespace) -> int:
     if engine.notice:
         say(engine.notice)
     places = placing.place(given, arguments.offset)
-    recorded = [Recorded(track, placed) for track, placed in zip(given, places, strict=True)]
-    tracks = {track.mic: track for track in recorded}
+    recorded = [RecordedTrack(track, placed) for track, placed in zip(given, places, strict=True)]
+    sink = MemorySink()
+    heard = _utterances(recorded, sink, config)
     if arguments.compare_window:
-        heard = _utterances(tracks, config)
         utterances = (each for each in heard if isinstance(each, RecordedUtterance))
         compare(engine, utterances, _language(config))
         _say_remarks(recorded)
     else:
         expected_s = max(track.expected_end_s for track in recorded)
-        segments = _shown(_segments(engine, tracks, config), expected_s)
+        names = [track.speaker for track in recorded]
+        segments = _shown(_segments(engine, heard, _hotwords(names, config)), expected_s)
         _say_remarks(recorded)
-        _say_who_is_missing(recorded, segments)
+        _say_who_is_missing(recorded, sink, segments)
         if readable := [track for track in recorded if not track.failure]:
             _write(segments, max(track.end_s for track in readable), arguments)
     return EXIT_FAILED if unreadable or any(track.failure for track in recorded) else 0
@@ -97,68 +96,56 @@ def _shown(segments: Iterator[Segment], length_s: float) -> list[Segment]:
     return [replace(segment, seq=seq) for seq, segment in enumerate(kept.values(), start=1)]
 
 
-def _say_remarks(tracks: Iterable[Recorded]) -> None:
+def _say_remarks(tracks: Iterable[RecordedTrack]) -> None:
     for track in tracks:
         for remark in track.remarks:
             say(remark)
 
 
-def _say_who_is_missing(tracks: Iterable[Recorded], segments: list[Segment]) -> None:
+def _say_who_is_missing(
+    tracks: Iterable[RecordedTrack], sink: MemorySink, segments: list[Segment]
+) -> None:
     """Say of each track that has nothing in the transcript why that is so."""
     heard = {segment.mic for segment in segments if segment.crosstalk_of is None}
     for track in tracks:
         if track.mic not in heard and not track.failure:
-            say(why_empty(track.file, track.found))
+            found = track.found(sink.utterances[track.mic], sink.others[track.mic])
+            say(why_empty(track.file, found))
 
 
-def _segments(engine: Engine, tracks: dict[str, Recorded], config: Config) -> Iterator[Segment]:
+def _segments(
+    engine: Engine, heard: Iterable[RecordedUtterance | Withdrawal], hotwords: str | None
+) -> Iterator[Segment]:
     """What the engine makes of each utterance; an empty text where nothing was said.
 
     What turns out to have been another's speech comes once more, with `crosstalk_of`.
     """
-    names = ", ".join(track.speaker for track in tracks.values())
-    hotwords = names if config.transcription.name_hotwords else None
-    languages, contexts = LanguagePrior(), Contexts()
-    said: dict[tuple[str, int], Segment] = {}
-    for spoken in _utterances(tracks, config):
-        if not isinstance(spoken, RecordedUtterance):
-            mic, withdrawn = spoken
-            contexts.forget_speaker((SESSION, mic, tracks[mic].speaker))
-            yield replace(said[mic, withdrawn.start], crosstalk_of=withdrawn.other)
-            continue
-        number = len(said) + 1
-        speaker = SESSION, spoken.mic, spoken.speaker
-        own = spoken.ended.crosstalk_of is None
-        heard = engine.transcribe(
-            spoken.samples,
-            _language(config),
-            prior=languages.of(spoken.mic, spoken.speaker),
-            hotwords=hotwords,
-            overlapped=spoken.overlapped,
-            earlier=contexts.of(speaker, spoken.start) if own else (),
-        )
-        if own:
-            languages.learn(spoken.mic, spoken.speaker, heard)
-            if not spoken.overlapped:
-                contexts.learn(speaker, spoken.ended.end, spoken.samples, heard)
-        segment = segment_of(_utterance(number, spoken), heard, number, latency_s=0.0)
-        said[spoken.mic, spoken.start] = segment
+    recogniser = Recogniser(engine)
+    said: dict[str, Segment] = {}
+    for spoken in heard:
+        utterance = spoken.utterance
+        if isinstance(spoken, RecordedUtterance):
+            segment = _segment(recogniser, spoken, hotwords)
+        else:
+            recogniser.forget_speaker(speaker_of(utterance))
+            segment = replace(said[utterance.id], crosstalk_of=spoken.other)
+        said[utterance.id] = segment
         yield segment
 
 
-def _utterance(number: int, spoken: RecordedUtterance) -> Utterance:
-    """As the service would have kept it."""
-    return Utterance(
-        session_id=SESSION,
-        number=number,
-        mic=spoken.mic,
-        speaker=spoken.speaker,
-        language=None,
-        start=spoken.start,
-        end=spoken.ended.end,
-        speech=spoken.ended.speech,
-        crosstalk_of=spoken.ended.crosstalk_of,
+def _segment(recogniser: Recogniser, spoken: RecordedUtterance, hotwords: str | None) -> Segment:
+    utterance = spoken.utterance
+    clip = recogniser.clip(
+        utterance, spoken.samples, hotwords=hotwords, overlapped=spoken.overlapped
     )
+    heard = recogniser.transcribe(clip)
+    if utterance.crosstalk_of is None:
+        recogniser.learn(utterance, clip, heard)
+    return segment_of(utterance, heard, utterance.number, latency_s=0.0)
+
+
+def _hotwords(names: Iterable[str], config: Config) -> str | None:
+    return ", ".join(names) if config.transcription.name_hotwords else None
 
 
 def _language(config: Config) -> str | None:
@@ -167,42 +154,32 @@ def _language(config: Config) -> str | None:
 
 
 def _utterances(
-    tracks: dict[str, Recorded], config: Config
-) -> Iterator[RecordedUtterance | tuple[str, Withdrawn]]:
+    tracks: Iterable[RecordedTrack], sink: MemorySink, config: Config
+) -> Iterator[RecordedUtterance | Withdrawal]:
     """The utterances of all tracks as they end; in mode "tag" those of other mics among them.
 
-    Behind it, with its mic, what says of one that it was another's speech.
+    Behind one of them it may be said that it was another's speech.
     """
-    silero = Silero()
-    room = Room(endpointing(config), config.crosstalk.mode)
-    for mic, track in tracks.items():
-        room.add(mic, silero.detector(), track.begin)
+    mode = config.crosstalk.mode
+    recorder = Recorder(SESSION, Room(endpointing(config), mode), Silero(), sink, mode)
     running = list(tracks)
+    for track in running:
+        speaker = ActiveAssignment(track.speaker, _language(config), enabled=True)
+        recorder.join(track.mic, speaker, track.begin)
     for position in itertools.count(STEP, STEP):
-        for mic in tuple(running):
-            if position <= tracks[mic].begin:
+        for track in tuple(running):
+            if position <= track.begin:
                 continue
-            samples = tracks[mic].read_to(position)
-            if samples is None:
-                running.remove(mic)
-                tracks[mic].level_dbfs = room.level_dbfs(mic)
-            events = room.flush(mic) if samples is None else room.feed(mic, samples)
-            yield from _ended(tracks, events, config)
+            begin, samples = track.position, track.read_to(position)
+            if samples is not None:
+                recorder.hear(track.mic, begin, samples)
+            else:
+                running.remove(track)
+                track.level_dbfs = recorder.level_dbfs(track.mic)
+                recorder.pause(track.mic)
+            yield from sink.take()
         if not running:
             return
-
-
-def _ended(
-    tracks: dict[str, Recorded], events: MicEvents, config: Config
-) -> Iterator[RecordedUtterance | tuple[str, Withdrawn]]:
-    for mic, event in events:
-        spoken = tracks[mic].collect(event)
-        if isinstance(event, Withdrawn):
-            yield mic, event
-        if spoken and (spoken.ended.crosstalk_of is None or config.crosstalk.mode == "tag"):
-            others = (track for other, track in tracks.items() if other != mic)
-            met = any(track.speaks_during(*spoken.ended.speech) for track in others)
-            yield replace(spoken, overlapped=met)
 
 
 def _config(arguments: argparse.Namespace) -> Config:

@@ -62,7 +62,7 @@ class Recogniser:
             self.languages.of(utterance.mic, utterance.speaker),
             hotwords,
             overlapped=overlapped,
-            earlier=() if alone else self._contexts.of(_speaker(utterance), utterance.start),
+            earlier=() if alone else self._contexts.of(speaker_of(utterance), utterance.start),
         )
 
     def transcribe(self, clip: Clip, *, beam_size: int | None = None) -> Transcription:
@@ -81,18 +81,18 @@ class Recogniser:
         """Take in what was heard in a speaker's own utterance, for the next ones."""
         self.languages.learn(utterance.mic, utterance.speaker, heard)
         if not clip.overlapped:  # what others leave in the sound would be heard again
-            self._contexts.learn(_speaker(utterance), utterance.end, clip.samples, heard)
+            self._contexts.learn(speaker_of(utterance), utterance.end, clip.samples, heard)
 
     def forget(self, session_id: str) -> None:
         """Keep nothing of a session: it is erased."""
         self._contexts.forget(session_id)
 
     def forget_speaker(self, speaker: Speaker) -> None:
-        """Something of what was learnt was not what they said."""
+        """Something of what was learnt was not what they said: all of it may be wrong."""
         self._contexts.forget_speaker(speaker)
 
 
-def _speaker(utterance: Utterance) -> Speaker:
+def speaker_of(utterance: Utterance) -> Speaker:
     return utterance.session_id, utterance.mic, utterance.speaker
 
 
