@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from node.adapters.store import Utterance
 from node.adapters.whisper import Engine, EngineSettings
-from node.core.text.context import Contexts
-from node.core.text.prior import LanguagePrior
+from node.service.transcribing.segments import Recogniser
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,20 +42,13 @@ class Listener:
     """Hears the utterances of one session in order; with `context`, behind what was said before."""
 
     def __init__(self, engine: Engine, *, context: bool = True) -> None:
-        self._engine = engine
+        self._recogniser = Recogniser(engine)
         self._context = context
-        self._languages = LanguagePrior()
-        self._contexts = Contexts()
 
     def hear(self, speaker: str, start: int, samples: npt.NDArray[np.int16]) -> Transcription:
         """What is made of int16 samples at 16 kHz that begin at sample `start` of the session."""
-        known = SESSION, speaker, speaker
-        heard = self._engine.transcribe(
-            samples,
-            None,
-            prior=self._languages.of(speaker, speaker),
-            earlier=self._contexts.of(known, start) if self._context else (),
-        )
-        self._languages.learn(speaker, speaker, heard)
-        self._contexts.learn(known, start + len(samples), samples, heard)
+        utterance = Utterance(SESSION, 0, speaker, speaker, None, start, start + len(samples))
+        clip = self._recogniser.clip(utterance, samples, alone=not self._context)
+        heard = self._recogniser.transcribe(clip)
+        self._recogniser.learn(utterance, clip, heard)
         return heard

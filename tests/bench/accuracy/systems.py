@@ -40,7 +40,12 @@ OURS = "drop"
 
 BEST_MIC = "best-mic"
 
-ENGINE = ("node/adapters/whisper/*.py", "node/core/**/*.py", "tests/bench/listening.py")
+ENGINE = (
+    "node/adapters/whisper/*.py",
+    "node/core/**/*.py",
+    "node/service/transcribing/segments.py",
+    "tests/bench/listening.py",
+)
 
 
 def node(mode: Mode, scene: Scene, store: Store, model: Path) -> Account:
