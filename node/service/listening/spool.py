@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from node.core.room.segmenter import Ended
     from node.core.text.context import Speaker
     from node.service.items import WorkerItem
-    from node.service.transcribing.speaking import Speaking
+    from node.service.transcribing.partials import Speaking
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from node.core.model import SAMPLE_RATE, at_sample, iso
@@ -24,12 +26,11 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from node.adapters.store import Sessions, Utterances
+    from node.adapters.store import Sessions, Utterance, Utterances
     from node.adapters.whisper import Engine
     from node.core.mqtt.payloads import PartialPayload
     from node.core.text.prior import LanguagePrior
     from node.service.items import WorkerItem
-    from node.service.transcribing.speaking import OpenUtterance, Speaking
 
     Samples = npt.NDArray[np.int16]
 
@@ -50,6 +51,48 @@ done earlier, with 0.25 s of speech and a pause of 1 s. Slower machines can affo
 
 SOON_S = 0.05
 """How often to look whether a speaker who has fallen silent goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenUtterance:
+    """An utterance that is being spoken; its sound so far lies in the spool.
+
+    Its speech begins at sample `speech`; `heard` samples have come. Before `ready_from`, on the
+    monotonic clock, endpointing cannot end it: as much silence has still to be heard.
+    """
+
+    utterance: Utterance
+    speech: int
+    heard: int
+    ready_from: float
+
+
+class Speaking:
+    """Who is speaking just now: told by the listener, asked by the transcriber. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: dict[str, OpenUtterance] = {}
+
+    def heard(self, utterance: Utterance, speech: int, heard: int, more: int) -> None:
+        """Another piece of an utterance is in the spool; at least `more` samples follow."""
+        spoken = OpenUtterance(utterance, speech, heard, time.monotonic() + more / SAMPLE_RATE)
+        with self._lock:
+            self._open[utterance.id] = spoken
+
+    def ended(self, utterance: Utterance) -> None:
+        with self._lock:
+            self._open.pop(utterance.id, None)
+
+    def goes_on(self, utterance: Utterance) -> bool:
+        """Whether it is still being spoken."""
+        with self._lock:
+            return utterance.id in self._open
+
+    def utterances(self) -> list[OpenUtterance]:
+        """Those of all mics, in the order in which they began."""
+        with self._lock:
+            return list(self._open.values())
 
 
 class Partials:
@@ -77,23 +120,23 @@ class Partials:
         """Who speaks; to be asked for before it is asked what waits, so that nothing is missed."""
         return self._speaking.utterances()
 
-    def step(self, turns: Sequence[OpenUtterance], languages: LanguagePrior) -> float:
+    def step(self, unfinished: Sequence[OpenUtterance], languages: LanguagePrior) -> float:
         """Make a pass if one is due and can be afforded; gives when to look again, in seconds.
 
         To be called when nothing waits for the engine.
         """
         now = time.monotonic()
-        self._forget(turns)
-        if not turns:
+        self._forget(unfinished)
+        if not unfinished:
             self._practise(now)
             return LOOK_S
-        for turn in turns:
-            self._due.setdefault(turn.utterance.id, now + EVERY_S - turn.heard / SAMPLE_RATE)
-        due = [turn for turn in turns if self._due[turn.utterance.id] <= now]
-        spare_s = min(turn.ready_from for turn in turns) - now
-        for turn in sorted(due, key=lambda turn: self._due[turn.utterance.id]):
-            if self._pace.expect(turn.heard / SAMPLE_RATE) <= spare_s:
-                self._pass(turn, languages)
+        for spoken in unfinished:
+            self._due.setdefault(spoken.utterance.id, now + EVERY_S - spoken.heard / SAMPLE_RATE)
+        due = [spoken for spoken in unfinished if self._due[spoken.utterance.id] <= now]
+        spare_s = min(spoken.ready_from for spoken in unfinished) - now
+        for spoken in sorted(due, key=lambda spoken: self._due[spoken.utterance.id]):
+            if self._pace.expect(spoken.heard / SAMPLE_RATE) <= spare_s:
+                self._pass(spoken, languages)
                 return 0.0
         return SOON_S if due else min(LOOK_S, *(at - now for at in self._due.values()))
 
@@ -120,8 +163,8 @@ class Partials:
         else:
             self._pace.saw(now, len(samples) / SAMPLE_RATE, time.monotonic() - now)
 
-    def _pass(self, turn: OpenUtterance, languages: LanguagePrior) -> None:
-        utterance, began = turn.utterance, time.monotonic()
+    def _pass(self, spoken: OpenUtterance, languages: LanguagePrior) -> None:
+        utterance, began = spoken.utterance, time.monotonic()
         self._due[utterance.id] = began + EVERY_S
         prior = languages.of(utterance.mic, utterance.speaker)
         try:
@@ -137,10 +180,10 @@ class Partials:
         self._pace.saw(now, len(samples) / SAMPLE_RATE, now - began)
         agreement = self._agreements.setdefault(utterance.id, Agreement())
         if agreement.hear(text) and self._speaking.goes_on(utterance):
-            self._say(turn, agreement.text)
+            self._say(spoken, agreement.text)
 
-    def _say(self, turn: OpenUtterance, text: str) -> None:
-        utterance = turn.utterance
+    def _say(self, spoken: OpenUtterance, text: str) -> None:
+        utterance = spoken.utterance
         session = self._sessions.get(utterance.session_id)
         if session is None:
             return
@@ -149,12 +192,12 @@ class Partials:
             "mic": utterance.mic,
             "speaker": utterance.speaker,
             "text": text,
-            "start": iso(at_sample(session.started_at, turn.speech)),
+            "start": iso(at_sample(session.started_at, spoken.speech)),
         }
         self._post(PartialText(payload))
 
-    def _forget(self, turns: Sequence[OpenUtterance]) -> None:
-        running = {turn.utterance.id for turn in turns}
+    def _forget(self, unfinished: Sequence[OpenUtterance]) -> None:
+        running = {spoken.utterance.id for spoken in unfinished}
         for ended in self._due.keys() - running:
             self._due.pop(ended)
             self._agreements.pop(ended, None)

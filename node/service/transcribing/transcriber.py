@@ -20,9 +20,8 @@ from node.service.items import (
     UtteranceFailed,
 )
 from node.service.transcribing.backlog import Backlog
-from node.service.transcribing.partials import Partials
+from node.service.transcribing.partials import Partials, Speaking
 from node.service.transcribing.segments import Recogniser, segment_of
-from node.service.transcribing.speaking import Speaking
 from node.service.worker import Worker
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from node.core.mqtt.topics import Topics
     from node.core.text.context import Speaker
     from node.service.items import WorkerItem
-    from node.service.transcribing.speaking import OpenUtterance
+    from node.service.transcribing.partials import OpenUtterance
 
     Samples = npt.NDArray[np.int16]
 
@@ -171,7 +170,7 @@ class Transcriber:
     def _go_round(self) -> None:
         """Do what is most pressing, or wait."""
         self._forget()
-        turns = self._partials.utterances() if self._partials else ()
+        unfinished = self._partials.utterances() if self._partials else ()
         self._backlog.weigh(self.rtf)
         waiting = self._backlog.next()
         if len(waiting) > 1:
@@ -179,7 +178,7 @@ class Transcriber:
         elif waiting:
             self._attempt(waiting[0])
         else:
-            pauses = [self._spare_time(turns), self._backlog.pause_s()]
+            pauses = [self._spare_time(unfinished), self._backlog.pause_s()]
             self._wake.wait(min((each for each in pauses if each is not None), default=None))
 
     def _forget(self) -> None:
@@ -194,7 +193,7 @@ class Transcriber:
             self._backlog.done(utterance)
             self._post(Transcribed(utterance.session_id, None))
 
-    def _spare_time(self, turns: Sequence[OpenUtterance]) -> float | None:
+    def _spare_time(self, unfinished: Sequence[OpenUtterance]) -> float | None:
         """Use the time in which nothing waits; gives how long to wait then, None: for a call."""
         if self.load is not Load.NORMAL:
             return LOOK_S
@@ -202,7 +201,7 @@ class Transcriber:
             return None
         self._deadline = time.monotonic() + DEADLINE_S + DEADLINE_RTF * LONGEST_S
         try:
-            return self._partials.step(turns, self._recogniser.languages)
+            return self._partials.step(unfinished, self._recogniser.languages)
         finally:
             self._deadline = None
 
