@@ -49,6 +49,7 @@ from node.service.settings import (
     zone,
 )
 from node.service.supervision import Supervision
+from node.service.transcribing.elsewhere import Registry
 from node.service.transcribing.transcriber import Transcriber
 from node.service.verbs import Verbs
 from node.service.watchdog import Watchdog
@@ -100,6 +101,7 @@ class Node:
             post=self._inbox.put,
             name_hotwords=config.transcription.name_hotwords,
             partials=config.transcription.partials,
+            fetch=Registry(config.transcription.model, config.storage.path / "models").fetch,
         )
         self._listener = Listener(
             inventory=self._inventory,

@@ -5,6 +5,7 @@ NodeError
 ├── RequestError   the remote peer: its request is refused, the service continues
 ├── MicError       the hardware: only that microphone fails
 ├── ModelError     the installation: no speech model can be loaded
+│   └── HubError   the network: the model hub does not deliver it
 ├── StoreError     the disk: it cannot be read or written; the operation is tried again
 └── DamageError    the disk: the database is damaged; the next start sets it aside
 
@@ -49,6 +50,14 @@ class MicError(NodeError):
 
 class ModelError(NodeError):
     """The configured speech model cannot be loaded."""
+
+
+class HubError(ModelError):
+    """The model is not on this machine, and the hub does not deliver it, for this `reason`."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class StoreError(NodeError):

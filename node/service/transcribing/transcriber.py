@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from node.core.overload import Load
-from node.errors import ModelError, StoreError
+from node.errors import HubError, ModelError, StoreError
 from node.service.items import (
     DiskFailed,
     ModelReady,
@@ -80,8 +80,10 @@ class Transcriber:
         post: Callable[[WorkerItem], None],
         name_hotwords: bool = False,
         partials: bool = False,
+        fetch: Callable[[HubError, Callable[[str], None]], None] | None = None,
     ) -> None:
         self._engine = engine
+        self._fetch = fetch
         self._sessions = sessions
         self._utterances = utterances
         self._topics = topics
@@ -158,7 +160,7 @@ class Transcriber:
         """Load the model, however long it takes to be there. Gives False when told to quit."""
         while not self._quit.is_set():
             try:
-                self._engine.load()
+                self._load_or_fetch()
             except ModelError as error:
                 self._post(ModelUnavailable(str(error)))
                 self._quit.wait(MODEL_RETRY_S)
@@ -166,6 +168,20 @@ class Transcriber:
                 self._post(ModelReady(self._engine.notice))
                 return True
         return False
+
+    def _load_or_fetch(self) -> None:
+        """Load the model; where the hub does not deliver it, have it fetched from elsewhere.
+
+        Raises:
+            ModelError: it cannot be loaded, or not be had.
+        """
+        try:
+            self._engine.load()
+        except HubError as error:
+            if self._fetch is None:
+                raise
+            self._fetch(error, lambda what: self._post(ModelUnavailable(what)))
+            self._engine.load()
 
     def _go_round(self) -> None:
         """Do what is most pressing, or wait."""
