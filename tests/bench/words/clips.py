@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 LONGEST_S = 28.0
 """Seconds of an utterance at most: where the service cuts one at the latest."""
 
+SEEDS = (1, 2, 3, 4, 5)
+"""Of the chance that faster-whisper leaves some of its texts to."""
+
 PAUSE = SAMPLE_RATE
 """Samples between two utterances of a speaker."""
 
@@ -37,15 +40,25 @@ class System(Protocol):
     def hear(self, start: int, samples: Samples) -> tuple[str, str]:
         """Text and language of a clip that begins at sample `start`."""
 
+    def also(self, samples: Samples) -> list[str]:
+        """What it might as well have written of the clip heard last: a text for each other run.
+
+        Nothing where all runs write the same.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What one system made of an utterance, and the processor seconds it took."""
+    """What one system made of an utterance, and the processor seconds it took.
+
+    `also` has the errors of the other runs of a system that draws lots.
+    """
 
     text: str
     errors: Errors
     language_right: bool
     cpu_s: float
+    also: tuple[Errors, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +70,50 @@ class Heard:
 
 
 class FasterWhisper:
-    """faster-whisper with its defaults: any language, nothing from before."""
+    """faster-whisper with its defaults: any language, nothing from before.
+
+    What it does not trust it samples anew, up to five times, so that two runs write two texts. It
+    is therefore run with several seeds of chance.
+    """
 
     def __init__(self, model: Path, _languages: Sequence[str], threads: int) -> None:
-        from faster_whisper import WhisperModel  # noqa: PLC0415  # takes a second
-
-        self._whisper = WhisperModel(
-            str(model), device="cpu", compute_type="int8", cpu_threads=threads
-        )
-        self.hear(0, np.zeros(SAMPLE_RATE, np.int16))  # the first run pays for what is done once
+        self._models = [_sampling(model, threads, seed) for seed in SEEDS]
+        self._drawn = False
 
     def begin(self) -> None:
         """Nothing is kept that could be forgotten."""
 
     def hear(self, _start: int, samples: Samples) -> tuple[str, str]:
-        segments, info = self._whisper.transcribe(samples.astype(np.float32) / np.float32(32768))
-        return " ".join(segment.text.strip() for segment in segments), str(info.language)
+        text, language, self._drawn = _transcribed(self._models[0], samples)
+        return text, language
+
+    def also(self, samples: Samples) -> list[str]:
+        """As `System.also`: what is written without sampling is the same for every seed."""
+        if not self._drawn:
+            return []
+        return [_transcribed(model, samples)[0] for model in self._models[1:]]
+
+
+def _sampling(model: Path, threads: int, seed: int) -> Any:
+    """A model whose chance begins at `seed`."""
+    from ctranslate2 import set_random_seed  # noqa: PLC0415  # takes a second
+    from faster_whisper import WhisperModel  # noqa: PLC0415
+
+    set_random_seed(seed)
+    whisper = WhisperModel(str(model), device="cpu", compute_type="int8", cpu_threads=threads)
+    # A model's thread takes the seed when it samples for the first time. That run also pays for
+    # what is done once.
+    segments, _ = whisper.transcribe(np.ones(SAMPLE_RATE, np.float32) / 100, temperature=1.0)
+    list(segments)
+    return whisper
+
+
+def _transcribed(whisper: Any, samples: Samples) -> tuple[str, str, bool]:
+    """Text, language, and whether anything may have been sampled."""
+    found, info = whisper.transcribe(samples.astype(np.float32) / np.float32(32768))
+    segments = list(found)
+    drawn = not segments or any(segment.temperature > 0 for segment in segments)
+    return " ".join(segment.text.strip() for segment in segments), str(info.language), drawn
 
 
 class Node:
@@ -91,6 +132,10 @@ class Node:
     def hear(self, start: int, samples: Samples) -> tuple[str, str]:
         heard = self._listener.hear("speaker", start, samples)
         return heard.text, heard.language
+
+    def also(self, _samples: Samples) -> list[str]:
+        """Nothing is left to chance."""
+        return []
 
 
 def _alone(model: Path, languages: Sequence[str], threads: int) -> Node:
@@ -127,5 +172,6 @@ def _written(recording: Recording, start: int, samples: Samples, system: System)
     before = time.process_time()
     text, language = system.hear(start, samples)
     spent = time.process_time() - before
+    also = tuple(errors(recording.text, other) for other in system.also(samples))
     right = language == recording.lang
-    return Written(text, errors(recording.text, text), right, spent)
+    return Written(text, errors(recording.text, text), right, spent, also)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from functools import reduce
 from operator import add
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from tests.bench.texts import Errors
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.bench.words.clips import Heard
+    from tests.bench.words.clips import Heard, Written
     from tests.bench.words.through import Whole
 
 MEASURES = ("word errors", "right language", "CPU s")
@@ -32,14 +33,30 @@ def markdown(heard: Sequence[Heard]) -> str:
 
 def _cells(heard: Sequence[Heard], systems: Sequence[str]) -> list[str]:
     written = {name: [each.written[name] for each in heard] for name in systems}
-    sums = [reduce(add, (w.errors for w in written[name]), Errors()) for name in systems]
+    sums = [_runs(written[name]) for name in systems]
     return [
         str(len(heard)),
-        str(sums[0].said if sums else 0),
-        *(percent(found.rate) for found in sums),
+        str(sums[0][0].said if sums else 0),
+        *(_rate(runs) for runs in sums),
         *(str(sum(w.language_right for w in written[name])) for name in systems),
         *(f"{sum(w.cpu_s for w in written[name]):.0f}" for name in systems),
     ]
+
+
+def _runs(written: Sequence[Written]) -> list[Errors]:
+    """The sum of all utterances in each run of a system; one where every run writes the same."""
+    runs = max(len(each.also) for each in written)
+    alike = ((each.errors, *(each.also or [each.errors] * runs)) for each in written)
+    return [reduce(add, run, Errors()) for run in zip(*alike, strict=True)]
+
+
+def _rate(runs: Sequence[Errors]) -> str:
+    """Word errors: where runs differ their median, and the least and the most."""
+    rates = sorted(run.rate for run in runs)
+    median = percent(statistics.median(rates))
+    if rates[0] == rates[-1]:
+        return median
+    return f"{median} ({percent(rates[0])} to {percent(rates[-1])})"
 
 
 def worst(heard: Sequence[Heard], count: int) -> list[str]:
