@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+import tests.rig.one_thread  # noqa: F401 -- before all that loads numpy
 from tests.rig.broker import Broker
 from tests.rig.mqtt import Watcher
 from tests.rig.rabbitmq import RabbitMQ

@@ -6,6 +6,7 @@ recognise it as speech, so `ticks` also yields what one would say.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,8 +35,12 @@ HEARD = 200
 """16-bit level above which the stand-in for a voice detector hears speech."""
 
 
+@cache
 def voice(seed: int, seconds: float) -> Tracks:
-    """Return noise with the loudness of syllables: 5 per second, each with its own pitch."""
+    """Return noise with the loudness of syllables: 5 per second, each with its own pitch.
+
+    Callers share one array, so nobody may write to it.
+    """
     rng = np.random.default_rng(seed)
     length = round(seconds * SAMPLE_RATE)
     sound = np.zeros(length + 4200, np.float32)
@@ -47,6 +52,7 @@ def voice(seed: int, seconds: float) -> Tracks:
         piece = breath * carrier * np.hanning(count)
         sound[begin : begin + count] = piece / np.abs(piece).max() * rng.uniform(0.3, 1)
         begin += count
+    sound.setflags(write=False)
     return sound[:length]
 
 

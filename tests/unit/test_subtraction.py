@@ -29,7 +29,9 @@ def room(seed: int) -> Floats:
 def heard(drift: float = 0.0) -> tuple[Floats, Floats, Floats]:
     """Own voice, what the other leaks, and the other's voice as its own microphone hears it."""
     count = HOPS * HOP + 2 * EDGE
-    mine, other = (talk.voice(seed, count / SAMPLE_RATE + 1)[: count + 8000] for seed in (1, 2))
+    mine, other = (
+        talk.voice(seed, count / SAMPLE_RATE + 1)[: count + 8000].copy() for seed in (1, 2)
+    )
     mine[: EDGE + ALONE * HOP] = 0
     leak = np.convolve(other, room(3))[: len(other)]
     at = np.arange(count) * (1 + drift)
