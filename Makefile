@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test test-install test-install-arm64 test-clients soak bench-accuracy bench-speed \
+.PHONY: help run test unit test-install test-install-arm64 test-clients soak bench-accuracy bench-speed \
 	bench-words lint coverage dist lock schemas clean apt apt-test
 
 PYTHON ?= python3
@@ -11,6 +11,9 @@ CONFIG ?=
 MICS ?=
 BENCH ?=
 SPEECH ?=
+# Tests that run beside each other, and unit tests, which wait for nothing.
+WORKERS ?= 4
+UNIT_WORKERS ?= 2
 WITH_SPEECH = $(if $(SPEECH),--speech $(SPEECH))
 PIP := .venv/bin/pip --disable-pip-version-check
 LOCK := systemd/requirements.lock
@@ -37,6 +40,7 @@ help:
 	@echo "make run MICS=1                   speak and read along: your microphones, a real model"
 	@echo "make run CONFIG=config/node.yaml  run the node with your own broker and microphones"
 	@echo "make test                         run all tests, on real components"
+	@echo "make unit                         run the unit tests, in seconds"
 	@echo "make test-install                 test the installer in a clean Debian (root, a few minutes)"
 	@echo "make test-install-arm64           the same on an emulated 64-bit ARM (root, 10 min)"
 	@echo "make test-clients                 test with real Home Assistant and Node-RED, fetched once"
@@ -62,9 +66,18 @@ endif
 # SCRIBE_BASE names a folder that has it. Without a network those tests are skipped.
 REAL_BASE := .venv/bin/python -m tests.rig.weights
 
+# Most tests wait in real time, so WORKERS of them run beside each other, a file at a time. Those
+# that are marked `alone` follow one by one, whatever came of the others; the worse status counts.
+PARALLEL := --dist loadfile --no-loadscope-reorder
 test: apt-test .venv/dev
 	$(REAL_BASE)
-	.venv/bin/python -m pytest
+	@trap 'exit 130' INT; beside=0; alone=0; \
+	.venv/bin/python -m pytest -n $(WORKERS) $(PARALLEL) -m "not install and not alone" || beside=$$?; \
+	.venv/bin/python -m pytest -m "alone and not install" || alone=$$?; \
+	exit $$((beside > alone ? beside : alone))
+
+unit: .venv/dev
+	.venv/bin/python -m pytest -q -n $(UNIT_WORKERS) tests/unit
 
 test-install: apt-test .venv/dev
 	$(call apt_install,debootstrap unzip)
@@ -113,7 +126,9 @@ lint: .venv/dev
 
 # Every branch of the core must be covered by the unit tests alone.
 coverage: .venv/dev
-	.venv/bin/coverage run -m pytest -q tests/unit
+	.venv/bin/coverage erase
+	.venv/bin/coverage run -m pytest -q -n $(UNIT_WORKERS) tests/unit
+	.venv/bin/coverage combine -q
 	.venv/bin/coverage report
 
 dist: .venv/dev

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,6 +31,16 @@ RABBITMQ_USERS = {
 # What a property takes on a loaded machine is no part of it.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+UNIT = Path(__file__).parent / "unit"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what waits for real programs: `-m "not realtime"` leaves what only computes."""
+    for item in items:
+        if UNIT not in item.path.parents:
+            item.add_marker(pytest.mark.realtime)
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -11,22 +13,43 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import pytest
+
 from tests.rig.certificates import make_certificates
 from tests.rig.processes import need, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 HOST = "127.0.0.1"
+FIRST_PORT, PORTS, MOST_WORKERS = 16_000, 1000, 16
 START_TIMEOUT_S = 10
 STOP_TIMEOUT_S = 10
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nothing uses, of those of this process: none is given twice.
+
+    They lie below those that the kernel gives to connections, so that a broker that is away finds
+    its port free again; and each worker of pytest-xdist has a range of its own.
+    """
+    for port in _PORTS:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((HOST, port))
+            return port
+    pytest.fail("no port is free")
+
+
+def _ports() -> Iterator[int]:
+    """Those of this worker, round and round, from anywhere: other runs of tests have the same."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = FIRST_PORT + worker % MOST_WORKERS * PORTS
+    begin = os.getpid() % PORTS
+    return (first + (begin + number) % PORTS for number in itertools.count())
+
+
+_PORTS = _ports()
 
 
 class Broker:
