@@ -14,6 +14,7 @@ import av.error
 import numpy as np
 
 from node.core.model import SAMPLE_RATE
+from node.core.resampler import Resampler
 from node.core.room.fold import Fold
 from node.core.room.highpass import HighPass
 from node.core.stamps import Stamps
@@ -105,7 +106,8 @@ class Reader:
         self._stamps = Stamps(None)
         self._samples = 0
         self._format: tuple[str, str, int] | None = None
-        self._resampler: av.AudioResampler | None = None
+        self._converter: av.AudioResampler | None = None
+        self._resampler = Resampler(SAMPLE_RATE)
         self._fold = Fold()
         self._highpass = HighPass(SAMPLE_RATE)
         self._is_bare = False
@@ -150,7 +152,7 @@ class Reader:
                     yield from self._placed(frame)
                 self._look_at_the_end(container)
         except (OSError, av.error.FFmpegError) as error:
-            if not self._samples:
+            if self._format is None:
                 raise _complaint(self._path, error) from error
             self._problems.append(
                 f"nothing can be read after {self._stamps.reached_s:.1f} s: {_reason(error)}"
@@ -190,25 +192,32 @@ class Reader:
         if gap_s or form != self._format:
             yield from self._rest()
             self._format = form
-            self._resampler = av.AudioResampler("s16", frame.layout, SAMPLE_RATE)
+            # To 16 bits and no other rate.
+            self._converter = av.AudioResampler("s16", frame.layout, frame.rate)
+            self._resampler = Resampler(frame.rate)
         if gap_s:
             yield from self._silence(round((start_s + gap_s) * SAMPLE_RATE) - self._samples)
-        frame.pts = None  # or the resampler would fill gaps on its own
-        assert self._resampler is not None
-        yield from self._heard(self._resampler.resample(frame))
+        frame.pts = None  # or the converter would fill gaps on its own
+        yield from self._converted(frame)
 
     def _rest(self) -> Iterator[Samples]:
-        """What the resampler still holds."""
-        if self._resampler is not None:
-            yield from self._heard(self._resampler.resample(None))
-            self._resampler = None
+        """What is still held back of the stretch that has ended."""
+        if self._converter is not None:
+            yield from self._converted(None)
+            yield from self._heard(self._resampler.rest())
+            self._converter = None
 
-    def _heard(self, frames: list[AudioFrame]) -> Iterator[Samples]:
-        for frame in frames:
-            channels = frame.to_ndarray().reshape(-1, frame.layout.nb_channels)
-            samples = channels.astype(np.int16, copy=False)
+    def _converted(self, frame: AudioFrame | None) -> Iterator[Samples]:
+        assert self._converter is not None
+        for part in self._converter.resample(frame):
+            channels = part.to_ndarray().reshape(-1, part.layout.nb_channels)
+            folded = self._fold(channels.astype(np.int16, copy=False))
+            yield from self._heard(self._resampler(folded))
+
+    def _heard(self, samples: Samples) -> Iterator[Samples]:
+        if len(samples):
             self._samples += len(samples)
-            yield self._highpass(self._fold(samples))
+            yield self._highpass(samples)
 
     def _silence(self, samples: int) -> Iterator[Samples]:
         """So much of it, a second at a time: it may last for hours."""
