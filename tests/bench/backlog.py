@@ -1,10 +1,10 @@
-"""How a backlog is worked off most cheaply: `python -m tests.bench.backlog [--model base]`.
+"""What is the cheapest way to work off a backlog: `python -m tests.bench.backlog [--model base]`.
 
-Short utterances over a window of 10 s, on a model of real size whose weights are random: what
-decoding two and four of them in one search takes beside one after the other, with beams 5 and 1,
-and what one window for several would save at most, which is their encodings. Times are of the
-processor, on one thread, so that other load on the machine shows little; medians. Then, on the
-demonstration model, how many texts differ.
+Short utterances in a window of 10 s, on a model of real size with random weights: what it takes to
+decode two or four of them in one search instead of one by one, with beams 5 and 1, and the most
+that one window for several could save, which is their encodings. Times are medians of processor
+time on one thread, so that other load on the machine matters little. Then, on the demonstration
+model, how many texts differ.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def loaded(model: Path, folder: Path) -> Engine:
 
 
 def costs(engine: Engine, model: str, rounds: int) -> Table:
-    """Milliseconds an utterance; `together` and `one window` as shares of `alone`."""
+    """Return milliseconds per utterance; `together` and `one window` as shares of `alone`."""
     table = Table(
         *("beam", "utterances", "encoding ms", "decoding ms", "decoding together"),
         *("all, together", "all, one window at best"),
@@ -86,7 +86,7 @@ def costs(engine: Engine, model: str, rounds: int) -> Table:
 def decoding(
     engine: Engine, pairs: list[tuple[Any, DecodeRequest]], rounds: int
 ) -> tuple[float, float]:
-    """Seconds for all of them: one search after the other, and in one."""
+    """Return the seconds for all of them: one search after the other, and in one search."""
     decoder = engine._decoder
     requests = [request for _, request in pairs]
     stacked = _stacked([encoding for encoding, _ in pairs])
@@ -97,7 +97,7 @@ def decoding(
 
 
 def seconds(work: Callable[[], object], rounds: int) -> float:
-    """Processor time, the median of some rounds behind a first one."""
+    """Return processor time: the median of `rounds`, after a first round."""
     work()
     taken = []
     for _ in range(rounds):
@@ -108,7 +108,7 @@ def seconds(work: Callable[[], object], rounds: int) -> float:
 
 
 def differences(engine: Engine) -> tuple[int, int]:
-    """Texts that are others in company, at beams 5 and 1, four sentences at a time; and all."""
+    """Return how many texts differ when decoded by four, at beams 5 and 1, and how many in all."""
     sounds = [spoken(sentence, pause_s=0.3) for sentence in SENTENCES]
     different = 0
     for beam in (5, 1):

@@ -1,9 +1,9 @@
-"""Whether a long session costs more as it goes on: `python -m tests.bench.eight_hours`.
+"""Whether a long session costs more over time: `python -m tests.bench.eight_hours`.
 
-Eight hours of four mics, 4600 utterances, pass through the real node in some minutes (see
-`tests.rig.hurried_node`): voice detection, endpointing, spool, engine, store, outbox, broker. Every
-so many segments its memory and processor time are read. Ends with status 1 where memory or the
-cost of a segment has grown by more than chance, or where a segment is missing or there twice.
+Eight hours of four mics, 4600 utterances, pass through the real node in a few minutes (see
+`tests.rig.hurried_node`): voice detection, endpointing, spool, engine, store, outbox, broker. Its
+memory and processor time are read at regular intervals. Exits with status 1 if memory or the cost
+of a segment has grown by more than chance, or if a segment is missing or duplicated.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ UTTERANCES = 4600
 """Eight hours in which somebody speaks for half the time, 3 s at a time."""
 
 SAMPLES = 60
-"""How often the node is looked at."""
+"""How many times the node is measured."""
 
 SETTLING = 0.5
-"""Share of the session that is left out of the slopes: caches and pools fill in it, the slowest of
-them SQLite's pages (2 MiB), with the database."""
+"""Share of the session left out of the slopes: caches and pools fill up in it, the slowest of them
+SQLite's pages (2 MiB), with the database."""
 
 CERTAIN = 3.0
-"""Standard errors a growth must exceed to be one, and not chance."""
+"""Standard errors that growth must exceed to be more than chance."""
 
 MOST_GROWTH = {"memory": 0.02, "segment": 0.10, "main thread": 0.10}
-"""Share of the mean a growth over the whole session must exceed to matter."""
+"""Share of the mean that growth over the whole session must exceed to matter."""
 
 PATIENCE_S = 120.0
 MIB = 2**20
@@ -55,7 +55,7 @@ MIB = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The node after so many segments: PSS in MiB, CPU seconds in all and of the main thread."""
+    """The node after some segments: PSS in MiB, CPU seconds in total and of the main thread."""
 
     segments: int
     memory: float
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def measure(utterances: int) -> tuple[list[Look], int]:
-    """Looks at a node over its long session, and how many segments are lost or doubled."""
+    """Return measurements over a long session, and how many segments are lost or doubled."""
     with tempfile.TemporaryDirectory() as name, Broker() as broker, Watcher(broker.port) as watcher:
         folder = Path(name)
         quiet = write_wav(folder / "quiet.wav", _room_noise(), 16000)
@@ -96,7 +96,7 @@ def _steps(utterances: int) -> Sequence[int]:
 
 
 def _await(pid: int, watcher: Watcher, segments: int) -> Look:
-    """Wait until so many segments have come, and look."""
+    """Wait for that number of segments, and measure."""
     deadline = time.monotonic() + PATIENCE_S
     while (come := len(watcher.messages(f"{TOPIC}/mic/+/segment"))) < segments:
         assert time.monotonic() < deadline, f"{come} of {segments} segments have come"
@@ -112,12 +112,12 @@ def _await(pid: int, watcher: Watcher, segments: int) -> Look:
 
 
 def _thread_s(pid: int) -> float:
-    """Seconds that the main thread has run (proc(5), the first field of schedstat is in ns)."""
+    """Return the main thread's run time in seconds (proc(5): schedstat's first field, in ns)."""
     return int((PROC / f"{pid}/task/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 def judge(looks: Sequence[Look]) -> tuple[Table, bool]:
-    """What has grown from the first to the last look, and whether any of it matters."""
+    """Return what has grown over the measurements, and whether any of it matters."""
     quarters = [f"{n}. quarter" for n in (1, 2, 3, 4)]
     table = Table("of", *quarters, "growth", "by chance", title=_title(looks))
     grown = False
@@ -147,7 +147,7 @@ Points = list[tuple[float, float]]
 
 
 def _per_segment(seconds: Callable[[Look], float]) -> Callable[[Sequence[Look]], Points]:
-    """Milliseconds a segment between each two looks."""
+    """Return the milliseconds per segment between measurements."""
 
     def points(looks: Sequence[Look]) -> Points:
         return [
@@ -166,7 +166,7 @@ _MEASURES: list[tuple[str, str, Callable[[Sequence[Look]], Points]]] = [
 
 
 def _growth(points: Points) -> tuple[float, float]:
-    """Growth over all points by their least-squares line, and its standard error."""
+    """Return the growth over all points by a least-squares line, and its standard error."""
     x, y = (np.array(column) for column in zip(*points, strict=True))
     x = (x - x[0]) / (x[-1] - x[0])
     slope, base = np.polyfit(x, y, 1)
@@ -185,7 +185,7 @@ def _file(mic: str, file: Path) -> dict[str, object]:
 
 
 def _room_noise(seconds: int = 60) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
-    """White noise at -60 dBFS."""
+    """Return white noise at -60 dBFS."""
     wide = np.random.default_rng(1).normal(0, 32.768, seconds * 16000)
     return wide.round().astype(np.int16)
 

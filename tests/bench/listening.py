@@ -1,4 +1,4 @@
-"""The engine as the service asks it: speaker by speaker, with what each has said before."""
+"""The engine as the service uses it: by speaker, in the context of what each said before."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SESSION = "session"
 
 
 def loaded(model: Path, languages: Sequence[str], threads: int) -> Engine:
-    """An engine with the node's defaults.
+    """Return an engine with the node's defaults.
 
     Raises:
         ModelError: there is no model in the folder.
@@ -39,14 +39,14 @@ def loaded(model: Path, languages: Sequence[str], threads: int) -> Engine:
 
 
 class Listener:
-    """Hears the utterances of one session in order; with `context`, behind what was said before."""
+    """Transcribes a session's utterances in order; with `context`, after what was said before."""
 
     def __init__(self, engine: Engine, *, context: bool = True) -> None:
         self._recogniser = Recogniser(engine)
         self._context = context
 
     def hear(self, speaker: str, start: int, samples: npt.NDArray[np.int16]) -> Transcription:
-        """What is made of int16 samples at 16 kHz that begin at sample `start` of the session."""
+        """Transcribe int16 samples at 16 kHz that begin at sample `start` of the session."""
         utterance = Utterance(SESSION, 0, speaker, speaker, None, start, start + len(samples))
         clip = self._recogniser.clip(utterance, samples, alone=not self._context)
         heard = self._recogniser.transcribe(clip)

@@ -1,4 +1,4 @@
-"""Tables in Markdown, and their places in a file."""
+"""Markdown tables, and their places in a file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def percent(share: float) -> str:
 
 
 def put(text: str, name: str, content: str) -> str:
-    """A text with `content` between its lines `<!-- name -->` and `<!-- end of name -->`.
+    """Return `text` with `content` put between `<!-- name -->` and `<!-- end of name -->`.
 
     Raises:
         ValueError: it has no such lines.
@@ -27,5 +27,5 @@ def put(text: str, name: str, content: str) -> str:
     before, opened, rest = text.partition(begin)
     _, closed, after = rest.partition(end)
     if not (opened and closed):
-        raise ValueError(f"no place for the table: want the lines {begin.strip()}, {end}")
+        raise ValueError(f"no place for the table: add the lines {begin.strip()}, {end}")
     return before + begin + content + end + after

@@ -1,10 +1,10 @@
-"""Whisper models of real size whose weights are random: `python -m tests.bench.models base`.
+"""Whisper models of real size with random weights: `python -m tests.bench.models base`.
 
-What a model costs depends on its shape, not on its weights, so that speed can be measured where
-trained weights cannot be had. Everything is random but for the words: the decoder's position
-encodings are far larger than all else, and each position has a token whose embedding points the
-same way. The model therefore says the same confident text in every window, never ends by itself
-(`tests.bench.speed.pace` says when it does), and no threshold of any program sends it round again.
+What a model costs depends on its shape, not its weights, so speed can be measured without trained
+weights. Everything is random except the words: the decoder's position encodings are far larger than
+everything else, and each position has a token whose embedding points the same way. So the model
+says the same confident text in every window, never ends by itself (`tests.bench.speed.pace` decides
+when it does), and no program's threshold makes it decode again.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ TEXT_TOKENS = 50_257
 """Of the multilingual tokenizer, before the special ones (openai/whisper, tokenizer.py)."""
 
 EDITION = 1
-"""To be raised with every change here, so that no model of before is taken from the cache."""
+"""Raise this with every change here, so that no older model is used from the cache."""
 
 POSITIONS = 448
 WINDOW_POSITIONS = 1500
@@ -56,11 +56,11 @@ RESERVED = 10.0
 """How unlikely the end of text is: its logit is minus this."""
 
 SPOKEN = 10_000
-"""Number of the token said first: far from the signs that programs suppress."""
+"""Number of the first token said: far from the symbols that programs suppress."""
 
 FILLER_LETTERS = 4
 FILLER_STEP = 99_991
-"""A prime, so that no two fillers are alike, and so large that they look like no sequence."""
+"""A prime, so that no two fillers are alike, and so large that they do not look like a sequence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ SHAPES = {
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The three weights that choose the words; the rest is random."""
+    """The three weights that determine the words; the rest is random."""
 
     embeddings: Weights
     positions: Weights
@@ -94,7 +94,7 @@ class Words:
 
 
 def cached(name: str, folder: Path | None = None) -> Path:
-    """Folder of a CTranslate2 model of that size, int8, built where it is not there yet."""
+    """Return the folder of a CTranslate2 model of that size, int8; build it if it is missing."""
     target = (folder or _cache()) / f"random-{name}-{EDITION}"
     if not (target / "model.bin").is_file():
         shutil.rmtree(target, ignore_errors=True)
@@ -111,17 +111,17 @@ def _cache() -> Path:
 
 
 def vocabulary() -> list[str]:
-    """Tokens in Whisper's order; those that the demonstration model lacks are fillers."""
+    """Return tokens in Whisper's order; those the demonstration model lacks are fillers."""
     own: dict[str, int] = json.loads(TOKENIZER.read_text(encoding="utf-8"))["model"]["vocab"]
     text = [token for token in sorted(own, key=own.__getitem__) if token]
-    # CTranslate2 takes a Whisper model for multilingual if its vocabulary holds the empty string.
+    # CTranslate2 treats a Whisper model as multilingual if its vocabulary has the empty string.
     fillers = (word for word in map(_filler, itertools.count(1)) if word not in own)
     text += itertools.islice(fillers, TEXT_TOKENS - len(text) - 1)
     return [*text, "", *SPECIAL_TOKENS, *TIMESTAMP_TOKENS]
 
 
 def _filler(number: int) -> str:
-    """A word that compresses no better than speech does; Whisper's programs look at that."""
+    """Return a word that compresses no better than speech; programs for Whisper check that."""
     rest, letters = number * FILLER_STEP % 26**FILLER_LETTERS, ""
     for _ in range(FILLER_LETTERS):
         rest, letter = divmod(rest, 26)
@@ -130,7 +130,7 @@ def _filler(number: int) -> str:
 
 
 def words(shape: Shape, rng: np.random.Generator) -> Words:
-    """Embeddings and position encodings under which position n is followed by token n."""
+    """Return embeddings and position encodings with which position n is followed by token n."""
     tokens = vocabulary()
     number = {token: index for index, token in enumerate(tokens)}
     reserved = np.zeros(shape.width, np.float32)
@@ -147,7 +147,7 @@ def words(shape: Shape, rng: np.random.Generator) -> Words:
 
 
 def build(shape: Shape, folder: Path) -> None:
-    """Write the model with all that faster-whisper loads beside it."""
+    """Write the model and the other files that faster-whisper loads."""
     from ctranslate2.specs.whisper_spec import WhisperSpec  # noqa: PLC0415  # takes a second
 
     rng = np.random.default_rng(1)
@@ -193,7 +193,7 @@ def _fill_decoder(decoder: Any, shape: Shape, rng: np.random.Generator) -> None:
 
 
 def _fill_attention(attention: Any, width: int, rng: np.random.Generator, fused: int) -> None:
-    """Queries, keys and values in one (fused = 3) or queries alone; then the output."""
+    """Fill queries, keys and values in one (fused = 3) or only queries; then the output."""
     _fill_norm(attention.layer_norm, width)
     sizes = [fused * width, 2 * width, width] if fused == 1 else [fused * width, width]
     for linear, size in zip(attention.linear, sizes, strict=True):
@@ -236,7 +236,7 @@ def _write_files(folder: Path, tokens: list[str], mels: int) -> None:
 
 
 def costs(folder: Path, mels: int) -> list[float]:
-    """Processor seconds of an encoding of 10 s and of 30 s, and of a token with beam 5."""
+    """Return processor seconds for encoding 10 s and 30 s, and for a token with beam 5."""
     from faster_whisper import WhisperModel  # noqa: PLC0415  # takes a second
 
     whisper = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=2)

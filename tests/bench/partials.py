@@ -1,8 +1,8 @@
 """What partial texts give and cost: `python -m tests.bench.partials [--rounds N]`.
 
-Two virtual mics, three sentences to an utterance, the demonstration model: how long after its end
-a word is to be seen at a subscriber, by the times of words in the final segments, and how late
-those segments come, with partial texts and without. Other load on the machine shows.
+Two virtual mics, three sentences per utterance, the demonstration model: how long after its end a
+subscriber sees a word, by the word times in the final segments, and how late those segments come,
+with and without partial texts. Other load on the machine affects the figures.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def measure(rounds: int, *, partials: bool) -> tuple[list[float], list[float], int]:
-    """Latencies of segments and of words in seconds, and the words not seen before their segment.
+    """Return latencies of segments and words in seconds, and words not seen before their segment.
 
     A first short sentence of each mic, from which the node learns what a pass takes, is left out.
     """
@@ -74,7 +74,7 @@ def measure(rounds: int, *, partials: bool) -> tuple[list[float], list[float], i
 
 
 def talk(room: Room, rounds: int) -> list[Message]:
-    """Everything published on the topics of the mics."""
+    """Return everything published on the topics of the mics."""
     session = room.start(**{mic: mic for mic in TALK})
     for mic, sentences in TALK.items():
         room.say(mic, sentences[0])
@@ -109,7 +109,7 @@ def evaluate(messages: list[Message]) -> tuple[list[float], list[float], int]:
 
 
 def appearances(messages: list[Message], segment: dict[str, Any]) -> list[float]:
-    """When each word of a segment was first seen in a partial text."""
+    """Return when each word of a segment was first seen in a partial text."""
     seen: list[float] = []
     for message in messages:
         if message.topic == f"{TOPIC}/mic/{segment['mic']}/partial":

@@ -1,9 +1,9 @@
 """What the plumbing costs: `python -m tests.bench.plumbing`.
 
-For 1, 2 and 4 virtual mics the time from the end of speech to the segment at a subscriber: beside
-the hangover and the engine's own time, what the node itself adds. Then the start, and processor and
-memory idle, with silent mics (white noise at -60 dBFS, a quiet room) and with speaking ones. Runs
-for about five minutes; other load on the machine shows in the figures.
+For 1, 2 and 4 virtual mics, the time from the end of speech to the segment at a subscriber, and
+what the node itself adds to the hangover and engine time. Then the time to start, and processor
+and memory use when idle, with silent mics (white noise at -60 dBFS, a quiet room) and with speech.
+Takes about five minutes; other load on the machine affects the figures.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def measure(
     seconds: float = MEASURE_S,
     started: int = STARTS,
 ) -> list[Table]:
-    """The tables; `started` times, `rounds` of speech a mic, `seconds` for each state."""
+    """Yield the tables: `started` starts, `rounds` of speech per mic, `seconds` per state."""
     with tempfile.TemporaryDirectory() as name, Broker() as broker:
         folder = Path(name)
         times = folder / "engine"
@@ -81,7 +81,7 @@ def measure(
 
 
 def starts(node: RunningNode, watcher: Watcher, count: int) -> Table:
-    """From the start of the program to `online`, model loaded; the first, cold, is left out."""
+    """Measure from program start to `online`, model loaded; the first, cold start is left out."""
     taken = []
     for _ in range(count + 1):
         after, began = watcher.count(), time.monotonic()
@@ -100,7 +100,7 @@ def _online(watcher: Watcher) -> Message:
 
 
 def latencies(room: Room, times: Path, rounds: int) -> Table:
-    """End of speech to arrival; both by this machine's clocks."""
+    """Measure from the end of speech to arrival, both by this machine's clocks."""
     table = Table(
         *("mics", "segments", "median s", "95th percentile s", "engine ms", "the node itself ms"),
         title="End of speech to MQTT; the last two are medians beyond the hangover",
@@ -135,19 +135,19 @@ def _segments(room: Room, session: str) -> list[Message]:
 
 
 def _end(message: Message) -> float:
-    """When its speech ended, on the monotonic clock."""
+    """Return when its speech ended, on the monotonic clock."""
     end = datetime.fromisoformat(message.json()["end"]).timestamp()
     return end - time.time() + time.monotonic()
 
 
 def _engine_s(begin: float, end: float, times: Path) -> float:
-    """How long the engine ran between two times, for this segment or for one before it."""
+    """Return how long the engine ran between two times, for this segment or an earlier one."""
     runs = [[float(at) for at in line.split()] for line in times.read_text().splitlines()]
     return sum(max(0.0, min(end, until) - max(begin, since)) for since, until in runs)
 
 
 def costs(room: Room, seconds: float) -> Table:
-    """Share of one core, of the node with all its capture processes, and memory."""
+    """Measure the share of a core that the node and its capture processes use, and memory."""
     table = Table(
         *("state", "CPU of one core", "of it the node", "a capture process", "memory (PSS)"),
         title="Cost, all processes together",
@@ -156,7 +156,7 @@ def costs(room: Room, seconds: float) -> Table:
     for mics in (FEW, MICS):
         room.start(**{mic: mic for mic in mics})
         _hush(room, mics, 2 * SETTLE_S + 2 * seconds)
-        time.sleep(SETTLE_S)  # what a start costs is no part of the state that is measured
+        time.sleep(SETTLE_S)  # the cost of the start is not part of the state that is measured
         table.add_row(f"{len(mics)} silent mics", *_cost(room, seconds))
         if mics == FEW:
             for mic in mics:
@@ -167,7 +167,7 @@ def costs(room: Room, seconds: float) -> Table:
 
 
 def _hush(room: Room, mics: Sequence[str], seconds: float) -> None:
-    """Play the noise of a quiet room into mics, unlike in each."""
+    """Play the noise of a quiet room into the mics, different in each."""
     for number, mic in enumerate(mics):
         wide = np.random.default_rng(number).normal(0, 1, round(seconds * 16000))
         noise = (wide * 32768 * 10 ** (QUIET_DBFS / 20)).round().astype(np.int16)
@@ -179,7 +179,7 @@ def _cost(room: Room, seconds: float) -> tuple[str, str, str, str]:
     processes = [parent, *parent.children(recursive=True)]
     before = [_seconds(process) for process in processes]
     began = time.monotonic()
-    time.sleep(seconds)  # the span that is measured
+    time.sleep(seconds)  # the period that is measured
     lasted = time.monotonic() - began
     used = [
         100 * (_seconds(process) - earlier) / lasted

@@ -1,7 +1,7 @@
-"""The long kill campaign: `python -m tests.bench.soak [KILLS] [--seed N]`, about 5 s a kill.
+"""The long kill campaign: `python -m tests.bench.soak [KILLS] [--seed N]`, about 5 s per kill.
 
-Half of the kills with `session.resume`, half without. The exit status is 1 where a sentence was
-lost, doubled or changed, or anything was left behind.
+Half of the kills are with `session.resume`, half without. The exit status is 1 if a sentence was
+lost, doubled or changed, or if anything was left behind.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ def main() -> int:
         table.add_row(name, *counts, spread(report.online_s), spread(report.replayed_s))
     console.print(table)
     wrong = [line for report in reports.values() for line in report.wrong]
-    console.print("\n".join(wrong) or "nothing lost, nothing double", markup=False)
+    console.print("\n".join(wrong) or "nothing lost, nothing doubled", markup=False)
     return 1 if wrong else 0
 
 
 def campaign(kills: int, seed: int, *, resume: bool) -> Report:
-    """Kill a node with four mics so often, in a folder of its own."""
+    """Kill a node with four mics `kills` times, in a folder of its own."""
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory() as name, Broker() as broker, Watcher(broker.port) as watcher:
         folder = Path(name)
@@ -69,7 +69,7 @@ def campaign(kills: int, seed: int, *, resume: bool) -> Report:
 
 
 def spread(seconds: list[float]) -> str:
-    """Median and greatest."""
+    """Return median and maximum."""
     if not seconds:
         return "-"
     return f"{statistics.median(seconds):.1f} / {max(seconds):.1f}"

@@ -1,8 +1,8 @@
-"""Recorded human speech from a folder: none comes with the project.
+"""Recorded human speech from a folder: the project contains none.
 
-Two forms are read. One has a `manifest.jsonl`, a line an utterance: `id`, `lang`, `speaker`,
-`text`, `kind` and `file`, beside the sound files. The other is LibriSpeech as it is unpacked:
-`<speaker>/<chapter>/*.flac` with a `*.trans.txt` in each chapter, however deep.
+It reads two formats. One has a `manifest.jsonl` next to the sound files, with a line per utterance:
+`id`, `lang`, `speaker`, `text`, `kind` and `file`. The other is unpacked LibriSpeech:
+`<speaker>/<chapter>/*.flac` with a `*.trans.txt` in each chapter, at any depth.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ LIBRISPEECH = "LibriSpeech"
 
 WHERE = (
     "LibriSpeech has recordings of English: fetch test-clean or test-other (350 MB each) from"
-    " openslr.org/12, unpack it, and name its folder. Any other folder will do that has a"
+    " openslr.org/12, unpack it, and give its folder. Any other folder works if it has a"
     f" {MANIFEST} with {', '.join(FIELDS)} in each line."
 )
 
 LONGEST_S = 12.0
-"""Seconds of an utterance in a meeting: people do not read to one another for longer."""
+"""Longest utterance in a meeting, in seconds: people do not read to each other for longer."""
 
 ENOUGH_S = 20.0
-"""Seconds of one person's speech from which they take part before others who have less."""
+"""Seconds of speech from which a person takes part before others who have less."""
 
 LANGUAGES = ("en", "fr")
-"""Those that are spoken at a table."""
+"""The languages that are spoken at a table."""
 
 ONE, TWO = "one", "two"
 """How many of them, where it is said."""
@@ -57,7 +57,7 @@ ONE, TWO = "one", "two"
 PEAK = 10 ** (-6 / 20)
 FRAME = SAMPLE_RATE // 100
 AUDIBLE = 0.02
-"""Level of a frame that is heard, against the loudest of the recording: -34 dB."""
+"""Level of an audible frame relative to the loudest of the recording: -34 dB."""
 
 BESIDE = 10
 """Frames kept before and after what is heard: a last consonant is weaker than that."""
@@ -69,7 +69,7 @@ class SpeechError(NodeError):
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One utterance. The sound is read anew each time: a folder may hold hours."""
+    """An utterance. The sound is read each time it is needed: a folder may hold hours."""
 
     id: str
     lang: str
@@ -80,22 +80,22 @@ class Recording:
 
     @property
     def samples(self) -> Samples:
-        """The sound as int16 at 16 kHz, of shape (n,).
+        """Return the sound as int16 at 16 kHz, of shape (n,).
 
         Raises:
-            SoundFileError: the file is not there, or no sound.
+            SoundFileError: the file does not exist, or has no sound.
         """
         return np.concatenate([np.empty(0, np.int16), *sound_files.read(self.file)])
 
     @property
     def seconds(self) -> float:
-        """Length as the file says it; errors as of `samples`."""
+        """Return the length the file states; raises the same errors as `samples`."""
         return _seconds(self.file)
 
 
 @functools.cache
 def _seconds(file: Path) -> float:
-    """Kept: who can sit at a table is asked for every meeting."""
+    """Return the length, cached: every meeting asks who can sit at a table."""
     return sound_files.duration_s(file)
 
 
@@ -107,10 +107,10 @@ People = Sequence[list[Recording]]
 
 
 def recordings(folder: Path) -> Speakers:
-    """All utterances of a folder, by speaker.
+    """Return all utterances of a folder, by speaker.
 
     Raises:
-        SpeechError: it has neither form, or a line of it is faulty; says where to get speech.
+        SpeechError: it has neither format, or a bad line; says where to get speech.
     """
     read = _listed if (folder / MANIFEST).is_file() else _librispeech
     found = list(read(folder))
@@ -125,7 +125,7 @@ def recordings(folder: Path) -> Speakers:
 
 
 def digest(speakers: Speakers) -> str:
-    """A short name for these recordings: their texts and all of their sound."""
+    """Return a short digest of these recordings: of their texts and all their sound."""
     made = hashlib.sha256()
     for recording in itertools.chain.from_iterable(speakers.values()):
         made.update(repr(recording).encode())
@@ -136,18 +136,17 @@ def digest(speakers: Speakers) -> str:
 def seats(
     speakers: Speakers, count: int, rng: random.Random | None = None, languages: str | None = None
 ) -> list[list[Recording]]:
-    """Who sits at a table: for each of so many seats a speaker, with their shorter utterances.
+    """Return who sits at a table: a speaker for each seat, with their shorter utterances.
 
     Those with enough to say come first; `rng` draws among them. `languages` is `one` (all speak the
-    same), `two` (they take turns), a language, or None: they take turns as far as there are
-    speakers.
+    same), `two` (they alternate), a language, or None: they alternate as far as there are speakers.
 
     Raises:
-        SpeechError: there are fewer speakers, or fewer of the languages wanted.
+        SpeechError: there are too few speakers, or too few of these languages.
     """
     able = _brief(speakers)
     if len(able) < count:
-        raise SpeechError(f"{count} people are wanted; there are {len(able)} who speak briefly")
+        raise SpeechError(f"{count} people are needed; there are {len(able)} who speak briefly")
     if rng is not None:
         rng.shuffle(able)
     talkers = [said for said in able if sum(r.seconds for r in said) >= ENOUGH_S]
@@ -161,12 +160,12 @@ def seats(
 
 
 def brief(speakers: Speakers) -> int:
-    """How many could sit at a table."""
+    """Return how many speakers could sit at a table."""
     return len(_brief(speakers))
 
 
 def level(samples: Samples) -> Sound:
-    """An utterance without silence around it, with a peak of -6 dBFS; floats in [-1, 1]."""
+    """Return an utterance without silence around it, with a peak of -6 dBFS; floats in [-1, 1]."""
     whole = samples[: len(samples) // FRAME * FRAME].astype(np.float32) / np.float32(32768)
     if not whole.any():
         return whole
@@ -183,7 +182,7 @@ def _brief(speakers: Speakers) -> list[list[Recording]]:
 
 
 def _orders(talkers: People, others: People, count: int, languages: str) -> list[tuple[str, ...]]:
-    """The languages that may take turns: such that those with enough to say have most seats.
+    """Return the possible orders of languages, in which those with enough to say get most seats.
 
     Raises:
         SpeechError: there are too few speakers of all of them.
@@ -202,7 +201,7 @@ def _orders(talkers: People, others: People, count: int, languages: str) -> list
     if not able:
         there = Counter(said[0].lang for said in everyone)
         spoken = ", ".join(f"{there[lang]} of {lang}" for lang in LANGUAGES)
-        raise SpeechError(f"{count} people ({languages}) are wanted; there are {spoken}")
+        raise SpeechError(f"{count} people ({languages}) are needed; there are {spoken}")
     most = max(seated(order, talkers) for order in able)
     return [order for order in able if seated(order, talkers) == most]
 
@@ -224,7 +223,7 @@ def _listed(folder: Path) -> Iterator[Recording]:
         except (ValueError, TypeError, KeyError) as error:
             wanted = ", ".join(FIELDS)
             raise SpeechError(
-                f"{folder / MANIFEST}, line {number}: want JSON with {wanted} ({error})"
+                f"{folder / MANIFEST}, line {number}: must be JSON with {wanted} ({error})"
             ) from error
         yield Recording(name, lang, speaker, text, kind, folder / file)
 

@@ -1,4 +1,4 @@
-"""Texts as they are compared: what was said and what was written, word by word."""
+"""Compares what was said with what was written, word by word."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import jiwer
 
 PERCENT = re.compile(r"\s*(?:%|\b(?:pour\s?cent|per\s?cent)\b)")
 TITLES = {"mr": "mister", "mrs": "missus"}
-"""Recordings of books spell out what Whisper writes short."""
+"""Transcripts of audiobooks spell out what Whisper abbreviates."""
 
 _WORD = re.compile(r"\w+(?:'\w+)*")
 
 
 def words(text: str) -> list[str]:
-    """The words of a text in lower case, without punctuation; a hyphen stands between two words.
+    """Return the words of a text in lower case, without punctuation; a hyphen separates words.
 
-    What both sides may write in several ways is made one: apostrophes, accents set apart, the
-    percent sign, "Mr" and "Mrs".
+    Different spellings of the same thing are unified: apostrophes, combining accents, the percent
+    sign, "Mr" and "Mrs".
     """
     plain = unicodedata.normalize("NFC", text).lower().replace("\u2019", "'")
     found = _WORD.findall(PERCENT.sub(" percent ", plain))
@@ -38,14 +38,14 @@ class Errors:
 
     @property
     def rate(self) -> float:
-        """Share of the words said; above 1 where more is wrong than was said."""
+        """Share of the words said; above 1 if more is wrong than was said."""
         return self.wrong / max(1, self.said)
 
 
 def errors(said: str, written: str) -> Errors:
-    """How far a text is from what was said, in words."""
+    """Return how far a text is from what was said, in words."""
     reference = words(said)
-    if not reference:  # jiwer wants a word at least
+    if not reference:  # jiwer needs at least one word
         return Errors(len(words(written)), 0)
     found = jiwer.process_words(" ".join(reference), " ".join(words(written)))
     return Errors(found.substitutions + found.deletions + found.insertions, len(reference))

@@ -1,4 +1,4 @@
-"""Models with trained weights, by the names that the benchmarks take."""
+"""Models with trained weights, by their names in the benchmarks."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tests.rig.weights import real_base
 DEMO = Path(__file__).resolve().parents[2] / "config/demo/model"
 
 NAMES = ("base", "demo")
-"""Whisper's own `base`, fetched once; and the small one of the demonstration."""
+"""Whisper's own `base`, fetched once, and the demonstration model."""
 
 
 def folder(name: str) -> Path:
-    """Folder of a model in CTranslate2's form.
+    """Return the folder of a model in CTranslate2's format.
 
     Raises:
-        ModelError: `base` is neither here nor to be fetched.
+        ModelError: `base` is not here and cannot be fetched.
     """
     if name == "demo":
         return DEMO

@@ -114,10 +114,10 @@ def test_accuracy_leaves_out_what_nobody_can_speak_unless_it_is_asked_for(
     need_simulation()
     made = ("--speech", speech, "--cache", tmp_path, "--jobs", "1", "--systems", "oracle")
     printed = bench("accuracy", *made, "--quick", "--length", "12")
-    assert "Left out: 4@-10,10%: 4 people are wanted; there are 2 who speak briefly" in printed
+    assert "Left out: 4@-10,10%: 4 people are needed; there are 2 who speak briefly" in printed
     assert "2@-10,10% meeting 1: oracle" in printed
     command = [sys.executable, "-m", "tests.bench.accuracy", "--model", "demo"]
     asked = [*command, *map(str, made), "--rows", "2@-10,10%,one"]
     done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "2 people (one) are wanted; there are 1 of en, 1 of fr" in done.stderr
+    assert "2 people (one) are needed; there are 1 of en, 1 of fr" in done.stderr

@@ -95,7 +95,7 @@ def test_all_rows_can_be_read() -> None:
     ],
 )
 def test_what_is_no_row_is_said_to_be_none(name: str) -> None:
-    with pytest.raises(ValueError, match="is no row: want speakers@bleed"):
+    with pytest.raises(ValueError, match="is not a row: use speakers@bleed"):
         parse_row(name)
 
 
@@ -211,7 +211,7 @@ def test_voices_of_one_language_speak_where_nothing_is_recorded() -> None:
     drawn = [synthetic(Plan(seed, 4, 0.1, 10.0, languages="one")) for seed in range(20)]
     assert {tuple(lang for lang, _ in table) for table in drawn} == {("en",) * 4, ("fr",) * 4}
     assert [lang for lang, _ in synthetic(Plan(1, 3, 0.1, 10.0))] == ["en", "fr", "en"]
-    with pytest.raises(SpeechError, match="5 people are wanted; there are 4 voices"):
+    with pytest.raises(SpeechError, match="5 people are needed; there are 4 voices"):
         recipe("5@-10,10%,one").check()
 
 

@@ -115,7 +115,7 @@ def test_languages_take_turns_among_those_with_enough_to_say(tmp_path: Path) -> 
     assert [len(r) for r in seated] == [2, 2, 2, 1]
     drawn = {seats(found, 1, random.Random(seed))[0][0].speaker for seed in range(9)}
     assert drawn == {"ann", "cy"}
-    with pytest.raises(SpeechError, match="5 people are wanted; there are 4"):
+    with pytest.raises(SpeechError, match="5 people are needed; there are 4"):
         seats(found, 5)
 
 

@@ -1,6 +1,6 @@
-"""Who said what, when: this node beside other ways. `python -m tests.bench.accuracy --quick`.
+"""Who said what, and when: this node and other systems. `python -m tests.bench.accuracy --quick`.
 
-Meetings are of recorded speech (`--speech FOLDER`) or of espeak-ng's voices.
+Meetings are made from recorded speech (`--speech FOLDER`) or espeak-ng's voices.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from tests.bench.speech import SpeechError, digest, recordings
 
 EXPLAINED = 3
 COSTS = (
-    "All rows take half an hour to an hour on two cores with --systems oracle drop, some four hours"
-    " with all systems, and 2 GB in the folder --cache, from which what is there is taken again."
+    "All rows take half an hour to an hour on two cores with --systems oracle drop, and about four"
+    " hours with all systems. The folder --cache takes 2 GB; results in it are reused."
 )
 NOISE_S, QUICK_NOISE_S = 600.0, 60.0
 
@@ -69,12 +69,12 @@ def _recipes(rows: list[str], given: argparse.Namespace) -> list[Recipe]:
         ]
         for name in rows
     ]
-    # Too few speakers are complained of before anything takes long.
+    # Report too few speakers before the long work starts.
     return [recipe for row in recipes if _has_speakers(row[0], given) for recipe in row]
 
 
 def _has_speakers(recipe: Recipe, given: argparse.Namespace) -> bool:
-    """Rows that nobody asked for are left out where there are no speakers for them."""
+    """Return whether there are enough speakers; rows asked for by name always count."""
     try:
         recipe.check()
     except SpeechError as error:
@@ -89,17 +89,17 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="tests.bench.accuracy", description=__doc__, epilog=f"{SYNTAX} {COSTS}"
     )
-    parser.add_argument("--quick", action="store_true", help="few rows, one meeting, own systems")
-    parser.add_argument("--tuning", action="store_true", help="other seeds and voices, to work on")
-    rows = f"written as said below; without it {len(ROWS)} rows, of {ROWS[0]} to {ROWS[-2]}"
+    parser.add_argument("--quick", action="store_true", help="few rows, one meeting, our systems")
+    parser.add_argument("--tuning", action="store_true", help="other seeds and voices, for tuning")
+    rows = f"in the format below; default: {len(ROWS)} rows, from {ROWS[0]} to {ROWS[-2]}"
     parser.add_argument("--rows", nargs="+", type=_row, metavar="ROW", help=rows.replace("%", "%%"))
     systems = "; ".join(f"{name}: {what}" for name, what in MEANT.items())
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, metavar="SYSTEM", help=systems)
     parser.add_argument("--model", choices=trained.NAMES, default="base")
-    parser.add_argument("--speech", type=Path, metavar="FOLDER", help="recordings to meet with")
-    meetings = "meetings of each row, each with its seed (6; --quick: 1)"
+    parser.add_argument("--speech", type=Path, metavar="FOLDER", help="recordings to use")
+    meetings = "meetings per row, each with its own seed (6; --quick: 1)"
     parser.add_argument("--meetings", type=int, help=meetings)
-    parser.add_argument("--length", type=float, default=70.0, help="seconds of a meeting")
+    parser.add_argument("--length", type=float, default=70.0, help="length of a meeting in seconds")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
     parser.add_argument("--cache", type=Path, default=Path("build/accuracy"), help="a folder")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
@@ -114,7 +114,7 @@ def _arguments() -> argparse.Namespace:
     )
     given = parser.parse_args()
     if given.into and given.systems and OURS not in given.systems:
-        parser.error(f"--into wants {OURS} among the --systems: the table is about it")
+        parser.error(f"--into needs {OURS} among the --systems: the table is about it")
     return given
 
 

@@ -1,8 +1,8 @@
 """What each microphone of a simulated room records.
 
-Every speaker has a microphone of their own at 0.4 m. Paths are image-source impulse responses of
-a shoebox room; those to the other microphones are scaled to the bleed asked for, so that the
-bleed is what a table says and its reverberation what a room gives it.
+Every speaker has their own microphone at 0.4 m. Paths are image-source impulse responses of a
+shoebox room; those to the other microphones are scaled to the requested bleed, so the bleed is as
+the table says and has a room's reverberation.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Recording:
 
     `tracks` has shape (microphones, samples), int16 at 16 kHz; `delays_s` (microphones);
     `levels_db` (sentences, microphones): the level of each sentence alone in dB below full scale;
-    `noise_db` (microphones): that of the room and the device.
+    `noise_db` (microphones): the noise level of the room and the device.
     """
 
     tracks: npt.NDArray[np.int16]
@@ -46,7 +46,7 @@ class Recording:
 
 
 def record(said: list[Spoken], speakers: int, acoustics: Acoustics, seed: int) -> Recording:
-    """What of a seed is chance stays the same whatever the bleed is, the noise among it."""
+    """Record a meeting; a seed gives the same noise and other random values for any bleed."""
     setting = draw(speakers, acoustics, seed)
     length = round((max(spoken.end for spoken in said) + MARGIN_S) * SAMPLE_RATE)
     paths = _paths(setting)
@@ -68,7 +68,7 @@ def _db(power: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
 
 
 def _paths(setting: Setting) -> list[list[Sound]]:
-    """Impulse responses [speaker][microphone]; the direct sound of the own one has level 1."""
+    """Return impulse responses [speaker][microphone]; direct sound at the own one has level 1."""
     absorption, order = pyroomacoustics.inverse_sabine(setting.rt60_s, ROOM_M)
     room = pyroomacoustics.ShoeBox(
         ROOM_M,
@@ -101,7 +101,7 @@ def _scaled(rir: list[list[Sound]], speaker: int, setting: Setting) -> list[Soun
 
 
 def _add_voice(tracks: Sound, spoken: Spoken, paths: list[Sound], loudness: float) -> list[float]:
-    """Let every microphone hear a sentence; gives its mean power in each."""
+    """Add a sentence to every microphone; return its mean power in each."""
     begin = round(spoken.start * SAMPLE_RATE)
     powers = []
     for track, path in zip(tracks, paths, strict=True):
@@ -112,7 +112,7 @@ def _add_voice(tracks: Sound, spoken: Spoken, paths: list[Sound], loudness: floa
 
 
 def _add_noise(tracks: Sound, acoustics: Acoustics, rng: np.random.Generator) -> None:
-    """A fan that all hear, and one who types near one of the microphones."""
+    """Add a fan that all microphones hear, and somebody typing near one of them."""
     length = tracks.shape[1]
     for mic in range(len(tracks)):
         hum = lfilter([1.0], [1.0, -0.95], rng.standard_normal(length))
@@ -131,7 +131,7 @@ def _add_noise(tracks: Sound, acoustics: Acoustics, rng: np.random.Generator) ->
 def _captured(
     track: Sound, delay_s: float, drift_ppm: float, rng: np.random.Generator
 ) -> npt.NDArray[np.int16]:
-    """Late by a constant, by a crystal that is a little off, and with the noise of the device."""
+    """Add a constant delay, the drift of a crystal that is slightly off, and device noise."""
     length = len(track)
     late = np.pad(track, (round(delay_s * SAMPLE_RATE), 0), mode="reflect")
     drifted = soxr.resample(late, SAMPLE_RATE, SAMPLE_RATE * (1 + drift_ppm * 1e-6))

@@ -1,4 +1,4 @@
-"""What went wrong in a meeting, sentence by sentence, with what an engineer wants to know of it."""
+"""Explains what went wrong in a meeting, sentence by sentence, with details for an engineer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PRE_ROLL_S, TAIL_S = 0.3, 0.3
 
 
 def explain(scene: Scene, account: Account, model: Path) -> Iterator[str]:
-    """Lines of text. Microphones and speakers are numbered from 1; levels are dBFS at the mics."""
+    """Yield lines of text. Mics and speakers are numbered from 1; levels are dBFS at the mics."""
     findings, strays = find(scene.said, account.lines)
     _, wrong_order = order(findings)
     yield _setting(scene, account)
@@ -71,7 +71,7 @@ def _sentence(spoken: Spoken, faults: str) -> str:
 
 
 def _circumstances(scene: Scene, spoken: Spoken) -> Iterator[str]:
-    """The levels of the sentence at all microphones, and who speaks into its own meanwhile."""
+    """Yield the sentence's level at every microphone, and who speaks into its own meanwhile."""
     index = next(i for i, other in enumerate(scene.said) if other is spoken)
     levels = " ".join(f"{level:.0f}" for level in scene.recording.levels_db[index])
     yield f"      level at mics 1, 2, …: {levels} dBFS"
@@ -86,7 +86,7 @@ def _circumstances(scene: Scene, spoken: Spoken) -> Iterator[str]:
 
 
 def _transcribed(finding: Finding, account: Account) -> Iterator[str]:
-    """What the own microphone made of the time, and where the copies stand."""
+    """Yield what the own microphone has for that time, and where the copies are."""
     spoken = finding.spoken
     shown = {i for i, x in enumerate(account.lines) if x.speaker == spoken.speaker}
     for i, line in enumerate(account.lines):
@@ -98,9 +98,9 @@ def _transcribed(finding: Finding, account: Account) -> Iterator[str]:
 
 
 def _clean(scene: Scene, finding: Finding, account: Account, model: Path) -> Iterator[str]:
-    """What the engine makes of the speaker alone, in the time of the lines that are there.
+    """Yield what the engine makes of the speaker alone, in the time of the existing lines.
 
-    Wrong here too, the fault is in endpointing or the engine, and not in what others leave.
+    If that is wrong too, the fault is in endpointing or the engine, not in what others leave.
     """
     spoken = finding.spoken
     mine = [line for line in account.lines if line.speaker == spoken.speaker]

@@ -1,4 +1,4 @@
-"""Where each sentence of a meeting stands in a transcript: as a reader would look for it."""
+"""Finds each sentence of a meeting in a transcript, as a reader would."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from tests.bench.accuracy.node_way import Line
 
 TOLERANCE_S = 0.5
-"""How far beside a sentence its words may be looked for: delays, pre-roll, a cut-off end."""
+"""How far from a sentence its words may be: delays, pre-roll, a cut-off end."""
 
 SIMULTANEOUS_S = 0.3
 """Sentences that begin closer together have no order."""
 
 HALF = 0.5
-"""Share of its words, in their order, from which a sentence counts as found under its own name.
+"""Share of its words, in order, from which a sentence counts as found under its own name.
 A copy needs more than that: neighbours share words by chance.
 """
 
@@ -29,8 +29,8 @@ A copy needs more than that: neighbours share words by chance.
 class Finding:
     """A sentence, the index of the line that has it under its own name, and the copies.
 
-    `copies` are indices of lines that hold it a second time, or under another's name; no word of
-    a transcript serves two sentences.
+    `copies` are indices of lines that have it a second time, or under another name. No word of a
+    transcript counts for two sentences.
     """
 
     spoken: Spoken
@@ -59,7 +59,7 @@ class _Word:
 
 
 def find(said: list[Spoken], lines: list[Line]) -> tuple[list[Finding], list[int]]:
-    """Each sentence's finding, and the lines of which no word belongs to any sentence."""
+    """Return each sentence's finding, and the lines without a word that belongs to a sentence."""
     pools: dict[int, list[_Word]] = {}
     for index, line in enumerate(lines):
         pools.setdefault(line.speaker, []).extend(_Word(word, index) for word in words(line.text))
@@ -77,10 +77,10 @@ def find(said: list[Spoken], lines: list[Line]) -> tuple[list[Finding], list[int
 
 
 def order(findings: list[Finding]) -> tuple[int, list[tuple[Finding, Finding]]]:
-    """Number of neighbours whose order can be told, and those that stand the wrong way round.
+    """Return how many neighbours have a clear order, and which of them are in the wrong order.
 
-    Neighbours are sentences of which the second is the next to begin, more than 0.3 s after the
-    first, both found under their own names.
+    Neighbours are two sentences, both found under their own names, of which the second is the next
+    to begin, more than 0.3 s after the first.
     """
     pairs = [
         (first, second)
@@ -94,7 +94,7 @@ def order(findings: list[Finding]) -> tuple[int, list[tuple[Finding, Finding]]]:
 
 
 def _take(spoken: Spoken, pool: list[_Word], lines: list[Line], least: float) -> list[_Word]:
-    """Use up the words of a sentence among those of one name, if that share of them is there."""
+    """Take a sentence's words from those of one name, if at least that share is there."""
     near = [word for word in pool if not word.used and _is_near(spoken, lines[word.line])]
     wanted = words(spoken.text)
     matcher = SequenceMatcher(None, wanted, [word.text for word in near], autojunk=False)

@@ -1,8 +1,8 @@
 """What it costs to tell whose speech it is: `python -m tests.bench.accuracy.hearing`.
 
-Processor time of the room, in milliseconds a second of meeting: voice detection and
-endpointing (`crosstalk.mode: off`), what ownership adds, and what it adds to take others out of
-utterances in which they spoke, of which it says how many they were and what each took.
+Processor time of the room, in milliseconds per second of meeting: voice detection and endpointing
+(`crosstalk.mode: off`), what ownership adds, and what it adds to remove other voices from
+utterances, with the number of those utterances and the time for each.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ PIECE = SAMPLE_RATE // 5
 
 @dataclass(slots=True)
 class Cost:
-    """Seconds of processor time: of a meeting, of each utterance that was looked at when it had
-    ended, and of those among them that were cleaned.
+    """Seconds of processor time: of a meeting, of each utterance that was reviewed at its end, and
+    of those that were cleaned.
     """
 
     whole_s: float = 0.0
@@ -81,7 +81,7 @@ def _row(meetings: list[npt.NDArray[np.int16]]) -> Iterator[str]:
 
 
 def listen(tracks: npt.NDArray[np.int16], mode: Mode) -> Cost:
-    """What a room costs that hears tracks of shape (microphones, samples)."""
+    """Return what a room costs that hears tracks of shape (microphones, samples)."""
     cost, rest = Cost(), Ownership.rest
 
     def timed(

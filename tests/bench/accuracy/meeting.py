@@ -1,4 +1,4 @@
-"""Who says what, when: meetings drawn from a seed, of recorded speech or of espeak-ng's voices."""
+"""Who says what, and when: random meetings of recorded speech or espeak-ng's voices."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GAP_S = (0.15, 0.9)
 OVERLAP_S = (0.5, 1.8)
 OWN_GAP_S = 0.25
 ANSWERED = 0.15
-"""Share of turns into which another says something short."""
+"""Share of turns during which somebody else says something short."""
 
 ANSWER_S = 4.0
 """Seconds of the longest recorded utterance that is said into the turn of another."""
@@ -46,12 +46,12 @@ VOICES = {
         *(("en", "en-us+f1"), ("fr", "fr-fr+m5"), ("en", "en-gb+m1"), ("fr", "fr-be+f2")),
     ),
 }
-"""Language and voice of each seat; those of one set are tuned on, those of the other reported."""
+"""Language and voice of each seat; one set is for tuning, the other for reported results."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """One sentence: `start` and `end` in seconds, `sound` with a peak of -6 dBFS."""
+    """A sentence: `start` and `end` in seconds, `sound` with a peak of -6 dBFS."""
 
     speaker: int
     start: float
@@ -65,9 +65,9 @@ class Spoken:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a meeting is drawn from.
+    """The parameters of a random meeting.
 
-    `overlap` is a share of the speech; `languages` as of `tests.bench.speech.seats`.
+    `overlap` is a share of the speech; `languages` is as in `tests.bench.speech.seats`.
     """
 
     seed: int
@@ -83,7 +83,7 @@ Said = tuple[str, Sound]
 
 
 class Voice(Protocol):
-    """One person at the table."""
+    """A person at the table."""
 
     @property
     def silent(self) -> bool:
@@ -92,7 +92,7 @@ class Voice(Protocol):
     def speak(self, rng: random.Random) -> Said: ...
 
     def answer(self, rng: random.Random) -> Said | None:
-        """Something short, if there is anything."""
+        """Return something short, if there is anything."""
 
 
 class Synthetic:
@@ -114,7 +114,7 @@ class Synthetic:
 
 
 class Recorded:
-    """A person's recorded utterances, each once, in their order from the `first` on."""
+    """A person's recorded utterances, each once, in order, starting with the `first`."""
 
     def __init__(self, said: Sequence[Recording], first: int) -> None:
         self._left = [*said[first:], *said[:first]]
@@ -128,7 +128,7 @@ class Recorded:
         return recording.text, level(recording.samples)
 
     def answer(self, rng: random.Random) -> Said | None:
-        """The next one, if it is short: out of its order nothing would be understood."""
+        """Return the next one, if it is short: out of order, they would make no sense."""
         if self.silent or self._left[0].seconds > ANSWER_S:
             return None
         return self.speak(rng)
@@ -137,7 +137,7 @@ class Recorded:
 def converse(plan: Plan, recorded: Sequence[Sequence[Recording]] | None = None) -> list[Spoken]:
     """Draw the sentences of a meeting, in the order in which they begin.
 
-    With `recorded`, utterances for each speaker, it ends at the latest when they are used up.
+    With `recorded` utterances for each speaker, it ends at the latest when they are used up.
     """
     rng = random.Random(plan.seed)
     table = _Table(plan, _voices(plan, rng, recorded))
@@ -163,7 +163,7 @@ def _voices(
 
 
 def synthetic(plan: Plan) -> list[tuple[str, str]]:
-    """Language and voice of each seat where nothing is recorded.
+    """Return the language and voice of each seat, for a meeting without recordings.
 
     Raises:
         SpeechError: there are fewer voices.
@@ -174,7 +174,7 @@ def synthetic(plan: Plan) -> list[tuple[str, str]]:
         wanted = rng.choice(LANGUAGES) if plan.languages == ONE else plan.languages
         able = [seat for seat in able if seat[0] == wanted]
     if len(able) < plan.speakers:
-        raise SpeechError(f"{plan.speakers} people are wanted; there are {len(able)} voices")
+        raise SpeechError(f"{plan.speakers} people are needed; there are {len(able)} voices")
     return able[: plan.speakers]
 
 
@@ -187,7 +187,7 @@ class _Table:
         self.end = LEAD_S
 
     def able(self) -> list[int]:
-        """Who has something to say."""
+        """Return who has something left to say."""
         return [number for number, voice in enumerate(self._voices) if not voice.silent]
 
     def speak(self, speaker: int, rng: random.Random) -> None:
@@ -200,7 +200,7 @@ class _Table:
         self._add(speaker, self._voices[speaker].speak(rng), max(LEAD_S, start))
 
     def answer(self, speaker: int, rng: random.Random) -> None:
-        """Something short into the turn of another."""
+        """Say something short during somebody else's turn."""
         turn = self.said[-1]
         if said := self._voices[speaker].answer(rng):
             latest = max(turn.end - 0.5, turn.start + 0.4)

@@ -1,4 +1,4 @@
-"""The node itself: the command `transcribe` on the tracks of a meeting, watched."""
+"""The node itself: the command `transcribe` on the tracks of a meeting, observed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ THREADS = 1
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a transcript; times in seconds."""
+    """A line of a transcript; times in seconds."""
 
     speaker: int
     start: float
@@ -50,9 +50,9 @@ class Line:
 class Account:
     """A transcript, and what the node decided on the way.
 
-    `set_aside` holds the utterances that ended as another microphone's: microphone, start and end
-    in seconds, and the microphone whose speech it was; `lags_s` the delays found. `took_s` is the
-    processor time of all of it.
+    `set_aside` holds the utterances found to be another microphone's: microphone, start and end in
+    seconds, and the microphone whose speech it was; `lags_s` the delays found; `took_s` the total
+    processor time.
     """
 
     lines: list[Line]
@@ -67,7 +67,7 @@ def transcript(
     model: Path = DEMO,
     languages: Sequence[str] = LANGUAGES,
 ) -> Account:
-    """What `transcribe` writes of tracks of shape (microphones, samples), in its order."""
+    """Return what `transcribe` makes of tracks of shape (microphones, samples), in its order."""
     engine = {"model": str(model), "languages": list(languages), "threads": THREADS}
     settings = {"transcription": engine, "crosstalk": {"mode": mode}}
     with tempfile.TemporaryDirectory() as name, _watched() as rooms:
@@ -87,7 +87,7 @@ def _transcribe(tracks: npt.NDArray[np.int16], settings: dict[str, Any], folder:
     for file, track in zip(files, tracks, strict=True):
         write_wav(file, track, SAMPLE_RATE)
     (folder / "node.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    # As the service hears them: it knows of no track beforehand when it began.
+    # As in the service, which does not know beforehand when a track began.
     options: list[str | Path] = ["--offset", "0", "--config", folder / "node.yaml"]
     options += ["--format", "json", "--output", folder / "out"]
     said = io.StringIO()
@@ -99,7 +99,7 @@ def _transcribe(tracks: npt.NDArray[np.int16], settings: dict[str, Any], folder:
 
 
 class _WatchedRoom(Room):
-    """The room, with a note of what it gives to other microphones."""
+    """The room, noting what it assigns to other microphones."""
 
     def __init__(self, endpointing: Endpointing, mode: Mode) -> None:
         super().__init__(endpointing, mode)
@@ -121,7 +121,7 @@ class _WatchedRoom(Room):
 
 @contextlib.contextmanager
 def _watched() -> Iterator[list[_WatchedRoom]]:
-    """The rooms that the command makes."""
+    """Yield the rooms that the command creates."""
     rooms: list[_WatchedRoom] = []
 
     def make(endpointing: Endpointing, mode: Mode) -> Room:

@@ -1,4 +1,4 @@
-"""Minutes in which nobody speaks: whatever a system writes of them was never said."""
+"""Minutes in which nobody speaks: whatever a system writes was never said."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CHORD_S, DECAY_S = 2.5, 1.2
 
 
 def quiet(kind: str, seconds: float) -> Scene:
-    """A meeting of two microphones without a word."""
+    """Return a meeting of two microphones without a word."""
     rng = np.random.default_rng(list(NOISES).index(kind))
     sound = NOISES[kind](round(seconds * SAMPLE_RATE), rng)
     tracks = np.stack([_captured(sound * 10 ** (level / 20), rng) for level in MICS_DB])
@@ -40,7 +40,7 @@ def _captured(sound: Sound, rng: np.random.Generator) -> Samples:
 
 
 def _music(count: int, rng: np.random.Generator) -> Sound:
-    """Chords of plucked harmonic tones with vibrato."""
+    """Return chords of plucked harmonic tones with vibrato."""
     time = np.arange(count) / SAMPLE_RATE
     beat = (time / CHORD_S).astype(int) % len(CHORDS_HZ)
     sound: Sound = np.zeros(count)

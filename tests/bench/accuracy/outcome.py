@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Errors and what they are counted against; times in seconds.
+    """Errors and the totals they are counted against; times in seconds.
 
     `cp`, `tcp5`, `tcp1` and `orc` are word errors: with speakers, with speakers and times (collars
-    of 5 s and 1 s), and with the best speakers one could have given to the lines (greedy ORC).
-    `doubled`, `lost` and `misnamed` are of the `sentences`, `strays` of the `lines` with words.
+    of 5 s and 1 s), and with the best possible speakers for the lines (greedy ORC).
+    `doubled`, `lost` and `misnamed` are out of `sentences`, `strays` out of `lines` with words.
     """
 
     words: int
@@ -59,7 +59,7 @@ class Score:
         return self.strays / max(1, self.lines)
 
     def lost_beyond(self, other: Score) -> float:
-        """By how much a larger share of the sentences is lost than in another score."""
+        """Return by how much the share of lost sentences exceeds that of another score."""
         return self.lost / self.sentences - other.lost / other.sentences
 
     def above(self, other: Score) -> float:
@@ -69,7 +69,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the systems made of one meeting; `took_s` is processor time by system."""
+    """What the systems made of a meeting; `took_s` is processor time by system."""
 
     recipe: Recipe
     scores: dict[str, Score]

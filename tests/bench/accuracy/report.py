@@ -54,7 +54,7 @@ class Report:
         self._invented: list[Invented] = []
 
     def add(self, outcome: Outcome | Invented) -> str:
-        """Take what was found; gives it as a line of text."""
+        """Add an outcome; return it as a line of text."""
         if isinstance(outcome, Outcome):
             self._outcomes.append(outcome)
             rates = (f"{name} {percent(s.cpwer)}" for name, s in outcome.scores.items())
@@ -64,7 +64,7 @@ class Report:
         return f"{outcome.seconds:.0f} s of {outcome.noise}: words of {', '.join(counts)}"
 
     def markdown(self) -> str:
-        """Everything: a line for each system of each row, and the words of the noises."""
+        """Return everything: a line per system and row, and the words found in noise."""
         rows = [
             (row, system, *self._cells(row, system))
             for row in self._rows
@@ -80,11 +80,11 @@ class Report:
         return "\n".join(tables)
 
     def summary(self) -> str:
-        """The sum over all rows, a line for each system."""
+        """Return the sum over all rows, a line per system."""
         return table(SUMMARY, [self._summed(system) for system in self._systems])
 
     def comparison(self) -> str:
-        """The rates of all systems beside each other, and what else is wrong in the node's own."""
+        """Return the rates of all systems side by side, and the node's other errors."""
         columns = (*self._systems, "doubled", "lost", "wrong name", "out of order")
         rows = [(_in_words(row), *self._compared(row)) for row in self._rows]
         if self._invented:
@@ -92,7 +92,7 @@ class Report:
         return table(("Meeting", *columns), rows)
 
     def write_into(self, text: str) -> str:
-        """A text with the table of docs/who-said-it.md in its place.
+        """Return a text with the table of docs/who-said-it.md put in its place.
 
         Raises:
             ValueError: it has no such place.
@@ -100,7 +100,7 @@ class Report:
         return put(text, PLACE, self.comparison())
 
     def worst(self, system: str, count: int) -> Iterator[str]:
-        """Explanations of the meetings in which a system did worst."""
+        """Yield explanations of the meetings in which a system did worst."""
         ranked = sorted(self._outcomes, key=lambda o: o.scores[system].cpwer, reverse=True)
         for outcome in ranked[:count]:
             rate = percent(outcome.scores[system].cpwer)
@@ -123,18 +123,18 @@ class Report:
         return json.dumps({"meetings": meetings, "noises": noises}, indent=1)
 
     def _of(self, row: str | None) -> list[Outcome]:
-        """The meetings of a row, or all of them."""
+        """Return the meetings of a row, or all of them."""
         return [o for o in self._outcomes if row is None or o.recipe.row.name == row]
 
     def _scores(self, row: str | None, system: str) -> list[Score]:
         return [outcome.scores[system] for outcome in self._of(row)]
 
     def _total(self, row: str | None, system: str) -> Score | None:
-        """Nothing where the system was not asked."""
+        """Return the total score; None if the system did not run."""
         return reduce(add, self._scores(row, system)) if system in self._systems else None
 
     def _against(self, row: str | None, system: str) -> list[str]:
-        """cpWER, by how many points it is above the oracle's, and how often the best mic's."""
+        """Return cpWER, its distance to the oracle's in points, and its ratio to the best mic's."""
         total = reduce(add, self._scores(row, system))
         oracle, best = self._total(row, ORACLE), self._total(row, BEST_MIC)
         return [

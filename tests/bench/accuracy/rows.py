@@ -1,4 +1,4 @@
-"""What a row of the table stands for, and the meetings it is made of."""
+"""What a row of the table means, and the meetings it is made from."""
 
 from __future__ import annotations
 
@@ -26,12 +26,11 @@ _NAME = re.compile(
 
 SYNTAX = (
     "A row is SPEAKERS@BLEED,OVERLAP%[,LANGUAGES][,uneven]. SPEAKERS: 2 to 8. BLEED: the level in"
-    " dB at which a microphone hears the other speakers, as -10 or -2.5, or none. OVERLAP: percent"
-    f" of the speech. LANGUAGES: {ONE} (all speakers of one language), {TWO} (they take turns) or"
-    f" one of {', '.join(LANGUAGES)}; left out, they take turns as far as there are speakers."
-    " uneven: gains of ±12 dB and delays to 0.2 s. Rows that differ only in the bleed, or in"
-    " uneven, are the same conversation in the same room. As a row of its own: noise (nobody"
-    " speaks)."
+    " dB at which a microphone hears the other speakers, such as -10 or -2.5, or none. OVERLAP:"
+    f" percent of the speech. LANGUAGES: {ONE} (all speakers share one), {TWO} (they alternate) or"
+    f" one of {', '.join(LANGUAGES)}; by default they alternate as far as there are speakers."
+    " uneven: gains of ±12 dB and delays up to 0.2 s. Rows that differ only in bleed or uneven are"
+    " the same conversation in the same room. A special row is noise (nobody speaks)."
 )
 
 NOISE = "noise"
@@ -47,7 +46,7 @@ ROWS = (
     *("2@-6,25%,one", "3@-3,25%,two", "4@-6,25%,two", "4@-6,25%,two,uneven"),
     *("4@-20,10%,two,uneven", "8@-10,10%,two", "8@-10,10%,two,uneven", NOISE),
 )
-"""With six meetings each some half an hour to an hour on two cores, for the oracle and `drop`."""
+"""With six meetings each, half an hour to an hour on two cores for the oracle and `drop`."""
 
 QUICK_ROWS = ("2@-10,10%", "4@-10,10%", "4@-6,25%,uneven", NOISE)
 
@@ -56,8 +55,8 @@ QUICK_ROWS = ("2@-10,10%", "4@-10,10%", "4@-6,25%,uneven", NOISE)
 class Row:
     """Speakers, bleed (None: no microphone hears another's speaker) and overlap in percent.
 
-    `uneven`: microphones of different kinds, whose sound arrives as far apart as USB lets it.
-    `languages` is `one`, `two`, a language, or None: as many as there are.
+    `uneven`: microphones of different kinds, with delays as different as USB allows.
+    `languages` is `one`, `two`, a language, or None for as many as there are.
     """
 
     speakers: int
@@ -80,7 +79,7 @@ class Row:
 
 
 def parse_row(name: str) -> Row:
-    """A row by its name, as `4@-10,10%` or `8@-6,25%,two,uneven` or `3@none,0%,one`.
+    """Return a row by name, such as `4@-10,10%`, `8@-6,25%,two,uneven` or `3@none,0%,one`.
 
     Raises:
         ValueError: the name has another form.
@@ -88,7 +87,7 @@ def parse_row(name: str) -> Row:
     found = _NAME.fullmatch(name)
     if found is None:
         raise ValueError(
-            f"'{name}' is no row: want speakers@bleed,overlap%[,languages][,uneven]"
+            f"'{name}' is not a row: use speakers@bleed,overlap%[,languages][,uneven]"
             " as in 4@-10,10% or 4@-2.5,25%,two,uneven"
         )
     bleed = None if found["bleed"] == "none" else float(found["bleed"])
@@ -98,7 +97,7 @@ def parse_row(name: str) -> Row:
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """A folder of recordings, known by what is in it and not by its place."""
+    """A folder of recordings, identified by its content, not its path."""
 
     folder: Path = field(repr=False)
     digest: str
@@ -106,9 +105,9 @@ class Speech:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One meeting: all that its sound depends on, but for the code that makes it.
+    """A meeting: everything its sound depends on, except the code that makes it.
 
-    Without `speech` it is spoken by espeak-ng.
+    Without `speech`, espeak-ng speaks.
     """
 
     row: Row
@@ -123,10 +122,10 @@ class Recipe:
 
     @property
     def seed(self) -> int:
-        """Differs between conversations, numbers and sets of voices, not between acoustics.
+        """A seed that differs between conversations, numbers and voice sets, not acoustics.
 
-        What is tuned on is therefore never reported, and a bleed is compared with another on the
-        same meetings.
+        So meetings used for tuning are never reported, and bleeds are compared on the same
+        meetings.
         """
         row = self.row
         talk = f"{row.speakers} {row.overlap}% {row.languages}"
@@ -139,11 +138,11 @@ class Recipe:
         return Plan(self.seed, row.speakers, overlap, self.length_s, self.voices, row.languages)
 
     def converse(self) -> list[Spoken]:
-        """Errors as of `check`."""
+        """Return the sentences; raises the same errors as `check`."""
         return converse(self.plan, self._seats())
 
     def check(self) -> None:
-        """See whether there are speakers for it.
+        """Check that there are enough speakers.
 
         Raises:
             SpeechError: there are fewer, or none.
@@ -152,7 +151,7 @@ class Recipe:
             synthetic(self.plan)
 
     def _seats(self) -> list[list[Recording]] | None:
-        """Who of the recorded speakers sits where; None without recordings."""
+        """Return which recorded speaker sits where; None without recordings."""
         if self.speech is None:
             return None
         rng = random.Random(self.seed)

@@ -1,4 +1,4 @@
-"""Meetings side by side, each in a process of its own."""
+"""Runs meetings in parallel, each in its own process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is asked of every meeting; `explained` names a system, or none."""
+    """What to do with every meeting; `explained` is the name of a system or None."""
 
     systems: Sequence[str]
     model: Path
@@ -37,7 +37,7 @@ class Job:
 
 
 def run_all(recipes: Sequence[Recipe], job: Job, jobs: int) -> Iterator[Outcome | Invented]:
-    # One thread a process: two of them would stand in each other's way.
+    # One thread per process: several would get in each other's way.
     os.environ["OMP_NUM_THREADS"] = "1"
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:

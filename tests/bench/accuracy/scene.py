@@ -1,4 +1,4 @@
-"""A meeting as it was said and recorded, made once and kept."""
+"""A meeting as it was said and recorded, made once and cached."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ RECORDERS = ("tests/bench/accuracy/acoustics.py", "tests/bench/accuracy/setting.
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One meeting; `key` names all that it depends on, `said_key` all that was said in it.
+    """A meeting; `key` identifies everything it depends on, `said_key` only what was said.
 
-    Scenes that differ only in their acoustics have the same `said_key`.
+    Scenes that differ only in acoustics have the same `said_key`.
     """
 
     name: str

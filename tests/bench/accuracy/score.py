@@ -1,4 +1,4 @@
-"""How far a transcript is from what was said: meeteval's rates, and what a reader would count."""
+"""Scores a transcript against what was said: meeteval's rates, and what a reader would count."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from tests.bench.accuracy.node_way import Line
 
 for _name in ("preprocess", "error_rate"):
-    # They say of every long line of other systems that it is longer than the collar.
+    # They warn about every long line of other systems that it is longer than the collar.
     logging.getLogger(_name).setLevel(logging.ERROR)
 
 GRID_S = 0.01
 
 BESIDE_S = 1.0
-"""Time beside a speaker's own speech that is not counted as others' kept: our hangover."""
+"""Time around a speaker's own speech that does not count as others' speech kept: our hangover."""
 
 
 def score(said: list[Spoken], lines: list[Line], *, named: bool = True) -> Score:
-    """Count errors; without `named` as if one person had said everything, under one name.
+    """Count errors; without `named`, as if one person had said everything, under one name.
 
-    For the lines of one microphone cpWER is then the same as ORC-WER.
+    For the lines of one microphone, cpWER is then the same as ORC-WER.
     """
     if not named:
         said = [replace(spoken, speaker=0) for spoken in said]
@@ -61,7 +61,7 @@ def score(said: list[Spoken], lines: list[Line], *, named: bool = True) -> Score
 
 
 def _rate(measure: Any, reference: list[Any], hypothesis: list[Any], **options: Any) -> Any:
-    if not hypothesis:  # meeteval wants a speaker at least
+    if not hypothesis:  # meeteval needs at least one speaker
         hypothesis = [_entry(0, 0, 0, "")]
     seglst = meeteval.io.SegLST
     return measure(seglst(reference), seglst(hypothesis), **options)["meeting"]
@@ -78,7 +78,7 @@ def _entry(speaker: int, start: float, end: float, text: str) -> dict[str, Any]:
 
 
 def _coverage(said: list[Spoken], lines: list[Line]) -> dict[str, float]:
-    """Own speech outside of the speaker's lines; others' within them, where they are silent."""
+    """Return own speech outside the speaker's lines, and others' inside while they are silent."""
     length = max([s.end for s in said] + [line.end for line in lines]) + 1
     everyone = {s.speaker for s in said}
     speaking = {w: _grid([s for s in said if s.speaker == w], 0, length) for w in everyone}

@@ -1,7 +1,7 @@
 """Blind separation of the tracks of one room, as a peer: AuxIVA of pyroomacoustics.
 
-AuxIVA (Ono, WASPAA 2011) finds as many independent voices as there are microphones and does not
-know whose they are. Each voice goes to the microphone in which it is loudest, as that one hears it.
+AuxIVA (Ono, WASPAA 2011) finds as many independent voices as there are microphones, but not whose
+they are. Each voice goes to the microphone in which it is loudest, as that microphone hears it.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ WINDOW = 4096
 
 HOP = WINDOW // 2
 ITERATIONS = 20
-"""What pyroomacoustics takes by itself; twice as many separated no better."""
+"""The default of pyroomacoustics; twice as many separated no better."""
 
 WORK_BYTES = 2**29
 """What AuxIVA's largest array may take; longer recordings are separated in equal parts."""
 
 
 def separated(tracks: Samples) -> Samples:
-    """Tracks of shape (microphones, samples), int16 at 16 kHz, each with its own voice alone."""
+    """Return tracks of shape (microphones, samples), int16 at 16 kHz, each with only its voice."""
     mics, length = tracks.shape
     frame_bytes = (WINDOW // 2 + 1) * mics**2 * np.dtype(np.complex128).itemsize
     parts = -(-length * frame_bytes // (HOP * WORK_BYTES))
@@ -45,7 +45,7 @@ def _part(tracks: Samples) -> Samples:
     mixing = np.linalg.pinv(demixing)  # (frequencies, microphones, voices)
     power = np.square(np.abs(voices)).sum(axis=0)  # (frequencies, voices)
     images = np.einsum("fmv,fv->mv", np.square(np.abs(mixing)), power)
-    # In decibels, the gain of a microphone counts for all voices alike and decides nothing.
+    # In decibels, a microphone's gain is the same for all voices and decides nothing.
     _, owned = linear_sum_assignment(np.log(images + 1e-12), maximize=True)
     own = mixing[:, np.arange(len(tracks)), owned] * voices[:, :, owned]
     _, sound = istft(own.transpose(2, 1, 0), nperseg=WINDOW, noverlap=WINDOW - HOP)

@@ -1,4 +1,4 @@
-"""The room and the microphones of a meeting: what is asked for, and what chance makes of it."""
+"""The room and microphones of a meeting: the parameters, and what is drawn from them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Acoustics:
     """A room and its microphones; spreads are half-widths of uniform distributions."""
 
     bleed_db: float | None = -10.0
-    """Level of a voice in the other microphones, against its own; None: they hear nothing."""
+    """Level of a voice in the other microphones relative to its own; None: they hear nothing."""
     rt60_s: tuple[float, float] = (0.25, 0.5)
     """Bounds of the time in which reverberation falls by 60 dB: furnished rooms."""
     gain_db: float = 6.0
@@ -34,10 +34,10 @@ class Acoustics:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What one meeting has of its acoustics; arrays are by speaker or by microphone.
+    """The acoustics of one meeting; arrays are by speaker or by microphone.
 
-    `angles` are the places round the table in radians; `loudness` and `gains` are factors;
-    `bleeds_db` has shape (speakers, microphones) and is None where nothing is heard of others.
+    `angles` are the places around the table in radians; `loudness` and `gains` are factors;
+    `bleeds_db` has shape (speakers, microphones), or is None if microphones hear no others.
     """
 
     rt60_s: float
@@ -50,9 +50,9 @@ class Setting:
 
 
 def draw(speakers: int, acoustics: Acoustics, seed: int) -> Setting:
-    """The setting of a seed.
+    """Return the setting of a seed.
 
-    The same is drawn whatever the bleed is, and only scaled by the other spreads.
+    The same values are drawn for any bleed; the other spreads only scale them.
     """
     rng = np.random.default_rng(seed)
     rt60_s = rng.uniform(*acoustics.rt60_s)

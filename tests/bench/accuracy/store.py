@@ -1,7 +1,7 @@
-"""What is worked out once and kept in a folder: meetings, and what other programs made of them.
+"""A cache in a folder: meetings, and what other programs made of them.
 
-Everything is found by a digest of all it depends on, the code that makes it among that. A file is
-written aside and renamed, so that several processes may share the folder.
+The key is a digest of everything a result depends on, including the code that makes it. A file is
+written under another name and renamed, so that several processes can share the folder.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def digest(*parts: object) -> str:
-    """A short name for what these print as; arrays and bytes count with all their content."""
+    """Return a short digest of what these print as; arrays and bytes count with all content."""
     made = hashlib.sha256()
     for part in parts:
         raw = part.tobytes() if isinstance(part, np.ndarray) else part
@@ -31,7 +31,7 @@ def digest(*parts: object) -> str:
 
 
 def files_digest(*patterns: str) -> str:
-    """Digest of the files of the repository that match these patterns."""
+    """Return a digest of the repository's files that match these patterns."""
     files = sorted(file for pattern in patterns for file in ROOT.glob(pattern))
     return digest(*(file.read_bytes() for file in files))
 

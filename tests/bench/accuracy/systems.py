@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     Transcriber = Callable[["Scene", Path], list[Line]]
 
 ORACLE = "oracle"
-"""It is given what was said, and so has nothing to do where nothing was."""
+"""It is given what was said, so it has nothing to do where nothing was."""
 
 OURS = "drop"
 """What is looked at closely: the mode that `crosstalk.mode` has by default."""
@@ -57,10 +57,10 @@ def node(mode: Mode, scene: Scene, store: Store, model: Path) -> Account:
 
 
 def _kept(name: str, version: Callable[[], str], make: Transcriber) -> System:
-    """A system that has no more to say than its lines."""
+    """Return a system that reports nothing but its lines."""
 
     def system(scene: Scene, store: Store, model: Path) -> Account:
-        # The oracle never hears the room: one answer serves every bleed.
+        # The oracle never hears the room, so one answer is valid for every bleed.
         known = scene.said_key if name == ORACLE else scene.key
         key = f"{known}-{name}-{digest(version(), _model_version(model))}"
         kept = store.value(key, lambda: _timed(lambda: Account(make(scene, model))))
@@ -70,7 +70,7 @@ def _kept(name: str, version: Callable[[], str], make: Transcriber) -> System:
 
 
 def _timed(make: Callable[[], Account]) -> dict[str, Any]:
-    """An account to be kept, with its processor time."""
+    """Return an account to cache, with its processor time."""
     begun = time.process_time()
     account = make()
     return asdict(replace(account, took_s=time.process_time() - begun))
@@ -81,7 +81,7 @@ def _account(kept: dict[str, Any]) -> Account:
 
 
 def oracle(scene: Scene, model: Path) -> list[Line]:
-    """Each sentence clean, behind the speaker's last ones, under its true name."""
+    """Transcribe each sentence clean, after the speaker's last ones, under its true name."""
     listener = Listener(_engine(model))
     texts = [
         listener.hear(str(s.speaker), round(s.start * SAMPLE_RATE), _as_int16(s.sound)).text
@@ -92,7 +92,7 @@ def oracle(scene: Scene, model: Path) -> list[Line]:
 
 
 def blocks(seconds: int, scene: Scene, model: Path) -> list[Line]:
-    """The prototype's way: blocks of fixed length of every track, one after the other."""
+    """Transcribe as the prototype did: blocks of fixed length of every track, one by one."""
     size, tracks = seconds * SAMPLE_RATE, scene.recording.tracks
     return [
         line
@@ -105,7 +105,7 @@ def blocks(seconds: int, scene: Scene, model: Path) -> list[Line]:
 
 
 def vad_filter(scene: Scene, model: Path) -> list[Line]:
-    """faster-whisper with its own voice activity detection on every whole track."""
+    """Run faster-whisper with its own voice activity detection on every whole track."""
     return _each_with_vad(scene.recording.tracks, model)
 
 
@@ -119,7 +119,7 @@ def _each_with_vad(tracks: npt.NDArray[np.int16], model: Path) -> list[Line]:
 
 
 def auxiva(scene: Scene, model: Path) -> list[Line]:
-    """Blind separation of all tracks, then faster-whisper with its detection on each."""
+    """Separate all tracks blindly, then run faster-whisper with its detection on each."""
     from tests.bench.accuracy.separation import separated  # noqa: PLC0415  (slow to import)
 
     apart = separated(scene.recording.tracks)
@@ -127,7 +127,7 @@ def auxiva(scene: Scene, model: Path) -> list[Line]:
 
 
 def best_mic(scene: Scene, store: Store, model: Path) -> Account:
-    """The one microphone, of those that `vad` transcribed, from which most words come right.
+    """Return the one microphone, of those `vad` transcribed, with the most correct words.
 
     It knows no names.
     """
@@ -140,7 +140,7 @@ def best_mic(scene: Scene, store: Store, model: Path) -> Account:
 
 
 def recognised(sound: Sound, model: Path) -> str:
-    """What the node's engine makes of an utterance, floats in [-1, 1]."""
+    """Return what the node's engine makes of an utterance, floats in [-1, 1]."""
     return _engine(model).transcribe(_as_int16(sound), None).text
 
 
@@ -179,20 +179,20 @@ SYSTEMS: dict[str, System] = {
     "auxiva": _kept("auxiva", _separator_version, auxiva),
     BEST_MIC: best_mic,
 }
-"""By the names that the command line takes."""
+"""By their names on the command line."""
 
 MEANT = {
     ORACLE: "each sentence clean, under its name",
     "drop, off": "this node, by its crosstalk.mode",
-    "blocks30, blocks15": "faster-whisper on blocks of so many seconds",
+    "blocks30, blocks15": "faster-whisper on blocks of 30 and 15 s",
     "vad": "faster-whisper with its VAD on every track",
-    "auxiva": "the same behind blind separation",
+    "auxiva": "the same after blind separation",
     BEST_MIC: "the same on the one best microphone, without names",
 }
-"""What they are, for the command line."""
+"""Their descriptions, for the command line."""
 
 NAMELESS = (BEST_MIC,)
-"""Those that say what was said and not who said it."""
+"""Those that say what was said, but not who said it."""
 
 DEFAULT_SYSTEMS = tuple(name for name in SYSTEMS if name != "blocks15")
 QUICK_SYSTEMS = (ORACLE, OURS, "off")

@@ -1,4 +1,4 @@
-"""What the engine's parts are worth, with the demonstration model.
+"""What each part of the engine contributes, with the demonstration model.
 
 `python -m tests.bench.engine`
 """
@@ -20,7 +20,7 @@ PARTS = {
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tests.bench.engine", description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="default: all")
-    parser.add_argument("--scale", type=float, default=1.0, help="0.1 takes a tenth of the time")
+    parser.add_argument("--scale", type=float, default=1.0, help="0.1 for a tenth of the time")
     given = parser.parse_args()
     for name in given.parts or PARTS:
         PARTS[name](given.scale)

@@ -1,4 +1,4 @@
-"""Wrong languages on utterances of one word and of sentences, with and without what was before."""
+"""Wrong languages for single words and sentences, with and without the speaker's history."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SNRS_DB = (5, 10, 20)
 
 
 class Speaker(NamedTuple):
-    """One of the voices; `change` is how likely the other language is next."""
+    """A voice; `change` is the probability that it speaks the other language next."""
 
     language: str
     number: int
@@ -35,7 +35,7 @@ class Speaker(NamedTuple):
 
 
 def run(utterances: int) -> None:
-    """Print the errors over so many utterances of each voice."""
+    """Print the errors over `utterances` of each voice."""
     print("wrong languages                        alone       with the prior")
     for name, change in (("one language", 0.0), ("changes it, 3 in 10", 0.3)):
         found: Counter[tuple[str, str]] = Counter()
@@ -52,7 +52,7 @@ def run(utterances: int) -> None:
 
 
 def _converse(speaker: Speaker, utterances: int) -> Counter[tuple[str, str]]:
-    """What one person says, heard both ways: errors by kind of utterance and way."""
+    """Transcribe one person both ways; return the errors by kind of utterance and way."""
     language, number, change = speaker
     rng, noise = random.Random(f"{speaker}"), np.random.default_rng(number)
     priors = LanguagePrior()

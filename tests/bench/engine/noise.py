@@ -1,4 +1,4 @@
-"""Words on sounds without speech: through `transcribe`, and where no detector stands before it."""
+"""Words found in sounds without speech: by `transcribe`, and by the engine without a detector."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def run(minutes: float) -> None:
 
 
 def words_of(samples: Samples) -> int:
-    """How many words the `transcribe` command finds in a recording."""
+    """Return how many words the `transcribe` command finds in a recording."""
     with tempfile.TemporaryDirectory() as folder:
         file, output = Path(folder) / "noise.wav", Path(folder) / "out.json"
         write_wav(file, samples, SAMPLE_RATE)

@@ -26,7 +26,7 @@ VOICES = {
     "fr": ("fr-fr", "fr-be", "fr-fr+m3", "fr-fr+f1", "fr-fr+m5"),
 }
 BEFORE_S, AFTER_S = 0.3, 0.6
-"""What is around the speech of an utterance: the pre-roll and the pause that ends it."""
+"""The sound around an utterance's speech: the pre-roll and the pause that ends it."""
 
 LEVEL = 10 ** (-30 / 20)
 """Root mean square of the noises: loud for a room."""
@@ -37,7 +37,7 @@ CLICK = 800
 
 @functools.cache
 def engine(window: Literal["fit", "full"] = "fit", threads: int = 1) -> Engine:
-    """The demonstration model as the node runs it."""
+    """Return the demonstration model as the node runs it."""
     settings: dict[str, Any] = {"model": str(MODEL), "folder": MODEL, "download_root": MODEL}
     loaded = Engine(
         EngineSettings(**settings, languages=("en", "fr"), threads=threads, window=window)
@@ -54,7 +54,7 @@ def clean(text: str, language: str, voice: str) -> Samples:
 def utterance(
     texts: tuple[str, ...], language: str, voice: str, snr_db: float, rng: np.random.Generator
 ) -> Samples:
-    """Sentences with pauses of 0.3 s, in white noise."""
+    """Return sentences with pauses of 0.3 s, in white noise."""
     parts = [clean(text, language, voice).astype(np.float64) for text in texts]
     pause = np.zeros(round(BEFORE_S * SAMPLE_RATE))
     spoken = np.concatenate([piece for part in parts for piece in (pause, part)])
@@ -65,7 +65,7 @@ def utterance(
 
 
 def normalised(text: str) -> str:
-    """Lower case without punctuation: an error is a wrong word."""
+    """Return the text in lower case without punctuation: only wrong words are errors."""
     return " ".join(re.findall(r"[\w'-]+", text.lower()))
 
 
@@ -82,7 +82,7 @@ def white(count: int, rng: np.random.Generator) -> Sound:
 
 
 def pink(count: int, rng: np.random.Generator) -> Sound:
-    """Noise with 3 dB less an octave."""
+    """Return noise that falls by 3 dB per octave."""
     spectrum = np.fft.rfft(rng.standard_normal(count))
     spectrum /= np.sqrt(np.arange(1, len(spectrum) + 1))
     sound: Sound = np.fft.irfft(spectrum, count)
@@ -90,7 +90,7 @@ def pink(count: int, rng: np.random.Generator) -> Sound:
 
 
 def fan(count: int, rng: np.random.Generator) -> Sound:
-    """Pink noise with the hum of the mains and the tones of blades."""
+    """Return pink noise with mains hum and the tones of fan blades."""
     time = np.arange(count) / SAMPLE_RATE
     tones = ((50, 0.8), (100, 0.5), (237, 0.3), (474, 0.2))
     hum = sum(np.sin(2 * np.pi * hertz * time) * level for hertz, level in tones)
@@ -98,7 +98,7 @@ def fan(count: int, rng: np.random.Generator) -> Sound:
 
 
 def keyboard(count: int, rng: np.random.Generator) -> Sound:
-    """Two to twelve clicks a second."""
+    """Return two to twelve clicks per second."""
     sound = np.zeros(count + CLICK)
     at = 0
     while at < count:

@@ -28,7 +28,7 @@ class _Way:
 
 
 def run(per_length: int) -> None:
-    print("window: word error rate and time an utterance")
+    print("window: word error rate and time per utterance")
     for sentences in LENGTHS:
         rng, noise = random.Random(sentences), np.random.default_rng(sentences)
         ways = {"fit": _Way(), "full": _Way()}

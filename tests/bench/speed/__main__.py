@@ -1,6 +1,6 @@
-"""What transcribing a meeting costs, by this node and by others: `python -m tests.bench.speed`.
+"""What transcribing a meeting costs, with this node and others: `python -m tests.bench.speed`.
 
-The meeting is of recorded speech (`--speech FOLDER`) or of espeak-ng's voices; the models have
+The meeting is made from recorded speech (`--speech FOLDER`) or espeak-ng's voices. The models have
 their trained weights (base, demo) or random ones in the same network (random-base, other sizes).
 """
 
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
     from tests.bench.speed.setup import Outcome
 
 LENGTH_S, QUICK_LENGTH_S = 120.0, 100.0
-"""Longer than the node remembers what was said: else a meeting that is played several times over
-would be heard behind its own words."""
+"""Longer than the node remembers what was said; otherwise a meeting that is played several times
+would be transcribed in the context of its own words."""
 
 WHOLE = ("ours", "floor", "faster-vad", "batched")
 TIMES, QUICK_TIMES = 5, 2
-"""Those who are given whole recordings get one so many times as long: what is done once, for each
-recording or for all, would weigh too much in a short one."""
+"""How many times longer the recording is for systems that get whole recordings: in a short one,
+work that is done once would count too much."""
 
 RANDOM = "random-"
 MODELS = (*trained.NAMES, f"{RANDOM}base", *(name for name in models.SHAPES if name != "base"))
-"""Those without trained weights here have random ones."""
+"""Models without trained weights here have random ones."""
 
 MAIN = (4, 50)
 CROSS = ((1, 50), (2, 50), (8, 50), (4, 25), (4, 100))
@@ -51,7 +51,7 @@ CROSS = ((1, 50), (2, 50), (8, 50), (4, 25), (4, 100))
 
 MOST_MICS = 16
 FULL = 0.95
-"""Share of the time that the floor may take to be said to keep up."""
+"""Share of the time the floor may take and still count as keeping up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Bench:
         return self._timed(f"{system}, {model}, {mics} mics, {percent} %", system, model, meeting)
 
     def load(self, model: str) -> report.Load:
-        """The floor and the service where as many speak at once as the floor can follow."""
+        """Measure floor and service with as many people speaking as the floor can follow."""
         alone = self._timed(f"floor, {model}, one at full speech", "floor", model, self._crowd(1))
         mics = min(MOST_MICS, max(1, math.floor(FULL * alone.length_s / alone.busy_s)))
         meeting = self._crowd(mics)
@@ -118,13 +118,13 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests.bench.speed", description=__doc__)
     add = parser.add_argument
-    add("--quick", action="store_true", help="the main meeting only, shorter: about 4 minutes")
+    add("--quick", action="store_true", help="only the main meeting, shorter: about 4 minutes")
     add("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
     add("--model", nargs="+", choices=MODELS, default=["base", "tiny"], help="default: %(default)s")
-    add("--speech", type=Path, metavar="FOLDER", help="recordings to meet with")
+    add("--speech", type=Path, metavar="FOLDER", help="recordings to use")
     add("--threads", type=int, default=min(4, os.cpu_count() or 1))
-    add("--length", type=float, help="seconds of a meeting; results are scaled to an hour")
-    add("--folder", type=Path, help="where models with random weights are kept")
+    add("--length", type=float, help="length of a meeting in seconds; results are for an hour")
+    add("--folder", type=Path, help="folder for models with random weights")
     return parser.parse_args()
 
 
@@ -143,15 +143,15 @@ def _run(given: argparse.Namespace) -> None:
 
 
 def _able(systems: list[str], model: str) -> list[str]:
-    """The systems that can run a model."""
+    """Return the systems that can run a model."""
     if model not in trained.NAMES or RANDOM_ONLY not in systems:
         return systems
-    _say(f"{RANDOM_ONLY} is left out with {model}: its own format of these weights is not here")
+    _say(f"{RANDOM_ONLY} is left out with {model}: no trained weights in its own format here")
     return [name for name in systems if name != RANDOM_ONLY]
 
 
 def _bench(bench: Bench, systems: list[str], model: str, *, wide: bool) -> None:
-    """The main meeting; the others, real time and full load only where `wide` says so."""
+    """Run the main meeting; if `wide`, also the others, real time and full load."""
     main_scene: Results = {name: bench.run(name, model, MAIN) for name in systems}
     if wide:
         main_scene["live"] = bench.live(model, bench.meet(*MAIN), "4 mics, 50 %")

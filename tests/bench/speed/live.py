@@ -23,11 +23,11 @@ DRAIN_S = 600.0
 
 
 def live(meeting: Meeting, setup: Setup, folder: Path) -> Outcome:
-    """Play a meeting to the service, file by file as microphones, and stop it at its end.
+    """Play a meeting to the service, each file as a microphone, and stop it at the end.
 
-    Processor time is that of the service and its capture processes from the request to start to
-    the answer that all is transcribed; the broker's is not counted. Lags are those the segments
-    carry: from the end of speech to the commit of its text, which leaves at once.
+    Processor time is that of the service and its capture processes, from the request to start to
+    the answer that everything is transcribed; the broker's is not counted. Lags are those in the
+    segments: from the end of speech to the commit of its text, which is sent at once.
     """
     names = [f"mic-{number}" for number in range(len(meeting.tracks))]
     config = _config(meeting, setup, folder, names)
@@ -66,7 +66,7 @@ def _config(meeting: Meeting, setup: Setup, folder: Path, names: list[str]) -> d
 
 
 def _wait_loaded(room: Room, names: list[str]) -> None:
-    """A session starts only where the model is loaded; it is ended at once."""
+    """Wait until a session starts, for which the model must be loaded, and end it at once."""
     deadline = time.monotonic() + DRAIN_S
     seats = [{"mic": names[0], "speaker": names[0]}]
     while room.ask("session/start", assignments=seats)["status"] != "ok":
@@ -77,7 +77,7 @@ def _wait_loaded(room: Room, names: list[str]) -> None:
 
 
 def _used(process: psutil.Process) -> float:
-    """Of the service and of the capture processes that have ended."""
+    """Return processor seconds of the service and of the capture processes that have ended."""
     times = process.cpu_times()
     return float(times.user + times.system + times.children_user + times.children_system)
 

@@ -1,4 +1,4 @@
-"""One system over one meeting in a process of its own, so that nothing of another is counted."""
+"""Runs one system on one meeting in its own process, so that no other system is counted."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def measure(system: str, meeting: Meeting, setup: Setup, folder: Path) -> Outcom
     """Run a system in a child process.
 
     Raises:
-        subprocess.CalledProcessError: it has failed; what it said is on standard error.
+        subprocess.CalledProcessError: it failed; its output is on standard error.
     """
     file = folder / "meeting.pickle"
     file.write_bytes(pickle.dumps((meeting, setup)))
@@ -87,7 +87,7 @@ def _run(name: str, meeting: Meeting, setup: Setup) -> Outcome:
 
 
 def _used(system: Any) -> float:
-    """Processor seconds so far of this process and, where the system is a server, of that."""
+    """Return processor seconds so far of this process and, if the system is a server, of that."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     total = used.ru_utime + used.ru_stime
     if (process := getattr(system, "process", None)) is not None:

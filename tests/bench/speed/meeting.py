@@ -1,12 +1,12 @@
-"""A simulated meeting: who speaks when, and what each microphone hears of it.
+"""A simulated meeting: who speaks when, and what each microphone hears.
 
-What is said are recorded utterances, one speaker a microphone, in their order; or sentences of
+People say recorded utterances, one speaker per microphone, in order, or sentences spoken by
 espeak-ng's voices.
 
-People take turns; the share of speech is the share of the time in which somebody speaks. Every
-microphone hears everybody, the others later and fainter than its own speaker. No reverberation:
-what it costs to tell voices apart does not depend on it, and how well is told is measured by
-`tests.bench.accuracy`.
+They take turns; the share of speech is the share of the time in which somebody speaks. Every
+microphone hears everybody, the others later and fainter than its own speaker. There is no
+reverberation: the cost of telling voices apart does not depend on it, and `tests.bench.accuracy`
+measures how well it works.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ if TYPE_CHECKING:
 VOICES = ("en-us", "en-gb", "en-us+f3", "en-gb+m3", "en-us+f1", "en-gb+f5", "en-us+m5", "en-gb+f2")
 BLEED_DB = -10.0
 LATE_S = (0.002, 0.012)
-"""What a voice loses on its way to the other microphones, and how much later it is: 1 to 4 m."""
+"""Loss of a voice on its way to the other microphones, and its delay: 1 to 4 m."""
 
 NOISE_DB = -66.0
 LEAD_S = 0.5
 SENTENCES = (1, 2, 2, 3)
-"""Of one turn, one of these: with ours of 1 to 4 s, turns of 1 to 10 s."""
+"""Sentences in a turn, one of these: with ours of 1 to 4 s, turns last 1 to 10 s."""
 
 BREATH_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Somebody speaks without a break; in samples of the meeting."""
+    """A stretch in which somebody speaks without a break, in samples of the meeting."""
 
     mic: int
     start: int
@@ -74,7 +74,7 @@ class Meeting:
         return float(self.tracks.shape[1] / SAMPLE_RATE)
 
     def repeated(self, times: int) -> Meeting:
-        """The same meeting so many times in a row."""
+        """Return the same meeting several times in a row."""
         length = self.tracks.shape[1]
         turns = (
             replace(turn, start=turn.start + number * length)
@@ -91,13 +91,13 @@ class Meeting:
 def meet(
     mics: int, share: float, length_s: float, seed: int = 1, speech: Speakers | None = None
 ) -> Meeting:
-    """People at `mics` microphones of one room, of whom one speaks for `share` of the time.
+    """Return people at `mics` microphones in a room, of whom one speaks for `share` of the time.
 
-    It ends with the last who can end within `length_s`, that nobody be silent for long there.
-    `speech` holds recordings; more microphones than speakers have some of these twice.
+    It ends with the last turn that fits into `length_s`, so that it does not end with a long
+    silence. `speech` holds recordings; with more microphones than speakers, some appear twice.
 
     Raises:
-        SpeechError: nobody in `speech` speaks briefly.
+        SpeechError: nobody in `speech` has short utterances.
     """
     rng = random.Random(seed)
     end = round(length_s * SAMPLE_RATE)
@@ -115,7 +115,7 @@ def meet(
 
 
 def crowd(mics: int, length_s: float, seed: int = 1, speech: Speakers | None = None) -> Meeting:
-    """Everybody speaks all the time, each in a room of their own; otherwise as `meet`."""
+    """Return people who all speak all the time, each in their own room; otherwise as `meet`."""
     rng = random.Random(seed)
     end = round(length_s * SAMPLE_RATE)
     turns: list[Turn] = []
@@ -154,7 +154,7 @@ def _turns(
 
 
 def _recorded(said: Sequence[Recording]) -> Voice:
-    """A person's utterances in their order, over and over."""
+    """Return a person's utterances in order, over and over."""
     for recording in itertools.cycle(said):
         yield to_int16(level(recording.samples))
 

@@ -12,7 +12,7 @@ from tests.bench.models import POSITIONS, SHAPES, WINDOW_POSITIONS, vocabulary, 
 
 
 def model(name: str) -> Whisper:
-    """A network of that size with random weights, in float32."""
+    """Return a network of that size with random weights, in float32."""
     shape = SHAPES[name]
     network = Whisper(
         ModelDimensions(

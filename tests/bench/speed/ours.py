@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 
 START, ENDING = "<|startoftranscript|>", ("<|transcribe|>", "<|notimestamps|>")
-"""What stands before a text, around its language."""
+"""The tokens before a text, around its language."""
 
 
 class Ours:
     """The command `transcribe` with its defaults, from files to transcript.
 
-    It is counted from when the model is loaded. How late text is when people speak, the service
-    itself shows: see `live`.
+    It is measured from when the model is loaded. How late text is while people speak is measured
+    on the service itself: see `live`.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -60,7 +60,7 @@ class Ours:
             raise RuntimeError("transcribe has failed")
         self.second_looks = self._engine.retries
         if self.second_looks and not self._setup.trained:
-            raise RuntimeError("transcribe took the forced text for a wrong one")
+            raise RuntimeError("transcribe rejected the forced text")
         return []
 
     def _timed(self, method: Callable[..., Any]) -> Callable[..., Any]:
@@ -89,8 +89,8 @@ class Ours:
 class Floor:
     """Raw CTranslate2 on exactly the speech: no pause, no noise, nobody else's voice.
 
-    The fitted window, the language from the same encoding, the same beam as ours; somebody else
-    has told where speech is, at no cost. Nothing is looked at twice, nor heard behind other speech.
+    It has the fitted window, the language from the same encoding, and the same beam as ours. It is
+    told where speech is, at no cost. Nothing is decoded twice, or in the context of other speech.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -115,7 +115,7 @@ class Floor:
         sound = samples * np.float32(1 / 32768)
         features = self._whisper.feature_extractor(sound, padding=0)[:, : len(sound) // MEL_HOP]
         window = min(FULL_WINDOW, max(FLOOR_WINDOW, features.shape[1] + WINDOW_MARGIN))
-        # Silence as Whisper's own features have it, so that trained weights hear the text's end.
+        # Silence as in Whisper's own features, so that trained weights recognise the end.
         silence = ((0, 0), (0, max(0, window - features.shape[1])))
         features = np.pad(features, silence, constant_values=float(features.min()))
         encoding = self._whisper.encode(np.ascontiguousarray(features[:, :window]))

@@ -1,12 +1,12 @@
-"""How many tokens each window is given to say, the same in every system.
+"""Sets how many tokens each window produces, the same in every system.
 
-A model with random weights does not know when speech ends. Every decoding is therefore ended
-after a realistic number of tokens, which the window's own mel features tell: so many for each
-second in which something is spoken. The programs themselves are as they are; what they encode and
-how often they decode is their own affair. With one exception: the node hears every utterance by
-itself, for the text that such a model writes behind another is always its echo.
+A model with random weights does not know when speech ends. So every decoding is ended after a
+realistic number of tokens, derived from the window's mel features: a fixed number per second of
+speech. The programs themselves are unchanged; what they encode and how often they decode is up to
+them. There is one exception: the node transcribes every utterance without context, because the text
+that such a model writes after another is always its echo.
 
-Trained weights need none of this: there, what goes through the model is only counted.
+Trained weights need none of this: what goes through the model is only counted.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from node.core.text.context import Earlier
 
 TOKENS_PER_S = 3.4
-"""Of the frames in which something is heard: 3 a second of a turn with its short pauses, which is
-2.3 words a second at 1.3 tokens a word.
+"""Tokens per audible frame: 3 per second of a turn with its short pauses, which is 2.3 words per
+second at 1.3 tokens per word.
 """
 
 LEAST = 4
 """Tokens of a window without speech: Whisper's timestamps and an end, or a short hallucination."""
 
 AUDIBLE = -4.0
-"""Decimal logarithm of the power in the loudest mel band of a frame in which somebody speaks."""
+"""Decimal logarithm of the power in the loudest mel band of a frame with speech."""
 
 HOP_S = 0.01
 FULL_WINDOW = 3000
@@ -47,9 +47,9 @@ REMEMBERED = 64
 
 @dataclass
 class Count:
-    """What has gone through the model; windows are of 30 s, a shorter one counts for its part.
+    """What went through the model; windows are of 30 s, and a shorter one counts in proportion.
 
-    Tokens are those of the text, and before it those the decoder was led through to begin there.
+    Tokens are those of the text and of the prompt before it.
     """
 
     windows: float = 0.0
@@ -57,13 +57,13 @@ class Count:
 
 
 def tokens(features: npt.NDArray[np.float32]) -> int:
-    """What a window of log-mel features of shape (bands, frames), scaled as Whisper's, says."""
+    """Return the tokens of a window of log-mel features, shape (bands, frames), Whisper's scale."""
     power = 4 * features.max(axis=0) - 4
     return max(LEAST, round(TOKENS_PER_S * HOP_S * int((power > AUDIBLE).sum())))
 
 
 def count() -> Count:
-    """Count what every program of this process has CTranslate2 do."""
+    """Count what every program in this process has CTranslate2 do."""
     from ctranslate2.models import Whisper  # noqa: PLC0415  # takes a second
 
     counted = Count()
@@ -84,10 +84,10 @@ def count() -> Count:
 
 
 def install() -> Count:
-    """Keep the pace in CTranslate2, for every program of this process."""
+    """Set the pace in CTranslate2, for every program in this process."""
     from ctranslate2.models import Whisper  # noqa: PLC0415  # takes a second
 
-    setattr(Contexts, "of", _nothing_before)  # noqa: B010  # mypy wants no method assigned
+    setattr(Contexts, "of", _nothing_before)  # noqa: B010  # mypy allows no assignment to a method
     count = Count()
     heard: deque[int] = deque(maxlen=REMEMBERED)
     encode, generate = Whisper.encode, Whisper.generate
@@ -101,7 +101,7 @@ def install() -> Count:
     def paced_generate(
         self: Any, features: Any, prompts: Sequence[Sequence[int]], **options: Any
     ) -> Any:
-        # The windows decoded are those encoded last. Rows of a batch share one length: their mean.
+        # The decoded windows are those encoded last. Rows of a batch share a length: their mean.
         windows = list(heard)[-len(prompts) :]
         wanted = math.ceil(sum(windows) / len(windows))
         count.tokens += wanted * len(prompts)
@@ -117,15 +117,15 @@ def _nothing_before(_contexts: Contexts, _speaker: object, _start: int) -> tuple
 
 
 def length(prompts: Sequence[Sequence[int]], wanted: int) -> int:
-    """The `max_length` under which CTranslate2 generates so many tokens.
+    """Return the `max_length` with which CTranslate2 generates the `wanted` number of tokens.
 
-    It gives at most half of it to new tokens, and at most what the prompt leaves.
+    It allows half of it for new tokens at most, and no more than the prompt leaves.
     """
     return max(2 * wanted, wanted + max(map(len, prompts)) - 1)
 
 
 def install_openai(model: Any) -> Count:
-    """Keep the pace in a model of openai-whisper."""
+    """Set the pace in a model of openai-whisper."""
     count = Count()
     decode, embed = model.decode, model.encoder.forward
 
@@ -143,6 +143,6 @@ def install_openai(model: Any) -> Count:
 
 
 if __name__ == "__main__":
-    # `PACED=module python -m tests.bench.speed.pace ARGUMENTS`: a program as it is, but paced.
+    # `PACED=module python -m tests.bench.speed.pace ARGUMENTS` runs an unchanged program, paced.
     install()
     runpy.run_module(os.environ["PACED"], run_name="__main__", alter_sys=True)

@@ -1,6 +1,6 @@
-"""Other ways to the same text, each as its users run it: defaults, but for the threads.
+"""Other systems for the same text, each as its users run it: with defaults, except for threads.
 
-None of them knows of several microphones: each track goes through on its own.
+None of them supports several microphones: each track is processed separately.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class FasterWhisper:
 
 
 class FasterWhisperBlocks(FasterWhisper):
-    """The prototype's method with faster-whisper in the place of openai-whisper."""
+    """The prototype's method with faster-whisper instead of openai-whisper."""
 
     def run(self, meeting: Meeting) -> list[Job]:
         return blocks(meeting, self.transcribe)

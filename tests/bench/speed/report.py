@@ -1,4 +1,4 @@
-"""The tables, with what was aimed at."""
+"""The tables, with the aims."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ NAMES = {
 
 AIM_FLOOR = 1.15
 AIMS = {"openai-blocks": 10.0, "faster-vad": 5.0}
-"""At most so many times the floor; so many times less than others."""
+"""At most this many times the floor; this many times less than others."""
 
 BOUNDED_S = 10.0
-"""A lag is bounded where that of the last utterances is below this."""
+"""A lag counts as bounded if that of the last utterances is below this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """As many people at full speech as the floor can follow, each alone in a room."""
+    """As many people speaking all the time as the floor can follow, each alone in a room."""
 
     mics: int
     floor: Outcome
@@ -71,7 +71,7 @@ def _seconds(value: float | None) -> str:
 
 
 def _aims(results: Results) -> list[str]:
-    """What was aimed at, what it has become, and where the time of ours goes."""
+    """Return the aims, the results, and where our time goes."""
     ours, floor = results.get("ours"), results.get("floor")
     lines = []
     if ours and floor:
@@ -101,7 +101,7 @@ def _aim(what: str, became: str, *, met: bool) -> str:
 
 
 def cross_table(title: str, scenes: Mapping[Scene, Results]) -> str:
-    """Processor seconds an hour of every system in every meeting."""
+    """Return processor seconds per hour for every system in every meeting."""
     order = sorted(scenes, key=lambda scene: (scene[1] != 50, scene))
     heads = " | ".join(f"{mics} mics, {percent} %" for mics, percent in order)
     lines = [f"\n{title}, CPU s an hour\n", f"| | {heads} |", "|---" * (len(order) + 1) + "|"]

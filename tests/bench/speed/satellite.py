@@ -28,9 +28,9 @@ SERVER = "wyoming_faster_whisper"
 
 
 class Wyoming:
-    """Each turn once, from its speaker's microphone, to the server with its defaults.
+    """Sends each turn once, from its speaker's microphone, to the server with its defaults.
 
-    That is a gift: a satellite at every microphone would send what it hears of the others too.
+    That favours it: a satellite at every microphone would also send what it hears of the others.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -93,4 +93,4 @@ class Wyoming:
             while (event := await client.read_event()) is not None:
                 if Transcript.is_type(event.type):
                     return
-        raise RuntimeError("wyoming-faster-whisper has given no transcript")
+        raise RuntimeError("wyoming-faster-whisper returned no transcript")

@@ -1,4 +1,4 @@
-"""What every system is given alike, and what it gives back."""
+"""What every system gets, and what it returns."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ BEAM = 5
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """A model's folder or, for openai-whisper, its size; and the threads of the processor.
+    """A model's folder or, for openai-whisper, its size, and the number of processor threads.
 
-    `trained`: the weights are real ones, which know when a text ends.
+    `trained`: the weights are real, so the model knows when a text ends.
     """
 
     size: str
@@ -27,8 +27,8 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One piece of work, in seconds of the meeting: when it is there, what it takes, when the
-    speech in it ended.
+    """A piece of work, in seconds of the meeting: when it is ready, how long it takes, and when
+    its speech ended.
     """
 
     ready_s: float
@@ -38,10 +38,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a system has used for a meeting of `length_s`; no `lags_s` where it only works after it.
+    """What a system used for a meeting of `length_s`; no `lags_s` if it only works afterwards.
 
-    `busy_s` is the time its one worker was at work; `parts_s` names processor seconds known apart;
-    `second_looks` counts the utterances' encodings beyond one each, where that is known.
+    `busy_s` is the time its one worker was busy; `parts_s` has the processor seconds of known
+    parts; `second_looks` counts encodings beyond one per utterance, if known.
     """
 
     length_s: float
@@ -63,12 +63,12 @@ class Outcome:
 
     @property
     def last_lag_s(self) -> float | None:
-        """The worst of the last tenth: what grows when a system cannot follow."""
+        """The worst of the last tenth, which grows if a system cannot follow."""
         return max(self.lags_s[-max(1, len(self.lags_s) // 10) :]) if self.lags_s else None
 
 
 def lags(jobs: list[Job]) -> tuple[float, ...]:
-    """From the end of speech to its text, where one worker takes the jobs as they are ready."""
+    """Return the times from end of speech to text if one worker takes jobs as they are ready."""
     free, late = 0.0, []
     for job in sorted(jobs, key=lambda job: job.ready_s):
         free = max(free, job.ready_s) + job.takes_s

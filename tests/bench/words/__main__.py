@@ -1,7 +1,7 @@
-"""How many words are wrong, of recorded speech: `python -m tests.bench.words --speech FOLDER`.
+"""How many words of recorded speech are wrong: `python -m tests.bench.words --speech FOLDER`.
 
-Each speaker's utterances go through in their order, as they are, straight into the engine: without
-microphones, voice detection or other voices. `--through` sends them through all of that.
+Each speaker's utterances go straight into the engine, in order and unchanged, without microphones,
+voice detection or other voices. With `--through` they go through all of that.
 """
 
 from __future__ import annotations
@@ -61,15 +61,15 @@ def _measured(given: argparse.Namespace) -> tuple[str, list[str]]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests.bench.words", description=__doc__)
     add = parser.add_argument
-    add("--speech", type=Path, metavar="FOLDER", help="recordings; without them nothing is done")
+    add("--speech", type=Path, metavar="FOLDER", help="recordings (required)")
     add("--model", choices=trained.NAMES, default="base")
-    add("--threads", type=int, default=1, help="of each system alike (%(default)s)")
-    add("--through", action="store_true", help="a recording a speaker, by the command `transcribe`")
-    add("--worst", type=int, default=0, metavar="N", help="list so many that went wrong most")
+    add("--threads", type=int, default=1, help="threads of each system (%(default)s)")
+    add("--through", action="store_true", help="one recording per speaker, with `transcribe`")
+    add("--worst", type=int, default=0, metavar="N", help="list the N worst utterances")
     add("--into", type=Path, help="put the table into this file, between marks")
     given = parser.parse_args()
     if given.speech is None:
-        parser.error(f"--speech (with make: SPEECH=FOLDER) is wanted. {WHERE}")
+        parser.error(f"--speech (with make: SPEECH=FOLDER) is required. {WHERE}")
     if given.into and given.through:
         parser.error("--into is for the table without --through")
     return given

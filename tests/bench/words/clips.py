@@ -1,4 +1,4 @@
-"""Utterances as clips, heard by several systems with the same model."""
+"""Utterances as clips, transcribed by several systems with the same model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Maker = Callable[[Path, Sequence[str], int], "System"]
 
 LONGEST_S = 28.0
-"""Seconds of an utterance at most: where the service cuts one at the latest."""
+"""Longest utterance in seconds: the service always cuts one there."""
 
 SEEDS = (1, 2, 3, 4, 5)
 """Of the chance that faster-whisper leaves some of its texts to."""
@@ -32,13 +32,13 @@ PAUSE = SAMPLE_RATE
 
 
 class System(Protocol):
-    """One way from a clip to its text."""
+    """A way from a clip to its text."""
 
     def begin(self) -> None:
-        """Another person speaks from here on."""
+        """Note that another person speaks from here on."""
 
     def hear(self, start: int, samples: Samples) -> tuple[str, str]:
-        """Text and language of a clip that begins at sample `start`."""
+        """Return text and language of a clip that begins at sample `start`."""
 
     def also(self, samples: Samples) -> list[str]:
         """What it might as well have written of the clip heard last: a text for each other run.
@@ -63,17 +63,17 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """An utterance, and what was written of it by each system."""
+    """An utterance, and what each system made of it."""
 
     recording: Recording
     written: dict[str, Written]
 
 
 class FasterWhisper:
-    """faster-whisper with its defaults: any language, nothing from before.
+    """faster-whisper with its defaults: any language, no context.
 
-    What it does not trust it samples anew, up to five times, so that two runs write two texts. It
-    is therefore run with several seeds of chance.
+    It samples again, up to five times, what it does not trust, so two runs can write two texts.
+    Therefore it is run with several random seeds.
     """
 
     def __init__(self, model: Path, _languages: Sequence[str], threads: int) -> None:
@@ -81,7 +81,7 @@ class FasterWhisper:
         self._drawn = False
 
     def begin(self) -> None:
-        """Nothing is kept that could be forgotten."""
+        """Do nothing: it keeps no context."""
 
     def hear(self, _start: int, samples: Samples) -> tuple[str, str]:
         text, language, self._drawn = _transcribed(self._models[0], samples)
@@ -117,7 +117,7 @@ def _transcribed(whisper: Any, samples: Samples) -> tuple[str, str, bool]:
 
 
 class Node:
-    """The node's engine, with the language that a speaker keeps to; in `context` also the rest."""
+    """The node's engine, with the speaker's language and, in `context`, their earlier words."""
 
     def __init__(
         self, model: Path, languages: Sequence[str], threads: int, *, context: bool
@@ -155,7 +155,7 @@ MAKERS: dict[str, Maker] = {
 
 
 def hear(said: Sequence[Recording], systems: Mapping[str, System]) -> Iterator[Heard]:
-    """Have every system hear one speaker's utterances in order, a second between them."""
+    """Transcribe a speaker's utterances in order with every system, a second between them."""
     for system in systems.values():
         system.begin()
     start = 0

@@ -1,4 +1,4 @@
-"""The tables, by kind and language, and the utterances that went wrong most."""
+"""The tables, by kind and language, and the worst utterances."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MEASURES = ("word errors", "right language", "CPU s")
 
 
 def markdown(heard: Sequence[Heard]) -> str:
-    """A row for each kind and language, and one for all: each measure of every system."""
+    """Return a row for each kind and language and one for all, with each system's measures."""
     systems = list(heard[0].written) if heard else []
     columns = [f"{measure}: {name}" for measure in MEASURES for name in systems]
     groups: dict[str, list[Heard]] = {}
@@ -60,7 +60,7 @@ def _rate(runs: Sequence[Errors]) -> str:
 
 
 def worst(heard: Sequence[Heard], count: int) -> list[str]:
-    """Lines about the utterances of which the last system got most words wrong."""
+    """Return lines about the utterances in which the last system got most words wrong."""
     ranked = sorted(heard, key=lambda each: [w.errors.wrong for w in each.written.values()][::-1])
     lines = []
     for each in ranked[::-1][:count]:
@@ -72,7 +72,7 @@ def worst(heard: Sequence[Heard], count: int) -> list[str]:
 
 
 def whole_markdown(wholes: Sequence[Whole]) -> str:
-    """As `markdown`, of whole recordings."""
+    """Return the table for whole recordings, as `markdown` does."""
     groups: dict[str, list[Whole]] = {}
     for whole in wholes:
         groups.setdefault(f"{whole.kind}, {whole.lang}", []).append(whole)
@@ -87,7 +87,7 @@ def _whole_row(name: str, wholes: Sequence[Whole]) -> list[str]:
 
 
 def worst_wholes(wholes: Sequence[Whole], count: int) -> list[str]:
-    """Lines about the speakers of whom most words are wrong."""
+    """Return lines about the speakers with most wrong words."""
     ranked = sorted(wholes, key=lambda whole: whole.errors.rate, reverse=True)
     return [
         line

@@ -1,4 +1,4 @@
-"""All that a speaker says as one recording, through the command `transcribe`."""
+"""Everything a speaker says as one recording, through the command `transcribe`."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 PAUSE_S = 1.2
 NOISE_DB = -60.0
-"""Of a quiet room, in dB below full scale."""
+"""Noise of a quiet room, in dB below full scale."""
 
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """One speaker: what was said, and what the whole transcript has of it."""
+    """A speaker: what they said, and what the transcript has."""
 
     name: str
     kind: str
@@ -37,7 +37,7 @@ class Whole:
 
 
 def through(said: Sequence[Recording], model: Path, languages: Sequence[str]) -> Whole:
-    """Send a speaker's utterances through, all of one language."""
+    """Transcribe a speaker's utterances, all in one language."""
     lines = transcript(recording_of(said)[None], "drop", model, languages).lines
     text = " ".join(recording.text for recording in said)
     written = " ".join(line.text for line in lines)
@@ -47,7 +47,7 @@ def through(said: Sequence[Recording], model: Path, languages: Sequence[str]) ->
 
 
 def recording_of(said: Sequence[Recording]) -> Samples:
-    """Utterances with pauses of low noise before, between and behind them."""
+    """Return utterances with pauses of low noise before, between and after them."""
     rng = np.random.default_rng(0)
     level = 32768 * 10 ** (NOISE_DB / 20)
 
