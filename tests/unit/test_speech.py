@@ -86,7 +86,7 @@ def test_a_folder_without_recordings_says_where_to_get_some(tmp_path: Path) -> N
 @pytest.mark.parametrize("line", ["{", "[]", '{"id": "1"}'])
 def test_a_faulty_line_is_named(line: str, tmp_path: Path) -> None:
     (tmp_path / "manifest.jsonl").write_text(f"\n{line}\n", encoding="utf-8")
-    with pytest.raises(SpeechError, match="line 2: want JSON with id, lang"):
+    with pytest.raises(SpeechError, match="line 2: must be JSON with id, lang"):
         recordings(tmp_path)
 
 

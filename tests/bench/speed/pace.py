@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from node.core.text.context import Earlier
 
 TOKENS_PER_S = 3.4
-"""Tokens per audible frame: 3 per second of a turn with its short pauses, which is 2.3 words per
-second at 1.3 tokens per word.
+"""Tokens per second of audible frames: 3 per second of a turn with its short pauses, which is 2.3
+words per second at 1.3 tokens per word.
 """
 
 LEAST = 4
