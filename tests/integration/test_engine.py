@@ -18,7 +18,7 @@ from node.adapters.whisper.engine import DIVISIBLE
 from node.config.transcription import TranscriptionConfig
 from node.core.model import SAMPLE_RATE
 from node.core.text.hallucination import judged
-from node.core.text.prior import MAX_ODDS, Prior
+from node.core.text.prior import SWITCH, Prior
 from tests.bench.engine.sounds import NOISES, as_int16
 from tests.model.say import say, write_wav
 from tests.model.sentences import SENTENCES
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 NOISE_S = 15
 PIECE_S = 3
+
+SURE_OF_ENGLISH = Prior("en", (1 - SWITCH) / SWITCH)
+"""As sure as the past can make it."""
 
 
 def loaded(**settings: Any) -> Engine:
@@ -155,12 +158,12 @@ def test_an_unsure_word_is_in_the_language_of_the_speaker(engine: Engine) -> Non
     alone = engine.transcribe(word, None)
     assert alone.language == "fr"
     assert alone.language_probability < 0.8
-    assert engine.transcribe(word, None, prior=Prior("en", MAX_ODDS)).language == "en"
+    assert engine.transcribe(word, None, prior=SURE_OF_ENGLISH).language == "en"
 
 
 def test_a_sure_sentence_is_not_held_in_the_language_before(engine: Engine) -> None:
     sentence = np.pad(say("Bonjour tout le monde.", "fr"), (4800, 9600))
-    heard = engine.transcribe(sentence, None, prior=Prior("en", MAX_ODDS))
+    heard = engine.transcribe(sentence, None, prior=SURE_OF_ENGLISH)
     assert (heard.language, heard.text) == ("fr", "Bonjour tout le monde.")
 
 

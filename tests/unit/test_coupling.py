@@ -59,13 +59,6 @@ def test_microphones_that_hear_nothing_in_common_leak_nothing(learnt: Coupling) 
     assert (learnt.matrix[0, 2] > 0).all()
 
 
-def test_one_that_leaves_takes_along_its_own_leaks_only(learnt: Coupling) -> None:
-    before = leaks_db(learnt)
-    learnt.remove(0)
-    estimate(learnt, MICS - 1)
-    assert leaks_db(learnt) == pytest.approx({(0, 1): before[1, 2], (1, 0): before[2, 1]}, abs=0.1)
-
-
 def test_what_is_forgotten_is_what_it_was_before_anything_was_learnt(learnt: Coupling) -> None:
     learnt.forget()
     estimate(learnt)

@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node.core.model import Transcription
-from node.core.text.prior import ENGLISH_EXCESS, MAX_ODDS, LanguagePrior, Prior, calibrated, weighed
+from node.core.text.prior import ENGLISH_EXCESS, SWITCH, LanguagePrior, Prior, calibrated, weighed
 
 languages = st.sampled_from(["en", "fr", "de"])
 probabilities = st.floats(0, 1)
 histories = st.lists(st.tuples(languages, probabilities))
+MAX_ODDS = (1 - SWITCH) / SWITCH
 SURE = MAX_ODDS / (MAX_ODDS + 1)
 
 

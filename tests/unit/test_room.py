@@ -137,17 +137,6 @@ def test_what_comes_late_is_kept() -> None:
     assert (started, ended) == (Started(0), Ended(71 * TICK))
 
 
-def test_a_microphone_may_join_and_leave() -> None:
-    heard = room("a")
-    heard.feed("a", sound((LOUD, 20 * TICK)))
-    heard.add("b", LoudnessDetector(), 20 * TICK)
-    heard.feed("a", sound((LOUD, 20 * TICK)))
-    heard.feed("b", sound((0, 20 * TICK)))
-    heard.remove("b")
-    assert heard.lags_s() == {"a": None}
-    assert of(heard.flush("a"), "a")[-1] == Ended(40 * TICK)
-
-
 def test_a_beginning_within_a_tick_lies_on_the_grid() -> None:
     placed = room(mode="off")
     placed.add("a", LoudnessDetector(), 1000)

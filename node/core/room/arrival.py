@@ -111,9 +111,6 @@ class Arrivals:
     def add(self) -> None:
         self._begin(len(self._known) + 1)
 
-    def remove(self) -> None:
-        self._begin(len(self._known) - 1)
-
     def restart(self) -> None:
         """Forget it all: a microphone's delay may be another one now."""
         self._begin(len(self._known))

@@ -100,14 +100,6 @@ class Coupling:
         self._connected = np.pad(self._connected, (0, 1))
         self._refresh()
 
-    def remove(self, row: int) -> None:
-        for name in ("_db", "_count", "_range"):
-            kept = np.delete(np.delete(getattr(self, name), row, axis=0), row, axis=1)
-            setattr(self, name, kept)
-        self.gain_db = np.delete(self.gain_db, row)
-        self._connected = np.delete(self._connected, row)
-        self._refresh()
-
     def learn(self, levels: Levels) -> None:
         """Take hops that follow one another; they count where somebody speaks."""
         loud = levels.above_floor > levels.floor * 10 ** (LOUD_DB / 10)

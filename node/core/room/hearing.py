@@ -82,14 +82,6 @@ class Hearing:
         self._smooth = _with_row(self._smooth, 0)
         self._least = _with_row(self._least, np.inf)
 
-    def remove(self, mic: str) -> int:
-        """Forget a microphone; gives the row it had."""
-        row = self.mics.index(mic)
-        self.mics.remove(mic)
-        for name in ("power", "floor", "voice", "_sound", "_tick", "_last", "_smooth", "_least"):
-            setattr(self, name, np.delete(getattr(self, name), row, axis=0))
-        return row
-
     def hear(self, first: int, sound: dict[str, Samples], voices: dict[str, Floats]) -> None:
         """Take what microphones heard of ticks that follow one another, the same for all of them.
 

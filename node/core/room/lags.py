@@ -77,11 +77,6 @@ class Lags:
         self._together = np.pad(self._together, ((0, 1), (0, 1)))
         self._resize(len(self._together))
 
-    def remove(self, row: int) -> None:
-        self._shared = np.delete(np.delete(self._shared, row, axis=1), row, axis=2)
-        self._together = np.delete(np.delete(self._together, row, axis=0), row, axis=1)
-        self._resize(len(self._together))
-
     def restart(self) -> None:
         """Find all delays anew; those in use hold until then.
 

@@ -120,13 +120,6 @@ class Ownership:
         self._hearing.add(mic)
         self._done = (0, 0)
 
-    def remove(self, mic: str) -> None:
-        row = self._hearing.remove(mic)
-        self._lags.remove(row)
-        self._coupling.remove(row)
-        self._arrivals.remove()
-        self._done = (0, 0)
-
     def restarted(self) -> None:
         """A microphone begins anew, plugged in again perhaps: its delay may be another one now."""
         self._lags.restart()

@@ -79,15 +79,6 @@ class Room:
         self._kept[mic] = deque(maxlen=REMEMBERED)
         self._ownership.add(mic)
 
-    def remove(self, mic: str) -> MicEvents:
-        """Flush a microphone and forget it."""
-        events = self.flush(mic)
-        self._ownership.remove(mic)
-        del self._channels[mic], self._unheard[mic], self._kept[mic]
-        self._utterances.pop(mic, None)
-        self._promised.discard(mic)
-        return events
-
     def feed(self, mic: str, samples: Samples) -> MicEvents:
         """Append int16 samples at 16 kHz to what a microphone has heard."""
         self._awaited.add(mic)

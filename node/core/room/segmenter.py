@@ -149,11 +149,6 @@ class Segmenter:
         self._confirmed = False
 
     @property
-    def open(self) -> bool:
-        """Whether an utterance has been started and not ended."""
-        return self._confirmed
-
-    @property
     def triggered(self) -> bool:
         """Whether speech has been heard that has not ended, be it long enough or not yet."""
         return bool(self._frames)

@@ -63,7 +63,6 @@ class StreamClock:
         self._window_min = float("inf")
         self._window_start = 0
         self._to_slip = 0
-        self.slipped = 0
 
     def anchor(self, blocks: list[tuple[int, float]]) -> int:
         """Place the start of a stream from its first blocks: (samples, arrival time) each.
@@ -130,7 +129,6 @@ class StreamClock:
         if slip:  # a window that began before the correction would ask for it again
             self._restart_drift_window()
         self._to_slip -= slip
-        self.slipped += slip
         return slip
 
     def _restart_drift_window(self) -> None:

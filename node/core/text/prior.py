@@ -23,8 +23,6 @@ It bounds what the past can do: the expected language is at most 9 times likelie
 a detection surer than 9 to 1 always decides.
 """
 
-MAX_ODDS = (1 - SWITCH) / SWITCH
-
 ENGLISH_EXCESS = 8.0
 """How much too likely Whisper takes English to be where it is not sure: two thirds of what it has
 learned from were English (Radford et al. 2022).
