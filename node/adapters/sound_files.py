@@ -15,8 +15,7 @@ import numpy as np
 
 from node.core.model import SAMPLE_RATE
 from node.core.resampler import Resampler
-from node.core.room.fold import Fold
-from node.core.room.highpass import HighPass
+from node.core.room.front_end import Fold, HighPass
 from node.core.stamps import Stamps
 from node.errors import NodeError
 

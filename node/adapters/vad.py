@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from node.core.model import TICK
-from node.core.room.stillness import NoiseFloor, Stillness
+from node.core.room.front_end import NoiseFloor, Stillness
 from node.errors import ModelError
 
 if TYPE_CHECKING:

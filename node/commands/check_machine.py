@@ -18,7 +18,7 @@ from node.commands.meters import Level, Meters
 from node.commands.stored import remembered_mics
 from node.config.zone import LOCALTIME
 from node.core.model import MB
-from node.core.room.channel import SILENCE_DBFS
+from node.core.room.mic_path import SILENCE_DBFS
 from node.errors import StoreError
 from node.service.admission import MIN_FREE_MB
 from node.service.inventory import Inventory

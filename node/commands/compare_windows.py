@@ -7,7 +7,7 @@ from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from node.core.model import SAMPLE_RATE
-from node.core.text.silence_phrases import plain
+from node.core.text.hallucination import plain_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,7 +44,7 @@ def compare(engine: Engine, utterances: Iterable[Clip], language: str | None) ->
             took[window] += time.perf_counter() - began
         count += 1
         length_s += len(utterance.samples) / SAMPLE_RATE
-        words += len(plain(texts[1]).split())
+        words += len(plain_words(texts[1]).split())
         difference = words_changed(*texts)
         changed += difference
         if difference:
@@ -59,7 +59,7 @@ def compare(engine: Engine, utterances: Iterable[Clip], language: str | None) ->
 
 def words_changed(one: str, other: str) -> int:
     """Words by which two texts differ, not counting case, accents and punctuation."""
-    first, second = plain(one).split(), plain(other).split()
+    first, second = plain_words(one).split(), plain_words(other).split()
     steps = SequenceMatcher(None, first, second, autojunk=False).get_opcodes()
     return sum(max(b - a, d - c) for kind, a, b, c, d in steps if kind != "equal")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from node.core.model import SAMPLE_RATE
-from node.core.room.channel import SILENCE_DBFS
+from node.core.room.mic_path import SILENCE_DBFS
 from node.service.listening.microphone import OPEN_ATTEMPTS, Microphone, Sink
 
 if TYPE_CHECKING:

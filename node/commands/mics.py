@@ -12,7 +12,7 @@ from node.commands.meters import Level, Meter, Meters
 from node.commands.stored import remembered_mics
 from node.commands.tables import new_console, new_table, print_table
 from node.config import load_config
-from node.core.room.channel import SILENCE_DBFS
+from node.core.room.mic_path import SILENCE_DBFS
 from node.core.roster import Roster
 from node.errors import MicError
 from node.service.inventory import Inventory

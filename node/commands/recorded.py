@@ -10,7 +10,7 @@ from node.adapters.sound_files import Reader, SoundFileError
 from node.commands import placing
 from node.commands.tracks import Found
 from node.core.model import SAMPLE_RATE
-from node.core.room.channel import SILENCE_DBFS
+from node.core.room.mic_path import SILENCE_DBFS
 
 if TYPE_CHECKING:
     from node.commands.tracks import Track

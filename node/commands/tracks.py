@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from node.adapters import sound_files
 from node.adapters.sound_files import SoundFileError
-from node.core.room.channel import SILENCE_DBFS
+from node.core.room.mic_path import SILENCE_DBFS
 from node.errors import ConfigError
 
 if TYPE_CHECKING:

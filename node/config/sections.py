@@ -23,7 +23,7 @@ from node.config.values import (
     default_node_id,
 )
 from node.config.wording import misplaced
-from node.core.mqtt.entity_names import NameLanguage  # noqa: TC001 -- pydantic looks it up
+from node.core.mqtt.discovery import NameLanguage  # noqa: TC001 -- pydantic looks it up
 from node.errors import ConfigError
 
 MAX_MICS = 64

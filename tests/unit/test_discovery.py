@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from node.core.model import Assignment, MicInfo
-from node.core.mqtt.discovery import Discovery, topic_part
-from node.core.mqtt.entity_names import NAMES
+from node.core.mqtt.discovery import NAMES, Discovery, topic_part
 from node.core.mqtt.topics import Topics
 from node.core.roster import Roster
 from tests.rig.homeassistant_keys import COMPONENT, DEVICE, NEEDED, ORIGIN, ROOT
 
 if TYPE_CHECKING:
-    from node.core.mqtt.entity_names import NameLanguage
+    from node.core.mqtt.discovery import NameLanguage
 
 MICS = [
     MicInfo("usb-1-1.3", "Jabra 410", 1, "hw:1,0", "1-1.3", "0b0e:0412", "A1"),

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from node.core.room.fold import Fold
+from node.core.room.front_end import Fold
 from tests.rig.talk import voice
 
 Samples = npt.NDArray[np.int16]

@@ -9,8 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.core.text.hallucination import Said, is_inaudible, judged, quietest
-from node.core.text.silence_phrases import is_courtesy, is_credit
+from node.core.text.hallucination import (
+    Said,
+    is_courtesy,
+    is_credit,
+    is_inaudible,
+    judged,
+    quietest,
+)
 
 SURE = Said("", "en", 3.0, log_probability=-0.1, no_speech=0.01, capped=False)
 LOOPED = "So I said I'm going to be a bad person, " + "I'm going to be a bad person, " * 9

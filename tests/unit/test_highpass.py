@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node.core.model import SAMPLE_RATE
-from node.core.room.highpass import ROW, HighPass
+from node.core.room.front_end import ROW_SAMPLES, HighPass
 
 SECOND = np.arange(SAMPLE_RATE) / SAMPLE_RATE
 
@@ -63,7 +63,7 @@ def test_full_scale_stays_within_it() -> None:
     assert (np.sign(sound[1:][np.diff(square.astype(int)) > 0]) > 0).all()
 
 
-@given(st.lists(st.integers(0, 3 * ROW), max_size=12), st.integers(0, 2**32 - 1))
+@given(st.lists(st.integers(0, 3 * ROW_SAMPLES), max_size=12), st.integers(0, 2**32 - 1))
 def test_it_does_not_matter_where_blocks_end(lengths: list[int], seed: int) -> None:
     sound = np.random.default_rng(seed).integers(-32768, 32768, sum(lengths), dtype=np.int16)
     stream, ends = HighPass(SAMPLE_RATE), np.cumsum([0, *lengths])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from node.core.room.likeness import one_voice
+from node.core.room.coupling import one_voice
 
 HOPS, BANDS = 60, 8
 ALL = np.ones((HOPS, BANDS), bool)

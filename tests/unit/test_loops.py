@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from node.core.text.loops import deloop, is_doubled, repeats
+from node.core.text.hallucination import deloop, is_doubled, repeats
 
 words = st.lists(st.sampled_from(["a", "b", "ab", "A,", "no", "non.", "c!"]), max_size=14)
 texts = words.map(" ".join)

@@ -12,7 +12,7 @@ import pytest
 
 from config.demo.speech import write_wav
 from node.core.model import SAMPLE_RATE
-from node.core.room.highpass import HighPass
+from node.core.room.front_end import HighPass
 from tests.bench.accuracy.meeting import Plan, converse
 from tests.bench.markdown import put
 from tests.bench.speech import SpeechError, digest, level, recordings, seats

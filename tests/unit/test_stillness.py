@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.core.room.stillness import FIRST, LASTING, NoiseFloor, Stillness
+from node.core.room.front_end import SETTLED_FRAMES, STILL_FRAMES, NoiseFloor, Stillness
 
 NOISE = 1e-6
 
@@ -15,15 +15,15 @@ def still(powers: list[float]) -> list[bool]:
 
 
 def test_noise_is_still_once_its_floor_is_known() -> None:
-    found = still([NOISE] * (FIRST + 10))
-    assert found == [False] * FIRST + [True] * 10
+    found = still([NOISE] * (SETTLED_FRAMES + 10))
+    assert found == [False] * SETTLED_FRAMES + [True] * 10
 
 
 def test_what_is_louder_is_not_and_leaves_a_while_after_it() -> None:
     found = still([NOISE] * 100 + [NOISE * 2] * 3 + [NOISE] * 30)
     assert found[99]
-    assert not any(found[100 : 103 + LASTING])
-    assert all(found[103 + LASTING :])
+    assert not any(found[100 : 103 + STILL_FRAMES])
+    assert all(found[103 + STILL_FRAMES :])
 
 
 def test_a_fan_that_is_switched_on_becomes_the_floor() -> None:
@@ -40,7 +40,7 @@ def test_digital_silence_is_still() -> None:
 
 
 def test_noise_is_still_soon_after_digital_silence() -> None:
-    assert still([0.0] * 200 + [NOISE] * (LASTING + 1))[-1]
+    assert still([0.0] * 200 + [NOISE] * (STILL_FRAMES + 1))[-1]
 
 
 @pytest.mark.parametrize("gain", [1e-3, 1e3])

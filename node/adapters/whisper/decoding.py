@@ -11,7 +11,7 @@ import numpy as np
 
 from node.core.model import Word
 from node.core.text.hallucination import Said
-from node.core.text.loops import UNSPACED
+from node.core.text.languages import UNSPACED
 from node.core.text.word_times import FRAMES_PER_S
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from node.adapters.whisper.opening import EngineSettings, notice_of, open_model
 from node.core.model import SAMPLE_RATE, Transcription, joined
 from node.core.text.context import echoes
 from node.core.text.hallucination import is_inaudible, judged, quietest
-from node.core.text.loops import UNSPACED
+from node.core.text.languages import UNSPACED
 from node.core.text.word_times import audible, within_speech
 
 if TYPE_CHECKING:

@@ -7,19 +7,68 @@ at the root that Home Assistant does not know rejects the whole device.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from node.core.mqtt.entities import mic_entities, node_entities
-from node.core.mqtt.entity_names import MIC, NAMES
+from node.core.mqtt.topics import ONLINE
 
 if TYPE_CHECKING:
-    from node.core.mqtt.entities import Entity
-    from node.core.mqtt.entity_names import NameLanguage
+    from collections.abc import Iterable
+
     from node.core.mqtt.payloads import MicPayload
     from node.core.mqtt.topics import Topics
 
+Entity = dict[str, Any]
+NameLanguage = Literal["en", "fr"]
+
 ORIGIN_NAME = "Scribe Node"
 ENTITY_ID_PREFIX = "scribe"
+
+MAX_STATE_CHARS = 250
+"""Text shown as a state. Beyond 255 characters Home Assistant logs the whole of it."""
+
+MAX_ATTRIBUTE_CHARS = 4000
+"""Text kept as an attribute: with 4 bytes a character still below the 16,384 bytes of all
+attributes together up to which Home Assistant's recorder keeps them."""
+
+MAX_NAME_CHARS = 64
+"""Longest speaker's name the node takes."""
+
+ALWAYS: Entity = {"availability": []}
+"""Overrides the device's availability: an event entity that comes back from `unavailable` fires
+its last event's automations again."""
+
+DIAGNOSTIC: Entity = {"entity_category": "diagnostic"}
+
+_BODY = "{% set body = value_json | default({}) %}"
+
+NAMES: dict[str, dict[NameLanguage, str]] = {
+    "connectivity": {"en": "Connectivity", "fr": "Connectivité"},
+    "transcription": {"en": "Transcription", "fr": "Transcription"},
+    "state": {"en": "State", "fr": "État"},
+    "problem": {"en": "Problem", "fr": "Problème"},
+    "live_transcript": {"en": "Live transcript", "fr": "Transcription en direct"},
+    "last_transcript": {"en": "Last transcript", "fr": "Dernière transcription"},
+    "last_words": {"en": "Last words", "fr": "Derniers mots"},
+    "transcript": {"en": "Transcript", "fr": "Transcription finale"},
+    "save": {"en": "Save transcript", "fr": "Enregistrer la transcription"},
+    "stop": {"en": "Stop", "fr": "Arrêter"},
+    "backlog": {"en": "Backlog", "fr": "Parole en attente"},
+    "real_time_factor": {"en": "Real-time factor", "fr": "Facteur temps réel"},
+    "outbox": {"en": "Outbox", "fr": "Messages en attente"},
+    "temperature": {"en": "Temperature", "fr": "Température"},
+    "disk_free": {"en": "Free disk space", "fr": "Espace disque libre"},
+    "dropped": {"en": "Dropped speech", "fr": "Parole perdue"},
+    "speaker": {"en": "Speaker", "fr": "Personne"},
+    "enabled": {"en": "Enabled", "fr": "Activé"},
+    "segment": {"en": "Speech", "fr": "Parole"},
+    "connected": {"en": "Connected", "fr": "Connecté"},
+    "status": {"en": "Status", "fr": "Statut"},
+    "level": {"en": "Level", "fr": "Niveau"},
+}
+"""Name of each entity by its key, which is also the last part of its unique id."""
+
+MIC: dict[NameLanguage, str] = {"en": "Mic", "fr": "Micro"}
+"""What precedes a mic's index in the name of its device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +160,246 @@ def topic_part(mic: str) -> str:
     Mic ids have dots but no capitals.
     """
     return mic.replace(".", "P")
+
+
+def node_entities(topics: Topics) -> dict[str, Entity]:
+    """The entities of the node's device, by key."""
+    return {
+        **_controls(topics),
+        **_session(topics),
+        **_transcripts(topics),
+        **_health(topics),
+    }
+
+
+def mic_entities(topics: Topics, mic: str) -> dict[str, Entity]:
+    """The entities of a mic's device, by key."""
+    state = {"state_topic": topics.mic_state(mic)}
+    return {
+        **_mic_controls(topics, mic, state),
+        "segment": {
+            **_entity("event", "mdi:account-voice"),
+            **ALWAYS,
+            "state_topic": topics.segment(mic),
+            "event_types": ["segment"],
+        },
+        "last_words": _last_words(topics.mic_last_words(mic)),
+        **_mic_diagnostics(state),
+    }
+
+
+def _mic_controls(topics: Topics, mic: str, state: Entity) -> dict[str, Entity]:
+    return {
+        "speaker": {
+            **_entity("text", "mdi:account"),
+            **state,
+            "value_template": _value("speaker", "or ''"),
+            "command_topic": topics.speaker_set(mic),
+            "max": MAX_NAME_CHARS,
+        },
+        "enabled": {
+            **_entity("switch", "mdi:microphone"),
+            **state,
+            "value_template": _on("body.get('enabled')"),
+            "command_topic": topics.enabled_set(mic),
+        },
+    }
+
+
+def _mic_diagnostics(state: Entity) -> dict[str, Entity]:
+    return {
+        "connected": {
+            **_entity("binary_sensor"),
+            **DIAGNOSTIC,
+            **state,
+            "device_class": "connectivity",
+            "value_template": _on("body.get('connected')"),
+        },
+        "status": {
+            **_entity("sensor", "mdi:microphone-message"),
+            **DIAGNOSTIC,
+            **state,
+            "device_class": "enum",
+            "options": ["disconnected", "muted", "recording", "idle"],
+            "value_template": f"{_BODY}{_MIC_STATUS}",
+        },
+        "level": {
+            **_entity("sensor", "mdi:waveform"),
+            **DIAGNOSTIC,
+            **state,
+            "enabled_by_default": False,
+            "state_class": "measurement",
+            "unit_of_measurement": "dBFS",
+            "value_template": _value("level_dbfs"),
+        },
+    }
+
+
+_MIC_STATUS = (
+    "{{ 'disconnected' if not body.get('connected') else 'muted' if not body.get('enabled')"
+    " else 'recording' if body.get('recording') else 'idle' }}"
+)
+
+
+def _controls(topics: Topics) -> dict[str, Entity]:
+    return {
+        "transcription": {
+            **_entity("switch", "mdi:record-rec"),
+            "state_topic": topics.session,
+            "value_template": _on("body.get('state') in ['starting', 'recording']"),
+            "command_topic": topics.session_set,
+            **_attributes(topics.session, ["message"]),
+        },
+        "stop": {
+            **_entity("button", "mdi:stop"),
+            "command_topic": topics.session_set,
+            "payload_press": "OFF",
+        },
+        "save": {
+            **_entity("button", "mdi:content-save"),
+            "command_topic": topics.request("transcript/save"),
+            "payload_press": "{}",
+        },
+    }
+
+
+def _session(topics: Topics) -> dict[str, Entity]:
+    state = {"state_topic": topics.session}
+    return {
+        "connectivity": {
+            **_entity("binary_sensor"),
+            **ALWAYS,
+            **DIAGNOSTIC,
+            "state_topic": topics.status,
+            "device_class": "connectivity",
+            "payload_on": ONLINE,
+            "payload_off": "offline",
+        },
+        "state": {
+            **_entity("sensor", "mdi:state-machine"),
+            **state,
+            "device_class": "enum",
+            "options": ["idle", "starting", "recording", "stopping", "error"],
+            "value_template": _value("state"),
+            **_attributes(
+                topics.session,
+                [
+                    *("session_id", "title", "started_at", "speakers", "segments_total"),
+                    *("finishing", "message"),
+                ],
+            ),
+        },
+        "problem": {
+            **_entity("binary_sensor"),
+            **state,
+            "device_class": "problem",
+            "value_template": _on("body.get('problem')"),
+            **_attributes(topics.session, {"message": "body.get('problem')"}),
+        },
+    }
+
+
+def _transcripts(topics: Topics) -> dict[str, Entity]:
+    clipped = f"(body.get('text') or '')[:{MAX_ATTRIBUTE_CHARS}]"
+    last_lines = f"(body.get('text') or '')[-{MAX_ATTRIBUTE_CHARS}:]"
+    told = ["session_id", "title", "started_at", "duration_s", "languages", "speakers"]
+    return {
+        "live_transcript": {
+            **_entity("sensor", "mdi:text-long"),
+            "state_topic": topics.live,
+            "device_class": "timestamp",
+            "value_template": _value("updated_at"),
+            **_attributes(topics.live, {"session_id": None, "text": last_lines}),
+        },
+        "last_words": _last_words(topics.last_words),
+        "last_transcript": {
+            **_entity("sensor", "mdi:text-box-check"),
+            "state_topic": topics.last,
+            "device_class": "timestamp",
+            "value_template": _value("ended_at"),
+            **_attributes(
+                topics.last,
+                {**dict.fromkeys([*told, "segments_total", "file_path"]), "text": clipped},
+            ),
+        },
+        "transcript": {
+            **_entity("event", "mdi:text-box-check"),
+            **ALWAYS,
+            "state_topic": topics.final,
+            "event_types": ["transcript"],
+        },
+    }
+
+
+def _health(topics: Topics) -> dict[str, Entity]:
+    return {
+        "backlog": _measured(topics, "backlog_s", "duration", "s", 1),
+        "real_time_factor": {
+            **_measured(topics, "rtf", None, None, 2),
+            "icon": "mdi:speedometer",
+        },
+        "outbox": {**_measured(topics, "outbox", None, None, 0), "icon": "mdi:tray-full"},
+        "temperature": _measured(topics, "temperature_c", "temperature", "°C", 1),
+        "disk_free": _measured(topics, "disk_free_mb", "data_size", "MiB", 0),
+        "dropped": {
+            **_measured(topics, "dropped_s", "duration", "s", 1),
+            "state_class": "total_increasing",
+        },
+    }
+
+
+def _measured(
+    topics: Topics, field: str, device_class: str | None, unit: str | None, precision: int
+) -> Entity:
+    """A number of the health record."""
+    entity: Entity = {
+        **_entity("sensor"),
+        **DIAGNOSTIC,
+        "state_topic": topics.health,
+        "value_template": _value(field),
+        "state_class": "measurement",
+        "suggested_display_precision": precision,
+    }
+    if device_class is not None:
+        entity["device_class"] = device_class
+    if unit is not None:
+        entity["unit_of_measurement"] = unit
+    return entity
+
+
+def _last_words(topic: str) -> Entity:
+    return {
+        **_entity("sensor", "mdi:comment-text"),
+        "state_topic": topic,
+        "value_template": f"{_BODY}{{{{ (body.get('text') or none)"
+        f" and body.get('text')[:{MAX_STATE_CHARS}] }}}}",
+        **_attributes(topic, ["text", "speaker", "mic", "start", "language", "session_id"]),
+    }
+
+
+def _entity(platform: str, icon: str | None = None) -> Entity:
+    # Home Assistant ignores a `qos` given for the whole device.
+    return {"platform": platform, "qos": 1} | ({"icon": icon} if icon else {})
+
+
+def _value(field: str, otherwise: str = "") -> str:
+    """A field of the payload; `None`, shown as unknown, where there is none."""
+    return f"{_BODY}{{{{ body.get('{field}') {otherwise}".rstrip() + " }}"
+
+
+def _on(condition: str) -> str:
+    return f"{_BODY}{{{{ 'ON' if {condition} else 'OFF' }}}}"
+
+
+def _attributes(topic: str, fields: Iterable[str] | dict[str, str | None]) -> Entity:
+    """Attributes from fields of a payload, or from the expression given for one of them.
+
+    Made anew with every message, so that nothing of a cleared payload stays.
+    """
+    given = fields if isinstance(fields, dict) else dict.fromkeys(fields)
+    values = {name: value or f"body.get('{name}')" for name, value in given.items()}
+    pairs = ", ".join(f"'{name}': {value}" for name, value in values.items())
+    return {
+        "json_attributes_topic": topic,
+        "json_attributes_template": f"{_BODY}{{{{ {{{pairs}}} | to_json }}}}",
+    }

@@ -20,11 +20,10 @@ import numpy as np
 
 from node.core.model import SAMPLE_RATE
 from node.core.room.arrival import HALF, STEP, Arrivals
-from node.core.room.coupling import Coupling, Levels
+from node.core.room.coupling import COMPARED_LOUD, Coupling, Levels, one_voice
 from node.core.room.doubletalk import DoubleTalk
 from node.core.room.hearing import BANDS, HOP, HOPS, KEPT_TICKS, Hearing
 from node.core.room.lags import LONGEST, Lags
-from node.core.room.likeness import LOUD, one_voice
 from node.core.room.masking import WINDOWS, gains
 
 if TYPE_CHECKING:
@@ -312,7 +311,7 @@ class Ownership:
         if not speech.any() or not self._lags.known[row]:
             return None
         power = levels.above_floor[:, speech] + levels.floor[:, speech]
-        loud = levels.above_floor[:, speech] > LOUD * levels.floor[:, speech]
+        loud = levels.above_floor[:, speech] > COMPARED_LOUD * levels.floor[:, speech]
         loudness = power.sum(axis=(1, 2)) / 10 ** (self._coupling.gain_db / 10)
         louder = (loudness > loudness[row]) & self._lags.known
         alike = [

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from node.core.model import SAMPLE_RATE, TICK
-from node.core.room.channel import Channel, Frame
 from node.core.room.hearing import KEPT_TICKS
 from node.core.room.masking import FOREIGN
+from node.core.room.mic_path import Frame, MicPath
 from node.core.room.ownership import OWNED, STILL_OWNED, VOICED, Judgement, Ownership, Verdict
 from node.core.room.segmenter import Ended, Endpointing, Event, Started, Withdrawn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from node.core.room.channel import VoiceDetector
+    from node.core.room.mic_path import VoiceDetector
     from node.core.room.segmenter import Samples
 
 Mode = Literal["drop", "tag", "off"]
@@ -64,7 +64,7 @@ class Room:
         self._endpointing = endpointing
         self._mode = mode
         self._ownership = Ownership()
-        self._channels: dict[str, Channel] = {}
+        self._channels: dict[str, MicPath] = {}
         self._unheard: dict[str, list[Frame]] = {}
         self._utterances: dict[str, range] = {}
         self._kept: dict[str, deque[range]] = {}
@@ -74,7 +74,7 @@ class Room:
 
     def add(self, mic: str, detector: VoiceDetector, position: int = 0) -> None:
         """Let another microphone in, whose first sample lies at `position`."""
-        self._channels[mic] = Channel(detector, self._endpointing, position)
+        self._channels[mic] = MicPath(detector, self._endpointing, position)
         self._unheard[mic] = []
         self._kept[mic] = deque(maxlen=REMEMBERED)
         self._ownership.add(mic)

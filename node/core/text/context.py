@@ -17,7 +17,8 @@ from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
 from node.core.model import SAMPLE_RATE
-from node.core.text.loops import UNSPACED, keys
+from node.core.text.hallucination import keys
+from node.core.text.languages import UNSPACED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

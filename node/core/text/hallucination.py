@@ -8,15 +8,17 @@ guard here has evidence of its own; none removes a text only because of what it 
 from __future__ import annotations
 
 import math
+import re
+import unicodedata
 import zlib
 from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from node.core.model import TICK
-from node.core.text.loops import UNSPACED, deloop, is_doubled, repeats
-from node.core.text.silence_phrases import is_courtesy, is_credit
+from node.core.text.languages import UNSPACED
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -54,6 +56,18 @@ Below it a voice has two bits left. It means digital silence and the dither arou
 voice far from a microphone is 20 dB above, so that no threshold on a level could tell it from
 noise; that is the voice activity detector's work.
 """
+
+LOOP = 3
+"""Repetitions from which a phrase at the end may be a loop."""
+
+MAX_PHRASE = 30
+"""Words, or characters where none are set apart, in the longest phrase looked for."""
+
+ALIKE = 0.8
+"""Share of letters in common from which two phrases are the same one, heard twice."""
+
+SUSPECT = ((1, 4), (2, 3), *((words, 2) for words in range(3, MAX_PHRASE + 1)))
+"""Words in a phrase, and how often it must stand at the end to be worth a second look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,3 +175,193 @@ def is_inaudible(samples: npt.NDArray[np.int16]) -> bool:
     if not frames.size:
         return True
     return float(np.sqrt(np.square(frames, dtype=np.float64).mean(axis=1)).max()) < MIN_LEVEL
+
+
+def deloop(text: str, *, spaced: bool = True) -> str:
+    """The text with a phrase that it repeats at its end, three times or more, left there once.
+
+    The last repetition may be broken off. Case and punctuation are not looked at.
+
+    Args:
+        text: words between spaces, or characters where `spaced` is false.
+        spaced: whether the language sets words apart.
+    """
+    units = _units(text, spaced=spaced)
+    size = len(units)
+    while (kept := _without_loop(units)) < len(units):
+        units = units[:kept]
+    if len(units) == size:
+        return text
+    return (" " if spaced else "").join(units).rstrip(" ,;:")
+
+
+def repeats(text: str, *, spaced: bool = True) -> bool:
+    """Whether its end is a phrase of three words twice, two thrice or one four times.
+
+    People say such things; but it is also what a window shorter than 30 s can do to Whisper
+    (peteonrails/voxtype #124), so that a second look is worth its price.
+    """
+    said = keys(text, spaced=spaced)
+    return any(_run(said, length) >= length * least for length, least in SUSPECT)
+
+
+def is_doubled(text: str, *, spaced: bool = True) -> bool:
+    """Whether all of it is one phrase twice, the second time much as the first.
+
+    People say such things ("non, non"), and Whisper writes them of what was said once.
+    """
+    said = keys(text, spaced=spaced)
+    halves = {(len(said) // 2), -(-len(said) // 2)} - {0, len(said)}
+    return any(_likeness(said[:half], said[half:]) >= ALIKE for half in halves)
+
+
+def _likeness(first: list[str], second: list[str]) -> float:
+    return SequenceMatcher(None, " ".join(first), " ".join(second), autojunk=False).ratio()
+
+
+def keys(text: str, *, spaced: bool = True) -> list[str]:
+    """What makes each word, or character, the one it is: no case, no punctuation."""
+    return [_key(unit) for unit in _units(text, spaced=spaced)]
+
+
+def _units(text: str, *, spaced: bool) -> list[str]:
+    """Words, each with the signs behind it that stand alone; or characters."""
+    units: list[str] = []
+    for unit in text.split() if spaced else text:
+        if spaced and units and not any(char.isalnum() for char in unit):
+            units[-1] += f" {unit}"
+        else:
+            units.append(unit)
+    return units
+
+
+def _without_loop(units: list[str]) -> int:
+    """How many units are left of the longest loop at the end, when it stands there once."""
+    keys = [_key(unit) for unit in units]
+    found = [(0, 0)]
+    for length in range(1, min(MAX_PHRASE, len(keys) // LOOP) + 1):
+        for broken in (0, 1):
+            run = _run(keys[: len(keys) - broken], length)
+            begun = not broken or keys[-1 - length].startswith(keys[-1])
+            if run >= length * LOOP and begun:
+                found.append((run + broken, -length))
+    run, shortest = max(found)
+    return len(units) - run - shortest
+
+
+def _run(keys: list[str], length: int) -> int:
+    """How many keys at the end repeat what stands `length` before them, and the first of those."""
+    start = len(keys) - 1
+    while start >= length and keys[start] == keys[start - length]:
+        start -= 1
+    repeated = len(keys) - 1 - start
+    return repeated + length if repeated else 0
+
+
+def _key(unit: str) -> str:
+    return "".join(char for char in unit.casefold() if char.isalnum()) or unit
+
+
+def is_credit(text: str) -> bool:
+    """Whether the whole text is a credit or a farewell of videos: hardly said in a meeting."""
+    bare = plain_words(deloop(text))
+    return bare in _CREDITS or _CREDIT.fullmatch(bare) is not None
+
+
+def is_courtesy(text: str) -> bool:
+    """Whether the whole text is thanks or a goodbye that Whisper writes in silence, too."""
+    return plain_words(deloop(text)) in _COURTESIES
+
+
+def plain_words(text: str) -> str:
+    """Lower case, without accents and punctuation."""
+    decomposed = unicodedata.normalize("NFKD", text.casefold().replace("œ", "oe"))
+    bare = "".join(char for char in decomposed if not unicodedata.combining(char))
+    return " ".join(re.findall(r"[^\W_]+", bare))
+
+
+def _lines(text: str) -> frozenset[str]:
+    return frozenset(line.strip() for line in text.strip().splitlines())
+
+
+_CREDITS = _lines(
+    """
+    thank you for watching
+    thank you so much for watching
+    thanks for watching
+    thanks for watching bye
+    thanks for watching and i ll see you next time
+    see you in the next video
+    i ll see you in the next video
+    please subscribe
+    please subscribe to my channel
+    please like and subscribe
+    like and subscribe
+    don t forget to like and subscribe
+    subscribe
+    subscribe to my channel
+    subtitles by
+    subtitles by the community
+    transcription by castingwords
+    transcribed by otter ai
+    www mooji org
+    applause
+    blank audio
+    merci d avoir regarde
+    merci d avoir regarde cette video
+    merci d avoir regarde la video
+    merci d avoir regarde jusqu au bout
+    merci d avoir visionne cette video
+    a bientot pour une nouvelle video
+    a la prochaine video
+    on se retrouve dans une prochaine video
+    abonnez vous
+    abonnez vous a la chaine
+    abonnez vous a ma chaine
+    n oubliez pas de vous abonner
+    n hesitez pas a vous abonner
+    n hesitez pas a vous abonner a la chaine
+    sous titrage
+    sous titrage fr
+    sous titrage st 501
+    sous titrage societe radio canada
+    sous titres par
+    sous titres francophones
+    par soustitreur com
+    applaudissements
+    """
+)
+_COURTESIES = _lines(
+    """
+    you
+    thank you
+    thank you very much
+    thank you so much
+    thank you bye
+    bye
+    bye bye
+    i ll see you next time
+    see you next time
+    music
+    silence
+    merci
+    merci beaucoup
+    merci de votre attention
+    au revoir
+    a bientot
+    a la prochaine
+    musique
+    """
+)
+"""Both English and French, written as `plain_words` gives them.
+
+What others found and published: openai/whisper discussion #928 as collected by JSchmie/ScrAIbe,
+McCloudS/subgen #21, Vexa-ai/vexa #155. A bag of such phrases beside delooping and a voice activity
+detector is what Barański et al. 2025 (arXiv 2501.11378) found to lower errors.
+"""
+
+_CREDIT = re.compile(
+    r"(sous titr|subtit|legend|untertit|ondertit|sottotit|napis|transcri|caption)\w*"
+    r"( \w+){0,8} (amara org|soustitreur com|castingwords)( \w+)?"
+)
+"""Credits of subtitles, in the many ways that Whisper spells them."""

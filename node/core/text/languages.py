@@ -33,3 +33,7 @@ def check_language(code: str) -> str:
 def check_language_or_auto(code: str) -> str:
     """A code, or `auto`, as it is; raises ValueError as `check_language`."""
     return code if code == AUTO else check_language(code)
+
+
+UNSPACED = frozenset({"ja", "lo", "my", "th", "yue", "zh"})
+"""Languages written without spaces between words (as in `faster_whisper.tokenizer`)."""

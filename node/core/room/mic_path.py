@@ -39,7 +39,7 @@ class Frame:
     voice: float
 
 
-class Channel:
+class MicPath:
     """Cuts placed sound into frames, and judged frames into utterances.
 
     Frames lie on the grid of ticks: where sound begins within one, zeros fill it up, and the
