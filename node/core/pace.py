@@ -9,7 +9,7 @@ FIXED_S = 5.0
 and beam 1 a window of 10 s is encoded in 129 ms, the time of 14 tokens, which are 3.5 s of speech
 (`python -m tests.bench.backlog`); finding the language comes on top."""
 
-REMEMBERED = 8
+REMEMBERED_PASSES = 8
 """Passes remembered; the slowest of them counts, for a final text must not wait."""
 
 OLD_S = 30.0
@@ -20,7 +20,7 @@ class Pace:
     """Time comes in as an argument."""
 
     def __init__(self) -> None:
-        self._costs: deque[float] = deque(maxlen=REMEMBERED)
+        self._costs: deque[float] = deque(maxlen=REMEMBERED_PASSES)
         self._seen_at = 0.0
 
     def saw(self, now: float, seconds: float, took_s: float) -> None:

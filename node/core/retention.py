@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 DAY_S = 86_400.0
 
-LONGEST_GAP_S = 7 * DAY_S
+LONGEST_OFF_S = 7 * DAY_S
 """The time between two runs counts as so long at most, whatever the wall clock says."""
 
 
@@ -42,7 +42,7 @@ class AgeClock:
         self._counted_s = counted_s
         self._noted = noted
         self._gap_s = 0.0
-        self._longest_s = min(LONGEST_GAP_S, (keep_days or 14) * DAY_S / 2)
+        self._longest_s = min(LONGEST_OFF_S, (keep_days or 14) * DAY_S / 2)
 
     def now_s(self, running_s: float, wall: datetime) -> float:
         """The age of the folder; `running_s` is how long this run lasts.

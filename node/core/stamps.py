@@ -12,7 +12,7 @@ GAP_S = 0.1
 BACK_S = 1.0
 """Seconds by which a stamp goes back that begins to count anew, as where files were joined."""
 
-LONGEST_GAP_S = 24 * 3600.0
+LONGEST_PAUSE_S = 24 * 3600.0
 """No recording pauses for longer: a stamp further ahead is one of another clock."""
 
 
@@ -41,7 +41,7 @@ class Stamps:
         if self._origin_s is None:
             self._origin_s = stamp_s
         late_s = stamp_s - self._origin_s - self.reached_s
-        if not -BACK_S <= late_s <= LONGEST_GAP_S:
+        if not -BACK_S <= late_s <= LONGEST_PAUSE_S:
             self._origin_s += late_s - lost_s
             self.jumped_at.append(self.reached_s)
             return lost_s

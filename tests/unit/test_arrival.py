@@ -7,7 +7,13 @@ import numpy.typing as npt
 import pytest
 
 from node.core.model import SAMPLE_RATE, TICK
-from node.core.room.arrival import HALF, KEPT, REMEMBERED_S, STEP, Arrivals
+from node.core.room.arrival import (
+    HALF_WINDOW_TICKS,
+    KEPT_WINDOWS,
+    REMEMBERED_S,
+    STEP_TICKS,
+    Arrivals,
+)
 from node.core.room.hearing import HOP, Hearing
 
 Sound = npt.NDArray[np.float64]
@@ -65,8 +71,8 @@ def heard(tracks: Samples, lags: tuple[int, ...] = (0, 0, 0)) -> Arrivals:
         0, dict(zip(names, tracks, strict=True)), dict.fromkeys(names, np.ones(ticks, np.float32))
     )
     late = np.array(lags[: len(tracks)])
-    behind = HALF + int(late.max()) * HOP // TICK + 1
-    for middle in range(0, ticks - behind, STEP):
+    behind = HALF_WINDOW_TICKS + int(late.max()) * HOP // TICK + 1
+    for middle in range(0, ticks - behind, STEP_TICKS):
         arrivals.learn(hearing, late, middle)
         arrivals.estimate()
     return arrivals
@@ -144,7 +150,7 @@ def test_nothing_is_said_of_microphones_that_share_no_sound() -> None:
 
 def test_what_is_no_longer_kept_is_unknown() -> None:
     arrivals = heard(room(voices(2, TURNS), 2))
-    later_on = np.arange(2 * TURN + 8, 2 * TURN + 10) + KEPT * STEP
+    later_on = np.arange(2 * TURN + 8, 2 * TURN + 10) + KEPT_WINDOWS * STEP_TICKS
     assert not arrivals.whose(later_on).any()
 
 
@@ -158,7 +164,11 @@ def test_only_the_last_minute_counts() -> None:
     sound = rng.integers(-3000, 3000, 400 * TICK).astype(np.int16)  # in the middle, at both alike
     ones = np.ones(400, np.float32)
     hearing.hear(first, {"a": sound, "b": sound}, {"a": ones, "b": ones})
-    middles = range((first + HALF) // STEP * STEP + STEP, first + 400 - HALF, STEP)
+    middles = range(
+        (first + HALF_WINDOW_TICKS) // STEP_TICKS * STEP_TICKS + STEP_TICKS,
+        first + 400 - HALF_WINDOW_TICKS,
+        STEP_TICKS,
+    )
     for middle in middles:
         arrivals.learn(hearing, np.zeros(2, np.int64), middle)
     assert arrivals.estimate()

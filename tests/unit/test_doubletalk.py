@@ -102,7 +102,7 @@ def test_sound_is_cleaned_only_where_it_is_dropped(mode: Mode) -> None:
 
 
 def test_what_is_longer_than_what_is_kept_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doubletalk, "LOOKED_AT", 100)
+    monkeypatch.setattr(doubletalk, "LEARNT_HOPS", 100)
     heard = heard_by(talk.meeting(TURNS, SECONDS))
     assert all(ended.sound is None for _, _, ended in ends(heard))
 
@@ -111,7 +111,7 @@ def test_an_utterance_of_which_nothing_is_left_was_anothers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As where too much was taken for its own while it was spoken."""
-    monkeypatch.setattr(doubletalk, "OWN", 1.0)
+    monkeypatch.setattr(doubletalk, "OWN_SHARE", 1.0)
     heard = heard_by(talk.meeting(TURNS, SECONDS))
     others = {mic: ended.crosstalk_of for mic, _, ended in ends(heard) if ended.sound is not None}
     assert others == {"a": "b", "b": "a"}

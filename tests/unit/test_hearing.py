@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.core.model import TICK
-from node.core.room.hearing import HOPS, KEPT_TICKS, Hearing
+from node.core.room.hearing import HOPS_PER_TICK, KEPT_TICKS, Hearing
 
 MICS = ("a", "b")
 TICKS = 24
@@ -54,8 +54,8 @@ def test_pieces_are_heard_like_the_whole(
     tracks = sound(seed, range(begin, min(TICKS, begin + silent)))
     whole, parts = hear(tracks, [1] * TICKS), hear(tracks, delivered)
     for mine, theirs in zip(
-        whole.window(0, TICKS * HOPS, np.zeros(2, np.int64)),
-        parts.window(0, TICKS * HOPS, np.zeros(2, np.int64)),
+        whole.window(0, TICKS * HOPS_PER_TICK, np.zeros(2, np.int64)),
+        parts.window(0, TICKS * HOPS_PER_TICK, np.zeros(2, np.int64)),
         strict=True,
     ):
         np.testing.assert_allclose(mine, theirs, rtol=1e-3)
@@ -77,7 +77,7 @@ def test_sound_is_given_back_with_silence_where_nothing_was_heard(first: int, co
 
 def test_the_floor_is_the_quietest_of_the_last_seconds() -> None:
     tracks = sound(1, range(0))
-    floor = hear(tracks, [TICKS]).window(0, TICKS * HOPS, np.zeros(2, np.int64))[1]
-    power = hear(tracks, [TICKS]).window(0, TICKS * HOPS, np.zeros(2, np.int64))[0]
+    floor = hear(tracks, [TICKS]).window(0, TICKS * HOPS_PER_TICK, np.zeros(2, np.int64))[1]
+    power = hear(tracks, [TICKS]).window(0, TICKS * HOPS_PER_TICK, np.zeros(2, np.int64))[0]
     assert (floor[:, -1] < power[:, -4:].mean(axis=1) / 50).all()
     assert (np.diff(floor[:, 2:16], axis=1) <= 0).all()

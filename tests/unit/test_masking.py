@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from node.core.model import SAMPLE_RATE, TICK
 from node.core.room.hearing import BAND_EDGES_HZ, BANDS, HOP
-from node.core.room.masking import FOREIGN, LEAST_GAIN, UNTOUCHED, WINDOWS, gains, masked
+from node.core.room.masking import FOREIGN, LEAST_GAIN, UNTOUCHED, WINDOWS_PER_FRAME, gains, masked
 
 Samples = npt.NDArray[np.int16]
 Gains = npt.NDArray[np.float32]
 
-ALL = np.ones((WINDOWS, BANDS), np.float32)
+ALL = np.ones((WINDOWS_PER_FRAME, BANDS), np.float32)
 FRAMES = 20
 
 

@@ -5,7 +5,7 @@ from math import inf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.core.pace import OLD_S, REMEMBERED, Pace
+from node.core.pace import OLD_S, REMEMBERED_PASSES, Pace
 
 SECONDS = st.floats(0.1, 28)
 PASSES = st.lists(st.tuples(SECONDS, st.floats(0.001, 5)), min_size=1, max_size=20)
@@ -38,7 +38,7 @@ def test_no_less_is_expected_than_the_latest_passes_took(passes: list[tuple[floa
     pace = Pace()
     for seconds, took_s in passes:
         pace.saw(1, seconds, took_s)
-    for seconds, took_s in passes[-REMEMBERED:]:
+    for seconds, took_s in passes[-REMEMBERED_PASSES:]:
         assert pace.expect(seconds) >= took_s * (1 - 1e-9)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.core.retention import DAY_S, LONGEST_GAP_S, AgeClock, Finished, due
+from node.core.retention import DAY_S, LONGEST_OFF_S, AgeClock, Finished, due
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 YEARS = timedelta(days=366 * 60)
@@ -61,7 +61,7 @@ def test_a_clock_that_is_set_late_in_the_run_counts_the_night_then() -> None:
 
 
 @pytest.mark.parametrize(
-    ("keep_days", "most_s"), [(1, DAY_S / 2), (30, LONGEST_GAP_S), (None, LONGEST_GAP_S)]
+    ("keep_days", "most_s"), [(1, DAY_S / 2), (30, LONGEST_OFF_S), (None, LONGEST_OFF_S)]
 )
 def test_a_jump_of_years_counts_a_week_at_most(keep_days: int | None, most_s: float) -> None:
     assert AgeClock(0, NOON, keep_days).now_s(60, NOON + YEARS) == 60 + most_s
@@ -87,5 +87,5 @@ def test_the_age_never_runs_ahead(keep_days: int, runs: list[tuple[float, list[f
             assert now >= before
             before = now
         age, lasted, gaps = before, lasted + length_s, gaps + 1
-    longest_s = min(LONGEST_GAP_S, keep_days * DAY_S / 2)
+    longest_s = min(LONGEST_OFF_S, keep_days * DAY_S / 2)
     assert lasted - 1 <= age <= lasted + gaps * longest_s + 1

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from node.core.model import SAMPLE_RATE, TICK
 from node.core.room.segmenter import (
-    DIP,
+    DIP_FRAMES,
     Audio,
     Ended,
     Endpointing,
@@ -113,18 +113,18 @@ def test_pre_roll_and_tail_are_kept() -> None:
 @pytest.mark.parametrize("late", [PRE_ROLL, 20, ONSET - 3])
 def test_a_loud_onset_that_the_detector_hears_late_is_kept(late: int) -> None:
     feeder = Feeder().faint(40).silence(late).speech(10).silence(40)
-    assert feeder.found() == [(40 - DIP, 40 + late + 10 + TAIL)]
-    assert feeder.events[0] == Started((40 - DIP) * TICK)
+    assert feeder.found() == [(40 - DIP_FRAMES, 40 + late + 10 + TAIL)]
+    assert feeder.events[0] == Started((40 - DIP_FRAMES) * TICK)
     started = feeder.events[0]
     assert isinstance(started, Started)
     assert started.speech == 40 * TICK
 
 
 def test_an_onset_may_dip() -> None:
-    feeder = Feeder().faint(40).silence(8).faint(DIP).silence(8).speech(10).silence(40)
-    assert feeder.found()[0][0] == 40 - DIP
-    feeder = Feeder().faint(40).silence(8).faint(DIP + 1).silence(8).speech(10).silence(40)
-    assert feeder.found()[0][0] == 40 + 8 + DIP + 1 - DIP
+    feeder = Feeder().faint(40).silence(8).faint(DIP_FRAMES).silence(8).speech(10).silence(40)
+    assert feeder.found()[0][0] == 40 - DIP_FRAMES
+    feeder = Feeder().faint(40).silence(8).faint(DIP_FRAMES + 1).silence(8).speech(10).silence(40)
+    assert feeder.found()[0][0] == 40 + 8 + DIP_FRAMES + 1 - DIP_FRAMES
 
 
 def test_no_more_of_an_onset_is_kept_than_a_second() -> None:

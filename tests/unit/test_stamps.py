@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from node.core.stamps import GAP_S, LONGEST_GAP_S, Stamps
+from node.core.stamps import GAP_S, LONGEST_PAUSE_S, Stamps
 
 FRAME = 0.02
 
@@ -69,7 +69,7 @@ def test_without_stamps_what_could_not_be_read_is_as_long_as_it_was() -> None:
     assert stamps.reached_s == pytest.approx(0.54)
 
 
-@pytest.mark.parametrize("jump", [-100.0, LONGEST_GAP_S + 100, 1.7e9])
+@pytest.mark.parametrize("jump", [-100.0, LONGEST_PAUSE_S + 100, 1.7e9])
 def test_stamps_of_another_clock_are_followed_from_where_they_begin(jump: float) -> None:
     stamps = Stamps(0.0)
     placed(stamps, 0.0, 50)

@@ -47,52 +47,52 @@ if TYPE_CHECKING:
 
     Doubles = npt.NDArray[np.float64]
 
-RATE = SAMPLE_RATE / HOP
+HOPS_PER_S = SAMPLE_RATE / HOP
 """Hops a second."""
 
-TOGETHER = 256 * HOP
+SAMPLES_AT_ONCE = 256 * HOP
 """Samples (4 s) whose powers are worked out at once, however small the pieces of a file are."""
 
-SMOOTH, FLOOR = 6, 160
+SMOOTH_HOPS, FLOOR_HOPS = 6, 160
 """Hops (0.1 s) of the level whose least in 2.5 s, and in those beside them, is the noise floor."""
 
-AUDIBLE = 1.0
+AUDIBLE_NEPERS = 1.0
 """Nepers over that floor from which a band counts: noise alone stays below."""
 
-MEAN = 32
+MEAN_HOPS = 32
 """Hops (0.5 s) of the mean that is taken off: syllables stay; who speaks how long goes."""
 
-LOUDEST = 3.0
+LARGEST_DEVIATION = 3.0
 """Nepers from that mean at most: sound that begins in digital silence would outweigh the rest."""
 
-WINDOW = 4096
+SEARCH_HOPS = 4096
 """Hops (66 s) searched for at once: drift of 200 ppm blurs them by less than one."""
 
-WINDOWS = 32
+MOST_SEARCHES = 32
 """Windows tried at most, from all over a track: most pairs are found by the first."""
 
-QUIET = 0.1
+LEAST_ENERGY_SHARE = 0.1
 """Share of a track's mean energy that any of its windows is taken to have, against chance peaks."""
 
-BESIDE = 31
+PEAK_HOPS = 31
 """Hops (0.5 s) around a peak that are part of it."""
 
-DISTINCT = 1.5
+DISTINCT_SHIFT = 1.5
 """How far a peak must stand above all others to be followed. By chance one in ten does."""
 
-STRETCH = 1250
+STRETCH_HOPS = 1250
 """Hops (20 s) that are followed at once."""
 
-SLACK = 6
+SLACK_HOPS = 6
 """Hops (0.1 s) from the line at which a stretch may lie: echoes, and people who move."""
 
-FASTEST = 300e-6
+LARGEST_DRIFT = 300e-6
 """Largest difference of two clocks: crystals keep to 100 ppm, cheap ones in the cold nearly."""
 
-AGREEING = 0.15
+LEAST_AGREEMENT = 0.15
 """Correlation from which a stretch tells of the shift."""
 
-BLOCK = 62
+AGREEMENT_HOPS = 62
 """Hops (1 s) that agree or do not."""
 
 AGREED_S, AGREED_SHARE = 25.0, 1 / 3
@@ -140,8 +140,8 @@ def envelopes(pieces: Iterable[Samples]) -> Floats:
     power = np.concatenate([np.empty((0, BANDS), np.float32), *_powers(pieces)])
     if not len(power):
         return power
-    above = np.maximum(np.log(power / _floor(power)) - np.float32(AUDIBLE), 0)
-    varied: Floats = np.clip(above - _mean(above, MEAN), -LOUDEST, LOUDEST)
+    above = np.maximum(np.log(power / _floor(power)) - np.float32(AUDIBLE_NEPERS), 0)
+    varied: Floats = np.clip(above - _mean(above, MEAN_HOPS), -LARGEST_DEVIATION, LARGEST_DEVIATION)
     return varied
 
 
@@ -165,7 +165,7 @@ def shift(first: Floats, second: Floats) -> Shift | None:
         return None
     search = _Search(second)
     for begin in _windows(first):
-        at = search.find(first[begin : begin + WINDOW])
+        at = search.find(first[begin : begin + SEARCH_HOPS])
         if at is None:
             continue
         found = _followed(first, second, begin, at - begin)
@@ -187,7 +187,7 @@ def _together(pieces: Iterable[Samples]) -> Iterator[Samples]:
     for piece in pieces:
         held.append(piece)
         count += len(piece)
-        if count >= TOGETHER:
+        if count >= SAMPLES_AT_ONCE:
             sound = np.concatenate(held)
             whole = count // HOP * HOP
             yield sound[:whole]
@@ -199,13 +199,15 @@ def _together(pieces: Iterable[Samples]) -> Iterator[Samples]:
 
 def _floor(power: Floats) -> Floats:
     """The noise floor of each hop: the least of the smoothed power around it."""
-    smooth = _mean(power, SMOOTH)
-    blocks = -(-len(smooth) // FLOOR)
-    padded = np.pad(smooth, ((0, blocks * FLOOR - len(smooth)), (0, 0)), constant_values=np.inf)
-    least = padded.reshape(blocks, FLOOR, -1).min(axis=1)
+    smooth = _mean(power, SMOOTH_HOPS)
+    blocks = -(-len(smooth) // FLOOR_HOPS)
+    padded = np.pad(
+        smooth, ((0, blocks * FLOOR_HOPS - len(smooth)), (0, 0)), constant_values=np.inf
+    )
+    least = padded.reshape(blocks, FLOOR_HOPS, -1).min(axis=1)
     beside = np.pad(least, ((1, 1), (0, 0)), mode="edge")
     least = np.minimum(np.minimum(beside[:-2], beside[2:]), least)
-    floor: Floats = np.repeat(least, FLOOR, axis=0)[: len(power)]
+    floor: Floats = np.repeat(least, FLOOR_HOPS, axis=0)[: len(power)]
     return floor
 
 
@@ -221,10 +223,10 @@ def _mean(values: Floats, width: int) -> Floats:
 
 def _windows(track: Floats) -> list[int]:
     """Where the windows of a track begin, those with most sound first."""
-    begins = np.arange(0, max(1, len(track) - WINDOW // 2), WINDOW)
-    if len(begins) > WINDOWS:
-        begins = begins[np.linspace(0, len(begins) - 1, WINDOWS).astype(int)]
-    energy = [np.square(track[begin : begin + WINDOW]).sum() for begin in begins]
+    begins = np.arange(0, max(1, len(track) - SEARCH_HOPS // 2), SEARCH_HOPS)
+    if len(begins) > MOST_SEARCHES:
+        begins = begins[np.linspace(0, len(begins) - 1, MOST_SEARCHES).astype(int)]
+    energy = [np.square(track[begin : begin + SEARCH_HOPS]).sum() for begin in begins]
     return [int(begins[n]) for n in np.argsort(energy)[::-1] if energy[n] > 0]
 
 
@@ -233,7 +235,7 @@ class _Search:
 
     def __init__(self, track: Floats) -> None:
         self._length = len(track)
-        self._size = 1 << (len(track) + WINDOW - 1).bit_length()
+        self._size = 1 << (len(track) + SEARCH_HOPS - 1).bit_length()
         self._spectra = [
             np.fft.rfft(band, self._size).astype(np.complex64) for band in track.T.copy()
         ]
@@ -243,8 +245,8 @@ class _Search:
         """Hop of the track at which the piece begins, perhaps below zero; None if not clear."""
         curve = self._correlation(piece)
         at = int(curve.argmax())
-        apart = np.concatenate([curve[: max(0, at - BESIDE)], curve[at + BESIDE + 1 :]])
-        if curve[at] <= 0 or curve[at] < DISTINCT * apart.max(initial=0):
+        apart = np.concatenate([curve[: max(0, at - PEAK_HOPS)], curve[at + PEAK_HOPS + 1 :]])
+        if curve[at] <= 0 or curve[at] < DISTINCT_SHIFT * apart.max(initial=0):
             return None
         return at - len(piece) + 1
 
@@ -259,7 +261,7 @@ class _Search:
         begins = np.arange(count) - len(piece) + 1
         ends = np.minimum(begins + len(piece), self._length)
         energy = self._energy[ends] - self._energy[np.maximum(begins, 0)]
-        least = QUIET * self._energy[-1] / self._length * len(piece)
+        least = LEAST_ENERGY_SHARE * self._energy[-1] / self._length * len(piece)
         own = np.square(piece).sum(dtype=np.float64)
         correlation: Doubles = shared / np.sqrt(own * np.maximum(energy, least) + TINY)
         return correlation
@@ -267,20 +269,20 @@ class _Search:
 
 def _followed(first: Floats, second: Floats, begin: int, lag: int) -> Shift | None:
     """The shift all along two tracks, of which one place is known: hop t is hop t + lag there."""
-    centre = begin + WINDOW / 2
+    centre = begin + SEARCH_HOPS / 2
     points = []
-    for at in range(max(0, -lag), min(len(first), len(second) - lag), STRETCH):
-        reach = SLACK + round(FASTEST * abs(at + STRETCH / 2 - centre))
-        local = _local_lag(first[at : at + STRETCH], second, at + lag, reach)
+    for at in range(max(0, -lag), min(len(first), len(second) - lag), STRETCH_HOPS):
+        reach = SLACK_HOPS + round(LARGEST_DRIFT * abs(at + STRETCH_HOPS / 2 - centre))
+        local = _local_lag(first[at : at + STRETCH_HOPS], second, at + lag, reach)
         if local is not None:
-            points.append((at + STRETCH / 2, lag + local))
+            points.append((at + STRETCH_HOPS / 2, lag + local))
     if not points:
         return None
     slope, base = _line(np.array(points))
     agreed_s, share = _agreement(first, second, slope, base)
     if agreed_s < AGREED_S or share < AGREED_SHARE:
         return None
-    return Shift(base / RATE, 1 + slope, agreed_s)
+    return Shift(base / HOPS_PER_S, 1 + slope, agreed_s)
 
 
 def _local_lag(piece: Floats, track: Floats, begin: int, reach: int) -> float | None:
@@ -289,13 +291,13 @@ def _local_lag(piece: Floats, track: Floats, begin: int, reach: int) -> float | 
     skipped = max(0, reach - begin)
     piece, begin = piece[skipped:], begin + skipped
     count = len(piece)
-    if count < STRETCH // 4:
+    if count < STRETCH_HOPS // 4:
         return None
     around = track[begin - reach : begin + reach + count]
     shared = [float(np.vdot(piece, around[n : n + count])) for n in range(2 * reach + 1)]
     at = int(np.argmax(shared))
     own, other = np.square(piece).sum(), np.square(around[at : at + count]).sum()
-    if not 0 < at < 2 * reach or shared[at] <= AGREEING * np.sqrt(float(own) * float(other)):
+    if not 0 < at < 2 * reach or shared[at] <= LEAST_AGREEMENT * np.sqrt(float(own) * float(other)):
         return None
     return vertex(np.array(shared), at) - reach
 
@@ -307,7 +309,7 @@ def _line(points: Doubles) -> tuple[float, float]:
     apart = np.abs(time[a] - time[b]) >= np.ptp(time) / 4
     slopes = (value[b] - value[a])[apart] / (time[b] - time[a])[apart]
     slope = float(np.median(slopes)) if len(slopes) else 0.0
-    if abs(slope) * np.ptp(time) < DRIFTED_S * RATE or abs(slope) > FASTEST:
+    if abs(slope) * np.ptp(time) < DRIFTED_S * HOPS_PER_S or abs(slope) > LARGEST_DRIFT:
         slope = 0.0
     return slope, float(np.median(value - slope * time))
 
@@ -318,16 +320,16 @@ def _agreement(first: Floats, second: Floats, slope: float, base: float) -> tupl
     there = np.rint(here * (1 + slope) + base).astype(np.int64)
     both = (there >= 0) & (there < len(second))
     one, other = first[both], second[there[both]]
-    starts = np.arange(0, len(one), BLOCK)
+    starts = np.arange(0, len(one), AGREEMENT_HOPS)
     shared, own, heard = (
         np.add.reduceat(np.einsum("tb,tb->t", x, y), starts, dtype=np.float64)
         for x, y in ((one, other), (one, one), (other, other))
     )
-    least = QUIET * own.mean(), QUIET * heard.mean()
+    least = LEAST_ENERGY_SHARE * own.mean(), LEAST_ENERGY_SHARE * heard.mean()
     correlation = shared / np.sqrt((own + least[0]) * (heard + least[1]) + TINY)
-    heard_s = ((own > least[0]) & (heard > least[1])).sum() * BLOCK / RATE
+    heard_s = ((own > least[0]) & (heard > least[1])).sum() * AGREEMENT_HOPS / HOPS_PER_S
     agreed = max(correlation.sum(), 0.0) ** 2 / (np.square(correlation).sum() + TINY)
-    agreed_s = float(agreed) * BLOCK / RATE
+    agreed_s = float(agreed) * AGREEMENT_HOPS / HOPS_PER_S
     return agreed_s, agreed_s / float(heard_s + TINY)
 
 
@@ -355,7 +357,7 @@ def _settled(group: dict[int, Placed], tracks: Sequence[Floats]) -> dict[int, Pl
     """
     zero = min(track.start_s for track in group.values())
     moved = {n: replace(track, start_s=track.start_s - zero) for n, track in group.items()}
-    drifted_s = {n: (track.rate - 1) * len(tracks[n]) / RATE for n, track in moved.items()}
+    drifted_s = {n: (track.rate - 1) * len(tracks[n]) / HOPS_PER_S for n, track in moved.items()}
     if all(max(m.start_s, abs(m.start_s + drifted_s[n])) < MATTERS_S for n, m in moved.items()):
         return {n: replace(track, start_s=0.0, rate=1.0) for n, track in group.items()}
     return moved

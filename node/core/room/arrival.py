@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from node.core.model import SAMPLE_RATE, TICK
-from node.core.room.hearing import HOP, KEPT_TICKS
+from node.core.room.hearing import BAND_EDGES_HZ, HOP, KEPT_TICKS, bin_hz
+from node.core.room.lags import drifts
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -30,48 +31,43 @@ if TYPE_CHECKING:
     Ticks = npt.NDArray[np.int64]
     Flags = npt.NDArray[np.bool_]
 
-WINDOW = 4096
+WINDOW_SAMPLES = 4096
 """Samples (256 ms) that are correlated: about a syllable, and ten times the longest path."""
 
-STEP = 2
+STEP_TICKS = 2
 """Ticks (64 ms) from one window to the next."""
 
-HALF = WINDOW // TICK // 2
+HALF_WINDOW_TICKS = WINDOW_SAMPLES // TICK // 2
 """Ticks that a window reaches to each side of its middle."""
 
-KEPT = KEPT_TICKS // STEP
+KEPT_WINDOWS = KEPT_TICKS // STEP_TICKS
 """Windows kept: as far back as the sound."""
 
-REACH = 640
+REACH_SAMPLES = 640
 """Samples (40 ms) to each side of the delay that is known in hops: a hop, 5 m of air, and drift."""
 
-PEAKS = 4
+MOST_PEAKS = 4
 """Voices heard at once of which the delays are kept."""
 
-APART = 12
+PEAKS_APART = 12
 """Samples (0.75 ms, 0.26 m of air) around a peak, or a place, within which there is no other."""
 
-CLEAR = 7.0
+CLEAR_PEAK = 7.0
 """Height of a peak over the spread of its correlation. In simulated rooms (0.25 to 0.5 s of
 reverberation) speech gave 10 to 20, noise less than 5."""
 
-WHITENED = 0.85
+WHITENING = 0.85
 """Exponent of the phase transform: with 1 a frequency without any voice counts like the others."""
-
-BAND_HZ = (200, 7000)
 
 REMEMBERED_S = 60.0
 
 LEAST_SEEN = 12
 """Windows (0.8 s) with a clear peak from which places are looked for."""
 
-LEAST_MASS, SHARE = 5, 0.04
+LEAST_MASS, LEAST_SHARE = 5, 0.04
 """Windows in which a place must be heard: so many, and such a share of all."""
 
-DRIFTS = np.arange(-220, 221, 10) * 1e-6
-"""Drifts between two clocks that are tried: USB crystals are within 100 ppm each."""
-
-BIN = 4
+BIN_SAMPLES = 4
 """Samples in a bin of the histogram of delays; three bins make one place."""
 
 LOUDER_DB = 1.5
@@ -81,10 +77,10 @@ CLOSEST_DB = 3.0
 """By how much a voice must be louder at a microphone than at another one that nobody has been heard
 from yet: it may be that one's speaker, behind this microphone as seen from the others."""
 
-NEAR = 10
+PLACE_RADIUS = 10
 """Samples by which a peak may be off its place: a head that moves by 0.2 m."""
 
-EVERY = 32
+PEAKS_BETWEEN_ESTIMATES = 32
 """Clear peaks (of one pair, 2 s of speech) after which places are found anew."""
 
 
@@ -118,7 +114,7 @@ class Arrivals:
     def learn(self, hearing: Hearing, lags: npt.NDArray[np.int64], middle: int) -> None:
         """Take the window around tick `middle`, a multiple of STEP, with the sound `lags` later."""
         spectra, power = _heard(hearing, lags, middle)
-        at = middle // STEP % KEPT
+        at = middle // STEP_TICKS % KEPT_WINDOWS
         self._middle[at] = middle
         first, second = _pairs(len(lags))
         delay, height = _peaks(spectra[first], spectra[second])
@@ -127,11 +123,11 @@ class Arrivals:
             kept[first, second, at] = kept[second, first, at] = found
         level = 10 * np.log10(power[first] / power[second])
         self._level[first, second, at], self._level[second, first, at] = level, -level
-        self._note(middle * TICK / SAMPLE_RATE, delay[:, 0], height[:, 0] >= CLEAR, level)
+        self._note(middle * TICK / SAMPLE_RATE, delay[:, 0], height[:, 0] >= CLEAR_PEAK, level)
 
     def estimate(self) -> bool:
         """Find all places anew where enough has been heard since; says whether that was so."""
-        if self._fresh < EVERY:
+        if self._fresh < PEAKS_BETWEEN_ESTIMATES:
             return False
         self._fresh = 0
         for (a, b), seen in self._seen.items():
@@ -149,8 +145,8 @@ class Arrivals:
 
         Gives shape (microphones, ticks).
         """
-        at = ticks // STEP % KEPT
-        heard = self._heard(at, ticks) & (self._middle[at] == ticks // STEP * STEP)
+        at = ticks // STEP_TICKS % KEPT_WINDOWS
+        heard = self._heard(at, ticks) & (self._middle[at] == ticks // STEP_TICKS * STEP_TICKS)
         known = self._known[..., None]
         pairs = np.maximum(self._known.sum(axis=1), 1)
         closest = known | (self._level[:, :, at] >= CLOSEST_DB)
@@ -164,8 +160,8 @@ class Arrivals:
         """heard[m, n, tick]: in the pair of m and n a voice is heard from where m's speaker is."""
         drift = self._drift[..., None] * (ticks * (TICK / SAMPLE_RATE))
         place = self._place[..., None] + drift
-        clear = self._height[:, :, at] >= CLEAR
-        near = np.abs(self._delay[:, :, at] - place[..., None]) <= NEAR
+        clear = self._height[:, :, at] >= CLEAR_PEAK
+        near = np.abs(self._delay[:, :, at] - place[..., None]) <= PLACE_RADIUS
         heard: Flags = (clear & near).any(axis=-1) & self._known[..., None]
         return heard
 
@@ -193,11 +189,11 @@ class Arrivals:
         self._known[a, b] = self._known[b, a] = known
 
     def _begin(self, count: int) -> None:
-        self._delay = np.zeros((count, count, KEPT, PEAKS))
-        self._height = np.zeros((count, count, KEPT, PEAKS))
-        self._level = np.zeros((count, count, KEPT))
+        self._delay = np.zeros((count, count, KEPT_WINDOWS, MOST_PEAKS))
+        self._height = np.zeros((count, count, KEPT_WINDOWS, MOST_PEAKS))
+        self._level = np.zeros((count, count, KEPT_WINDOWS))
         self._level[np.arange(count), np.arange(count)] = np.inf  # no other microphone
-        self._middle = np.full(KEPT, -1, np.int64)
+        self._middle = np.full(KEPT_WINDOWS, -1, np.int64)
         self._seen: dict[tuple[int, int], list[tuple[float, float, float]]] = {
             (a, b): [] for a, b in zip(*_pairs(count), strict=True)
         }
@@ -216,9 +212,11 @@ def _heard(
     hearing: Hearing, lags: npt.NDArray[np.int64], middle: int
 ) -> tuple[npt.NDArray[np.complex64], Doubles]:
     """Spectra and powers of the window around a tick of all microphones."""
-    begin = (middle - HALF) * TICK
-    rows = enumerate(lags.tolist())
-    sound = np.stack([hearing.sound(row, begin + lag * HOP, WINDOW) for row, lag in rows])
+    begin = (middle - HALF_WINDOW_TICKS) * TICK
+    indices = enumerate(lags.tolist())
+    sound = np.stack(
+        [hearing.sound(index, begin + lag * HOP, WINDOW_SAMPLES) for index, lag in indices]
+    )
     sound *= _HANN
     power = np.einsum("ij,ij->i", sound, sound).astype(np.float64) + 1e-12
     return np.fft.rfft(sound).astype(np.complex64), power
@@ -229,23 +227,23 @@ def _peaks(
 ) -> tuple[Doubles, Doubles]:
     """Delays in samples and heights of the highest peaks of each pair: (pairs, PEAKS)."""
     cross = first.conj() * second
-    cross *= _IN_BAND / (np.abs(cross) ** np.float32(WHITENED) + np.float32(1e-20))
-    curve = np.fft.irfft(cross, WINDOW)
-    curve = np.concatenate([curve[:, -REACH:], curve[:, : REACH + 1]], axis=1)
+    cross *= _IN_BAND / (np.abs(cross) ** np.float32(WHITENING) + np.float32(1e-20))
+    curve = np.fft.irfft(cross, WINDOW_SAMPLES)
+    curve = np.concatenate([curve[:, -REACH_SAMPLES:], curve[:, : REACH_SAMPLES + 1]], axis=1)
     curve /= curve.std(axis=1, keepdims=True) + 1e-12
     pairs = np.arange(len(curve))
-    delay, height = np.zeros((2, len(curve), PEAKS))
-    for peak in range(PEAKS):
+    delay, height = np.zeros((2, len(curve), MOST_PEAKS))
+    for peak in range(MOST_PEAKS):
         at = curve.argmax(axis=1)
-        delay[:, peak], height[:, peak] = at - REACH, curve[pairs, at]
-        around = np.clip(at[:, None] + _BESIDE, 0, curve.shape[1] - 1)
+        delay[:, peak], height[:, peak] = at - REACH_SAMPLES, curve[pairs, at]
+        around = np.clip(at[:, None] + _BESIDE_PEAK, 0, curve.shape[1] - 1)
         curve[pairs[:, None], around] = -np.inf
     return delay, height
 
 
 def _histogram(delay: Doubles) -> tuple[npt.NDArray[np.int64], int]:
     """How many delays lie in each bin and beside it, and which bin is the first."""
-    bins = np.rint(delay / BIN).astype(np.int64)
+    bins = np.rint(delay / BIN_SAMPLES).astype(np.int64)
     first = int(bins.min()) - 1
     counts = np.bincount(bins - first, minlength=int(bins.max()) - first + 2)
     return np.convolve(counts, np.ones(3, np.int64), "same"), first
@@ -258,17 +256,19 @@ def _sharpness(delay: Doubles) -> int:
 def _places(delay: Doubles, level: Doubles) -> list[_Place]:
     """Where delays gather, each with its median level difference."""
     counts, first = _histogram(delay)
-    least = max(LEAST_MASS, SHARE * len(delay))
+    least = max(LEAST_MASS, LEAST_SHARE * len(delay))
     places = []
     while counts.max() >= least:
         at = int(counts.argmax())
-        members = np.abs(np.rint(delay / BIN) - (at + first)) <= 1
+        members = np.abs(np.rint(delay / BIN_SAMPLES) - (at + first)) <= 1
         places.append(_Place(float(np.median(delay[members])), float(np.median(level[members]))))
-        counts[max(0, at - APART // BIN) : at + APART // BIN + 1] = 0
+        counts[max(0, at - PEAKS_APART // BIN_SAMPLES) : at + PEAKS_APART // BIN_SAMPLES + 1] = 0
     return places
 
 
-_HANN = np.hanning(WINDOW).astype(np.float32)
-_FREQUENCIES = np.fft.rfftfreq(WINDOW, 1 / SAMPLE_RATE)
-_IN_BAND = ((BAND_HZ[0] <= _FREQUENCIES) & (BAND_HZ[1] >= _FREQUENCIES)).astype(np.float32)
-_BESIDE = np.arange(-APART, APART + 1)
+DRIFTS = drifts(step_ppm=10)
+
+_HANN = np.hanning(WINDOW_SAMPLES).astype(np.float32)
+_BIN_HZ = bin_hz(WINDOW_SAMPLES)
+_IN_BAND = ((BAND_EDGES_HZ[0] <= _BIN_HZ) & (BAND_EDGES_HZ[-1] >= _BIN_HZ)).astype(np.float32)
+_BESIDE_PEAK = np.arange(-PEAKS_APART, PEAKS_APART + 1)

@@ -28,16 +28,19 @@ PRIOR_DB = -12.0
 HIGHEST_DB = -1.0
 """Coupling is never taken for more than this once gains are out: else nobody could own a word."""
 
-LOUD_DB = 12.0
+COUPLED_LOUD_DB = 12.0
 """Level over the noise floor from which a band tells of coupling."""
 
-MARGIN_DB = 3.0
+ALONE_DB = 3.0
 """How far the loudest microphone must stand above the next to count as its speaker's alone."""
 
 LARGEST_STEP_DB, SMALLEST_STEP_DB = 3.0, 0.15
 """Steps of the running median: the first ones find it within 0.2 s, the last ones hold it."""
 
-CONFIRMED = 20
+CERTAIN_SPEECH = 0.5
+"""Probability of speech above which levels are learnt from."""
+
+CONFIRMED_HOPS = 20
 """Hops (0.3 s) of one band after which what is learnt weighs as much as the prior."""
 
 RANGE_DB = 60
@@ -49,7 +52,7 @@ END_MASS_S = 0.6
 END_SHARE = 0.05
 """Sound that an end of the distribution must hold: two short words, or a twentieth of it all."""
 
-BOTH_DB = 8.0
+BOTH_SPEAK_DB = 8.0
 """Spread from which the ends are taken for two speakers: one alone spreads by 6 dB (measured)."""
 
 SAME_DB = 10.0
@@ -111,8 +114,8 @@ class Coupling:
 
     def learn(self, levels: Levels) -> None:
         """Take hops that follow one another; they count where somebody speaks."""
-        loud = levels.above_floor > levels.floor * 10 ** (LOUD_DB / 10)
-        speech = (levels.voice > 0.5) & (loud.sum(axis=2) >= 2)
+        loud = levels.above_floor > levels.floor * 10 ** (COUPLED_LOUD_DB / 10)
+        speech = (levels.voice > CERTAIN_SPEECH) & (loud.sum(axis=2) >= 2)
         level = levels.level_db().mean(axis=1)
         if not speech.any():
             return
@@ -120,7 +123,7 @@ class Coupling:
         calibrated = level - self.gain_db
         order = np.argsort(calibrated)
         owner = int(order[-1])
-        if len(order) < 2 or calibrated[owner] - calibrated[order[-2]] < MARGIN_DB:
+        if len(order) < 2 or calibrated[owner] - calibrated[order[-2]] < ALONE_DB:
             return
         if speech[owner].any():
             self._note_coupling(owner, levels, loud[owner] & speech[owner][:, None])
@@ -165,7 +168,7 @@ class Coupling:
         mass = np.maximum(END_MASS_S * SAMPLE_RATE / HOP, END_SHARE * total)
         low = (held < mass[..., None]).sum(axis=2) - RANGE_DB
         high = (held < (total - mass)[..., None]).sum(axis=2) - RANGE_DB
-        told = np.clip((high - low) / BOTH_DB - 1, 0, 1)
+        told = np.clip((high - low) / BOTH_SPEAK_DB - 1, 0, 1)
         weight = np.tril(np.where(total < 2 * mass, 0, told), -1)
         difference = np.tril((low + high) / 2, -1)
         return difference - difference.T, weight + weight.T
@@ -183,7 +186,7 @@ class Coupling:
 
     def _refresh(self) -> None:
         gains = self.gain_db[None, :] - self.gain_db[:, None]
-        weight = self._count / (self._count + CONFIRMED)
+        weight = self._count / (self._count + CONFIRMED_HOPS)
         db = weight * self._db + (1 - weight) * (PRIOR_DB + gains[..., None])
         db = np.minimum(db, HIGHEST_DB + gains[..., None])
         count = len(self.gain_db)

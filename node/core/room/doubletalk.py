@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from node.core.room.hearing import HOP
+from node.core.room.hearing import HOP, SPEECH, SYLLABLE_HOPS
 from node.core.room.masking import FOREIGN_GAIN
 from node.core.room.subtraction import EDGE, Stretch, subtract
 
@@ -27,31 +27,28 @@ if TYPE_CHECKING:
     Shares = Callable[[int, int], tuple[Floats, Floats]]
     Whose = Callable[[int, int], npt.NDArray[np.int8]]
 
-LOOKED_AT = 1800
+LEARNT_HOPS = 1800
 """Hops (29 s) of which it is learnt what others leak: all that is sure to be kept still."""
 
-BEYOND = 4
+HOPS_BEYOND = 4
 """Hops after an utterance that take part: a window reaches two, and two later frames."""
 
-SPEAKS, VOICED, CLEARLY = 0.15, 0.35, 4.0
+INTRUDER_SHARE, INTRUDER_NEPERS = 0.15, 4.0
 """Own share, probability of speech, and loudness over the noise (nepers, summed over the bands),
 from which a microphone's speaker is taken to speak within another's utterance. Of 79 who did on
 the tuning meetings (-3 to -10 dB) none was missed, of 242 who did not five were taken for it."""
 
-INTRUSION = 6
+INTRUSION_HOPS = 6
 """Hops (0.1 s) from which somebody's speech matters: no word is shorter."""
 
 MOST_OTHERS = 4
 """Microphones by which one is explained: what it costs grows with their square."""
 
-OWN = 0.35
+OWN_SHARE = 0.35
 """Share of what is left from which a piece is the microphone's own. Measured on the tuning meetings
 with -3 and -6 dB: 0.15 to 0.25 left a third to two thirds more errors, 0.45 lost as much again."""
 
-AROUND = 8
-"""Hops before and after one that are judged with it, as in `ownership`."""
-
-SOFT = 64
+FADE_SAMPLES = 64
 """Samples (4 ms) over which a piece begins and ends: no clicks."""
 
 
@@ -78,78 +75,86 @@ class DoubleTalk:
     shares: Shares
     whose: Whose
 
-    def rest(self, row: int, utterance: range, speech: tuple[int, int]) -> Cleaned | None:
+    def cleaned(self, index: int, utterance: range, speech: tuple[int, int]) -> Cleaned | None:
         """An utterance of a microphone without the others' speech, by samples of the timeline.
 
         None where nobody else spoke in it, where it is longer than what is kept, or where too
         little has been heard to know what the others leak.
         """
-        heard = self._heard(row, range(self._hop(row, speech[0]), self._hop(row, speech[1]) + 1))
-        first, last = self._hop(row, utterance.start), self._hop(row, utterance.stop - 1) + 1
-        begin = last + BEYOND - LOOKED_AT
-        if heard.max() < INTRUSION or first < begin:
+        heard = self._heard(
+            index, range(self._hop(index, speech[0]), self._hop(index, speech[1]) + 1)
+        )
+        first, last = self._hop(index, utterance.start), self._hop(index, utterance.stop - 1) + 1
+        begin = last + HOPS_BEYOND - LEARNT_HOPS
+        if heard.max() < INTRUSION_HOPS or first < begin:
             return None
-        own, weight = self.shares(begin, LOOKED_AT)
-        rows = [row, *self._others(row, heard, (own * weight).sum(axis=(1, 2)))]
-        sound = np.stack([self._sound(one, begin) for one in rows])
-        left = subtract(Stretch(sound, own[rows]), first - begin, last - begin)
+        own, weight = self.shares(begin, LEARNT_HOPS)
+        indices = [index, *self._others(index, heard, (own * weight).sum(axis=(1, 2)))]
+        sound = np.stack([self._sound(one, begin) for one in indices])
+        left = subtract(Stretch(sound, own[indices]), first - begin, last - begin)
         if left is None:
             return None
-        mine = _share(left.own, weight[row, first - begin : last - begin]) > OWN
-        alone = self.whose(first, last - first)[row] > 0
+        mine = _share(left.own, weight[index, first - begin : last - begin]) > OWN_SHARE
+        alone = self.whose(first, last - first)[index] > 0
         raw = sound[0, EDGE + (first - begin) * HOP :][: len(left.sound)]
-        faded = _softly(np.repeat(alone, HOP), 0)
+        faded = _faded(np.repeat(alone, HOP), 0)
         whole = (left.sound + faded * (raw - left.sound)).astype(np.float32)
-        skip = utterance.start - (first + int(self.lags[row])) * HOP
+        skip = utterance.start - (first + int(self.lags[index])) * HOP
         cut = slice(skip, skip + len(utterance))
-        return _rest(whole, mine | alone, cut, self.hearing.mics[heard.argmax()])
+        return _cut_to(whole, mine | alone, cut, self.hearing.mics[heard.argmax()])
 
-    def _hop(self, row: int, sample: int) -> int:
+    def _hop(self, index: int, sample: int) -> int:
         """The hop of the common timeline in which a microphone's sample lies."""
-        return sample // HOP - int(self.lags[row])
+        return sample // HOP - int(self.lags[index])
 
-    def _sound(self, row: int, first: int) -> Floats:
-        begin = (first + int(self.lags[row])) * HOP
-        return self.hearing.sound(row, begin - EDGE, LOOKED_AT * HOP + 2 * EDGE)
+    def _sound(self, index: int, first: int) -> Floats:
+        begin = (first + int(self.lags[index])) * HOP
+        return self.hearing.sound(index, begin - EDGE, LEARNT_HOPS * HOP + 2 * EDGE)
 
-    def _others(self, row: int, heard: npt.NDArray[np.int64], spoken: Floats) -> list[int]:
+    def _others(self, index: int, heard: npt.NDArray[np.int64], spoken: Floats) -> list[int]:
         """The microphones to explain this one by: those heard in the utterance, then those whose
         speakers have spoken most, for they do so while one is learnt from.
         """
         order = np.lexsort((-spoken, -heard)).tolist()
-        return [one for one in order if self.known[one] and one != row][:MOST_OTHERS]
+        return [one for one in order if self.known[one] and one != index][:MOST_OTHERS]
 
-    def _heard(self, row: int, hops: range) -> npt.NDArray[np.int64]:
+    def _heard(self, index: int, hops: range) -> npt.NDArray[np.int64]:
         """In how many hops the speaker of each other microphone speaks, of those connected."""
-        first, count = hops.start - AROUND, len(hops) + 2 * AROUND
+        first, count = hops.start - SYLLABLE_HOPS, len(hops) + 2 * SYLLABLE_HOPS
         voice = self.hearing.window(first, count, self.lags)[2]
         own, weight = self.shares(first, count)
         share = np.stack([_share(*one) for one in zip(own, weight, strict=True)])
-        speaks = (share > SPEAKS) & (voice > VOICED) & (weight.sum(axis=2) > CLEARLY)
-        heard = speaks[:, AROUND:-AROUND].sum(axis=1) * (self.known & self.known[row])
-        heard[row] = 0
+        speaks = (
+            (share > INTRUDER_SHARE) & (voice > SPEECH) & (weight.sum(axis=2) > INTRUDER_NEPERS)
+        )
+        heard = speaks[:, SYLLABLE_HOPS:-SYLLABLE_HOPS].sum(axis=1) * (
+            self.known & self.known[index]
+        )
+        heard[index] = 0
         return np.asarray(heard)
 
 
-def _rest(sound: Floats, mine: npt.NDArray[np.bool_], cut: slice, loudest: str) -> Cleaned:
+def _cut_to(sound: Floats, mine: npt.NDArray[np.bool_], cut: slice, loudest: str) -> Cleaned:
     """Cut sound to an utterance, and let what is not its own sink to the room's noise."""
     own = np.repeat(mine, HOP)[cut]
-    audible = sound[cut] * _softly(own, FOREIGN_GAIN)
+    audible = sound[cut] * _faded(own, FOREIGN_GAIN)
     whole: Samples = np.clip(np.rint(audible * 32768), -32768, 32767).astype(np.int16)
     return Cleaned(whole, int(own.sum()), loudest)
 
 
 def _share(own: Floats, weight: Floats) -> Floats:
     """Own share of each hop, and those around it; silence is nobody's."""
-    around = np.ones(2 * AROUND + 1)
-    mine = np.convolve((own * weight).sum(axis=1), around)[AROUND:-AROUND]
-    every = np.convolve(weight.sum(axis=1), around)[AROUND:-AROUND]
+    around = np.ones(2 * SYLLABLE_HOPS + 1)
+    mine = np.convolve((own * weight).sum(axis=1), around)[SYLLABLE_HOPS:-SYLLABLE_HOPS]
+    every = np.convolve(weight.sum(axis=1), around)[SYLLABLE_HOPS:-SYLLABLE_HOPS]
     share: Floats = (mine / np.maximum(every, 1e-6)).astype(np.float32)
     return share
 
 
-def _softly(mine: npt.NDArray[np.bool_], least: float) -> npt.NDArray[np.float64]:
+def _faded(mine: npt.NDArray[np.bool_], least: float) -> npt.NDArray[np.float64]:
     """Gains of 1 for what is one's own, `least` for the rest, with soft edges."""
-    window = np.hanning(SOFT + 2)[1:-1]
-    padded = np.pad(np.maximum(mine, least), (SOFT // 2, SOFT - SOFT // 2 - 1), "edge")
+    window = np.hanning(FADE_SAMPLES + 2)[1:-1]
+    padded = np.pad(
+        np.maximum(mine, least), (FADE_SAMPLES // 2, FADE_SAMPLES - FADE_SAMPLES // 2 - 1), "edge"
+    )
     return np.convolve(padded, window / window.sum(), "valid")

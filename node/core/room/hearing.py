@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from node.core.room.segmenter import Samples
 
     Floats = npt.NDArray[np.float32]
+    Doubles = npt.NDArray[np.float64]
 
 HOP = TICK // 2
 """Samples between energies (16 ms): half of their window, so that no sound falls between two."""
 
-HOPS = TICK // HOP
+HOPS_PER_TICK = TICK // HOP
 
 BAND_EDGES_HZ = (200, 400, 630, 920, 1270, 1720, 2700, 4400, 7000)
 """Every second to fourth edge of Zwicker's critical bands (1961), without the hum below 200 Hz."""
@@ -34,7 +35,13 @@ BANDS = len(BAND_EDGES_HZ) - 1
 KEPT_TICKS = 1024
 """Ticks kept (33 s): an utterance of at most 28 s is judged once more when it ends."""
 
-KEPT = KEPT_TICKS * HOPS
+KEPT_HOPS = KEPT_TICKS * HOPS_PER_TICK
+
+SYLLABLE_HOPS = 8
+"""Hops before and after one that are judged with it (128 ms): about a syllable each way."""
+
+SPEECH = 0.35
+"""Probability of speech from which a hop is spoken: Silero's own threshold for speech going on."""
 
 NEVER = -(1 << 40)
 """A tick before any other."""
@@ -60,8 +67,8 @@ class Hearing:
 
     def __init__(self) -> None:
         self.mics: list[str] = []
-        self.power: Floats = np.zeros((0, KEPT, BANDS), np.float32)
-        self.floor: Floats = np.zeros((0, KEPT, BANDS), np.float32)
+        self.power: Floats = np.zeros((0, KEPT_HOPS, BANDS), np.float32)
+        self.floor: Floats = np.zeros((0, KEPT_HOPS, BANDS), np.float32)
         self.voice: Floats = np.zeros((0, KEPT_TICKS), np.float32)
         self._sound: Samples = np.zeros((0, KEPT_TICKS, TICK), np.int16)
         self._tick: npt.NDArray[np.int64] = np.zeros((0, KEPT_TICKS), np.int64)
@@ -73,14 +80,14 @@ class Hearing:
     def add(self, mic: str) -> None:
         """Make room for another microphone, which has heard nothing yet."""
         self.mics.append(mic)
-        self.power = _with_row(self.power, LEAST_POWER)
-        self.floor = _with_row(self.floor, LEAST_POWER)
-        self.voice = _with_row(self.voice, 0)
-        self._sound = _with_row(self._sound, 0)
-        self._tick = _with_row(self._tick, NEVER)
-        self._last = _with_row(self._last, 0)
-        self._smooth = _with_row(self._smooth, 0)
-        self._least = _with_row(self._least, np.inf)
+        self.power = _grown(self.power, LEAST_POWER)
+        self.floor = _grown(self.floor, LEAST_POWER)
+        self.voice = _grown(self.voice, 0)
+        self._sound = _grown(self._sound, 0)
+        self._tick = _grown(self._tick, NEVER)
+        self._last = _grown(self._last, 0)
+        self._smooth = _grown(self._smooth, 0)
+        self._least = _grown(self._least, np.inf)
 
     def hear(self, first: int, sound: dict[str, Samples], voices: dict[str, Floats]) -> None:
         """Take what microphones heard of ticks that follow one another, the same for all of them.
@@ -90,21 +97,23 @@ class Hearing:
             sound: of each microphone 512 n samples.
             voices: of each microphone n probabilities of speech.
         """
-        rows = np.array([self.mics.index(mic) for mic in sound])
+        indices = np.array([self.mics.index(mic) for mic in sound])
         heard = np.stack([samples.ravel() for samples in sound.values()])
         wide = heard.astype(np.float32)
         wide /= np.float32(32768)
-        powers = band_powers(np.concatenate([self._last[rows], wide], axis=1))
-        self._last[rows] = wide[:, -HOP:]
+        powers = band_powers(np.concatenate([self._last[indices], wide], axis=1))
+        self._last[indices] = wide[:, -HOP:]
         count = wide.shape[1] // TICK
         ticks = np.arange(first, first + count)
-        at = np.ix_(rows, ticks % KEPT_TICKS)
+        at = np.ix_(indices, ticks % KEPT_TICKS)
         self.voice[at] = np.stack([voices[mic] for mic in sound])
-        self._sound[at] = heard.reshape(len(rows), count, TICK)
+        self._sound[at] = heard.reshape(len(indices), count, TICK)
         self._tick[at] = ticks
-        at = np.ix_(rows, np.arange(first * HOPS, (first + count) * HOPS) % KEPT)
+        at = np.ix_(
+            indices, np.arange(first * HOPS_PER_TICK, (first + count) * HOPS_PER_TICK) % KEPT_HOPS
+        )
         self.power[at] = powers
-        self.floor[at] = self._floors(rows, powers, first)
+        self.floor[at] = self._floors(indices, powers, first)
 
     def window(
         self, first: int, count: int, lags: npt.NDArray[np.int64]
@@ -115,51 +124,51 @@ class Hearing:
         tick there.
         """
         hops = (first + np.arange(count))[None, :] + lags[:, None]
-        rows = np.arange(len(self.mics))[:, None]
-        heard = self._tick[rows, hops // HOPS % KEPT_TICKS] == hops // HOPS
-        power = np.where(heard[..., None], self.power[rows, hops % KEPT], LEAST_POWER)
-        voice = np.where(heard, self.voice[rows, hops // HOPS % KEPT_TICKS], 0)
-        return power, self.floor[rows, hops % KEPT], voice
+        indices = np.arange(len(self.mics))[:, None]
+        heard = self._tick[indices, hops // HOPS_PER_TICK % KEPT_TICKS] == hops // HOPS_PER_TICK
+        power = np.where(heard[..., None], self.power[indices, hops % KEPT_HOPS], LEAST_POWER)
+        voice = np.where(heard, self.voice[indices, hops // HOPS_PER_TICK % KEPT_TICKS], 0)
+        return power, self.floor[indices, hops % KEPT_HOPS], voice
 
-    def sound(self, row: int, first: int, count: int) -> Floats:
+    def sound(self, index: int, first: int, count: int) -> Floats:
         """`count` samples of a microphone in [-1, 1], zeros where it has heard nothing."""
         ticks = np.arange(first // TICK, -(-(first + count) // TICK))
-        heard = self._tick[row, ticks % KEPT_TICKS] == ticks
-        sound = np.where(heard[:, None], self._sound[row, ticks % KEPT_TICKS], 0).ravel()
+        heard = self._tick[index, ticks % KEPT_TICKS] == ticks
+        sound = np.where(heard[:, None], self._sound[index, ticks % KEPT_TICKS], 0).ravel()
         begin = first % TICK
         return sound[begin : begin + count].astype(np.float32) / np.float32(32768)
 
-    def _floors(self, rows: npt.NDArray[np.int64], powers: Floats, first: int) -> Floats:
+    def _floors(self, indices: npt.NDArray[np.int64], powers: Floats, first: int) -> Floats:
         """Noise floors of hops, their blocks ended where they end."""
         floors = []
-        tick, last = first, first + powers.shape[1] // HOPS
+        tick, last = first, first + powers.shape[1] // HOPS_PER_TICK
         while tick < last:
             if tick // FLOOR_TICKS > self._block:
                 self._block = tick // FLOOR_TICKS
                 self._end_floor_block()
             end = min(last, (tick // FLOOR_TICKS + 1) * FLOOR_TICKS)
-            part = powers[:, (tick - first) * HOPS : (end - first) * HOPS]
-            floors.append(self._follow_floor(rows, part))
+            part = powers[:, (tick - first) * HOPS_PER_TICK : (end - first) * HOPS_PER_TICK]
+            floors.append(self._follow_floor(indices, part))
             tick = end
         return np.concatenate(floors, axis=1)
 
-    def _follow_floor(self, rows: npt.NDArray[np.int64], power: Floats) -> Floats:
+    def _follow_floor(self, indices: npt.NDArray[np.int64], power: Floats) -> Floats:
         """Noise floors of hops of one block.
 
         Zeros are no sound but the lack of it: a gap filled, a track padded, a muted device.
         """
         sound = power > 2 * LEAST_POWER
         if not sound.all() and power.shape[1] > 1:
-            hops = [self._follow_floor(rows, hop) for hop in np.split(power, power.shape[1], 1)]
+            hops = [self._follow_floor(indices, hop) for hop in np.split(power, power.shape[1], 1)]
             return np.concatenate(hops, axis=1)
-        last = self._smooth[rows]
+        last = self._smooth[indices]
         last = np.where(last == 0, power[:, 0], last)
         smooth = _smoothed(last, power)
-        self._smooth[rows] = np.where(sound[:, -1], smooth[:, -1], self._smooth[rows])
-        least = self._least[rows]
+        self._smooth[indices] = np.where(sound[:, -1], smooth[:, -1], self._smooth[indices])
+        least = self._least[indices]
         heard = np.where(sound, smooth, np.float32(np.inf))
         lowest = np.minimum(np.minimum.accumulate(heard, axis=1), least[:, :1])
-        self._least[rows, 0] = lowest[:, -1]
+        self._least[indices, 0] = lowest[:, -1]
         floor: Floats = np.minimum(lowest, least[:, 1:].min(axis=1)[:, None])
         return np.where(np.isfinite(floor), floor, np.maximum(power, np.float32(LEAST_POWER)))
 
@@ -168,7 +177,7 @@ class Hearing:
         self._least[:, 0] = np.inf
 
 
-def _with_row(array: npt.NDArray[Any], value: float) -> npt.NDArray[Any]:
+def _grown(array: npt.NDArray[Any], value: float) -> npt.NDArray[Any]:
     """An array with one more row, filled with a value."""
     return np.concatenate([array, np.full((1, *array.shape[1:]), value, array.dtype)])
 
@@ -192,17 +201,33 @@ def _smoothing(hops: int) -> tuple[Floats, Floats]:
 def band_powers(sound: Floats) -> Floats:
     """Band powers of each hop; sound (n, HOP + samples) gives (n, hops, BANDS)."""
     windows = np.lib.stride_tricks.sliding_window_view(sound, TICK, axis=1)[:, ::HOP]
-    spectrum = np.fft.rfft(windows * _WINDOW)
+    spectrum = np.fft.rfft(windows * _ANALYSIS_WINDOW)
     density = spectrum.real**2 + spectrum.imag**2
-    powers: Floats = (density @ _BANDS).astype(np.float32) + np.float32(LEAST_POWER)
+    powers: Floats = (density @ _BINS_OF_BAND).astype(np.float32) + np.float32(LEAST_POWER)
     return powers
 
 
-_WINDOW = (np.hanning(TICK) / TICK).astype(np.float32)
-_FREQUENCIES = np.fft.rfftfreq(TICK, 1 / SAMPLE_RATE)
-_BANDS = np.stack(
+def bin_hz(size: int) -> Doubles:
+    """Frequency of each bin of a Fourier transform of so many samples."""
+    return np.fft.rfftfreq(size, 1 / SAMPLE_RATE).astype(np.float64)
+
+
+def band_of_bin(size: int) -> npt.NDArray[np.int64]:
+    """Band of each bin of a Fourier transform of so many samples; outer bins count as the ends."""
+    bands = np.searchsorted(BAND_EDGES_HZ, bin_hz(size), side="right") - 1
+    return np.clip(bands, 0, BANDS - 1)
+
+
+def periodic_hann(size: int) -> Doubles:
+    """A window whose copies, half over each other, add up to one."""
+    window: Doubles = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)
+    return window
+
+
+_ANALYSIS_WINDOW = (np.hanning(TICK) / TICK).astype(np.float32)
+_BINS_OF_BAND = np.stack(
     [
-        (low <= _FREQUENCIES) & (high > _FREQUENCIES)
+        (low <= bin_hz(TICK)) & (high > bin_hz(TICK))
         for low, high in itertools.pairwise(BAND_EDGES_HZ)
     ],
     axis=1,

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from node.core.model import SAMPLE_RATE
-from node.core.room.hearing import HOP, HOPS
+from node.core.room.hearing import HOP, HOPS_PER_TICK
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from node.core.room.hearing import Floats, Hearing
 
-LONGEST = 13
+LONGEST_LAG = 13
 """Hops (208 ms): the longest delay between two microphones that is looked for."""
 
 FORGETTING = 1 - HOP / SAMPLE_RATE / 30
@@ -28,27 +28,27 @@ FORGETTING = 1 - HOP / SAMPLE_RATE / 30
 SLOW = 0.06
 """Share of a hop in the mean taken off an envelope (0.27 s): syllables stay, loudness goes."""
 
-SETTLING = 32
+SETTLING_HOPS = 32
 """Hops (0.5 s) from which that mean is found: what lies further back weighs 14 %."""
 
-CLEAR = 0.4
+LEAST_CORRELATION = 0.4
 """Least correlation coefficient at the peak. On the tuning meetings 0.25 gave wrong lags where
 nobody leaks, 0.35 none, and 0.45 still found every lag at -20 dB."""
 
-CHANCE, SUREST = 0.75, 0.85
+CHANCE, MOST_ASKED = 0.75, 0.85
 """What speech that has nothing in common reaches by chance: `CHANCE` over the root of the seconds
 in which both microphones heard something. Of 1,600 estimates of unrelated sentences none was above
 it (99.9th percentile 0.71, 0.54, 0.43 and 0.34 after 0.8, 1.5, 2.5 and 4 s), where a leak of -20
-to -6 dB gave 0.71 to 0.97. No more than `SUREST` is ever asked for."""
+to -6 dB gave 0.71 to 0.97. No more than `MOST_ASKED` is ever asked for."""
 
 LEAST_S, EARLY = 1.3, 0.91
 """Seconds heard by both before which a peak must exceed `EARLY`: four who began at once, and had
 nothing in common, reached 0.85 to 0.90 within 1.2 s."""
 
-HEARD = 0.5
+HEARD_NEPERS = 0.5
 """Nepers over the noise floor (and 1 more) in two bands from which a microphone hears something."""
 
-DISTINCT = 1.25
+DISTINCT_LAG = 1.25
 """How far the peak must stand above every other lag that is no neighbour of it."""
 
 LEAST_ENERGY = 1.0
@@ -57,7 +57,7 @@ LEAST_ENERGY = 1.0
 FADING = 0.998
 """A peak that is seen no more counts half after 90 s of estimates."""
 
-STEADY = 0.75
+STEADY_HOPS = 0.75
 """Hops by which an estimate must differ before the delay in use changes: no wavering."""
 
 
@@ -65,7 +65,7 @@ class Lags:
     """Delays between microphones, from the correlation of envelopes. Rows as in `Hearing`."""
 
     def __init__(self) -> None:
-        self._shared: Floats = np.zeros((LONGEST + 1, 0, 0), np.float32)
+        self._shared: Floats = np.zeros((LONGEST_LAG + 1, 0, 0), np.float32)
         self.hops: npt.NDArray[np.int64] = np.zeros(0, np.int64)
         self.seconds: npt.NDArray[np.float64] = np.zeros(0)
         self.known: npt.NDArray[np.bool_] = np.zeros(0, np.bool_)
@@ -90,20 +90,23 @@ class Lags:
 
         They may follow those taken before, or stand apart from them.
         """
-        begin, count = first * HOPS - LONGEST - SETTLING, (last - first) * HOPS
+        begin, count = (
+            first * HOPS_PER_TICK - LONGEST_LAG - SETTLING_HOPS,
+            (last - first) * HOPS_PER_TICK,
+        )
         lags = np.zeros(len(hearing.mics), np.int64)
-        power, floor, _ = hearing.window(begin, SETTLING + LONGEST + count, lags)
+        power, floor, _ = hearing.window(begin, SETTLING_HOPS + LONGEST_LAG + count, lags)
         above = np.maximum(np.log(power / floor) - 1, 0)
-        varied = (above - _slow_mean(above))[:, SETTLING:]
-        heard = ((above > HEARD).sum(axis=2) >= 2)[:, SETTLING + LONGEST :]
+        varied = (above - _slow_mean(above))[:, SETTLING_HOPS:]
+        heard = ((above > HEARD_NEPERS).sum(axis=2) >= 2)[:, SETTLING_HOPS + LONGEST_LAG :]
         faded = FORGETTING ** np.arange(count - 1, -1, -1, dtype=np.float32)
         self._together *= FORGETTING**count
         self._together += (heard * faded) @ heard.T * (HOP / SAMPLE_RATE)
         # shared[l, a, b]: a now, b l hops ago.
         self._shared *= np.float32(FORGETTING**count)
-        now = (varied[:, LONGEST:] * faded[:, None]).reshape(len(lags), -1)
-        for lag in range(LONGEST + 1):
-            then = varied[:, LONGEST - lag : LONGEST - lag + count]
+        now = (varied[:, LONGEST_LAG:] * faded[:, None]).reshape(len(lags), -1)
+        for lag in range(LONGEST_LAG + 1):
+            then = varied[:, LONGEST_LAG - lag : LONGEST_LAG - lag + count]
             self._shared[lag] += now @ then.reshape(len(lags), -1).T
 
     def estimate(self) -> bool:
@@ -124,7 +127,7 @@ class Lags:
     def _use(self, known: npt.NDArray[np.bool_]) -> bool:
         exact = self.seconds * SAMPLE_RATE / HOP
         exact -= np.rint(exact.max(initial=0) / 2)
-        changed = known & (~self.known | (np.abs(exact - self.hops) > STEADY))
+        changed = known & (~self.known | (np.abs(exact - self.hops) > STEADY_HOPS))
         moved = bool((known != self.known).any() or (np.abs(exact - self.hops) > 1)[known].any())
         if changed.any():
             self.hops = np.where(known, np.rint(exact), 0).astype(np.int64)
@@ -143,13 +146,13 @@ class Lags:
         peak = curves.max(axis=0)
         beside = np.abs(np.arange(len(curves))[:, None, None] - at) > 2
         others = np.where(beside, curves, -1).max(axis=0)
-        chance = np.minimum(CHANCE / np.sqrt(self._together + 1e-9), SUREST)
-        clear = (peak > np.maximum(CLEAR, chance)) & (peak > DISTINCT * others)
+        chance = np.minimum(CHANCE / np.sqrt(self._together + 1e-9), MOST_ASKED)
+        clear = (peak > np.maximum(LEAST_CORRELATION, chance)) & (peak > DISTINCT_LAG * others)
         clear &= np.minimum.outer(energy, energy) > LEAST_ENERGY
         clear &= (self._together > LEAST_S) | (peak > EARLY)
         for a, b in np.argwhere(np.tril(clear, -1)):
             strength[a, b] = strength[b, a] = peak[a, b]
-            lag[a, b] = (vertex(curves[:, a, b], int(at[a, b])) - LONGEST) * HOP / SAMPLE_RATE
+            lag[a, b] = (vertex(curves[:, a, b], int(at[a, b])) - LONGEST_LAG) * HOP / SAMPLE_RATE
             lag[b, a] = -lag[a, b]
         return strength, lag
 
@@ -176,3 +179,9 @@ def vertex(curve: npt.NDArray[np.floating[Any]], at: int) -> float:
         return at
     before, peak, after = (float(value) for value in curve[at - 1 : at + 2])
     return at + 0.5 * (before - after) / (before - 2 * peak + after)
+
+
+def drifts(*, step_ppm: int) -> npt.NDArray[np.float64]:
+    """Drifts between two clocks to try, as seconds a second: USB crystals keep to 100 ppm each."""
+    tried: npt.NDArray[np.float64] = np.arange(-220, 221, step_ppm) * np.float64(1e-6)
+    return tried

@@ -10,20 +10,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from node.core.model import SAMPLE_RATE, TICK
-from node.core.room.hearing import BAND_EDGES_HZ, HOP
+from node.core.model import TICK
+from node.core.room.hearing import BANDS, HOP, band_of_bin, periodic_hann
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from node.core.room.hearing import Floats
     from node.core.room.segmenter import Samples
 
-WINDOWS = 3
+WINDOWS_PER_FRAME = 3
 """Windows of 512 samples, 256 apart, that a frame takes part in."""
 
 LEAST_GAIN = 0.1
 """Of a band within speech that is the microphone's own: deeper, words lose their shape."""
+
+LEAK_MARGIN = 2.0
+"""Factor by which power must exceed what others are expected to leak (3 dB) to count as own."""
 
 FOREIGN_GAIN = 0.01
 """Of a whole tick that is not the microphone's own (-40 dB, about the room's noise). Measured on
@@ -55,25 +56,20 @@ def masked(before: Samples, frame: Samples, after: Samples, band_gains: Floats) 
         faint: Samples = np.rint(frame * np.float32(FOREIGN_GAIN)).astype(np.int16)
         return faint
     sound = np.concatenate([before, frame, after]).astype(np.float32)
-    windows = np.stack([sound[begin : begin + TICK] for begin in range(0, WINDOWS * HOP, HOP)])
-    spectra = np.fft.rfft(windows * _WINDOW) * band_gains[:, _BAND_OF_BIN]
+    windows = np.stack(
+        [sound[begin : begin + TICK] for begin in range(0, WINDOWS_PER_FRAME * HOP, HOP)]
+    )
+    spectra = np.fft.rfft(windows * _MASK_WINDOW) * band_gains[:, _BAND_OF_BIN]
     pieces = np.fft.irfft(spectra, TICK)
     whole = np.zeros(2 * TICK, np.float32)
-    for begin, piece in zip(range(0, WINDOWS * HOP, HOP), pieces, strict=True):
+    for begin, piece in zip(range(0, WINDOWS_PER_FRAME * HOP, HOP), pieces, strict=True):
         whole[begin : begin + TICK] += piece
     heard: Samples = np.clip(np.rint(whole[HOP : HOP + TICK]), -32768, 32767).astype(np.int16)
     return heard
 
 
-FOREIGN: npt.NDArray[np.float32] = np.full(
-    (WINDOWS, len(BAND_EDGES_HZ) - 1), FOREIGN_GAIN, np.float32
-)
+FOREIGN: Floats = np.full((WINDOWS_PER_FRAME, BANDS), FOREIGN_GAIN, np.float32)
 """Gains of a tick that is wholly another's."""
 
-# Windows half over each other add up to one.
-_WINDOW = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(TICK) / TICK)).astype(np.float32)
-_BAND_OF_BIN = np.clip(
-    np.searchsorted(BAND_EDGES_HZ, np.fft.rfftfreq(TICK, 1 / SAMPLE_RATE), side="right") - 1,
-    0,
-    len(BAND_EDGES_HZ) - 2,
-)
+_MASK_WINDOW = periodic_hann(TICK).astype(np.float32)
+_BAND_OF_BIN = band_of_bin(TICK)

@@ -54,7 +54,7 @@ class MicPath:
         self._measured = 0
         self.frames: deque[Frame] = deque()
         self.position = self._origin = position
-        self._rest: Samples = np.zeros(position % TICK, np.int16)
+        self._unframed: Samples = np.zeros(position % TICK, np.int16)
         self._before: Samples = np.zeros(HOP, np.int16)
         self._start(position)
 
@@ -82,17 +82,17 @@ class MicPath:
     def take(self, samples: Samples) -> list[Frame]:
         """Append int16 samples at 16 kHz; gives the frames they fill, which `frames` holds too."""
         self.position += len(samples)
-        sound = np.concatenate([self._rest, samples])
+        sound = np.concatenate([self._unframed, samples])
         whole = len(sound) // TICK * TICK
-        self._rest = sound[whole:]
+        self._unframed = sound[whole:]
         filled = self._filled(sound[:whole].reshape(-1, TICK)) if whole else []
         self.frames.extend(filled)
         return filled
 
-    def take_rest(self) -> list[Frame]:
+    def fill_up(self) -> list[Frame]:
         """Fill up the last frame with silence."""
         pad = -self.position % TICK
-        if not pad or not len(self._rest):
+        if not pad or not len(self._unframed):
             return []
         end = self.position
         filled = self.take(np.zeros(pad, np.int16))
@@ -132,7 +132,7 @@ class MicPath:
 
     def _start(self, position: int) -> None:
         self.position = self._origin = position
-        self._rest = np.zeros(position % TICK, np.int16)
+        self._unframed = np.zeros(position % TICK, np.int16)
         self._next = position // TICK
         self._segmenter.jump(self._next * TICK)
         self._surplus = 0

@@ -19,12 +19,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from node.core.model import SAMPLE_RATE
-from node.core.room.arrival import HALF, STEP, Arrivals
+from node.core.room.arrival import HALF_WINDOW_TICKS, STEP_TICKS, Arrivals
 from node.core.room.coupling import COMPARED_LOUD, Coupling, Levels, one_voice
 from node.core.room.doubletalk import DoubleTalk
-from node.core.room.hearing import BANDS, HOP, HOPS, KEPT_TICKS, Hearing
-from node.core.room.lags import LONGEST, Lags
-from node.core.room.masking import WINDOWS, gains
+from node.core.room.hearing import (
+    BANDS,
+    HOP,
+    HOPS_PER_TICK,
+    KEPT_TICKS,
+    SPEECH,
+    SYLLABLE_HOPS,
+    Hearing,
+)
+from node.core.room.lags import LONGEST_LAG, Lags
+from node.core.room.masking import LEAK_MARGIN, WINDOWS_PER_FRAME, gains
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -33,11 +41,8 @@ if TYPE_CHECKING:
     from node.core.room.hearing import Floats
     from node.core.room.segmenter import Samples
 
-LEARN_AFTER = LONGEST // HOPS + 2
+LEARN_AFTER_TICKS = LONGEST_LAG // HOPS_PER_TICK + 2
 """Ticks (256 ms) after which a tick is learnt from: the longest lag, and a tick more."""
-
-MARGIN = 2.0
-"""Factor by which power must exceed what is expected of the others (3 dB) to count as own."""
 
 OWNED, STILL_OWNED = 0.15, 0.08
 """Share that is a microphone's own where speech becomes, and where it stays, its speaker's.
@@ -51,28 +56,25 @@ BEYOND_DOUBT = 0.5
 """Share from which a tick is the microphone's own although only others were heard to arrive: one
 voice in two can hide the other's peak."""
 
-AROUND = 8
-"""Hops before and after a tick that are judged with it (128 ms): about a syllable each way."""
-
 DECAY_DB = 60 * HOP / SAMPLE_RATE / 0.6
 """Fall of what others leak, from one hop to the next: a meeting room's 60 dB in 0.6 s."""
 
-HELD = 12
+HELD_HOPS = 12
 """Hops after which a decaying leak no longer matters (19 dB)."""
 
-AUDIBLE = 2.0
+AUDIBLE_OVER_FLOOR = 2.0
 """Power over the noise floor, as a factor, from which a band takes part."""
 
-GROUP = 8
+GROUP_TICKS = 8
 """Ticks (256 ms) learnt from at a time, after which lags, gains and couplings are found anew."""
 
-VOICED = 0.15
+POSSIBLE_SPEECH = 0.15
 """Probability of speech from which somebody may be speaking: half of what keeps speech going."""
 
-ECHO = 16
+ECHO_TICKS = 16
 """Ticks (0.5 s) after speech for which a room may still sound of it."""
 
-RELEARNT = 256
+RELEARNT_TICKS = 256
 """Ticks (8 s) looked at again when lags have been found: more than a first utterance."""
 
 
@@ -128,8 +130,8 @@ class Ownership:
         """Take ticks that microphones have heard together (see `Hearing.hear`)."""
         self._hearing.hear(first, sound, voices)
         loudest = np.max(np.stack(list(voices.values())), axis=0)
-        self._voiced.update((first + np.flatnonzero(loudest >= VOICED)).tolist())
-        if first * HOPS < self._done[1] + self._lags.hops.max(initial=0):
+        self._voiced.update((first + np.flatnonzero(loudest >= POSSIBLE_SPEECH)).tolist())
+        if first * HOPS_PER_TICK < self._done[1] + self._lags.hops.max(initial=0):
             self._done = (0, 0)  # what was worked out lacked this
 
     def learn(self, end: int) -> None:
@@ -137,21 +139,23 @@ class Ownership:
 
         Where nobody speaks there is nothing to learn, and nothing is spent on it.
         """
-        begin = max(self._learnt, end // GROUP * GROUP - KEPT_TICKS // 2)
-        for first in range(begin, end - GROUP + 1, GROUP):
-            self._learnt = first + GROUP
-            if len(self._hearing.mics) > 1 and not self.quiet(first, first + GROUP):
-                self._learn_group(first, first + GROUP)
-                self._voiced -= set(range(first - KEPT_TICKS - GROUP, first - KEPT_TICKS))
-        self._learn_arrivals(end - HALF - -(-int(self._lags.hops.max(initial=0)) // HOPS))
+        begin = max(self._learnt, end // GROUP_TICKS * GROUP_TICKS - KEPT_TICKS // 2)
+        for first in range(begin, end - GROUP_TICKS + 1, GROUP_TICKS):
+            self._learnt = first + GROUP_TICKS
+            if len(self._hearing.mics) > 1 and not self.quiet(first, first + GROUP_TICKS):
+                self._learn_group(first, first + GROUP_TICKS)
+                self._voiced -= set(range(first - KEPT_TICKS - GROUP_TICKS, first - KEPT_TICKS))
+        self._learn_arrivals(
+            end - HALF_WINDOW_TICKS - -(-int(self._lags.hops.max(initial=0)) // HOPS_PER_TICK)
+        )
 
     def _learn_arrivals(self, end: int) -> None:
         """Find who speaks in the windows with their middle before `end`, by when sound arrives."""
         if not self._lags.known.any():
             return
         first = max(self._arrived, end - KEPT_TICKS // 2)
-        for middle in range(-(-first // STEP) * STEP, end, STEP):
-            self._arrived = middle + STEP
+        for middle in range(-(-first // STEP_TICKS) * STEP_TICKS, end, STEP_TICKS):
+            self._arrived = middle + STEP_TICKS
             if not self.quiet(middle, middle + 1):
                 self._arrivals.learn(self._hearing, self._lags.hops, middle)
         self._arrivals.estimate()
@@ -166,44 +170,52 @@ class Ownership:
         before = self._lags.hops
         if self._lags.estimate():
             self._coupling.forget()
-            self._learn_couplings(first - RELEARNT, first)
-            self._arrived = first - RELEARNT
+            self._learn_couplings(first - RELEARNT_TICKS, first)
+            self._arrived = first - RELEARNT_TICKS
         if (self._lags.hops != before).any():
             self._done = (0, 0)
         self._learn_couplings(first, last)
 
     def _learn_couplings(self, first: int, last: int) -> None:
-        for tick in range(first, last, GROUP):
-            levels = self._levels((tick - LEARN_AFTER) * HOPS, GROUP * HOPS)
-            for hop in range(0, GROUP * HOPS, HOPS):
-                self._coupling.learn(levels.part(hop, hop + HOPS))
+        for tick in range(first, last, GROUP_TICKS):
+            levels = self._levels(
+                (tick - LEARN_AFTER_TICKS) * HOPS_PER_TICK, GROUP_TICKS * HOPS_PER_TICK
+            )
+            for hop in range(0, GROUP_TICKS * HOPS_PER_TICK, HOPS_PER_TICK):
+                self._coupling.learn(levels.part(hop, hop + HOPS_PER_TICK))
             self._coupling.estimate(self._floor_db(tick), self._lags.known)
 
     def quiet(self, first: int, last: int) -> bool:
         """Whether nobody speaks in ticks `first` to before `last`, nor echoes from before them."""
-        return self._voiced.isdisjoint(range(first - ECHO, last))
+        return self._voiced.isdisjoint(range(first - ECHO_TICKS, last))
 
     @property
     def delay_ticks(self) -> int:
         """Ticks of all microphones wanted after one before its shares are asked for."""
         lags = self._lags.hops
-        return -(-(int(lags.max(initial=0) - lags.min(initial=0)) + AROUND + 1) // HOPS)
+        return -(
+            -(int(lags.max(initial=0) - lags.min(initial=0)) + SYLLABLE_HOPS + 1) // HOPS_PER_TICK
+        )
 
     def judge(self, tick: int) -> dict[str, Judgement]:
         """Whose a tick of every microphone is, and how its own speech is told from the rest.
 
         Gives nothing where nobody speaks near it.
         """
-        if self.quiet(tick, tick + AROUND // HOPS + LONGEST // HOPS + 2):
+        if self.quiet(
+            tick, tick + SYLLABLE_HOPS // HOPS_PER_TICK + LONGEST_LAG // HOPS_PER_TICK + 2
+        ):
             return {}
         lags = self._lags.hops
-        reach = int(np.abs(lags).max()) + AROUND
-        own, weight = self._recent(tick * HOPS - reach, HOPS + 2 * reach)
-        rows = np.arange(len(lags))[:, None]
-        around = (reach - lags - AROUND)[:, None] + np.arange(HOPS + 2 * AROUND)
-        share = _share(own[rows, around], weight[rows, around], axis=(1, 2))
-        close = (reach - lags)[:, None] + np.arange(WINDOWS)
-        near = (own[rows, close - 1] + own[rows, close] + own[rows, close + 1]) / 3
+        reach = int(np.abs(lags).max()) + SYLLABLE_HOPS
+        own, weight = self._recent(tick * HOPS_PER_TICK - reach, HOPS_PER_TICK + 2 * reach)
+        indices = np.arange(len(lags))[:, None]
+        around = (reach - lags - SYLLABLE_HOPS)[:, None] + np.arange(
+            HOPS_PER_TICK + 2 * SYLLABLE_HOPS
+        )
+        share = _share(own[indices, around], weight[indices, around], axis=(1, 2))
+        close = (reach - lags)[:, None] + np.arange(WINDOWS_PER_FRAME)
+        near = (own[indices, close - 1] + own[indices, close] + own[indices, close + 1]) / 3
         whose = self._whose(tick)
         foreign = (whose < 0) & (share < BEYOND_DOUBT)
         share[foreign], near[foreign] = 0, 0
@@ -214,36 +226,41 @@ class Ownership:
     def _whose(self, tick: int) -> npt.NDArray[np.int8]:
         """By when sound arrived, whose a tick of each microphone is (see `Arrivals.whose`)."""
         lags = self._lags.hops
-        return self._arrivals.whose(tick - lags // HOPS)[np.arange(len(lags)), np.arange(len(lags))]
+        return self._arrivals.whose(tick - lags // HOPS_PER_TICK)[
+            np.arange(len(lags)), np.arange(len(lags))
+        ]
 
     def review(self, mic: str, first_tick: int, last_tick: int) -> Verdict:
         """Judge ticks `first_tick` to before `last_tick` again, as far back as sound is kept."""
-        row = self._hearing.mics.index(mic)
-        lag = int(self._lags.hops[row])
-        first, count = first_tick * HOPS - lag - AROUND, (last_tick - first_tick) * HOPS
-        own, weight = self._own(first, count + 2 * AROUND)
-        parts = np.stack([(own * weight)[row].sum(axis=1), weight[row].sum(axis=1)])
-        width = HOPS + 2 * AROUND
+        index = self._hearing.mics.index(mic)
+        lag = int(self._lags.hops[index])
+        first, count = (
+            first_tick * HOPS_PER_TICK - lag - SYLLABLE_HOPS,
+            (last_tick - first_tick) * HOPS_PER_TICK,
+        )
+        own, weight = self._own(first, count + 2 * SYLLABLE_HOPS)
+        parts = np.stack([(own * weight)[index].sum(axis=1), weight[index].sum(axis=1)])
+        width = HOPS_PER_TICK + 2 * SYLLABLE_HOPS
         parts = np.lib.stride_tricks.sliding_window_view(parts, width, axis=1).sum(axis=2)[
-            :, ::HOPS
+            :, ::HOPS_PER_TICK
         ]
         share = np.where(parts[1] > 0, parts[0] / np.maximum(parts[1], 1e-9), 1)
-        levels = self._levels(first + AROUND, count)
-        voiced = levels.voice[row][::HOPS] >= 0.35
-        whose = self._arrivals.whose(np.arange(first_tick, last_tick) - lag // HOPS)[row]
+        levels = self._levels(first + SYLLABLE_HOPS, count)
+        voiced = levels.voice[index][::HOPS_PER_TICK] >= SPEECH
+        whose = self._arrivals.whose(np.arange(first_tick, last_tick) - lag // HOPS_PER_TICK)[index]
         share = np.where(whose > 0, 1, share[: len(whose)])
         share[(whose < 0) & (share < BEYOND_DOUBT)] = 0
         owned = int((voiced & (share >= OWNED)).sum())
         alone = int((voiced & (whose > 0)).sum())
-        better = None if 2 * alone > voiced.sum() else self._heard_better(row, levels)
-        return Verdict(owned, self._loudest(row, levels), better)
+        better = None if 2 * alone > voiced.sum() else self._heard_better(index, levels)
+        return Verdict(owned, self._loudest(index, levels), better)
 
-    def rest(self, mic: str, utterance: range, speech: tuple[int, int]) -> Cleaned | None:
-        """An utterance that has ended, without what others said in it (see `DoubleTalk.rest`)."""
+    def cleaned(self, mic: str, utterance: range, speech: tuple[int, int]) -> Cleaned | None:
+        """A finished utterance without what others said in it (see `DoubleTalk.cleaned`)."""
         talk = DoubleTalk(
             self._hearing, self._lags.hops, self._lags.known, self._told, self._whose_hops
         )
-        return talk.rest(self._hearing.mics.index(mic), utterance, speech)
+        return talk.cleaned(self._hearing.mics.index(mic), utterance, speech)
 
     def lags_s(self) -> dict[str, float | None]:
         """Delay of each microphone against the earliest one; None where it is not known."""
@@ -252,7 +269,7 @@ class Ownership:
 
     def _levels(self, first: int, count: int) -> Levels:
         power, floor, voice = self._hearing.window(first, count, self._lags.hops)
-        return Levels(np.where(power > AUDIBLE * floor, power - floor, 0), floor, voice)
+        return Levels(np.where(power > AUDIBLE_OVER_FLOOR * floor, power - floor, 0), floor, voice)
 
     def _recent(self, first: int, count: int) -> tuple[Floats, Floats]:
         """What `_own` gives, of which only the hops that are new are worked out."""
@@ -272,14 +289,16 @@ class Ownership:
 
     def _own(self, first: int, count: int) -> tuple[Floats, Floats]:
         """Own share of each hop and band, and its weight, both (microphones, hops, bands)."""
-        levels = self._levels(first - HELD, count + HELD + 1)
+        levels = self._levels(first - HELD_HOPS, count + HELD_HOPS + 1)
         power = levels.above_floor
         voices = np.matmul(self._coupling.inverse.transpose(0, 2, 1), power.transpose(2, 0, 1))
         voices = np.minimum(np.maximum(voices, 0), power.transpose(2, 0, 1))
         held = _held(voices)
-        leak = MARGIN * np.matmul(self._off_diagonal().transpose(2, 1, 0), held).transpose(1, 2, 0)
-        power, leak = power[:, HELD:-1], leak[:, HELD:-1]
-        floor = levels.floor[:, HELD:-1]
+        leak = LEAK_MARGIN * np.matmul(self._off_diagonal().transpose(2, 1, 0), held).transpose(
+            1, 2, 0
+        )
+        power, leak = power[:, HELD_HOPS:-1], leak[:, HELD_HOPS:-1]
+        floor = levels.floor[:, HELD_HOPS:-1]
         own = np.maximum(power - leak, 0) / np.maximum(power, 1e-12)
         weight = np.where(power > 0, np.log(np.maximum(power / floor, 1)), 0)
         return np.where(power > 0, own, 1), weight
@@ -293,36 +312,40 @@ class Ownership:
         return own, weight
 
     def _whose_hops(self, first: int, count: int) -> npt.NDArray[np.int8]:
-        return self._arrivals.whose((first + np.arange(count)) // HOPS)
+        return self._arrivals.whose((first + np.arange(count)) // HOPS_PER_TICK)
 
     def _off_diagonal(self) -> Floats:
         count = len(self._hearing.mics)
         return self._coupling.matrix * (1 - np.eye(count, dtype=np.float32))[..., None]
 
-    def _loudest(self, row: int, levels: Levels) -> str | None:
+    def _loudest(self, index: int, levels: Levels) -> str | None:
         level = 10 ** ((levels.level_db() - self._coupling.gain_db[:, None]) / 10)
-        heard = (level * (levels.voice[row] >= 0.35)).sum(axis=1)
-        heard[row] = 0
+        heard = (level * (levels.voice[index] >= SPEECH)).sum(axis=1)
+        heard[index] = 0
         return self._hearing.mics[int(np.argmax(heard))] if heard.any() else None
 
-    def _heard_better(self, row: int, levels: Levels) -> str | None:
-        """The loudest microphone that heard the same voice as `row`, where that is another one."""
-        speech = levels.voice[row] >= 0.35
-        if not speech.any() or not self._lags.known[row]:
+    def _heard_better(self, index: int, levels: Levels) -> str | None:
+        """The loudest other microphone that heard the same voice, and heard it better; None if none
+        did.
+        """
+        speech = levels.voice[index] >= SPEECH
+        if not speech.any() or not self._lags.known[index]:
             return None
         power = levels.above_floor[:, speech] + levels.floor[:, speech]
         loud = levels.above_floor[:, speech] > COMPARED_LOUD * levels.floor[:, speech]
         loudness = power.sum(axis=(1, 2)) / 10 ** (self._coupling.gain_db / 10)
-        louder = (loudness > loudness[row]) & self._lags.known
+        louder = (loudness > loudness[index]) & self._lags.known
         alike = [
             m
             for m in np.flatnonzero(louder).tolist()
-            if one_voice(power[[row, m]], loud[row] | loud[m])
+            if one_voice(power[[index, m]], loud[index] | loud[m])
         ]
         return self._hearing.mics[max(alike, key=lambda m: loudness[m])] if alike else None
 
     def _floor_db(self, tick: int) -> npt.NDArray[np.float64]:
-        floor = self._hearing.window(tick * HOPS, 1, np.zeros(len(self._hearing.mics), int))[1]
+        floor = self._hearing.window(
+            tick * HOPS_PER_TICK, 1, np.zeros(len(self._hearing.mics), int)
+        )[1]
         result: npt.NDArray[np.float64] = 10 * np.log10(floor[:, 0].mean(axis=1)).astype(float)
         return result
 

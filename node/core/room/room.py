@@ -12,7 +12,14 @@ from node.core.model import SAMPLE_RATE, TICK
 from node.core.room.hearing import KEPT_TICKS
 from node.core.room.masking import FOREIGN
 from node.core.room.mic_path import Frame, MicPath
-from node.core.room.ownership import OWNED, STILL_OWNED, VOICED, Judgement, Ownership, Verdict
+from node.core.room.ownership import (
+    OWNED,
+    POSSIBLE_SPEECH,
+    STILL_OWNED,
+    Judgement,
+    Ownership,
+    Verdict,
+)
 from node.core.room.segmenter import Ended, Endpointing, Event, Started, Withdrawn
 
 if TYPE_CHECKING:
@@ -26,13 +33,13 @@ Mode = Literal["drop", "tag", "off"]
 LONGEST_FILL = SAMPLE_RATE
 """A gap of up to 1 s is filled with silence inside an utterance; a longer one ends it."""
 
-PATIENCE = 10
+PATIENCE_TICKS = 10
 """Ticks (0.32 s) of sound for which a microphone that falls behind is waited for."""
 
-TOGETHER = 2
+TICKS_AT_ONCE = 2
 """Ticks (64 ms) that several microphones are heard and judged by: half as dear as one by one."""
 
-SILENCE_TOGETHER = 32
+SILENT_TICKS_AT_ONCE = 32
 """Ticks (1 s) of silence heard at once."""
 
 ENDLESS = 1 << 62
@@ -40,7 +47,7 @@ ENDLESS = 1 << 62
 
 NOTHING = range(0)
 
-REMEMBERED = 64
+REMEMBERED_UTTERANCES = 64
 """Utterances of a microphone that may be judged again: two a second, as far back as it is heard."""
 
 MicEvents = list[tuple[str, Event]]
@@ -64,7 +71,7 @@ class Room:
         self._endpointing = endpointing
         self._mode = mode
         self._ownership = Ownership()
-        self._channels: dict[str, MicPath] = {}
+        self._paths: dict[str, MicPath] = {}
         self._unheard: dict[str, list[Frame]] = {}
         self._utterances: dict[str, range] = {}
         self._kept: dict[str, deque[range]] = {}
@@ -74,54 +81,54 @@ class Room:
 
     def add(self, mic: str, detector: VoiceDetector, position: int = 0) -> None:
         """Let another microphone in, whose first sample lies at `position`."""
-        self._channels[mic] = MicPath(detector, self._endpointing, position)
+        self._paths[mic] = MicPath(detector, self._endpointing, position)
         self._unheard[mic] = []
-        self._kept[mic] = deque(maxlen=REMEMBERED)
+        self._kept[mic] = deque(maxlen=REMEMBERED_UTTERANCES)
         self._ownership.add(mic)
 
     def feed(self, mic: str, samples: Samples) -> MicEvents:
         """Append int16 samples at 16 kHz to what a microphone has heard."""
         self._awaited.add(mic)
-        self._unheard[mic] += self._channels[mic].take(samples)
+        self._unheard[mic] += self._paths[mic].take(samples)
         return self._advance()
 
     def skip_to(self, mic: str, position: int) -> MicEvents:
         """Nothing was heard up to `position`: silence where that is short, else a new beginning."""
-        channel = self._channels[mic]
-        missing = position - channel.position
+        path = self._paths[mic]
+        missing = position - path.position
         if missing <= 0:
             return []
         if missing <= LONGEST_FILL:
             return self.feed(mic, np.zeros(missing, np.int16))
         events = self.flush(mic)
-        channel.jump(position)
+        path.jump(position)
         self._ownership.restarted()
         return events
 
     def flush(self, mic: str) -> MicEvents:
         """End what a microphone has open, with its last samples."""
-        channel = self._channels[mic]
+        path = self._paths[mic]
         self._awaited.discard(mic)
-        self._unheard[mic] += channel.take_rest()
+        self._unheard[mic] += path.fill_up()
         self._hear(self._unheard)
         events: MicEvents = []
-        while channel.frames:
-            events += self._judge(mic, self._judgements(channel.frames[0].tick).get(mic))
-        events += self._marked(mic, channel.flush())
+        while path.frames:
+            events += self._judge(mic, self._judgements(path.frames[0].tick).get(mic))
+        events += self._marked(mic, path.flush())
         return events + self._advance()
 
     def position(self, mic: str) -> int:
         """Sample of the timeline at which the microphone's sound ends."""
-        return self._channels[mic].position
+        return self._paths[mic].position
 
     @property
     def busy(self) -> bool:
         """Whether somebody speaks, or may be about to."""
-        return any(channel.busy for channel in self._channels.values())
+        return any(path.busy for path in self._paths.values())
 
     def level_dbfs(self, mic: str) -> float:
         """RMS level since the last call, in dB below full scale."""
-        return self._channels[mic].level_dbfs()
+        return self._paths[mic].level_dbfs()
 
     def lags_s(self) -> dict[str, float | None]:
         """Delay of each microphone against the earliest one; None where it is not known."""
@@ -131,10 +138,10 @@ class Room:
         """Judge what is complete: heard by all who are awaited, as far as patience goes."""
         if not self._awaited:
             return []
-        ends = [self._channels[mic].next_tick for mic in self._awaited]
-        complete = max(min(ends), max(ends) - PATIENCE)
+        ends = [self._paths[mic].next_tick for mic in self._awaited]
+        complete = max(min(ends), max(ends) - PATIENCE_TICKS)
         if not self._alone:
-            complete -= complete % TOGETHER
+            complete -= complete % TICKS_AT_ONCE
         self._take_in(complete)
         events = self._judge_before(complete - (0 if self._alone else self._ownership.delay_ticks))
         if not self._alone and self._ownership.knows_more():
@@ -155,12 +162,14 @@ class Room:
 
     def _is_calm(self, frames: dict[str, list[Frame]], complete: int) -> bool:
         """Whether nobody speaks in frames, nor in what waits to be judged, and they are few."""
-        waiting = [c.frames[0].tick for c in self._channels.values() if c.frames]
+        waiting = [c.frames[0].tick for c in self._paths.values() if c.frames]
         return (
             not self._alone
             and self._ownership.quiet(min(waiting, default=complete), complete)
-            and all(len(several) < SILENCE_TOGETHER for several in frames.values())
-            and all(frame.voice < VOICED for several in frames.values() for frame in several)
+            and all(len(several) < SILENT_TICKS_AT_ONCE for several in frames.values())
+            and all(
+                frame.voice < POSSIBLE_SPEECH for several in frames.values() for frame in several
+            )
         )
 
     def _hear(self, frames: dict[str, list[Frame]]) -> None:
@@ -178,28 +187,28 @@ class Room:
     def _judge_before(self, limit: int) -> MicEvents:
         events: MicEvents = []
         while ready := self._ready(limit):
-            tick = min(self._channels[mic].frames[0].tick for mic in ready)
+            tick = min(self._paths[mic].frames[0].tick for mic in ready)
             judgements = self._judgements(tick)
             for mic in ready:
-                if self._channels[mic].frames[0].tick == tick:
+                if self._paths[mic].frames[0].tick == tick:
                     events += self._judge(mic, judgements.get(mic))
         return events + self._end_settled()
 
     def _end_settled(self) -> MicEvents:
         """End speech that silence has ended already: no need to wait for whose that silence is."""
         events: MicEvents = []
-        for mic, channel in self._channels.items():
-            for _ in range(channel.settled):
+        for mic, path in self._paths.items():
+            for _ in range(path.settled):
                 events += self._judge(mic, None)
         return events
 
     def _ready(self, limit: int) -> list[str]:
-        channels = self._channels.items()
-        return [mic for mic, c in channels if c.frames and c.frames[0].tick < limit]
+        paths = self._paths.items()
+        return [mic for mic, c in paths if c.frames and c.frames[0].tick < limit]
 
     @property
     def _alone(self) -> bool:
-        return self._mode == "off" or len(self._channels) < 2
+        return self._mode == "off" or len(self._paths) < 2
 
     def _judgements(self, tick: int) -> dict[str, Judgement]:
         if self._alone or self._mode == "tag":
@@ -208,14 +217,14 @@ class Room:
 
     def _judge(self, mic: str, judgement: Judgement | None) -> MicEvents:
         """Send the oldest frame of a microphone to its endpointing."""
-        channel = self._channels[mic]
+        path = self._paths[mic]
         if judgement is None:
-            return self._marked(mic, channel.judge(channel.frames[0].voice, None))
+            return self._marked(mic, path.judge(path.frames[0].voice, None))
         owned = judgement.share >= (STILL_OWNED if mic in self._owners else OWNED)
         (self._owners.add if owned else self._owners.discard)(mic)
         if owned:
-            return self._marked(mic, channel.judge(channel.frames[0].voice, judgement.gains))
-        return self._marked(mic, channel.judge(0.0, FOREIGN))
+            return self._marked(mic, path.judge(path.frames[0].voice, judgement.gains))
+        return self._marked(mic, path.judge(0.0, FOREIGN))
 
     def _marked(self, mic: str, events: Iterable[Event]) -> MicEvents:
         """The events of a microphone, its ends with whose speech it was."""
@@ -262,13 +271,13 @@ class Room:
 
     def _cleaned(self, mic: str, utterance: range, ended: Ended) -> Ended:
         """An end with the sound that is left without others, or with who they were if none is."""
-        rest = None
+        cleaned = None
         if not self._alone and self._mode == "drop":
-            rest = self._ownership.rest(mic, utterance, ended.speech)
-        if rest is None:
+            cleaned = self._ownership.cleaned(mic, utterance, ended.speech)
+        if cleaned is None:
             return ended
-        own = rest.own_samples * 1000 >= self._endpointing.min_speech_ms * SAMPLE_RATE
-        return replace(ended, sound=rest.sound, crosstalk_of=None if own else rest.loudest)
+        own = cleaned.own_samples * 1000 >= self._endpointing.min_speech_ms * SAMPLE_RATE
+        return replace(ended, sound=cleaned.sound, crosstalk_of=None if own else cleaned.loudest)
 
     def _speaker(self, mic: str, utterance: range) -> str | None:
         """The other microphone whose speech an utterance was; None where it was its own."""

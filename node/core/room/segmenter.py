@@ -34,12 +34,12 @@ DETECTOR_LATE_MS = 36
 noise to 25 dB below them. It is part of the pause that ends an utterance."""
 
 ONSET_MS = 1000
-ONSET = 10.0
+ONSET_OVER_QUIETEST = 10.0
 """Sound before the first speech frame that is looked at, and power over the quietest frame in it
 (10 dB), as a factor, down to which it belongs to the speech: in a room with echo the detector may
 answer half a second late ("Allume la chambre" lost its first word)."""
 
-DIP = 2
+DIP_FRAMES = 2
 """Quieter frames (64 ms) that may lie between two louder ones of an onset, as in a plosive."""
 
 PAUSE_MS = 100
@@ -207,13 +207,13 @@ class Segmenter:
         before = list(self._before)
         quietest = min((each.power for each in before if not each.foreign), default=0.0)
         onset = at = len(before)
-        while at > 0 and onset - at <= DIP and not before[at - 1].foreign:
+        while at > 0 and onset - at <= DIP_FRAMES and not before[at - 1].foreign:
             at -= 1
-            if before[at].power > ONSET * quietest:
+            if before[at].power > ONSET_OVER_QUIETEST * quietest:
                 onset = at
         for late in before[onset:]:
             late.voiced = True
-        kept = max(self._pre_roll, len(before) - onset + DIP if onset < len(before) else 0)
+        kept = max(self._pre_roll, len(before) - onset + DIP_FRAMES if onset < len(before) else 0)
         return before[max(0, len(before) - kept) :]
 
     def _sound(self, frame: _Frame) -> list[Event]:

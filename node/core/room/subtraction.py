@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from node.core.model import SAMPLE_RATE
-from node.core.room.hearing import BAND_EDGES_HZ, BANDS, HOP
-from node.core.room.lags import vertex
+from node.core.room.hearing import BANDS, HOP, band_of_bin, bin_hz, periodic_hann
+from node.core.room.lags import drifts, vertex
+from node.core.room.masking import LEAK_MARGIN, LEAST_GAIN
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -29,26 +30,26 @@ if TYPE_CHECKING:
     Indices = npt.NDArray[np.int64]
     Spectra = npt.NDArray[np.complex64]
 
-FRAME = 1024
+STFT_SAMPLES = 1024
 """Samples of a window (64 ms), four hops."""
 
-EDGE = FRAME // 2
+EDGE = STFT_SAMPLES // 2
 """Samples wanted before the first hop and after the last one: windows are centred on hops."""
 
-EARLIER, LATER = 5, 2
+FRAMES_BEFORE, FRAMES_AFTER = 5, 2
 """Frames before and after one whose sound takes part in it: reverberation, and delays that are
 known to 16 ms only. Measured on the tuning meetings: 3 and 2 left a tenth more errors."""
 
 FOREIGN_SHARE = 0.1
 """Own share of a band from which nothing is learnt of what the others leak into it."""
 
-SPEAKS = 0.3
+SPOKEN_SHARE = 0.3
 """Own share, mean of the bands, from which a microphone's speaker is taken to speak."""
 
-SPREAD = 2
+SPREAD_HOPS = 2
 """Hops to each side that a window reaches into."""
 
-INDEPENDENT = 2
+INDEPENDENT_HOPS = 2
 """Hops from one window to the next that tells of something else: they are half over each other.
 Fewer frames than all are cheaper to learn from, and leave a quarter more errors at -3 dB."""
 
@@ -60,21 +61,15 @@ REGULARISATION = 1e-2
 """Of the mean power of what a filter is learnt from. Measured on the tuning meetings: 0.001 and
 0.03 left a tenth more errors."""
 
-LEAST_GAIN = 0.1
-"""Of a frequency after the filter (-20 dB): deeper, what is left begins to ring."""
-
-BINS = 8
+BINS_AT_ONCE = 8
 """Frequencies worked on at a time: what they take together fits a cache of a megabyte or two."""
 
-PRODUCT = 60_000
+PRODUCT_SIZE = 60_000
 """Multiplications in a product of matrices, a sixteenth in one with a vector. Beyond 65,535 and
 4,095 OpenBLAS has threads wait busily on every processor: seven times the time (measured)."""
 
-BLOCK = 32
+PHASE_HOPS = 32
 """Hops (0.5 s) over which the phase between two microphones is taken as one."""
-
-DRIFTS = np.arange(-220, 221, 4) * np.float64(1e-6)
-"""Drifts between two clocks that are tried: USB crystals are within 100 ppm each."""
 
 DRIFT_HZ = (200, 4000)
 """Frequencies of which the phase tells of drift."""
@@ -114,7 +109,7 @@ def subtract(stretch: Stretch, first: int, last: int) -> Residual | None:
     for other, sound in zip(others, stretch.sound[1:], strict=True):
         other[:] = _in_step(heard, _spectra(sound), weight, first)
     weight = weight / (np.square(np.abs(heard)).mean(axis=1, keepdims=True) + _RESOLUTION)
-    frames = np.arange(max(0, first - SPREAD), min(len(heard), last + SPREAD))
+    frames = np.arange(max(0, first - SPREAD_HOPS), min(len(heard), last + SPREAD_HOPS))
     leak, left = _leaks(others, heard[learn], weight[learn], learn, frames)
     rest, residue = heard[frames] - leak, left * np.square(np.abs(leak))
     power = np.square(np.abs(rest))
@@ -135,8 +130,8 @@ def _leaks(
     """
     leak = np.empty((len(frames), heard.shape[1]), np.complex64)
     powers = np.empty((2, heard.shape[1]), np.float32)
-    for begin in range(0, heard.shape[1], BINS):
-        bins = slice(begin, begin + BINS)
+    for begin in range(0, heard.shape[1], BINS_AT_ONCE):
+        bins = slice(begin, begin + BINS_AT_ONCE)
         known = _around(others[..., bins], learn)
         aim, told = heard[:, bins].T, weight[:, bins].T
         filters = _fitted(known, aim, told)
@@ -145,16 +140,16 @@ def _leaks(
         powers[1, bins] = (told * np.square(np.abs(taken))).sum(axis=1)
         leak[:, bins] = _explained(_around(others[..., bins], frames), filters).T
     left, taken = _by_band(powers)
-    fitted_by_chance = known.shape[2] / (len(learn) / INDEPENDENT)
+    fitted_by_chance = known.shape[2] / (len(learn) / INDEPENDENT_HOPS)
     share = left / np.maximum(taken, 1e-12) / max(1 - fitted_by_chance, 1 / len(learn))
     return leak, np.minimum(share, 1)[_BAND_OF_BIN].astype(np.float32)
 
 
 def _foreign(own: Floats) -> Floats:
     """How far each hop and band of the first row holds but the others: (hops, BANDS)."""
-    padded = np.pad(own[0], ((SPREAD, SPREAD), (0, 0)), mode="edge")
-    mine = np.lib.stride_tricks.sliding_window_view(padded, 2 * SPREAD + 1, axis=0).max(axis=2)
-    spoken = (own[1:].mean(axis=2) > SPEAKS).any(axis=0)
+    padded = np.pad(own[0], ((SPREAD_HOPS, SPREAD_HOPS), (0, 0)), mode="edge")
+    mine = np.lib.stride_tricks.sliding_window_view(padded, 2 * SPREAD_HOPS + 1, axis=0).max(axis=2)
+    spoken = (own[1:].mean(axis=2) > SPOKEN_SHARE).any(axis=0)
     foreign: Floats = np.clip(1 - mine / FOREIGN_SHARE, 0, 1) * spoken[:, None]
     return foreign.astype(np.float32)
 
@@ -163,7 +158,7 @@ def _in_step(heard: Spectra, other: Spectra, weight: Floats, middle: int) -> Spe
     """Another microphone's spectra, as a clock would give them that runs as the first one's."""
     drift = _drift(heard, other, weight)
     seconds = drift * HOP / SAMPLE_RATE * (np.arange(len(other)) - middle)
-    angle = np.outer(seconds, -2 * np.pi * _FREQUENCIES).astype(np.float32)
+    angle = np.outer(seconds, -2 * np.pi * _BIN_HZ).astype(np.float32)
     turn = np.empty(angle.shape, np.complex64)
     turn.real, turn.imag = np.cos(angle), np.sin(angle)
     return turn * other
@@ -171,9 +166,9 @@ def _in_step(heard: Spectra, other: Spectra, weight: Floats, middle: int) -> Spe
 
 def _drift(heard: Spectra, other: Spectra, weight: Floats) -> float:
     """The drift under which what two microphones share adds up best, in seconds a second."""
-    blocks = len(heard) // BLOCK
-    shared = (heard * other.conj() * weight)[: blocks * BLOCK, _DRIFT_BINS]
-    shared = shared.reshape(blocks, BLOCK, -1).sum(axis=1)
+    blocks = len(heard) // PHASE_HOPS
+    shared = (heard * other.conj() * weight)[: blocks * PHASE_HOPS, _DRIFT_BINS]
+    shared = shared.reshape(blocks, PHASE_HOPS, -1).sum(axis=1)
     shared /= np.sqrt(np.abs(shared)) + 1e-9
     fit = np.abs((_turns(blocks) * shared).sum(axis=1)).sum(axis=1)
     return float(np.interp(vertex(fit, int(fit.argmax())), np.arange(len(DRIFTS)), DRIFTS))
@@ -182,16 +177,16 @@ def _drift(heard: Spectra, other: Spectra, weight: Floats) -> float:
 @functools.lru_cache(maxsize=2)
 def _turns(blocks: int) -> Spectra:
     """What each drift does to the phase of each block and frequency."""
-    at = (np.arange(blocks) + 0.5) * BLOCK * HOP
-    cycles = np.outer(DRIFTS, at)[..., None] * (_FREQUENCIES[_DRIFT_BINS] / SAMPLE_RATE)
+    at = (np.arange(blocks) + 0.5) * PHASE_HOPS * HOP
+    cycles = np.outer(DRIFTS, at)[..., None] * (_BIN_HZ[_DRIFT_BINS] / SAMPLE_RATE)
     turns: Spectra = np.exp(2j * np.pi * cycles).astype(np.complex64)
     return turns
 
 
 def _around(others: Spectra, frames: Indices) -> Spectra:
     """The frames around some frames, zeros beyond the ends: (bins, frames, taps of all others)."""
-    padded = np.pad(others, ((0, 0), (EARLIER, LATER), (0, 0)))
-    at = frames[:, None] + np.arange(EARLIER + 1 + LATER)
+    padded = np.pad(others, ((0, 0), (FRAMES_BEFORE, FRAMES_AFTER), (0, 0)))
+    at = frames[:, None] + np.arange(FRAMES_BEFORE + 1 + FRAMES_AFTER)
     around = padded[:, at].transpose(3, 1, 0, 2)
     return np.ascontiguousarray(around.reshape(*around.shape[:2], -1))
 
@@ -220,14 +215,14 @@ def _explained(known: Spectra, filters: Spectra) -> Spectra:
 def _pieces(known: Spectra) -> list[slice]:
     """The frames of `known`, so many at a time as are best multiplied."""
     _, frames, taps = known.shape
-    count = PRODUCT // (taps * max(taps, 16))
+    count = PRODUCT_SIZE // (taps * max(taps, 16))
     return [slice(begin, begin + count) for begin in range(0, frames, count)]
 
 
 def _own(power: Floats, residue: Floats, heard: Spectra) -> Floats:
     """Share of the sound, hop by hop and band by band, that exceeds what others have left in it."""
     total = _by_band(np.square(np.abs(heard)))
-    above = _by_band(power - MARGIN * residue)
+    above = _by_band(power - LEAK_MARGIN * residue)
     own: Floats = np.clip(above / np.maximum(total, 1e-12), 0, 1)
     return own
 
@@ -238,29 +233,28 @@ def _by_band(bins: Floats) -> Floats:
 
 
 def _spectra(sound: Floats) -> Spectra:
-    windows = np.lib.stride_tricks.sliding_window_view(sound, FRAME)[::HOP]
-    spectra: Spectra = np.fft.rfft(windows * _WINDOW).astype(np.complex64)
+    windows = np.lib.stride_tricks.sliding_window_view(sound, STFT_SAMPLES)[::HOP]
+    spectra: Spectra = np.fft.rfft(windows * _STFT_WINDOW).astype(np.complex64)
     return spectra[:-1]
 
 
 def _sound(spectra: Spectra) -> Floats:
     """Sound of frames, whose first window begins it."""
-    pieces = np.fft.irfft(spectra, FRAME) * _WINDOW
-    whole = np.zeros(((len(pieces) - 1) * HOP + FRAME), np.float32)
+    pieces = np.fft.irfft(spectra, STFT_SAMPLES) * _STFT_WINDOW
+    whole = np.zeros(((len(pieces) - 1) * HOP + STFT_SAMPLES), np.float32)
     for number, piece in enumerate(pieces):
-        whole[number * HOP : number * HOP + FRAME] += piece
+        whole[number * HOP : number * HOP + STFT_SAMPLES] += piece
     whole /= _WINDOW_SUM
     return whole
 
 
-MARGIN = 2.0
-"""Factor by which power must exceed what others leave (3 dB) to count as own, as in `ownership`."""
+DRIFTS = drifts(step_ppm=4)
 
 # Once for analysis and once for synthesis; four of their squares lie over each sample.
-_WINDOW = np.sqrt(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FRAME) / FRAME)).astype(np.float32)
-_WINDOW_SUM = np.float32(FRAME / HOP / 2)
+_STFT_WINDOW = np.sqrt(periodic_hann(STFT_SAMPLES)).astype(np.float32)
+_WINDOW_SUM = np.float32(STFT_SAMPLES / HOP / 2)
 _RESOLUTION = np.float32(1e-7)
-_FREQUENCIES = np.fft.rfftfreq(FRAME, 1 / SAMPLE_RATE)
-_DRIFT_BINS = np.flatnonzero((DRIFT_HZ[0] <= _FREQUENCIES) & (DRIFT_HZ[1] >= _FREQUENCIES))[::2]
-_BAND_OF_BIN = np.clip(np.searchsorted(BAND_EDGES_HZ, _FREQUENCIES, side="right") - 1, 0, BANDS - 1)
+_BIN_HZ = bin_hz(STFT_SAMPLES)
+_DRIFT_BINS = np.flatnonzero((DRIFT_HZ[0] <= _BIN_HZ) & (DRIFT_HZ[1] >= _BIN_HZ))[::2]
+_BAND_OF_BIN = band_of_bin(STFT_SAMPLES)
 _FIRST_BINS = np.searchsorted(_BAND_OF_BIN, np.arange(BANDS))

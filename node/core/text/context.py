@@ -50,7 +50,7 @@ LEAD_WORDS = 10
 """Words of earlier text that the decoder begins behind, at least. It takes them one by one, which
 costs as much as writing them; the encoder hears all that fits. All of the text was no better."""
 
-ECHO = 0.8
+ECHO_SHARE = 0.8
 ECHO_WORDS = 2
 """A text of so many words and more, of which so large a share stands in one piece in the text
 before it, may be the decoder's echo and not the speaker's words; so may a run of `ECHO_RUN`."""
@@ -68,7 +68,7 @@ class Earlier:
 
 
 @dataclass(slots=True)
-class _Said:
+class _Past:
     """What a speaker said last; of no use before so many more utterances in this language."""
 
     language: str
@@ -84,7 +84,7 @@ class Contexts:
     """What each speaker of each session said last. Owned by the thread that transcribes."""
 
     def __init__(self) -> None:
-        self._said: OrderedDict[Speaker, _Said] = OrderedDict()
+        self._said: OrderedDict[Speaker, _Past] = OrderedDict()
 
     def of(self, speaker: Speaker, start: int) -> tuple[Earlier, ...]:
         """What to hear before an utterance that begins at sample `start` of its session.
@@ -110,9 +110,9 @@ class Contexts:
             self._said.pop(speaker, None)
         if heard.doubtful or heard.confidence < LEARNT:
             return
-        said = self._said.setdefault(speaker, _Said(heard.language))
+        said = self._said.setdefault(speaker, _Past(heard.language))
         if said.language != heard.language:
-            said = self._said[speaker] = _Said(heard.language, wanted=2)
+            said = self._said[speaker] = _Past(heard.language, wanted=2)
         said.utterances.append((end, Earlier(samples, heard.text, heard.language)))
         said.wanted = max(0, said.wanted - 1)
         while said.samples > MAX_LENGTH_S * SAMPLE_RATE:
@@ -162,4 +162,4 @@ def echoes(text: str, before: str, *, spaced: bool = True) -> bool:
         return False
     matcher = SequenceMatcher(None, words, past, autojunk=False)
     longest = matcher.find_longest_match().size
-    return longest >= min(ECHO * len(words), ECHO_RUN)
+    return longest >= min(ECHO_SHARE * len(words), ECHO_RUN)

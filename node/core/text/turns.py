@@ -25,13 +25,13 @@ from node.core.model import SAMPLE_RATE, Segment
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-PAUSE = 3 * SAMPLE_RATE // 10
+PAUSE_SAMPLES = 3 * SAMPLE_RATE // 10
 """Samples between two words from which on their speaker was silent: longer than any consonant."""
 
 TOLERANCE = SAMPLE_RATE // 5
 """Samples by which an aligned word may be off: the collar of WhisperX (Bain et al. 2023)."""
 
-WINDOW = SAMPLE_RATE
+CUT_WITHIN = SAMPLE_RATE
 """Samples an interrupted speaker may go on before the line ends: about three words."""
 
 MIN_WORDS = 5
@@ -110,7 +110,7 @@ class _Voice:
                 yield _Onset(self.begins[index], speaker, short=True)
 
     def pauses_before(self, index: int) -> bool:
-        return self.begins[index] - self.ends[index - 1] >= PAUSE
+        return self.begins[index] - self.ends[index - 1] >= PAUSE_SAMPLES
 
     def sentence_ends_before(self, index: int) -> bool:
         return index == 0 or self.texts[index - 1].rstrip(CLOSING).endswith(SENTENCE_ENDS)
@@ -137,7 +137,7 @@ class _Voice:
         places = [i for i in range(following, len(self.begins)) if self._may_cut(last, i)]
         if onset.short:
             return next(filter(self.sentence_ends_before, places), None)
-        near = [i for i in places if self.begins[i] <= onset.time + WINDOW]
+        near = [i for i in places if self.begins[i] <= onset.time + CUT_WITHIN]
         return min(near or places[:1], key=self._rank, default=None)
 
     def _has_just_begun(self, index: int, time: int) -> bool:

@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 FRAMES_PER_S = 100
 """Frames of loudness in a second: those of Whisper's log spectrum."""
 
-CLOSURE = 12
+CLOSURE_FRAMES = 12
 """Frames: shorter quiet is within a word. The closure of a stop lasts 0.05 to 0.1 s."""
 
-CLICK = 3
+CLICK_FRAMES = 3
 """Frames: a shorter sound is no speech."""
 
 FLOOR_PERCENT, VOICE_PERCENT = 5, 90
 """Frames as loud as this share of all are the noise of the room, and the voice."""
 
-ABOVE = 0.3
+HEARD_SHARE = 0.3
 """Share of the way from noise to voice, in decibels, from which a frame is heard."""
 
 LEAST_CONTRAST = 0.3
@@ -48,8 +48,10 @@ def audible(spectrum: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     floor, voice = np.percentile(loudness, (FLOOR_PERCENT, VOICE_PERCENT))
     if voice - floor < LEAST_CONTRAST:
         return np.ones(len(loudness), bool)
-    loud = loudness > floor + ABOVE * (voice - floor)
-    return _without_short(_without_short(loud, CLICK, value=True), CLOSURE, value=False)
+    loud = loudness > floor + HEARD_SHARE * (voice - floor)
+    return _without_short(
+        _without_short(loud, CLICK_FRAMES, value=True), CLOSURE_FRAMES, value=False
+    )
 
 
 def within_speech(words: Iterable[Word], heard: npt.NDArray[np.bool_]) -> tuple[Word, ...]:

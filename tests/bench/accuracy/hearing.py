@@ -82,20 +82,20 @@ def _row(meetings: list[npt.NDArray[np.int16]]) -> Iterator[str]:
 
 def listen(tracks: npt.NDArray[np.int16], mode: Mode) -> Cost:
     """Return what a room costs that hears tracks of shape (microphones, samples)."""
-    cost, rest = Cost(), Ownership.rest
+    cost, clean = Cost(), Ownership.cleaned
 
     def timed(
         self: Ownership, mic: str, utterance: range, speech: tuple[int, int]
     ) -> Cleaned | None:
         begun = time.process_time()
-        left = rest(self, mic, utterance, speech)
+        left = clean(self, mic, utterance, speech)
         spent = time.process_time() - begun
         cost.looked_at_s.append(spent)
         if left is not None:
             cost.cleaned_s.append(spent)
         return left
 
-    with patch.object(Ownership, "rest", timed):
+    with patch.object(Ownership, "cleaned", timed):
         begun = time.process_time()
         _hear(tracks, mode)
         cost.whole_s = time.process_time() - begun
