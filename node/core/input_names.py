@@ -1,4 +1,4 @@
-"""Which of the inputs that PortAudio lists a name of the configuration means."""
+"""Which of the inputs that PortAudio lists a name in the configuration means."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ if TYPE_CHECKING:
 
 
 def fitting(wanted: str, names: Sequence[str]) -> list[int]:
-    """Positions in `names` of what `wanted` means; the name is good where it is just one.
+    """Positions in `names` of what `wanted` means; a good name has exactly one.
 
-    A name in full goes before any part of one; in a part, upper and lower case are the same.
+    A full name comes before any part of one. Upper and lower case are the same in a part.
     """
     if wanted in names:
         return [names.index(wanted)]

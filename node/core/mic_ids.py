@@ -1,8 +1,8 @@
-"""Ids of USB microphones: what they are made of, and how one that was given is kept.
+"""Ids of USB microphones: what they are made of, and how an id once given is kept.
 
-An id names a port or a serial number. A serial number that several devices bear says nothing, and
-who bears it too shows only when they are plugged in: so what was given once is never taken back,
-and who comes later is told apart by the port.
+An id names a port or a serial number. A serial number that several devices share identifies none of
+them, and the others only show up when they are plugged in. So an id once given is never taken back,
+and devices that come later are told apart by their port.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_SERIAL_CHARS = 40
 MAX_USB_ID_CHARS = 9
 
 MAX_KNOWN = 256
-"""Ids remembered of mics that are neither plugged in nor anybody's."""
+"""Ids remembered of mics that are neither plugged in nor assigned to anybody."""
 
 
 class Place(NamedTuple):
@@ -32,7 +32,7 @@ class Place(NamedTuple):
 
 
 def name(plugged: Sequence[Place], known: Mapping[str, Place]) -> dict[str, str]:
-    """The id of each device by its port.
+    """The id of each device, by its port.
 
     Args:
         plugged: what is plugged in now, one device a port.
@@ -51,7 +51,7 @@ def name(plugged: Sequence[Place], known: Mapping[str, Place]) -> dict[str, str]
 def remember(
     known: Mapping[str, Place], named: Mapping[str, Place], kept: Collection[str]
 ) -> dict[str, Place]:
-    """What is known once these are named: `known` with them, without the oldest beyond MAX_KNOWN.
+    """What is known after naming: `known` with `named`, without the oldest beyond MAX_KNOWN.
 
     Those in `kept` are never forgotten.
     """
@@ -62,7 +62,7 @@ def remember(
 
 
 def _stayed(plugged: Sequence[Place], known: Mapping[str, Place]) -> dict[str, str]:
-    """Ids of the devices that are where they were, or a twin of theirs is."""
+    """Ids of the devices that are where they were, or whose twin is."""
     there = {(place.port, _by_serial(place)): mic for mic, place in known.items()}
     return {
         place.port: there[place.port, serial]
@@ -72,9 +72,9 @@ def _stayed(plugged: Sequence[Place], known: Mapping[str, Place]) -> dict[str, s
 
 
 def _of_serial(place: Place, known: Mapping[str, Place], ids: Mapping[str, str]) -> str | None:
-    """The id by the serial number, also where it was given at another port.
+    """The id by the serial number, even if it was given at another port.
 
-    None where there is no serial number, or a twin has the id or is known.
+    None if there is no serial number, or a twin has the id or is known.
     """
     serial = _by_serial(place)
     if serial is None:
@@ -88,13 +88,13 @@ def _of_serial(place: Place, known: Mapping[str, Place], ids: Mapping[str, str])
 
 
 def _by_serial(place: Place) -> str | None:
-    """The id that vendor, product and serial number make; None where the last is empty."""
+    """The id made of vendor, product and serial number; None if the last is empty."""
     serial = _slug(place.serial or "")[:MAX_SERIAL_CHARS].strip("-_")
     return f"usb-{_slug(place.usb_id)[:MAX_USB_ID_CHARS]}-{serial}" if serial else None
 
 
 def _of_port(port: str, known: Mapping[str, Place]) -> str:
-    """The id by the port; with dots where it was given so once."""
+    """The id by the port; with dots if it was once given so."""
     with_dots = f"usb-{port}"
     given = known.get(with_dots)
     return with_dots if given and given.port == port else f"usb-{_slug(port)}"

@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 SCHEMA = 1
 
 SAMPLE_RATE = 16_000
-"""Hz of every track after capture: what Whisper and Silero hear."""
+"""Hz of all sound after capture: what Whisper and Silero hear."""
 
 TICK = 512
 """Samples in one analysis frame (32 ms): the only frame length Silero VAD takes at 16 kHz."""
 
 MIC_ID = re.compile(r"[a-z0-9_.-]{1,64}")
-"""Every id a mic may have. None is given with a dot any more: RabbitMQ takes it for a level."""
+"""Every id a mic may have. New ones are given without dots: RabbitMQ takes a dot for a topic level.
+"""
 
 SESSION_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
 """Every id a session may have, see `new_session_id`."""
@@ -31,7 +32,7 @@ MB = 1024 * 1024
 
 
 def iso(moment: datetime) -> str:
-    """ISO 8601 in UTC with milliseconds and `Z`, the one form of time on every topic."""
+    """ISO 8601 in UTC with milliseconds and `Z`, the one format of time on every topic."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -66,11 +67,11 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Transcription:
-    """What the engine made of one utterance. An empty text means: nothing was said.
+    """What the engine made of one utterance. An empty text means that nothing was said.
 
-    Times of words are seconds from the first sample of the utterance. `hidden_words`: they serve
-    the order of the transcript alone and are not to be published. `doubtful`: a
-    guard took some of it for invented, or there is another sign that it is wrong.
+    Times of words are seconds from the first sample of the utterance. `hidden_words`: the words
+    only serve to order the transcript and are not published. `doubtful`: a guard took part of the
+    text for invented, or there is another sign that it is wrong.
     """
 
     text: str
@@ -82,7 +83,7 @@ class Transcription:
     doubtful: bool = False
 
     def words_after(self, lead_s: float) -> tuple[Word, ...] | None:
-        """The words with times from where speech begins, `lead_s` behind the first sample."""
+        """The words with times from where speech begins, `lead_s` after the first sample."""
         if self.words is None:
             return None
         return tuple(
@@ -97,9 +98,9 @@ class Transcription:
 
 
 def joined(halves: Sequence[Transcription], second_s: float, probability: float) -> Transcription:
-    """Two utterances, of which the second begins after so many seconds, as one.
+    """Two halves as one utterance, the second beginning `second_s` after the first.
 
-    `probability` is that of their language. It is doubtful whatever they are.
+    `probability` is that of their language. The result is always doubtful.
     """
     first, second = halves
     spoken = [half for half in halves if half.text]
@@ -143,7 +144,7 @@ class Segment:
     hidden_words: bool = False
 
     def payload(self, zero: datetime) -> SegmentPayload:
-        """The segment as it stands on `T/mic/<mic>/segment` and in the session's JSON file."""
+        """The segment as on `T/mic/<mic>/segment` and in the session's JSON file."""
         body: SegmentPayload = {
             "schema": 1,
             "event_type": "segment",
@@ -177,7 +178,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class MicInfo:
-    """A microphone as found: who it is and how it is opened; nothing of people or sessions."""
+    """A microphone as found: which it is and how it is opened; nothing about people or sessions."""
 
     mic: str
     name: str
@@ -200,7 +201,7 @@ class Assignment:
 
 @dataclass(slots=True)
 class Session:
-    """One recording, from start to its transcript."""
+    """One recording, from its start to its transcript."""
 
     id: str
     started_at: datetime

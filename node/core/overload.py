@@ -1,8 +1,8 @@
 """What is given up while speech comes in faster than it can be written, and when it comes back.
 
-A ladder: each rung takes what the ones below it take, and text is on none of them. A rung is
-climbed at once and left only after a calm at half its height, one at a time, so that a load that
-does not change never goes up and down.
+A ladder: each rung also gives up what the rungs below it do, and none gives up text. A rung is
+climbed at once, and left only after a calm at half its height, one rung at a time, so that a steady
+load never makes it go up and down.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ class Load(IntEnum):
     """The rungs."""
 
     NORMAL = 0
-    NO_PARTIALS = 1  # nothing is written of speech that still goes on
+    NO_PARTIALS = 1  # no text of speech that still goes on
     TOGETHER = 2  # several short utterances go through the decoder at once
     BEAM_1 = 3  # the quickest search in place of the configured one
-    OVERLOADED = 4  # nothing is left to give up: somebody must know
+    OVERLOADED = 4  # nothing is left to give up: somebody must be told
 
     @property
     def label(self) -> LoadName:
-        """As it stands in `T/health`."""
+        """Its name in `T/health`."""
         return _LABELS[self]
 
 
@@ -42,14 +42,13 @@ _LABELS: dict[Load, LoadName] = {
 DELAY_S = {Load.NO_PARTIALS: 2.0, Load.TOGETHER: 4.0, Load.BEAM_1: 10.0, Load.OVERLOADED: 30.0}
 """Delay from the end of speech to its text at which each rung is climbed.
 
-One second is what an idle node needs (pause, look-ahead, engine). Four is one long sentence of
-somebody else in between; at ten, people have stopped to look at the live text; at thirty, it is no
-longer live.
-"""
+An idle node needs one second (pause, look-ahead, engine). Four make one long sentence of somebody
+else in between; at ten, people have stopped looking at the live text; at thirty, it is no longer
+live."""
 
 
 class Overload:
-    """A state machine; time comes in with every look at the load."""
+    """A state machine; the time comes in with every look at the load."""
 
     def __init__(self) -> None:
         self.load = Load.NORMAL
@@ -59,13 +58,13 @@ class Overload:
     def look(
         self, now: float, *, backlog_s: float, lag_s: float, rtf: float | None
     ) -> Literal["overloaded", "recovered"] | None:
-        """Climb or leave rungs; gives what is to be said, once at either end of an episode.
+        """Climb or leave rungs; returns what to announce, once at each end of an episode.
 
         Args:
             now: seconds on a clock that only goes forward.
             backlog_s: seconds of speech that wait.
-            lag_s: seconds that the speech has waited which waits longest; 0 where none does.
-            rtf: seconds of work for a second of speech; None where it is not known yet.
+            lag_s: seconds that the oldest speech has waited; 0 if none waits.
+            rtf: seconds of work for a second of speech; None if not known yet.
         """
         delay_s = max(lag_s, backlog_s * (rtf or 0.0))
         reached = max((load for load, least in DELAY_S.items() if delay_s >= least), default=None)

@@ -1,6 +1,6 @@
-"""How long finished sessions are kept: what counts as time, and which of them are due to go.
+"""How long finished sessions are kept: what counts as time, and which of them are due for deletion.
 
-A wall clock cannot be trusted with this: on a machine without a battery-backed clock it starts
+A wall clock cannot be trusted with this. On a machine without a battery-backed clock it starts
 years late and is set right hours later, and a clock that jumps ahead would make everything old.
 """
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 DAY_S = 86_400.0
 
 LONGEST_OFF_S = 7 * DAY_S
-"""The time between two runs counts as so long at most, whatever the wall clock says."""
+"""Most that the time between two runs counts for, whatever the wall clock says."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A session that is done; `at_s` is what the age clock said then."""
+    """A finished session; `at_s` is what the age clock said then."""
 
     session_id: str
     at_s: float
@@ -32,8 +32,8 @@ class AgeClock:
 
     While the node runs, time is counted by a clock that nobody can set. For the time between two
     runs there is only the wall clock: it is believed up to a week, and up to half of `keep_days`,
-    once a run. So a wrong clock makes sessions go a week early at most, and a machine that is
-    switched off for longer than a week keeps them longer.
+    once a run. So a wrong clock deletes sessions a week early at most, and a machine that is off
+    for longer than a week keeps them longer.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class AgeClock:
         self._longest_s = min(LONGEST_OFF_S, (keep_days or 14) * DAY_S / 2)
 
     def now_s(self, running_s: float, wall: datetime) -> float:
-        """The age of the folder; `running_s` is how long this run lasts.
+        """The age of the folder; `running_s` is how long this run has lasted.
 
-        A wall clock that is set right in the middle of a run makes the gap before it longer, never
-        shorter.
+        A wall clock that is set right in the middle of a run can only make the gap before it
+        longer.
         """
         if self._noted is not None:
             gap_s = (wall - self._noted).total_seconds() - running_s
@@ -59,7 +59,7 @@ class AgeClock:
 def due(
     finished: Sequence[Finished], now_s: float, *, keep_days: int | None, keep_sessions: int | None
 ) -> list[str]:
-    """Which sessions are to go, oldest first; `finished` is in the order they were begun."""
+    """Which sessions to delete, oldest first; `finished` is in the order in which they began."""
     too_many = len(finished) - keep_sessions if keep_sessions is not None else 0
     return [
         session.session_id

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Live:
-    """What a mic does at this moment; null where it is not being recorded."""
+    """What a mic is doing right now; null while it is not being recorded."""
 
     recording: bool = False
     level_dbfs: float | None = None
@@ -26,15 +26,15 @@ class Live:
 
 
 def natural(text: str) -> list[int | str]:
-    """Sort key that puts `1-1.10` behind `1-1.2`."""
+    """Sort key that puts `1-1.10` after `1-1.2`."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", text)]
 
 
 class Roster:
     """Every microphone known, in a fixed order. Owned by the main thread.
 
-    USB mics come first, by port, then the inputs of the configuration in its order. A mic that
-    has a speaker or is muted stays listed while it is away, so that no index moves.
+    USB mics come first, by port, then the inputs of the configuration in its order. A mic that has
+    a speaker or is muted stays listed while it is away, so that no index changes.
     """
 
     def __init__(self) -> None:
@@ -43,13 +43,13 @@ class Roster:
         self._live: dict[str, Live] = {}
 
     def restore(self, known: Iterable[tuple[MicInfo, Assignment]]) -> None:
-        """Bring back what was kept over a restart; all away until they are found."""
+        """Bring back what was kept over a restart; all mics are away until they are found."""
         for info, assignment in known:
             self._mics[info.mic] = replace(info, connected=False)
             self._assignments[info.mic] = assignment
 
     def found(self, mics: Sequence[MicInfo]) -> None:
-        """Take the list of mics just looked for."""
+        """Take the list of mics that was just found."""
         present = {info.mic: info for info in mics}
         away = [
             replace(info, connected=False)
@@ -72,7 +72,7 @@ class Roster:
         """The id of a mic given by id or index.
 
         Raises:
-            RequestError: `unknown_mic`, with the mics there are.
+            RequestError: `unknown_mic`, with a list of the mics there are.
         """
         listed = list(self._mics)
         if isinstance(wanted, str) and wanted in self._mics:
@@ -129,7 +129,7 @@ class Roster:
         }
 
     def label(self, mic: str) -> str:
-        """The speaker's name, or `Micro <index>` where nobody is assigned."""
+        """The speaker's name, or `Micro <index>` if nobody is assigned."""
         speaker = self.assignment(mic).speaker
         return speaker or f"Micro {list(self._mics).index(mic) + 1}"
 

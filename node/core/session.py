@@ -1,7 +1,7 @@
-"""What is recorded, as a table of states and moves; and what is shown of it.
+"""What is being recorded, as a table of states and moves, and what is shown of it.
 
-Recording and finishing are two things: a session that is recorded goes on being transcribed and
-written while the next one is recorded already. Only the first is a matter of states.
+Recording and finishing are separate: a session that was recorded is still being transcribed and
+written while the next one is recorded. Only recording has states.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class State(StrEnum):
     IDLE = "idle"
     STARTING = "starting"
     RECORDING = "recording"
-    STOPPING = "stopping"  # shown only: nothing is recorded, and something is still being written
+    STOPPING = "stopping"  # only shown: nothing is recorded, something is still being written
     ERROR = "error"  # nothing can be recorded: the model is missing
 
 
@@ -49,14 +49,16 @@ class StateMachine:
         self.state = State.IDLE
 
     def move(self, move: Move) -> None:
-        """Go where the table says; a move it does not name is a bug in the caller."""
+        """Go where the table says; a move it does not list is a bug in the caller."""
         try:
             self.state = TRANSITIONS[self.state, move]
         except KeyError:
             raise AssertionError(f"{move} does not fit the state {self.state}") from None
 
     def shown(self, *, finishing: bool) -> State:
-        """The state of `T/session`, where sessions are still being written or none is."""
+        """The state for `T/session`: "stopping" while sessions are still being written and none is
+        recorded.
+        """
         return State.STOPPING if finishing and self.state is State.IDLE else self.state
 
     def check_start(self, running: str | None) -> None:

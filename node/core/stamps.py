@@ -1,7 +1,7 @@
 """Where the sound of a file lies: time stamps of its container against counted samples.
 
 Samples are exact and stamps are not: recorders stamp packets as they come. So sound is counted, and
-stamps only tell of what is missing.
+stamps only show what is missing.
 """
 
 from __future__ import annotations
@@ -10,26 +10,26 @@ GAP_S = 0.1
 """Seconds that a stamp must be late to be a gap: packets come up to some 0.05 s early or late."""
 
 BACK_S = 1.0
-"""Seconds by which a stamp goes back that begins to count anew, as where files were joined."""
+"""Seconds a stamp must go back to start a new count, as where files were joined."""
 
 LONGEST_PAUSE_S = 24 * 3600.0
-"""No recording pauses for longer: a stamp further ahead is one of another clock."""
+"""No recording pauses for longer: a stamp further ahead comes from another clock."""
 
 
 class Stamps:
-    """Places the frames of one track, in seconds from the beginning of the recording."""
+    """Places the frames of one recording, in seconds from its beginning."""
 
     def __init__(self, origin_s: float | None) -> None:
-        """`origin_s` is the stamp of the recording's beginning; None where the first one is."""
+        """`origin_s` is the stamp of the recording's beginning; None if that is the first stamp."""
         self._origin_s = origin_s
         self.reached_s = 0.0
         self.jumped_at: list[float] = []
 
     def place(self, stamp_s: float | None, length_s: float, lost_s: float = 0.0) -> float:
-        """Place the next frame; gives the seconds of silence that stand before it.
+        """Place the next frame; returns the seconds of silence before it.
 
         Args:
-            stamp_s: the frame's time stamp, where it has one.
+            stamp_s: the frame's time stamp, if it has one.
             length_s: how long it is.
             lost_s: what was there before it and could not be read.
         """

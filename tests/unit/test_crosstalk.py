@@ -112,6 +112,13 @@ def test_tagged_leaks_name_whose_speech_they_are(mics: str) -> None:
     assert {(mic, other) for mic, _, _, other in heard - own} == {("b", "a"), ("a", "b")}
 
 
+def test_a_late_microphone_is_found_to_be_late() -> None:
+    made = room("ab", "drop")
+    assert made.lags_s() == {"a": None, "b": None}
+    feed(made, dict(zip("ab", talk.meeting(TURNS, SECONDS, lag=SAMPLE_RATE // 10), strict=True)))
+    assert made.lags_s() == pytest.approx({"a": 0, "b": 0.1}, abs=0.006)
+
+
 def test_every_microphone_alone_keeps_all_that_it_hears() -> None:
     made = room("ab", "off")
     heard = later(finished(made, "ab", feed(made, conversation("ab"))))

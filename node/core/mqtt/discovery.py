@@ -1,7 +1,9 @@
 """Device discovery: what makes the node and its mics appear in Home Assistant by themselves.
 
-https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload, since 2024.12. One key
-at the root that Home Assistant does not know rejects the whole device.
+https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload, since 2024.12. A single
+key at the root that Home Assistant does not know rejects the whole device. Every key of an entity
+is documented at https://www.home-assistant.io/integrations/#search/mqtt for its platform. Templates
+must bear a topic that was cleared: its payload is empty, and `value_json` is then undefined.
 """
 
 from __future__ import annotations
@@ -24,17 +26,17 @@ ORIGIN_NAME = "Scribe Node"
 ENTITY_ID_PREFIX = "scribe"
 
 MAX_STATE_CHARS = 250
-"""Text shown as a state. Beyond 255 characters Home Assistant logs the whole of it."""
+"""Text shown as a state. Beyond 255 characters Home Assistant logs all of it."""
 
 MAX_ATTRIBUTE_CHARS = 4000
-"""Text kept as an attribute: with 4 bytes a character still below the 16,384 bytes of all
+"""Text kept as an attribute: even at 4 bytes a character it stays below the 16,384 bytes of all
 attributes together up to which Home Assistant's recorder keeps them."""
 
 MAX_NAME_CHARS = 64
 """Longest speaker's name the node takes."""
 
 ALWAYS: Entity = {"availability": []}
-"""Overrides the device's availability: an event entity that comes back from `unavailable` fires
+"""Overrides the device's availability: an event entity that comes back from `unavailable` would run
 its last event's automations again."""
 
 DIAGNOSTIC: Entity = {"entity_category": "diagnostic"}
@@ -65,7 +67,8 @@ NAMES: dict[str, dict[NameLanguage, str]] = {
     "status": {"en": "Status", "fr": "Statut"},
     "level": {"en": "Level", "fr": "Niveau"},
 }
-"""Name of each entity by its key, which is also the last part of its unique id."""
+"""What each entity is called in Home Assistant, by its key (also the end of its unique id) and by
+the language of the configuration."""
 
 MIC: dict[NameLanguage, str] = {"en": "Mic", "fr": "Micro"}
 """What precedes a mic's index in the name of its device."""
@@ -75,8 +78,8 @@ MIC: dict[NameLanguage, str] = {"en": "Mic", "fr": "Micro"}
 class Discovery:
     """Makes the discovery messages of one node.
 
-    `hardware` identifies the machine, in `[a-z0-9]`: unique ids are made of it and of the mics'
-    ids, so that nodes and people can be renamed and entities stay what they are.
+    `hardware` identifies the machine, in `[a-z0-9]`. Unique ids are made of it and of the mics'
+    ids, so that entities stay the same when nodes and people are renamed.
     """
 
     topics: Topics
@@ -91,7 +94,7 @@ class Discovery:
         return f"{self.prefix}/status"
 
     def messages(self, mics: list[MicPayload]) -> dict[str, dict[str, Any]]:
-        """Payload by topic, in the order they are to be sent: the node before what hangs on it."""
+        """Payload by topic, in the order to send them: the node before what hangs on it."""
         return {
             self._topic(self._node_id): self._node(),
             **{self._topic(self._mic_id(mic["mic"])): self._mic(mic) for mic in mics},
@@ -145,7 +148,7 @@ class Discovery:
                     **entity,
                     "name": NAMES[key][self.language],
                     "unique_id": f"{device_id}_{key}",
-                    # Home Assistant before 2025.10 knows the first, after 2026.4 the second only.
+                    # Home Assistant: the first before 2025.10, the second after 2026.4.
                     "object_id": f"{object_id}_{key}",
                     "default_entity_id": f"{entity['platform']}.{object_id}_{key}",
                 }
@@ -155,7 +158,7 @@ class Discovery:
 
 
 def topic_part(mic: str) -> str:
-    """A mic's id in `[a-zA-Z0-9_-]`, as discovery topics need it; no two mics get the same.
+    """A mic's id in `[a-zA-Z0-9_-]`, as discovery topics need it; unique for each mic.
 
     Mic ids have dots but no capitals.
     """
@@ -383,7 +386,7 @@ def _entity(platform: str, icon: str | None = None) -> Entity:
 
 
 def _value(field: str, otherwise: str = "") -> str:
-    """A field of the payload; `None`, shown as unknown, where there is none."""
+    """A field of the payload; `None`, shown as unknown, if it is missing."""
     return f"{_BODY}{{{{ body.get('{field}') {otherwise}".rstrip() + " }}"
 
 
@@ -394,7 +397,7 @@ def _on(condition: str) -> str:
 def _attributes(topic: str, fields: Iterable[str] | dict[str, str | None]) -> Entity:
     """Attributes from fields of a payload, or from the expression given for one of them.
 
-    Made anew with every message, so that nothing of a cleared payload stays.
+    Built anew for every message, so that nothing of a cleared payload stays.
     """
     given = fields if isinstance(fields, dict) else dict.fromkeys(fields)
     values = {name: value or f"body.get('{name}')" for name, value in given.items()}

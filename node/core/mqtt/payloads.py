@@ -43,12 +43,12 @@ class SegmentPayload(TypedDict):
 class SessionPayload(TypedDict):
     """`T/session`; null where there is nothing to say.
 
-    All but `finishing` is about the session that is being recorded or, where none is, the one that
-    was recorded last and is still being written. `finishing`: the ids of all that are recorded and
-    still being transcribed and written, that one among them.
+    All fields but `finishing` are about the session being recorded or, if there is none, the one
+    recorded last, while it is still being written. `finishing`: the ids of all sessions that are
+    recorded and still being transcribed and written, that one included.
 
     `problem` is what keeps a session from starting: the model is missing, or why the last `ON` on
-    `T/session/set` was refused, for as long as nothing about state and mics changes.
+    `T/session/set` was refused, for as long as neither state nor mics change.
     """
 
     state: StateName
@@ -128,7 +128,7 @@ class LivePayload(TypedDict):
 class PartialPayload(TypedDict):
     """`T/mic/<mic>/partial`: the beginning of an utterance that is still being spoken.
 
-    `text` grows until the segment with the same `start` comes and takes its place.
+    `text` grows until the segment with the same `start` replaces it.
     """
 
     session_id: str
@@ -139,7 +139,7 @@ class PartialPayload(TypedDict):
 
 
 class LastWordsPayload(TypedDict):
-    """`T/mic/<mic>/last_words` and, of all mics, `T/transcript/last_words`: the newest segment."""
+    """`T/mic/<mic>/last_words` and, for all mics, `T/transcript/last_words`: the newest segment."""
 
     session_id: str
     mic: str
@@ -150,7 +150,9 @@ class LastWordsPayload(TypedDict):
 
 
 class InfoPayload(TypedDict):
-    """`T/info`. `model_state` says whether speech can be transcribed, `model_notice` its limits."""
+    """`T/info`. `model_state` says whether speech can be transcribed, `model_notice` what limits
+    it.
+    """
 
     schema: Literal[1]
     version: str
@@ -167,11 +169,10 @@ class InfoPayload(TypedDict):
 class HealthPayload(TypedDict):
     """`T/health`; null where this machine has no such sensor.
 
-    `load`: what is given up while speech comes in faster than it can be written; each name stands
-    for itself and all before it. `set_aside`: damaged rows of the database, and messages that the
-    broker will never take, all of them kept. `mic_lag_s`: by how much each mic of the session hears
-    later than the earliest one, as found from what they hear of each other; null where it is not
-    known.
+    `load`: what is given up while speech comes in faster than it can be written; each name includes
+    all before it. `set_aside`: damaged rows of the database, and messages that the broker will
+    never take, all of them kept. `mic_lag_s`: how much later each mic of the session hears than the
+    earliest one, found from what they hear of each other; null if unknown.
     """
 
     uptime_s: float
@@ -191,7 +192,7 @@ class HealthPayload(TypedDict):
 
 
 class EventPayload(TypedDict):
-    """`T/event`; `id` is that of the segment it is about, as with `segment_withdrawn`."""
+    """`T/event`; `id` is that of the segment the event is about, as with `segment_withdrawn`."""
 
     event_type: str
     mic: NotRequired[str]
@@ -207,7 +208,7 @@ class AnswerError(TypedDict):
 
 
 class Answer(TypedDict):
-    """`T/response/<verb>`: `data` where `status` is ok, `error` otherwise."""
+    """`T/response/<verb>`: `data` if `status` is ok, otherwise `error`."""
 
     status: Literal["ok", "error"]
     transaction: NotRequired[str | int | float]

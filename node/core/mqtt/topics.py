@@ -1,4 +1,4 @@
-"""The topic tree of one node; the only place where a topic is spelled."""
+"""The topic tree of one node; the only place where topics are spelled."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class Topics:
         )
 
     def parse(self, topic: str) -> Command | None:
-        """The command a message on `topic` carries, or None where the topic is no command."""
+        """The command that a message on `topic` carries, or None if the topic is no command."""
         for root in (self.root, f"{self.base}/{EVERY_NODE}"):
             if topic.startswith(f"{root}/"):
                 return self._parse_below(topic.removeprefix(f"{root}/"), own=root == self.root)

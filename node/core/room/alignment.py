@@ -1,27 +1,28 @@
 """When recorders that were started one after another began, found from the sound they share.
 
-Every microphone of a room hears the other speakers too, however faintly. So two tracks rise and
-fall together in their band powers, at one shift of time and at no other:
+Every microphone of a room hears the other speakers too, however faintly. So two tracks (a track is
+what one recorder heard) rise and fall together in their band powers, at one shift of time and at no
+other:
 
-1. *Envelopes*: the logarithms of band powers over the noise floor, on a grid of 16 ms, less their
-   mean over half a second. A logarithm lets what leaks in at -25 dB count as much as the loud voice
-   beside it, and steady noise and hum leave nothing: silence must neither agree nor disagree.
+1. *Envelopes*: the logarithms of band powers over the noise floor, every 16 ms, less their mean
+   over half a second. A logarithm lets what leaks in at -25 dB count as much as the loud voice
+   beside it. Steady noise and hum leave nothing: silence must neither agree nor disagree.
 2. *Search*: a minute of one track is compared with all of the other by normalised
    cross-correlation, through Fourier transforms and running sums of energy (Lewis, "Fast Normalized
-   Cross-Correlation", 1995). Its peak counts where it stands far above all others.
-3. *Following*: from there, each 20 s of the tracks have their own shift, looked for no further off
-   than clocks can have carried them. The line through these is that of Theil (1950) and Sen (1968),
-   which up to 29 % of wrong points do not move; its slope is the difference of the clocks.
+   Cross-Correlation", 1995). Its peak counts if it stands far above all others.
+3. *Following*: from there, every 20 s of the tracks have their own shift, searched no further away
+   than clocks can have drifted. The line through these shifts is that of Theil (1950) and Sen
+   (1968), which up to 29 % of wrong points do not move; its slope is the difference of the clocks.
 4. *Agreement*: along that line the tracks must agree in many seconds, and in a good part of those
-   in which both hear something. A phrase or a ringing tone that happens in two recordings makes as
-   high a peak, but agrees for its own length. How many seconds agree is told from their
-   correlations as Kish (1965) tells the effective size of a weighted sample.
+   in which both hear something. A phrase or a ringing tone that occurs in two recordings makes as
+   high a peak, but agrees only for its own length. The seconds that agree follow from their
+   correlations as Kish (1965) computes the effective size of a weighted sample.
 
 The tracks of more than two recorders are placed along the maximum spanning tree of their pairs
-(Prim, 1957), so that all shifts fit one another.
+(Prim, 1957), so that all shifts fit together.
 
-Envelopes give shifts to 3 ms where there is enough speech; sound needs as long for a metre. Phases
-(generalised cross-correlation, Knapp and Carter, 1976) would give more than is used: ownership
+Envelopes give shifts to 3 ms if there is enough speech; sound takes that long for a metre. Phases
+(generalised cross-correlation, Knapp and Carter, 1976) would give more than is needed: ownership
 compares hops of 16 ms, and finds what is left of a shift itself (`lags`).
 """
 
@@ -51,16 +52,17 @@ HOPS_PER_S = SAMPLE_RATE / HOP
 """Hops a second."""
 
 SAMPLES_AT_ONCE = 256 * HOP
-"""Samples (4 s) whose powers are worked out at once, however small the pieces of a file are."""
+"""Samples (4 s) whose powers are computed at once, however small the pieces of a file are."""
 
 SMOOTH_HOPS, FLOOR_HOPS = 6, 160
-"""Hops (0.1 s) of the level whose least in 2.5 s, and in those beside them, is the noise floor."""
+"""Hops (0.1 s) that the level is smoothed over, and hops (2.5 s) whose lowest level, or that of
+their neighbours, is the noise floor."""
 
 AUDIBLE_NEPERS = 1.0
 """Nepers over that floor from which a band counts: noise alone stays below."""
 
 MEAN_HOPS = 32
-"""Hops (0.5 s) of the mean that is taken off: syllables stay; who speaks how long goes."""
+"""Hops (0.5 s) of the mean that is taken off: syllables stay; how long each person speaks goes."""
 
 LARGEST_DEVIATION = 3.0
 """Nepers from that mean at most: sound that begins in digital silence would outweigh the rest."""
@@ -72,10 +74,11 @@ MOST_SEARCHES = 32
 """Windows tried at most, from all over a track: most pairs are found by the first."""
 
 LEAST_ENERGY_SHARE = 0.1
-"""Share of a track's mean energy that any of its windows is taken to have, against chance peaks."""
+"""Share of a track's mean energy that each of its windows is taken to have at least, against chance
+peaks."""
 
 PEAK_HOPS = 31
-"""Hops (0.5 s) around a peak that are part of it."""
+"""Hops (0.5 s) on each side of a peak that belong to it."""
 
 DISTINCT_SHIFT = 1.5
 """How far a peak must stand above all others to be followed. By chance one in ten does."""
@@ -84,37 +87,37 @@ STRETCH_HOPS = 1250
 """Hops (20 s) that are followed at once."""
 
 SLACK_HOPS = 6
-"""Hops (0.1 s) from the line at which a stretch may lie: echoes, and people who move."""
+"""Hops (0.1 s) that a stretch may lie off the line: echoes, and people who move."""
 
 LARGEST_DRIFT = 300e-6
-"""Largest difference of two clocks: crystals keep to 100 ppm, cheap ones in the cold nearly."""
+"""Largest difference of two clocks: crystals keep to 100 ppm, cheap ones in the cold nearly do."""
 
 LEAST_AGREEMENT = 0.15
 """Correlation from which a stretch tells of the shift."""
 
 AGREEMENT_HOPS = 62
-"""Hops (1 s) that agree or do not."""
+"""Hops (1 s) that agree or disagree together."""
 
 AGREED_S, AGREED_SHARE = 25.0, 1 / 3
 """Seconds in which tracks must agree, and their share of those in which both hear something. Of
-recorded meetings with 2 to 25 dB between a voice and its bleed, all had a share above 0.9; what was
-followed by chance in recordings of different meetings had below 0.2 where it came to 25 s."""
+recorded meetings with 2 to 25 dB between a voice and its bleed, all had a share above 0.9. What was
+followed by chance in recordings of different meetings, and came to 25 s, had a share below 0.2."""
 
 DRIFTED_S = 0.015
-"""Least that clocks must have drifted apart: below, the slope is that of errors."""
+"""Least that clocks must have drifted apart: a smaller slope is that of errors."""
 
 MATTERS_S = 0.05
-"""Differences below this are left alone: those between USB devices are as large."""
+"""Smaller differences are left alone: those between USB devices are as large."""
 
 TINY = 1e-9
-"""Keeps what is divided by from being zero."""
+"""Keeps divisors from being zero."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shift:
     """Time in a second track that is time t of a first: `offset_s + rate * t`, in seconds.
 
-    `agreed_s` says how surely: the seconds in which they agree.
+    `agreed_s` tells how certain that is: the seconds in which they agree.
     """
 
     offset_s: float
@@ -126,7 +129,7 @@ class Shift:
 class Placed:
     """A track's time t on the common timeline: `start_s + rate * t`, in seconds.
 
-    In each group the earliest track starts at 0, and the first of the list has rate 1. Tracks of
+    In each group the earliest track starts at 0, and the first in the list has rate 1. Tracks of
     different groups have no sound in common.
     """
 
@@ -160,7 +163,7 @@ def align(tracks: Sequence[Floats]) -> list[Placed]:
 
 
 def shift(first: Floats, second: Floats) -> Shift | None:
-    """How two tracks lie against each other, from their envelopes; None where it is not sure."""
+    """How two tracks lie against each other, from their envelopes; None if that is uncertain."""
     if not second.any():
         return None
     search = _Search(second)
@@ -198,7 +201,7 @@ def _together(pieces: Iterable[Samples]) -> Iterator[Samples]:
 
 
 def _floor(power: Floats) -> Floats:
-    """The noise floor of each hop: the least of the smoothed power around it."""
+    """The noise floor of each hop: the lowest smoothed power around it."""
     smooth = _mean(power, SMOOTH_HOPS)
     blocks = -(-len(smooth) // FLOOR_HOPS)
     padded = np.pad(
@@ -242,7 +245,7 @@ class _Search:
         self._energy = np.pad(np.cumsum(np.square(track).sum(axis=1), dtype=np.float64), (1, 0))
 
     def find(self, piece: Floats) -> int | None:
-        """Hop of the track at which the piece begins, perhaps below zero; None if not clear."""
+        """Hop of the track at which the piece begins, which may be negative; None if not clear."""
         curve = self._correlation(piece)
         at = int(curve.argmax())
         apart = np.concatenate([curve[: max(0, at - PEAK_HOPS)], curve[at + PEAK_HOPS + 1 :]])
@@ -251,7 +254,7 @@ class _Search:
         return at - len(piece) + 1
 
     def _correlation(self, piece: Floats) -> Doubles:
-        """Index i: the piece begins at hop i - len(piece) + 1."""
+        """At i: the correlation if the piece begins at hop i - len(piece) + 1."""
         product = sum(
             np.fft.rfft(band, self._size).conj() * spectrum
             for band, spectrum in zip(piece.T, self._spectra, strict=True)
@@ -268,7 +271,7 @@ class _Search:
 
 
 def _followed(first: Floats, second: Floats, begin: int, lag: int) -> Shift | None:
-    """The shift all along two tracks, of which one place is known: hop t is hop t + lag there."""
+    """The shift all along two tracks, given one place: there hop t is hop t + lag of the second."""
     centre = begin + SEARCH_HOPS / 2
     points = []
     for at in range(max(0, -lag), min(len(first), len(second) - lag), STRETCH_HOPS):
@@ -286,7 +289,7 @@ def _followed(first: Floats, second: Floats, begin: int, lag: int) -> Shift | No
 
 
 def _local_lag(piece: Floats, track: Floats, begin: int, reach: int) -> float | None:
-    """How many hops from `begin` on a piece lies in a track; None where they do not agree."""
+    """How many hops after `begin` a piece lies in a track; None if they do not agree."""
     piece = piece[: max(0, len(track) - begin - reach)]
     skipped = max(0, reach - begin)
     piece, begin = piece[skipped:], begin + skipped
@@ -334,7 +337,7 @@ def _agreement(first: Floats, second: Floats, slope: float, base: float) -> tupl
 
 
 def _group(root: int, shifts: dict[tuple[int, int], Shift]) -> dict[int, Placed]:
-    """All that is connected with a track, on that one's own timeline, surest pairs first."""
+    """All tracks connected with one, on its timeline; the surest pairs come first."""
     placed = {root: Placed(0.0, 1.0, root)}
     while True:
         open_pairs = [pair for pair in shifts if (pair[0] in placed) != (pair[1] in placed)]
@@ -351,9 +354,9 @@ def _group(root: int, shifts: dict[tuple[int, int], Shift]) -> dict[int, Placed]
 
 
 def _settled(group: dict[int, Placed], tracks: Sequence[Floats]) -> dict[int, Placed]:
-    """The same from the earliest start on; as they are where none is off by what matters.
+    """The same, from the earliest start on; or all at 0 if no difference is large enough to matter.
 
-    Being off counts at the end of a track too, where clocks have drifted furthest apart.
+    The difference counts at the end of a track too, where clocks have drifted furthest apart.
     """
     zero = min(track.start_s for track in group.values())
     moved = {n: replace(track, start_s=track.start_s - zero) for n, track in group.items()}

@@ -1,14 +1,13 @@
 """Who speaks, by when sound arrives: it reaches the nearest microphone first.
 
-Of two microphones a speaker's own hears them some milliseconds before the other one, however loud
-each is set and however much leaks. The delay between two microphones, of the path and of the
-devices together, is found in each window by generalised cross-correlation with phase transform
-(Knapp & Carter 1976): every voice gives a peak of its own. Peaks gather at one delay for each place
-that somebody speaks from. Over a minute, with the drift of the clocks taken out, these places are
-told apart. Nobody's sound can come earlier to the first microphone, against the second, than that
-of somebody right at it, so the two places at the ends are those of the two speakers. Loudness has
-to agree: the sound from each of these places is louder at its own microphone. Where it does not,
-or where only one place has been heard, nothing is said.
+A speaker's own microphone hears them some milliseconds before another one, however loud each is set
+and however much leaks. The delay between two microphones, of path and devices together, is found in
+each window by generalised cross-correlation with phase transform (Knapp & Carter 1976): every voice
+gives a peak of its own. For each place that somebody speaks from, the peaks gather at one delay.
+Over a minute, with the drift of the clocks taken out, these places can be told apart. Nobody's
+sound can reach the first microphone earlier, against the second, than that of somebody right at it:
+so the two outermost places belong to the two speakers. Loudness has to agree, as each speaker is
+louder at their own microphone. If it does not, or only one place has been heard, nothing is said.
 """
 
 from __future__ import annotations
@@ -38,26 +37,28 @@ STEP_TICKS = 2
 """Ticks (64 ms) from one window to the next."""
 
 HALF_WINDOW_TICKS = WINDOW_SAMPLES // TICK // 2
-"""Ticks that a window reaches to each side of its middle."""
+"""Ticks from the middle of a window to either end."""
 
 KEPT_WINDOWS = KEPT_TICKS // STEP_TICKS
-"""Windows kept: as far back as the sound."""
+"""Windows kept: as far back as sound is."""
 
 REACH_SAMPLES = 640
-"""Samples (40 ms) to each side of the delay that is known in hops: a hop, 5 m of air, and drift."""
+"""Samples (40 ms) searched on each side of the delay known in hops: a hop, 5 m of air, and drift.
+"""
 
 MOST_PEAKS = 4
-"""Voices heard at once of which the delays are kept."""
+"""Voices heard at once whose delays are kept."""
 
 PEAKS_APART = 12
-"""Samples (0.75 ms, 0.26 m of air) around a peak, or a place, within which there is no other."""
+"""Samples (0.75 ms, 0.26 m of air) around a peak, or a place, in which there is no other."""
 
 CLEAR_PEAK = 7.0
 """Height of a peak over the spread of its correlation. In simulated rooms (0.25 to 0.5 s of
 reverberation) speech gave 10 to 20, noise less than 5."""
 
 WHITENING = 0.85
-"""Exponent of the phase transform: with 1 a frequency without any voice counts like the others."""
+"""Exponent of the phase transform: with 1, a frequency without any voice would count like the
+others."""
 
 REMEMBERED_S = 60.0
 
@@ -65,17 +66,17 @@ LEAST_SEEN = 12
 """Windows (0.8 s) with a clear peak from which places are looked for."""
 
 LEAST_MASS, LEAST_SHARE = 5, 0.04
-"""Windows in which a place must be heard: so many, and such a share of all."""
+"""Windows in which a place must be heard: this many, and this share of all."""
 
 BIN_SAMPLES = 4
 """Samples in a bin of the histogram of delays; three bins make one place."""
 
 LOUDER_DB = 1.5
-"""By how much the level difference of two microphones must differ between their two speakers."""
+"""How far the level difference of two microphones must differ between their two speakers."""
 
 CLOSEST_DB = 3.0
-"""By how much a voice must be louder at a microphone than at another one that nobody has been heard
-from yet: it may be that one's speaker, behind this microphone as seen from the others."""
+"""How much louder a voice must be at a microphone than at one whose speaker has not been heard yet:
+it may be that speaker, who sits behind this microphone as seen from the others."""
 
 PLACE_RADIUS = 10
 """Samples by which a peak may be off its place: a head that moves by 0.2 m."""
@@ -93,11 +94,11 @@ class _Place:
 
 
 class Arrivals:
-    """Delays of voices between all pairs of microphones. Rows as in `Hearing`.
+    """Delays of voices between all pairs of microphones, in the order of `Hearing`.
 
-    Delays are by how many samples the second microphone of a pair is later. Arrays are symmetric in
-    their first two axes, but for `_place`: that of [a, b] is where a's speaker is heard, that of
-    [b, a] where b's is.
+    A delay is how many samples later the second microphone of a pair is. Arrays are symmetric in
+    their first two axes, except `_place`: [a, b] is where a's speaker is heard, [b, a] where b's
+    is.
     """
 
     def __init__(self) -> None:
@@ -108,11 +109,13 @@ class Arrivals:
         self._begin(len(self._known) + 1)
 
     def restart(self) -> None:
-        """Forget it all: a microphone's delay may be another one now."""
+        """Forget everything: a microphone's delay may have changed."""
         self._begin(len(self._known))
 
     def learn(self, hearing: Hearing, lags: npt.NDArray[np.int64], middle: int) -> None:
-        """Take the window around tick `middle`, a multiple of STEP, with the sound `lags` later."""
+        """Take the window around tick `middle`, a multiple of STEP_TICKS, with the sound `lags`
+        later.
+        """
         spectra, power = _heard(hearing, lags, middle)
         at = middle // STEP_TICKS % KEPT_WINDOWS
         self._middle[at] = middle
@@ -126,7 +129,7 @@ class Arrivals:
         self._note(middle * TICK / SAMPLE_RATE, delay[:, 0], height[:, 0] >= CLEAR_PEAK, level)
 
     def estimate(self) -> bool:
-        """Find all places anew where enough has been heard since; says whether that was so."""
+        """Find all places anew if enough has been heard; returns whether it did."""
         if self._fresh < PEAKS_BETWEEN_ESTIMATES:
             return False
         self._fresh = 0
@@ -137,13 +140,14 @@ class Arrivals:
 
     @property
     def known_pairs(self) -> int:
-        """How many pairs of microphones there are of which both speakers' places are known."""
+        """The number of pairs of microphones whose speakers' places are both known."""
         return int(self._known.sum()) // 2
 
     def whose(self, ticks: Ticks) -> npt.NDArray[np.int8]:
-        """Who speaks in ticks: 1 a microphone's speaker alone, -1 others and not they, 0 unknown.
+        """Who speaks in ticks: 1 if a microphone's speaker alone, -1 if others but not they, 0 if
+        unknown.
 
-        Gives shape (microphones, ticks).
+        Shape (microphones, ticks).
         """
         at = ticks // STEP_TICKS % KEPT_WINDOWS
         heard = self._heard(at, ticks) & (self._middle[at] == ticks // STEP_TICKS * STEP_TICKS)
@@ -211,7 +215,7 @@ def _pairs(count: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
 def _heard(
     hearing: Hearing, lags: npt.NDArray[np.int64], middle: int
 ) -> tuple[npt.NDArray[np.complex64], Doubles]:
-    """Spectra and powers of the window around a tick of all microphones."""
+    """Spectra and powers of all microphones in the window around a tick."""
     begin = (middle - HALF_WINDOW_TICKS) * TICK
     indices = enumerate(lags.tolist())
     sound = np.stack(
@@ -225,7 +229,7 @@ def _heard(
 def _peaks(
     first: npt.NDArray[np.complex64], second: npt.NDArray[np.complex64]
 ) -> tuple[Doubles, Doubles]:
-    """Delays in samples and heights of the highest peaks of each pair: (pairs, PEAKS)."""
+    """Delays in samples and heights of the highest peaks of each pair: (pairs, MOST_PEAKS)."""
     cross = first.conj() * second
     cross *= _IN_BAND / (np.abs(cross) ** np.float32(WHITENING) + np.float32(1e-20))
     curve = np.fft.irfft(cross, WINDOW_SAMPLES)
@@ -242,7 +246,7 @@ def _peaks(
 
 
 def _histogram(delay: Doubles) -> tuple[npt.NDArray[np.int64], int]:
-    """How many delays lie in each bin and beside it, and which bin is the first."""
+    """How many delays lie in each bin and its neighbours, and which bin is the first."""
     bins = np.rint(delay / BIN_SAMPLES).astype(np.int64)
     first = int(bins.min()) - 1
     counts = np.bincount(bins - first, minlength=int(bins.max()) - first + 2)

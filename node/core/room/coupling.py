@@ -1,10 +1,11 @@
-"""How loud every speaker is in every microphone: gains and the coupling between microphones.
+"""How loud every speaker is in every microphone: gains, couplings, and whether two heard one voice.
 
-Two things are learnt. The *gain* of each microphone against the others comes from the two ends
-of the distribution of their level difference: at one end the first one's own speaker talks, at the
-other the second one's, and the paths between two seats are alike in both directions. The
-*coupling* g[a, b], the level of a's speaker in b over that in a, is the median difference, band by
-band, while a alone is clearly the loudest once gains are taken out.
+The *gain* of each microphone against the others comes from the two ends of the distribution of
+their level difference: at one end the first microphone's own speaker talks, at the other the
+second's, and the paths between two speakers are alike in both directions. The *coupling* g[a, b],
+the level of a's speaker in b over that in a, is the median difference, band by band, while a alone
+is clearly the loudest with gains taken out. Two microphones that hear one voice differ by nearly
+the same level all the time (`one_voice`).
 """
 
 from __future__ import annotations
@@ -23,25 +24,26 @@ if TYPE_CHECKING:
     from node.core.room.hearing import Floats
 
 PRIOR_DB = -12.0
-"""Coupling taken before any is learnt: below what leaks over a table, so that nobody is lost."""
+"""Coupling assumed before any is learned: below what leaks across a table, so that nobody is lost.
+"""
 
 HIGHEST_DB = -1.0
-"""Coupling is never taken for more than this once gains are out: else nobody could own a word."""
+"""Coupling is never taken to be higher than this, gains taken out: else nobody could own a word."""
 
 COUPLED_LOUD_DB = 12.0
 """Level over the noise floor from which a band tells of coupling."""
 
 ALONE_DB = 3.0
-"""How far the loudest microphone must stand above the next to count as its speaker's alone."""
+"""How far the loudest microphone must stand above the next for its speaker to count as alone."""
 
 LARGEST_STEP_DB, SMALLEST_STEP_DB = 3.0, 0.15
 """Steps of the running median: the first ones find it within 0.2 s, the last ones hold it."""
 
 CERTAIN_SPEECH = 0.5
-"""Probability of speech above which levels are learnt from."""
+"""Probability of speech above which levels are learned from."""
 
 CONFIRMED_HOPS = 20
-"""Hops (0.3 s) of one band after which what is learnt weighs as much as the prior."""
+"""Hops (0.3 s) of one band after which what is learned weighs as much as the prior."""
 
 RANGE_DB = 60
 RANGE = 2 * RANGE_DB + 1
@@ -50,22 +52,21 @@ RANGE_FORGETTING = 1 - HOP / SAMPLE_RATE / 120
 
 END_MASS_S = 0.6
 END_SHARE = 0.05
-"""Sound that an end of the distribution must hold: two short words, or a twentieth of it all."""
+"""How much sound an end of the distribution must hold: two short words, or a twentieth of all."""
 
 BOTH_SPEAK_DB = 8.0
-"""Spread from which the ends are taken for two speakers: one alone spreads by 6 dB (measured)."""
+"""Spread from which the two ends are two speakers: one alone spreads by 6 dB (measured)."""
 
 SAME_DB = 10.0
 """Spread, from the 10th to the 90th percentile of loud bands and hops, below which the level
 difference of two microphones is that of one voice. Measured in simulated rooms: 6.5 to 12 dB (now
-and then 14) for somebody without a microphone, 12 to 26 dB for two who speak at once at -6 dB.
-"""
+and then 14) for somebody without a microphone, 12 to 26 dB for two who speak at once at -6 dB."""
 
 COMPARED_LOUD = 10.0
 """Power over the noise floor, as a factor, from which a band tells of a level difference."""
 
 FLOOR_WEIGHT = 0.05
-"""Weight of the noise floors, which tell of gains until speech does, beside one pair of ends."""
+"""Weight of the noise floors, which tell of gains until speech does, against one pair of ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +84,18 @@ class Levels:
         return Levels(self.above_floor[:, hops], self.floor[:, hops], self.voice[:, hops])
 
     def level_db(self) -> Floats:
-        """Level of each hop, each band weighing alike on average: (microphones, hops)."""
+        """Level of each hop, in which all bands weigh alike on average: (microphones, hops)."""
         weighted = (self.above_floor + self.floor * np.float32(0.3)) * _BAND_WEIGHTS
         level: Floats = 10 * np.log10(weighted.sum(axis=2))
         return level
 
 
 _BAND_WEIGHTS = np.array([0.2, 0.3, 0.6, 1.0, 1.5, 2.0, 3.0, 4.0], np.float32)
-"""Raises high bands by about 6 dB an octave: speech falls by that much."""
+"""Raises high bands by about 6 dB an octave, which is how much speech falls."""
 
 
 class Coupling:
-    """Gains and couplings of all microphones. Rows as in `Hearing`."""
+    """Gains and couplings of all microphones, in the order of `Hearing`."""
 
     def __init__(self) -> None:
         self._db: Floats = np.zeros((0, 0, BANDS), np.float32)
@@ -113,7 +114,7 @@ class Coupling:
         self._refresh()
 
     def learn(self, levels: Levels) -> None:
-        """Take hops that follow one another; they count where somebody speaks."""
+        """Take consecutive hops; they count where somebody speaks."""
         loud = levels.above_floor > levels.floor * 10 ** (COUPLED_LOUD_DB / 10)
         speech = (levels.voice > CERTAIN_SPEECH) & (loud.sum(axis=2) >= 2)
         level = levels.level_db().mean(axis=1)
@@ -129,12 +130,12 @@ class Coupling:
             self._note_coupling(owner, levels, loud[owner] & speech[owner][:, None])
 
     def forget(self) -> None:
-        """Begin anew: what was learnt compared sounds that did not belong together."""
+        """Start again: what was learned compared sounds that did not belong together."""
         self._db, self._count = np.zeros_like(self._db), np.zeros_like(self._count)
         self._range = np.zeros_like(self._range)
 
     def estimate(self, floor_db: npt.NDArray[np.float64], connected: npt.NDArray[np.bool_]) -> None:
-        """Work out gains and couplings anew.
+        """Compute gains and couplings anew.
 
         Args:
             floor_db: levels of the noise floors.
@@ -159,9 +160,9 @@ class Coupling:
         self._range[a, b, difference[a, b].astype(int) + RANGE_DB] += hops
 
     def _differences(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Of each pair: by how many dB its gains differ, and how far that can be relied on (0-1).
+        """Of each pair: by how many dB its gains differ, and how far to trust that (0-1).
 
-        One of each pair is worked out, so that both agree.
+        Each pair is computed once, so that both directions agree.
         """
         held = np.cumsum(self._range, axis=2)
         total = held[..., -1]

@@ -1,8 +1,8 @@
-"""An utterance in which others spoke too, without them: cleaned, and judged by what is left.
+"""An utterance in which others spoke too: cleaned of them, and judged by what is left.
 
-Bands of a hundred hertz and more tell who speaks, but leave of two voices in one band either both
-or neither. When an utterance has ended, and others spoke in it, what they leaked into it is
-subtracted (see `subtraction`); whose each piece of it is can then be told far better than before.
+Bands of a hundred hertz and more tell who speaks, but of two voices in one band they leave either
+both or neither. When an utterance has ended and others spoke in it, what they leaked into it is
+subtracted (see `subtraction`); then it is far clearer whose each piece of it is.
 """
 
 from __future__ import annotations
@@ -28,28 +28,29 @@ if TYPE_CHECKING:
     Whose = Callable[[int, int], npt.NDArray[np.int8]]
 
 LEARNT_HOPS = 1800
-"""Hops (29 s) of which it is learnt what others leak: all that is sure to be kept still."""
+"""Hops (29 s) from which the others' leaks are learned: all that is sure to be still kept."""
 
 HOPS_BEYOND = 4
-"""Hops after an utterance that take part: a window reaches two, and two later frames."""
+"""Hops after an utterance that take part: a window reaches two, and there are two later frames."""
 
 INTRUDER_SHARE, INTRUDER_NEPERS = 0.15, 4.0
-"""Own share, probability of speech, and loudness over the noise (nepers, summed over the bands),
-from which a microphone's speaker is taken to speak within another's utterance. Of 79 who did on
-the tuning meetings (-3 to -10 dB) none was missed, of 242 who did not five were taken for it."""
+"""Own share, and loudness over the noise (nepers, summed over the bands), above which a
+microphone's speaker is taken to speak within another's utterance, if the detector hears speech
+there too. Of 79 who did on the tuning meetings (-3 to -10 dB) none was missed; of 242 who did not,
+five were taken for it."""
 
 INTRUSION_HOPS = 6
 """Hops (0.1 s) from which somebody's speech matters: no word is shorter."""
 
 MOST_OTHERS = 4
-"""Microphones by which one is explained: what it costs grows with their square."""
+"""Microphones that explain another at most: the cost grows with their square."""
 
 OWN_SHARE = 0.35
 """Share of what is left from which a piece is the microphone's own. Measured on the tuning meetings
 with -3 and -6 dB: 0.15 to 0.25 left a third to two thirds more errors, 0.45 lost as much again."""
 
 FADE_SAMPLES = 64
-"""Samples (4 ms) over which a piece begins and ends: no clicks."""
+"""Samples (4 ms) over which a piece fades in and out, so that it does not click."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Cleaned:
 @dataclass(frozen=True, slots=True)
 class DoubleTalk:
     """Cleans utterances. `shares` gives own shares and weights of some hops, see `Ownership`;
-    `whose` who speaks in them, see `Arrivals`.
+    `whose` tells who speaks in them, see `Arrivals`.
     """
 
     hearing: Hearing
@@ -76,10 +77,10 @@ class DoubleTalk:
     whose: Whose
 
     def cleaned(self, index: int, utterance: range, speech: tuple[int, int]) -> Cleaned | None:
-        """An utterance of a microphone without the others' speech, by samples of the timeline.
+        """A microphone's utterance without the others' speech, by samples of the timeline.
 
-        None where nobody else spoke in it, where it is longer than what is kept, or where too
-        little has been heard to know what the others leak.
+        None if nobody else spoke in it, if it is longer than what is kept, or if too little has
+        been heard to know what the others leak.
         """
         heard = self._heard(
             index, range(self._hop(index, speech[0]), self._hop(index, speech[1]) + 1)
@@ -112,14 +113,14 @@ class DoubleTalk:
         return self.hearing.sound(index, begin - EDGE, LEARNT_HOPS * HOP + 2 * EDGE)
 
     def _others(self, index: int, heard: npt.NDArray[np.int64], spoken: Floats) -> list[int]:
-        """The microphones to explain this one by: those heard in the utterance, then those whose
-        speakers have spoken most, for they do so while one is learnt from.
+        """The microphones that explain this one: first those heard in the utterance, then those
+        whose speakers have spoken most, as they also do in what is learned from.
         """
         order = np.lexsort((-spoken, -heard)).tolist()
         return [one for one in order if self.known[one] and one != index][:MOST_OTHERS]
 
     def _heard(self, index: int, hops: range) -> npt.NDArray[np.int64]:
-        """In how many hops the speaker of each other microphone speaks, of those connected."""
+        """In how many hops each other microphone's speaker speaks, of those connected."""
         first, count = hops.start - SYLLABLE_HOPS, len(hops) + 2 * SYLLABLE_HOPS
         voice = self.hearing.window(first, count, self.lags)[2]
         own, weight = self.shares(first, count)
@@ -135,7 +136,7 @@ class DoubleTalk:
 
 
 def _cut_to(sound: Floats, mine: npt.NDArray[np.bool_], cut: slice, loudest: str) -> Cleaned:
-    """Cut sound to an utterance, and let what is not its own sink to the room's noise."""
+    """Cut sound to an utterance, and turn what is not its own down to the room's noise."""
     own = np.repeat(mine, HOP)[cut]
     audible = sound[cut] * _faded(own, FOREIGN_GAIN)
     whole: Samples = np.clip(np.rint(audible * 32768), -32768, 32767).astype(np.int16)
@@ -143,7 +144,7 @@ def _cut_to(sound: Floats, mine: npt.NDArray[np.bool_], cut: slice, loudest: str
 
 
 def _share(own: Floats, weight: Floats) -> Floats:
-    """Own share of each hop, and those around it; silence is nobody's."""
+    """Own share of each hop and those around it; silence is nobody's."""
     around = np.ones(2 * SYLLABLE_HOPS + 1)
     mine = np.convolve((own * weight).sum(axis=1), around)[SYLLABLE_HOPS:-SYLLABLE_HOPS]
     every = np.convolve(weight.sum(axis=1), around)[SYLLABLE_HOPS:-SYLLABLE_HOPS]
@@ -152,7 +153,7 @@ def _share(own: Floats, weight: Floats) -> Floats:
 
 
 def _faded(mine: npt.NDArray[np.bool_], least: float) -> npt.NDArray[np.float64]:
-    """Gains of 1 for what is one's own, `least` for the rest, with soft edges."""
+    """Gains of 1 for own speech and `least` for the rest, with soft edges."""
     window = np.hanning(FADE_SAMPLES + 2)[1:-1]
     padded = np.pad(
         np.maximum(mine, least), (FADE_SAMPLES // 2, FADE_SAMPLES - FADE_SAMPLES // 2 - 1), "edge"

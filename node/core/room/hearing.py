@@ -1,7 +1,7 @@
-"""What every microphone of a room heard lately: its sound, and band powers on a grid of 16 ms.
+"""What every microphone of a room heard lately: its sound, and its band powers every 16 ms.
 
-Bands rather than whole levels, because two people who speak at once are loud in different bands
-most of the time: each microphone then still shows its own speaker.
+Bands rather than whole levels, because two people who speak at once are mostly loud in different
+bands: each microphone then still shows its own speaker.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     Doubles = npt.NDArray[np.float64]
 
 HOP = TICK // 2
-"""Samples between energies (16 ms): half of their window, so that no sound falls between two."""
+"""Samples between two power measurements (16 ms): half of their window, so that no sound is missed.
+"""
 
 HOPS_PER_TICK = TICK // HOP
 
@@ -41,28 +42,30 @@ SYLLABLE_HOPS = 8
 """Hops before and after one that are judged with it (128 ms): about a syllable each way."""
 
 SPEECH = 0.35
-"""Probability of speech from which a hop is spoken: Silero's own threshold for speech going on."""
+"""Probability of speech from which a hop counts as spoken: Silero's threshold for speech that goes
+on."""
 
 NEVER = -(1 << 40)
 """A tick before any other."""
 
 LEAST_POWER = 1e-12
-"""Power a band is taken to have at least: what rounding to 16 bits leaves in it."""
+"""Lowest power of a band: what rounding to 16 bits leaves in it."""
 
 FLOOR_SMOOTHING = 0.15
-"""Share of a new hop in the level whose minimum is the noise floor: about 0.1 s of memory."""
+"""Weight of a new hop in the level whose minimum is the noise floor: about 0.1 s of memory."""
 
 FLOOR_TICKS = 8
 FLOOR_BLOCKS = 9
-"""Ticks in a block (0.26 s) and blocks whose least level is the noise floor: 2.3 s, in which every
-band of speech pauses (minimum statistics, Martin 2001, take 1.5 s; rooms echo longer)."""
+"""Ticks in a block (0.26 s), and blocks whose lowest level is the noise floor. They make 2.3 s, in
+which every band of speech pauses (minimum statistics, Martin 2001, take 1.5 s; rooms echo longer).
+"""
 
 
 class Hearing:
     """Band powers, noise floors and speech probabilities of the last half minute.
 
-    Rows are microphones; `power` and `floor` have shape (microphones, hops, bands) and hold hop
-    `h` at index `h % KEPT`.
+    The first axis is microphones: `power` and `floor` have shape (microphones, hops, bands) and
+    hold hop `h` at `h % KEPT_HOPS`.
     """
 
     def __init__(self) -> None:
@@ -78,7 +81,7 @@ class Hearing:
         self._block = -1
 
     def add(self, mic: str) -> None:
-        """Make room for another microphone, which has heard nothing yet."""
+        """Add a microphone, which has heard nothing yet."""
         self.mics.append(mic)
         self.power = _grown(self.power, LEAST_POWER)
         self.floor = _grown(self.floor, LEAST_POWER)
@@ -90,12 +93,12 @@ class Hearing:
         self._least = _grown(self._least, np.inf)
 
     def hear(self, first: int, sound: dict[str, Samples], voices: dict[str, Floats]) -> None:
-        """Take what microphones heard of ticks that follow one another, the same for all of them.
+        """Take what microphones heard of consecutive ticks, the same ticks for all of them.
 
         Args:
             first: the first of n ticks.
-            sound: of each microphone 512 n samples.
-            voices: of each microphone n probabilities of speech.
+            sound: 512 n samples of each microphone.
+            voices: n probabilities of speech of each microphone.
         """
         indices = np.array([self.mics.index(mic) for mic in sound])
         heard = np.stack([samples.ravel() for samples in sound.values()])
@@ -120,8 +123,8 @@ class Hearing:
     ) -> tuple[Floats, Floats, Floats]:
         """Powers, floors (microphones, count, bands) and voice (microphones, count).
 
-        `first` counts hops; row m is read `lags[m]` hops later, and is silence where it has no
-        tick there.
+        `first` counts hops. Microphone m is read `lags[m]` hops later, and is silent where it has
+        no tick.
         """
         hops = (first + np.arange(count))[None, :] + lags[:, None]
         indices = np.arange(len(self.mics))[:, None]
@@ -131,7 +134,7 @@ class Hearing:
         return power, self.floor[indices, hops % KEPT_HOPS], voice
 
     def sound(self, index: int, first: int, count: int) -> Floats:
-        """`count` samples of a microphone in [-1, 1], zeros where it has heard nothing."""
+        """`count` samples of a microphone in [-1, 1]; zeros where it has heard nothing."""
         ticks = np.arange(first // TICK, -(-(first + count) // TICK))
         heard = self._tick[index, ticks % KEPT_TICKS] == ticks
         sound = np.where(heard[:, None], self._sound[index, ticks % KEPT_TICKS], 0).ravel()
@@ -139,7 +142,7 @@ class Hearing:
         return sound[begin : begin + count].astype(np.float32) / np.float32(32768)
 
     def _floors(self, indices: npt.NDArray[np.int64], powers: Floats, first: int) -> Floats:
-        """Noise floors of hops, their blocks ended where they end."""
+        """Noise floors of hops; a block of the minimum ends where its ticks do."""
         floors = []
         tick, last = first, first + powers.shape[1] // HOPS_PER_TICK
         while tick < last:
@@ -155,7 +158,7 @@ class Hearing:
     def _follow_floor(self, indices: npt.NDArray[np.int64], power: Floats) -> Floats:
         """Noise floors of hops of one block.
 
-        Zeros are no sound but the lack of it: a gap filled, a track padded, a muted device.
+        Zeros are not quiet sound but no sound: a filled gap, a padded recording, a muted device.
         """
         sound = power > 2 * LEAST_POWER
         if not sound.all() and power.shape[1] > 1:
@@ -178,12 +181,12 @@ class Hearing:
 
 
 def _grown(array: npt.NDArray[Any], value: float) -> npt.NDArray[Any]:
-    """An array with one more row, filled with a value."""
+    """An array with one more microphone, filled with a value."""
     return np.concatenate([array, np.full((1, *array.shape[1:]), value, array.dtype)])
 
 
 def _smoothed(last: Floats, power: Floats) -> Floats:
-    """Exponential mean of hops, shape (n, hops, bands), that goes on from `last` (n, bands)."""
+    """Exponential mean of hops, shape (n, hops, bands), continuing from `last` (n, bands)."""
     kept, weight = _smoothing(power.shape[1])
     smooth: Floats = kept * last[:, None] + weight @ power
     return smooth
@@ -191,7 +194,7 @@ def _smoothed(last: Floats, power: Floats) -> Floats:
 
 @functools.cache
 def _smoothing(hops: int) -> tuple[Floats, Floats]:
-    """What is left of the mean (hops, 1) and what each hop adds to each later one (hops, hops)."""
+    """What is left of the mean (hops, 1), and what each hop adds to each later one (hops, hops)."""
     kept = (1 - FLOOR_SMOOTHING) ** np.arange(hops + 1)
     back = np.subtract.outer(np.arange(hops), np.arange(hops))
     weight = np.where(back >= 0, FLOOR_SMOOTHING * kept[np.abs(back)], 0)
@@ -199,7 +202,7 @@ def _smoothing(hops: int) -> tuple[Floats, Floats]:
 
 
 def band_powers(sound: Floats) -> Floats:
-    """Band powers of each hop; sound (n, HOP + samples) gives (n, hops, BANDS)."""
+    """Band powers of each hop: sound (n, HOP + samples) gives (n, hops, BANDS)."""
     windows = np.lib.stride_tricks.sliding_window_view(sound, TICK, axis=1)[:, ::HOP]
     spectrum = np.fft.rfft(windows * _ANALYSIS_WINDOW)
     density = spectrum.real**2 + spectrum.imag**2
@@ -213,13 +216,13 @@ def bin_hz(size: int) -> Doubles:
 
 
 def band_of_bin(size: int) -> npt.NDArray[np.int64]:
-    """Band of each bin of a Fourier transform of so many samples; outer bins count as the ends."""
+    """Band of each bin of a Fourier transform of so many samples; outer bins join the end bands."""
     bands = np.searchsorted(BAND_EDGES_HZ, bin_hz(size), side="right") - 1
     return np.clip(bands, 0, BANDS - 1)
 
 
 def periodic_hann(size: int) -> Doubles:
-    """A window whose copies, half over each other, add up to one."""
+    """A window whose copies, each half over the last, add up to one."""
     window: Doubles = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)
     return window
 

@@ -1,8 +1,8 @@
 """How much later each microphone's sound arrives on the timeline, found from what they share.
 
 USB devices differ in their delay by up to 200 ms, which no clock shows. What leaks from one
-microphone into another does: the correlation of two microphones' band envelopes peaks at the
-difference of their delays.
+microphone into another does: the correlation of their band envelopes peaks at the difference of
+their delays.
 """
 
 from __future__ import annotations
@@ -20,49 +20,50 @@ if TYPE_CHECKING:
     from node.core.room.hearing import Floats, Hearing
 
 LONGEST_LAG = 13
-"""Hops (208 ms): the longest delay between two microphones that is looked for."""
+"""Hops (208 ms): the longest delay between two microphones that is searched."""
 
 FORGETTING = 1 - HOP / SAMPLE_RATE / 30
-"""The correlation remembers 30 s of sound, over which a drift of 100 ppm is 3 ms."""
+"""The correlation remembers 30 s of sound, in which a drift of 100 ppm makes 3 ms."""
 
 SLOW = 0.06
-"""Share of a hop in the mean taken off an envelope (0.27 s): syllables stay, loudness goes."""
+"""Weight of a hop in the mean taken off an envelope (0.27 s): syllables stay, loudness goes."""
 
 SETTLING_HOPS = 32
-"""Hops (0.5 s) from which that mean is found: what lies further back weighs 14 %."""
+"""Hops (0.5 s) from which that mean is computed: everything earlier weighs 14 %."""
 
 LEAST_CORRELATION = 0.4
-"""Least correlation coefficient at the peak. On the tuning meetings 0.25 gave wrong lags where
-nobody leaks, 0.35 none, and 0.45 still found every lag at -20 dB."""
+"""Lowest correlation coefficient of a peak. On the tuning meetings 0.25 gave wrong lags where
+nobody leaks, 0.35 gave none, and 0.45 still found every lag at -20 dB."""
 
 CHANCE, MOST_ASKED = 0.75, 0.85
-"""What speech that has nothing in common reaches by chance: `CHANCE` over the root of the seconds
-in which both microphones heard something. Of 1,600 estimates of unrelated sentences none was above
-it (99.9th percentile 0.71, 0.54, 0.43 and 0.34 after 0.8, 1.5, 2.5 and 4 s), where a leak of -20
-to -6 dB gave 0.71 to 0.97. No more than `MOST_ASKED` is ever asked for."""
+"""What unrelated speech reaches by chance: `CHANCE` over the root of the seconds in which both
+microphones heard something. Of 1,600 estimates of unrelated sentences none was above it (99.9th
+percentile 0.71, 0.54, 0.43 and 0.34 after 0.8, 1.5, 2.5 and 4 s); a leak of -20 to -6 dB gave 0.71
+to 0.97. No more than `MOST_ASKED` is ever required."""
 
 LEAST_S, EARLY = 1.3, 0.91
-"""Seconds heard by both before which a peak must exceed `EARLY`: four who began at once, and had
+"""Seconds heard by both before which a peak must exceed `EARLY`: four who began at once, with
 nothing in common, reached 0.85 to 0.90 within 1.2 s."""
 
 HEARD_NEPERS = 0.5
-"""Nepers over the noise floor (and 1 more) in two bands from which a microphone hears something."""
+"""Nepers over the noise floor (plus 1) in two bands from which a microphone hears something."""
 
 DISTINCT_LAG = 1.25
-"""How far the peak must stand above every other lag that is no neighbour of it."""
+"""How far the peak must stand above every lag that is not its neighbour."""
 
 LEAST_ENERGY = 1.0
-"""Energy (squared nepers, summed over bands and hops) without which nothing has been heard."""
+"""Energy (squared nepers, summed over bands and hops) below which nothing has been heard."""
 
 FADING = 0.998
-"""A peak that is seen no more counts half after 90 s of estimates."""
+"""A peak that is not seen again counts half after 90 s of estimates."""
 
 STEADY_HOPS = 0.75
-"""Hops by which an estimate must differ before the delay in use changes: no wavering."""
+"""Hops by which an estimate must differ before the delay in use changes, so that it does not waver.
+"""
 
 
 class Lags:
-    """Delays between microphones, from the correlation of envelopes. Rows as in `Hearing`."""
+    """Delays between microphones, from the correlation of envelopes, in the order of `Hearing`."""
 
     def __init__(self) -> None:
         self._shared: Floats = np.zeros((LONGEST_LAG + 1, 0, 0), np.float32)
@@ -81,14 +82,14 @@ class Lags:
         """Find all delays anew; those in use hold until then.
 
         What two microphones had in common is weighed by what each of them heard meanwhile, so one
-        that begins anew takes the others with it.
+        that starts again takes the others with it.
         """
         self._shared[:], self._together[:] = 0, 0
 
     def learn(self, hearing: Hearing, first: int, last: int) -> None:
         """Take ticks `first` to before `last` of every microphone, as they stand on the timeline.
 
-        They may follow those taken before, or stand apart from them.
+        They need not follow those taken before.
         """
         begin, count = (
             first * HOPS_PER_TICK - LONGEST_LAG - SETTLING_HOPS,
@@ -110,7 +111,9 @@ class Lags:
             self._shared[lag] += now @ then.reshape(len(lags), -1).T
 
     def estimate(self) -> bool:
-        """Find the delays anew from all that is remembered; says whether those in use changed."""
+        """Find the delays anew from all that is remembered; returns whether those in use did
+        change.
+        """
         strength, lag = self._peaks()
         count = len(lag)
         seconds, known = np.zeros(count), np.zeros(count, np.bool_)
@@ -139,7 +142,7 @@ class Lags:
         strength, lag = self._strength, self._lag
         strength *= FADING
         energy = np.sqrt(np.diagonal(self._shared[0])) + 1e-9
-        # Index i: a is LONGEST - i hops earlier than b.
+        # Index i: a is LONGEST_LAG - i hops earlier than b.
         curves = np.concatenate([self._shared[::-1], self._shared[1:].transpose(0, 2, 1)])
         curves = curves / np.outer(energy, energy)
         at = curves.argmax(axis=0)
@@ -174,7 +177,7 @@ def _slow_mean(above: Floats) -> Floats:
 
 
 def vertex(curve: npt.NDArray[np.floating[Any]], at: int) -> float:
-    """Where the parabola through a peak and its neighbours is highest."""
+    """Where the parabola through a peak and its two neighbours is highest."""
     if not 0 < at < len(curve) - 1:
         return at
     before, peak, after = (float(value) for value in curve[at - 1 : at + 2])
@@ -182,6 +185,6 @@ def vertex(curve: npt.NDArray[np.floating[Any]], at: int) -> float:
 
 
 def drifts(*, step_ppm: int) -> npt.NDArray[np.float64]:
-    """Drifts between two clocks to try, as seconds a second: USB crystals keep to 100 ppm each."""
+    """Drifts between two clocks to try, in seconds a second: USB crystals keep to 100 ppm each."""
     tried: npt.NDArray[np.float64] = np.arange(-220, 221, step_ppm) * np.float64(1e-6)
     return tried

@@ -1,7 +1,7 @@
-"""Takes out of a microphone's sound what the other speakers leak into it, band by band.
+"""Turns down, band by band, what the other speakers leak into a microphone's sound.
 
-Without it the first and last words of the neighbours stand at both ends of every utterance: they
-are spoken within the sound that is kept before and after speech.
+Without it the first and last words of the neighbours would stand at both ends of every utterance:
+they are spoken within the sound that is kept before and after speech.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ WINDOWS_PER_FRAME = 3
 """Windows of 512 samples, 256 apart, that a frame takes part in."""
 
 LEAST_GAIN = 0.1
-"""Of a band within speech that is the microphone's own: deeper, words lose their shape."""
+"""Lowest gain (-20 dB) of a band or frequency within own speech: below it words lose their shape,
+and what is left begins to ring."""
 
 LEAK_MARGIN = 2.0
 """Factor by which power must exceed what others are expected to leak (3 dB) to count as own."""
 
 FOREIGN_GAIN = 0.01
-"""Of a whole tick that is not the microphone's own (-40 dB, about the room's noise). Measured on
-the tuning meetings (-10 dB, 10 % overlap): 20 % of words wrong without it, 7 % with it."""
+"""Gain of a whole tick that is not the microphone's own (-40 dB, about the room's noise). Measured
+on the tuning meetings (-10 dB, 10 % overlap): 20 % of words wrong without it, 7 % with it."""
 
 UNTOUCHED = 0.5
 """Own share from which a band is left as it is."""
@@ -47,8 +48,8 @@ def masked(before: Samples, frame: Samples, after: Samples, band_gains: Floats) 
         before: the 256 samples before the frame.
         frame: 512 samples.
         after: the 256 samples after it.
-        band_gains: shape (3, BANDS), for the windows that begin 256 samples before the frame,
-            with it, and 256 samples after that.
+        band_gains: shape (3, BANDS), for the windows that begin 256 samples before the frame, with
+            it, and 256 samples after that.
     """
     if band_gains.min() >= 1:
         return frame

@@ -1,4 +1,4 @@
-"""One microphone's way from placed sound to utterances, frame by frame on the common grid."""
+"""One microphone's path through the room: placed sound becomes frames, frames become utterances."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SILENCE_DBFS = -100.0
 
 
 class VoiceDetector(Protocol):
-    """Speech probabilities of consecutive frames of one track: (n, 512) samples give (n,)."""
+    """Speech probabilities of a microphone's consecutive frames: (n, 512) samples give (n,)."""
 
     def __call__(self, frames: Samples) -> Floats: ...
 
@@ -32,7 +32,7 @@ class VoiceDetector(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """512 samples, the tick of the grid that they fill, and the probability of speech (0-1)."""
+    """512 samples, the tick they fill, and the probability (0-1) that they are speech."""
 
     tick: int
     samples: Samples
@@ -42,8 +42,8 @@ class Frame:
 class MicPath:
     """Cuts placed sound into frames, and judged frames into utterances.
 
-    Frames lie on the grid of ticks: where sound begins within one, zeros fill it up, and the
-    utterance that is made of it begins where the sound began.
+    Frames lie on the grid of ticks. Where sound begins within a tick, zeros fill it up; the
+    utterance made of it still begins where the sound began.
     """
 
     def __init__(self, detector: VoiceDetector, endpointing: Endpointing, position: int) -> None:
@@ -65,13 +65,13 @@ class MicPath:
 
     @property
     def busy(self) -> bool:
-        """Whether somebody speaks, or may be about to: in what is judged or waits to be."""
+        """Whether somebody speaks, or may be about to: in frames judged, or waiting to be."""
         least = self._endpointing.start_threshold
         return self._segmenter.triggered or any(frame.voice >= least for frame in self.frames)
 
     @property
     def settled(self) -> int:
-        """Oldest frames that hold no speech, whosever, and with which what runs ends; else 0."""
+        """How many of the oldest frames end what is running, as none of them is speech; else 0."""
         left = self._segmenter.quiet_left
         if not left or len(self.frames) < left:
             return 0
@@ -80,7 +80,7 @@ class MicPath:
         return left if silent == left else 0
 
     def take(self, samples: Samples) -> list[Frame]:
-        """Append int16 samples at 16 kHz; gives the frames they fill, which `frames` holds too."""
+        """Append int16 samples at 16 kHz; returns the frames they fill, also added to `frames`."""
         self.position += len(samples)
         sound = np.concatenate([self._unframed, samples])
         whole = len(sound) // TICK * TICK
@@ -100,9 +100,10 @@ class MicPath:
         return filled
 
     def judge(self, probability: float, gains: Floats | None) -> list[Event]:
-        """Send the oldest frame to endpointing, as speech with this probability.
+        """Send the oldest frame to endpointing, as speech of this probability.
 
-        `gains` of shape (3, BANDS) take out what is not the microphone's own; None: nothing.
+        `gains` of shape (3, BANDS) take out what is not the microphone's own; None takes out
+        nothing.
         """
         samples = self.frames.popleft().samples
         sound = samples
@@ -114,7 +115,7 @@ class MicPath:
         return self._placed(self._segmenter.feed(sound, probability, foreign=foreign))
 
     def flush(self) -> list[Event]:
-        """End what is open. All frames must have been judged, the rest among them."""
+        """End what is open. Every frame must have been judged, the last one included."""
         events = self._placed(self._segmenter.flush())
         self._start(self.position)
         return events
@@ -148,9 +149,9 @@ class MicPath:
         return [Frame(first + n, sound[n], voice) for n, voice in enumerate(voices)]
 
     def _placed(self, events: list[Event]) -> list[Event]:
-        """Events without the zeros that stand before the beginning and after the end.
+        """Events without the zeros before the first sample and after the last.
 
-        What they promise to follow has still to be taken.
+        What an event announces in `more` excludes frames that already wait to be judged.
         """
         return [self._place(event) for event in events]
 
@@ -159,7 +160,7 @@ class MicPath:
             return replace(event, end=min(event.end, self.position))
         if isinstance(event, Audio):
             surplus, self._surplus = self._surplus, 0
-            # What waits to be judged has been heard: silence in it ends the utterance at once.
+            # Frames that wait have been heard: silence in them ends the utterance at once.
             more = max(0, event.more - len(self.frames) * TICK)
             return replace(event, samples=event.samples[surplus:], more=more)
         self._surplus = max(0, self._origin - event.start)

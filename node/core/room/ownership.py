@@ -1,11 +1,11 @@
-"""Whose speech it is that a microphone hears, when every microphone of a room hears everybody.
+"""Whose speech a microphone hears, when every microphone of a room hears everybody.
 
-Every 32 ms each microphone's band powers are explained by what the speakers of the others leak
-into it; what exceeds that by 3 dB is its own (6 dB would lose real speech, see corti #107), and a
-tick is owned where that share, over all bands and about a syllable each way, is large enough. What
-is expected decays no faster than sound does in a room. Before two microphones are known to hear
-the same, nothing is taken for a leak: rather twice than not at all. An utterance is judged once
-more when it ends, with what has been learnt until then.
+Every 32 ms each microphone's band powers are explained by what the other speakers leak into it.
+What exceeds that by 3 dB is its own (6 dB would lose real speech, see corti #107). A tick is owned
+if that share, over all bands and about a syllable each way, is large enough. The expected leak
+decays no faster than sound does in a room. Before two microphones are known to hear the same sound,
+nothing counts as a leak: rather twice than not at all. When an utterance ends it is judged once
+more, with all that has been learned by then.
 
 Sources: Dugan 1975 (shares of the total), Pfau, Ellis & Stolcke 2001 and Boakye & Stolcke 2006
 (level differences between channels, normalised), Wrigley et al. 2005 (correlation).
@@ -42,22 +42,21 @@ if TYPE_CHECKING:
     from node.core.room.segmenter import Samples
 
 LEARN_AFTER_TICKS = LONGEST_LAG // HOPS_PER_TICK + 2
-"""Ticks (256 ms) after which a tick is learnt from: the longest lag, and a tick more."""
+"""Ticks (256 ms) after which a tick is learned from: the longest lag, and one more."""
 
 OWNED, STILL_OWNED = 0.15, 0.08
-"""Share that is a microphone's own where speech becomes, and where it stays, its speaker's.
+"""Own share from which speech becomes its microphone's, and above which it stays so.
 
 Measured on the tuning meetings (-3 to -10 dB): leaks alone stay below 0.07 to 0.12 in 95 % of
-ticks, of people who speak at once 95 to 98 % are above. 0.2 and 0.1 lost twice as much speech,
-0.12 and 0.05 kept half as much again of others'.
-"""
+ticks; where people speak at once, 95 to 98 % are above. 0.2 and 0.1 lost twice as much speech; 0.12
+and 0.05 kept half as much again of others' speech."""
 
 BEYOND_DOUBT = 0.5
-"""Share from which a tick is the microphone's own although only others were heard to arrive: one
-voice in two can hide the other's peak."""
+"""Share from which a tick is the microphone's own even if only others were heard to arrive: of two
+voices at once, one can hide the other's peak."""
 
 DECAY_DB = 60 * HOP / SAMPLE_RATE / 0.6
-"""Fall of what others leak, from one hop to the next: a meeting room's 60 dB in 0.6 s."""
+"""How far others' leaks fall from one hop to the next: 60 dB in 0.6 s, as in a meeting room."""
 
 HELD_HOPS = 12
 """Hops after which a decaying leak no longer matters (19 dB)."""
@@ -66,22 +65,23 @@ AUDIBLE_OVER_FLOOR = 2.0
 """Power over the noise floor, as a factor, from which a band takes part."""
 
 GROUP_TICKS = 8
-"""Ticks (256 ms) learnt from at a time, after which lags, gains and couplings are found anew."""
+"""Ticks (256 ms) that are learned from at a time; then lags, gains and couplings are estimated
+anew."""
 
 POSSIBLE_SPEECH = 0.15
-"""Probability of speech from which somebody may be speaking: half of what keeps speech going."""
+"""Probability of speech from which somebody may be speaking: less than half of `SPEECH`."""
 
 ECHO_TICKS = 16
-"""Ticks (0.5 s) after speech for which a room may still sound of it."""
+"""Ticks (0.5 s) for which a room may still echo after speech."""
 
 RELEARNT_TICKS = 256
-"""Ticks (8 s) looked at again when lags have been found: more than a first utterance."""
+"""Ticks (8 s) that are learned from again once lags are found: more than a first utterance."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """Of one tick: the share (0-1) that is the microphone's own, and the gains (3, BANDS) that
-    leave its own speech over (see `masking`).
+    leave only its own speech (see `masking`).
     """
 
     share: float
@@ -90,8 +90,9 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How much of a stretch of sound is a microphone's own, who is loudest in the rest, and which
-    microphone, if any, heard the very same better: of one who has no microphone, it is the nearest.
+    """Of a stretch of sound: how many ticks are the microphone's own, who is loudest in the rest,
+    and which microphone, if any, heard the same voice better. Of somebody without a microphone,
+    that is the nearest one.
     """
 
     owned_ticks: int
@@ -100,7 +101,7 @@ class Verdict:
 
 
 class Ownership:
-    """Shares of all microphones of one room. Owned by the thread that feeds it."""
+    """Shares of all microphones of a room. Owned by the thread that feeds it."""
 
     def __init__(self) -> None:
         self._hearing = Hearing()
@@ -122,22 +123,22 @@ class Ownership:
         self._done = (0, 0)
 
     def restarted(self) -> None:
-        """A microphone begins anew, plugged in again perhaps: its delay may be another one now."""
+        """A microphone starts again, perhaps plugged in again: its delay may have changed."""
         self._lags.restart()
         self._arrivals.restart()
 
     def hear(self, first: int, sound: dict[str, Samples], voices: dict[str, Floats]) -> None:
-        """Take ticks that microphones have heard together (see `Hearing.hear`)."""
+        """Take ticks that several microphones heard together (see `Hearing.hear`)."""
         self._hearing.hear(first, sound, voices)
         loudest = np.max(np.stack(list(voices.values())), axis=0)
         self._voiced.update((first + np.flatnonzero(loudest >= POSSIBLE_SPEECH)).tolist())
         if first * HOPS_PER_TICK < self._done[1] + self._lags.hops.max(initial=0):
-            self._done = (0, 0)  # what was worked out lacked this
+            self._done = (0, 0)  # what was computed lacked this
 
     def learn(self, end: int) -> None:
-        """Learn from the ticks before `end`: all microphones have had their chance to hear them.
+        """Learn from the ticks before `end`: every microphone has had its chance to hear them.
 
-        Where nobody speaks there is nothing to learn, and nothing is spent on it.
+        Where nobody speaks there is nothing to learn, and no time is spent.
         """
         begin = max(self._learnt, end // GROUP_TICKS * GROUP_TICKS - KEPT_TICKS // 2)
         for first in range(begin, end - GROUP_TICKS + 1, GROUP_TICKS):
@@ -150,7 +151,7 @@ class Ownership:
         )
 
     def _learn_arrivals(self, end: int) -> None:
-        """Find who speaks in the windows with their middle before `end`, by when sound arrives."""
+        """Find who speaks, by when sound arrives, in the windows centred before tick `end`."""
         if not self._lags.known.any():
             return
         first = max(self._arrived, end - KEPT_TICKS // 2)
@@ -161,7 +162,7 @@ class Ownership:
         self._arrivals.estimate()
 
     def knows_more(self) -> bool:
-        """Whether more microphones can be told apart than when this was asked last."""
+        """Whether more pairs of microphones can be told apart than at the last call."""
         before, self._known_pairs = self._known_pairs, self._arrivals.known_pairs
         return self._known_pairs > before
 
@@ -186,12 +187,14 @@ class Ownership:
             self._coupling.estimate(self._floor_db(tick), self._lags.known)
 
     def quiet(self, first: int, last: int) -> bool:
-        """Whether nobody speaks in ticks `first` to before `last`, nor echoes from before them."""
+        """Whether nobody speaks in ticks `first` to before `last`, or so shortly before that it
+        echoes.
+        """
         return self._voiced.isdisjoint(range(first - ECHO_TICKS, last))
 
     @property
     def delay_ticks(self) -> int:
-        """Ticks of all microphones wanted after one before its shares are asked for."""
+        """Ticks that must follow a tick, of all microphones, before its shares can be asked for."""
         lags = self._lags.hops
         return -(
             -(int(lags.max(initial=0) - lags.min(initial=0)) + SYLLABLE_HOPS + 1) // HOPS_PER_TICK
@@ -200,7 +203,7 @@ class Ownership:
     def judge(self, tick: int) -> dict[str, Judgement]:
         """Whose a tick of every microphone is, and how its own speech is told from the rest.
 
-        Gives nothing where nobody speaks near it.
+        Returns nothing if nobody speaks near it.
         """
         if self.quiet(
             tick, tick + SYLLABLE_HOPS // HOPS_PER_TICK + LONGEST_LAG // HOPS_PER_TICK + 2
@@ -224,7 +227,7 @@ class Ownership:
         return {mic: Judgement(part, mask) for mic, part, mask in told}
 
     def _whose(self, tick: int) -> npt.NDArray[np.int8]:
-        """By when sound arrived, whose a tick of each microphone is (see `Arrivals.whose`)."""
+        """Whose a tick of each microphone is by when sound arrived (see `Arrivals.whose`)."""
         lags = self._lags.hops
         return self._arrivals.whose(tick - lags // HOPS_PER_TICK)[
             np.arange(len(lags)), np.arange(len(lags))
@@ -263,7 +266,7 @@ class Ownership:
         return talk.cleaned(self._hearing.mics.index(mic), utterance, speech)
 
     def lags_s(self) -> dict[str, float | None]:
-        """Delay of each microphone against the earliest one; None where it is not known."""
+        """Delay of each microphone against the earliest one; None where it is unknown."""
         lags = zip(self._hearing.mics, self._lags.seconds, self._lags.known, strict=True)
         return {mic: round(float(lag), 4) if known else None for mic, lag, known in lags}
 
@@ -272,7 +275,7 @@ class Ownership:
         return Levels(np.where(power > AUDIBLE_OVER_FLOOR * floor, power - floor, 0), floor, voice)
 
     def _recent(self, first: int, count: int) -> tuple[Floats, Floats]:
-        """What `_own` gives, of which only the hops that are new are worked out."""
+        """The same as `_own`, but only new hops are computed."""
         begin, end = self._done
         if not begin <= first <= end:
             begin = end = first
@@ -304,7 +307,7 @@ class Ownership:
         return np.where(power > 0, own, 1), weight
 
     def _told(self, first: int, count: int) -> tuple[Floats, Floats]:
-        """What `_own` gives, with what is known by when sound arrived."""
+        """The same as `_own`, with what is known from when sound arrived."""
         own, weight = self._own(first, count)
         whose = self._whose_hops(first, count)
         foreign = (whose < 0) & (_share(own, weight, axis=(2,)) < BEYOND_DOUBT)

@@ -31,40 +31,43 @@ if TYPE_CHECKING:
 Mode = Literal["drop", "tag", "off"]
 
 LONGEST_FILL = SAMPLE_RATE
-"""A gap of up to 1 s is filled with silence inside an utterance; a longer one ends it."""
+"""A gap of up to 1 s inside an utterance is filled with silence; a longer one ends the utterance.
+"""
 
 PATIENCE_TICKS = 10
-"""Ticks (0.32 s) of sound for which a microphone that falls behind is waited for."""
+"""Ticks (0.32 s) of sound for which the room waits for a microphone that falls behind."""
 
 TICKS_AT_ONCE = 2
-"""Ticks (64 ms) that several microphones are heard and judged by: half as dear as one by one."""
+"""Ticks (64 ms) that several microphones are heard and judged by: that takes half the time of
+single ticks."""
 
 SILENT_TICKS_AT_ONCE = 32
-"""Ticks (1 s) of silence heard at once."""
+"""Ticks (1 s) of silence that are heard at once."""
 
 ENDLESS = 1 << 62
-"""End of an utterance that is not over."""
+"""End of an utterance that is still running."""
 
 NOTHING = range(0)
 
 REMEMBERED_UTTERANCES = 64
-"""Utterances of a microphone that may be judged again: two a second, as far back as it is heard."""
+"""Utterances of a microphone that may be judged again: two a second, for as long as sound is kept.
+"""
 
 MicEvents = list[tuple[str, Event]]
-"""What has become certain, each event with its microphone."""
+"""What has become certain: events, each with its microphone."""
 
 
 class Room:
     """Turns the sound of several microphones into utterances. Owned by the thread that feeds it.
 
-    A tick of one microphone is judged when the others have delivered theirs. One that is late
-    beyond 0.32 s holds up nobody, and nothing of it is lost: its ticks are judged when they come,
-    against what the others had at that time. One that is flushed is not waited for until it is
-    fed again.
+    A tick of one microphone is judged once the others have delivered theirs. A microphone that is
+    more than 0.32 s late holds up nobody, and loses nothing: its ticks are judged when they come,
+    against what the others had at that time. After a flush the room does not wait for a microphone
+    until it is fed again.
 
-    Modes: "drop" lets owned speech alone open and prolong utterances; an utterance that turns out
-    to be another's all the same ends with `crosstalk_of` set and is to be forgotten. "tag" lets
-    all speech count and sets `crosstalk_of` likewise. "off" hears every microphone alone.
+    In mode "drop" only owned speech opens and prolongs utterances; one that still turns out to be
+    another's ends with `crosstalk_of` set, and must be forgotten. In mode "tag" all speech counts,
+    and `crosstalk_of` is set likewise. In mode "off" every microphone is heard on its own.
     """
 
     def __init__(self, endpointing: Endpointing, mode: Mode) -> None:
@@ -80,7 +83,7 @@ class Room:
         self._awaited: set[str] = set()
 
     def add(self, mic: str, detector: VoiceDetector, position: int = 0) -> None:
-        """Let another microphone in, whose first sample lies at `position`."""
+        """Add a microphone whose first sample lies at `position`."""
         self._paths[mic] = MicPath(detector, self._endpointing, position)
         self._unheard[mic] = []
         self._kept[mic] = deque(maxlen=REMEMBERED_UTTERANCES)
@@ -93,7 +96,7 @@ class Room:
         return self._advance()
 
     def skip_to(self, mic: str, position: int) -> MicEvents:
-        """Nothing was heard up to `position`: silence where that is short, else a new beginning."""
+        """Pass over what was not heard: a short gap becomes silence, a long one a new start."""
         path = self._paths[mic]
         missing = position - path.position
         if missing <= 0:
@@ -106,7 +109,7 @@ class Room:
         return events
 
     def flush(self, mic: str) -> MicEvents:
-        """End what a microphone has open, with its last samples."""
+        """End whatever a microphone has open, with its last samples."""
         path = self._paths[mic]
         self._awaited.discard(mic)
         self._unheard[mic] += path.fill_up()
@@ -118,7 +121,7 @@ class Room:
         return events + self._advance()
 
     def position(self, mic: str) -> int:
-        """Sample of the timeline at which the microphone's sound ends."""
+        """The sample of the timeline at which the microphone's sound ends."""
         return self._paths[mic].position
 
     @property
@@ -131,11 +134,11 @@ class Room:
         return self._paths[mic].level_dbfs()
 
     def lags_s(self) -> dict[str, float | None]:
-        """Delay of each microphone against the earliest one; None where it is not known."""
+        """Delay of each microphone against the earliest one; None where it is unknown."""
         return self._ownership.lags_s()
 
     def _advance(self) -> MicEvents:
-        """Judge what is complete: heard by all who are awaited, as far as patience goes."""
+        """Judge what is complete: what all awaited microphones have delivered, within reason."""
         if not self._awaited:
             return []
         ends = [self._paths[mic].next_tick for mic in self._awaited]
@@ -149,7 +152,7 @@ class Room:
         return events
 
     def _take_in(self, complete: int) -> None:
-        """Hear the ticks before `complete` and learn from them; silence waits until it is much."""
+        """Hear the ticks before `complete` and learn from them; short silence is put off."""
         frames = {
             mic: [frame for frame in several if frame.tick < complete]
             for mic, several in self._unheard.items()
@@ -161,8 +164,8 @@ class Room:
             self._ownership.learn(complete)
 
     def _is_calm(self, frames: dict[str, list[Frame]], complete: int) -> bool:
-        """Whether nobody speaks in frames, nor in what waits to be judged, and they are few."""
-        waiting = [c.frames[0].tick for c in self._paths.values() if c.frames]
+        """Whether few frames wait, and nobody speaks in them or in those yet to be judged."""
+        waiting = [path.frames[0].tick for path in self._paths.values() if path.frames]
         return (
             not self._alone
             and self._ownership.quiet(min(waiting, default=complete), complete)
@@ -173,7 +176,7 @@ class Room:
         )
 
     def _hear(self, frames: dict[str, list[Frame]]) -> None:
-        """Note the energies of frames, those of one tick together."""
+        """Note the energies of frames; those of the same ticks together."""
         for mic, several in frames.items():
             self._unheard[mic] = self._unheard[mic][len(several) :]
         if self._alone:
@@ -195,7 +198,7 @@ class Room:
         return events + self._end_settled()
 
     def _end_settled(self) -> MicEvents:
-        """End speech that silence has ended already: no need to wait for whose that silence is."""
+        """End speech that silence has ended already; whose silence it is does not matter."""
         events: MicEvents = []
         for mic, path in self._paths.items():
             for _ in range(path.settled):
@@ -204,7 +207,7 @@ class Room:
 
     def _ready(self, limit: int) -> list[str]:
         paths = self._paths.items()
-        return [mic for mic, c in paths if c.frames and c.frames[0].tick < limit]
+        return [mic for mic, path in paths if path.frames and path.frames[0].tick < limit]
 
     @property
     def _alone(self) -> bool:
@@ -216,7 +219,7 @@ class Room:
         return self._ownership.judge(tick)
 
     def _judge(self, mic: str, judgement: Judgement | None) -> MicEvents:
-        """Send the oldest frame of a microphone to its endpointing."""
+        """Send a microphone's oldest frame to endpointing."""
         path = self._paths[mic]
         if judgement is None:
             return self._marked(mic, path.judge(path.frames[0].voice, None))
@@ -227,7 +230,7 @@ class Room:
         return self._marked(mic, path.judge(0.0, FOREIGN))
 
     def _marked(self, mic: str, events: Iterable[Event]) -> MicEvents:
-        """The events of a microphone, its ends with whose speech it was."""
+        """A microphone's events; an end says whose speech it was."""
         marked: MicEvents = []
         for event in events:
             if isinstance(event, Started):
@@ -237,7 +240,7 @@ class Room:
         return marked
 
     def _reviewed(self, mic: str, ended: Ended) -> Ended:
-        """An end with whose speech it was, where that was another's, who keeps it."""
+        """An end that names the microphone whose speech it was, if that is another one."""
         utterance = range(self._utterances.pop(mic).start, ended.end)
         promised = self._alone or mic in self._promised
         self._promised.discard(mic)
@@ -252,7 +255,7 @@ class Room:
         return ended
 
     def _judge_again(self, tick: int) -> MicEvents:
-        """Withdraw what has been kept, of what the room still remembers, and was another's."""
+        """Withdraw kept utterances, as far back as sound is kept, that prove to be another's."""
         oldest = (tick - KEPT_TICKS) * TICK + LONGEST_FILL
         events: MicEvents = []
         for mic, kept in self._kept.items():
@@ -265,12 +268,12 @@ class Room:
         return events
 
     def _covers(self, mic: str, utterance: range) -> bool:
-        """Whether a microphone keeps or hears an utterance that covers most of another's."""
+        """Whether a microphone keeps or hears an utterance that covers most of this one."""
         running = self._utterances.get(mic, NOTHING)
         return any(_cover(kept, utterance) for kept in [*self._kept[mic], running])
 
     def _cleaned(self, mic: str, utterance: range, ended: Ended) -> Ended:
-        """An end with the sound that is left without others, or with who they were if none is."""
+        """An end with the sound left without the others, or with who they were if none is left."""
         cleaned = None
         if not self._alone and self._mode == "drop":
             cleaned = self._ownership.cleaned(mic, utterance, ended.speech)
@@ -280,7 +283,7 @@ class Room:
         return replace(ended, sound=cleaned.sound, crosstalk_of=None if own else cleaned.loudest)
 
     def _speaker(self, mic: str, utterance: range) -> str | None:
-        """The other microphone whose speech an utterance was; None where it was its own."""
+        """The other microphone whose speech an utterance was; None if it was its own."""
         verdict = self._verdict(mic, utterance)
         if verdict.owned_ticks < self._least_ticks and verdict.loudest is not None:
             return verdict.loudest
@@ -297,11 +300,11 @@ class Room:
 
     @property
     def _least_ticks(self) -> float:
-        """Ticks of own speech without which nothing is an utterance."""
+        """Ticks of own speech that an utterance needs at least."""
         return self._endpointing.min_speech_ms * SAMPLE_RATE // 1000 / TICK
 
     def _keeps(self, mic: str, utterance: range) -> bool:
-        """Whether a microphone has an utterance that covers most of another's."""
+        """Whether a microphone's latest utterance covers most of this one."""
         return _cover(self._utterances.get(mic, NOTHING), utterance)
 
 
@@ -311,7 +314,7 @@ def _cover(kept: range, utterance: range) -> bool:
 
 
 def _together(frames: dict[str, list[Frame]]) -> list[dict[str, list[Frame]]]:
-    """Frames by the ticks they fill: in one piece where microphones heard the same ones."""
+    """Frames by the ticks they fill: in one piece if all microphones heard the same ticks."""
     heard = {mic: several for mic, several in frames.items() if several}
     if len({(several[0].tick, several[-1].tick) for several in heard.values()}) == 1:
         return [heard]

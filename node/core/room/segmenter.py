@@ -1,14 +1,13 @@
 """Endpointing: from frames and their speech probabilities to utterances.
 
-Rule 1: every sample of speech ends up in exactly one utterance. Utterances of a track never
-overlap, and where one that runs long is split, the second begins at the sample where the first
-ends.
+Every sample of speech ends up in exactly one utterance. A microphone's utterances never overlap,
+and where a long one is split, the second begins at the sample where the first ends.
 
 Thresholds and durations follow Silero's own defaults (start 0.5, stop 0.35) and the practice of
-voice assistants (0.3 s before the first speech frame is kept, for the detector answers a little
+voice assistants (0.3 s before the first speech frame is kept, as the detector answers a little
 late). A turn ends after 1 s of silence: people pause for longer than the 0.6 s of assistants, and
 what is cut there is understood less well (four simulated meetings of readers without bleed, 640
-words: 23 % wrong, after 1 s 18 %). An utterance is capped below Whisper's window of 30 s.
+words: 23 % wrong, after 1 s 18 %). An utterance stays below Whisper's window of 30 s.
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ TAIL_MS = 300
 """Sound kept after the last speech frame: final consonants fade below the detector's threshold."""
 
 DETECTOR_LATE_MS = 36
-"""How long the detector still hears speech that is over: 34 to 43 ms, median of 30 sentences in no
-noise to 25 dB below them. It is part of the pause that ends an utterance."""
+"""How long the detector still hears speech that is over: 34 to 43 ms, the median of 30 sentences in
+no noise to 25 dB below them. It is part of the pause that ends an utterance."""
 
 ONSET_MS = 1000
 ONSET_OVER_QUIETEST = 10.0
-"""Sound before the first speech frame that is looked at, and power over the quietest frame in it
-(10 dB), as a factor, down to which it belongs to the speech: in a room with echo the detector may
+"""Sound before the first speech frame that is examined, and the power over its quietest frame (10
+dB), as a factor, down to which it belongs to the speech. In a room with echo the detector may
 answer half a second late ("Allume la chambre" lost its first word)."""
 
 DIP_FRAMES = 2
@@ -61,9 +60,9 @@ class Endpointing:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """An utterance is certain; it begins at sample `start` of the timeline, its speech at `speech`.
+    """An utterance is certain. It begins at sample `start` of the timeline, its speech at `speech`.
 
-    Two beginnings are the same where they are at the same sample.
+    Two of them are equal if they begin at the same sample.
     """
 
     start: int
@@ -83,12 +82,12 @@ class Audio:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The running utterance ends before sample `end`; what was sent beyond it is not its own.
+    """The running utterance ends before sample `end`; audio sent beyond that is not part of it.
 
-    `crosstalk_of` names the microphone whose speech it was, where that was another's. `speech` is
-    where its first speech frame begins and its last one ends, without pre-roll and tail; two ends
-    are the same where they cut at the same sample. `sound`, where it is there, is all of the
-    utterance once more, without what others said in it.
+    `crosstalk_of` names the microphone whose speech it was, if it was another's. `speech` is where
+    its first speech frame begins and its last one ends, without pre-roll and tail; two ends are
+    equal if they cut at the same sample. `sound`, if present, is the whole utterance again, without
+    what others said in it.
     """
 
     end: int
@@ -99,8 +98,8 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Withdrawn:
-    """The utterance that began at sample `start`, and has ended as the microphone's own, was not:
-    it was the speech of the microphone `other`, whose own utterance has it.
+    """The utterance that began at sample `start`, and had ended as the microphone's own, was the
+    speech of the microphone `other`, which has it in an utterance of its own.
     """
 
     start: int
@@ -128,7 +127,7 @@ def _ticks(milliseconds: float) -> int:
 
 
 class Segmenter:
-    """Cuts one track into utterances. Owned by the thread that feeds it."""
+    """Cuts one microphone's sound into utterances. Owned by the thread that feeds it."""
 
     def __init__(self, settings: Endpointing) -> None:
         self._settings = settings
@@ -150,18 +149,18 @@ class Segmenter:
 
     @property
     def triggered(self) -> bool:
-        """Whether speech has been heard that has not ended, be it long enough or not yet."""
+        """Whether speech has been heard and not ended, whether or not it is long enough yet."""
         return bool(self._frames)
 
     @property
     def quiet_left(self) -> int:
-        """Frames without speech that would end what runs; 0 where nothing does."""
+        """Frames without speech that would end what is running; 0 if nothing is."""
         return self._hangover - self._quiet if self._frames else 0
 
     def feed(self, samples: Samples, probability: float, *, foreign: bool = False) -> list[Event]:
-        """Take one frame of 512 samples and the probability (0-1) that it is speech.
+        """Take a frame of 512 samples and the probability (0-1) that it is speech.
 
-        A `foreign` one has another's speech taken out: it is no onset, and says nothing of how
+        A `foreign` frame has another's speech taken out: it is no onset, and tells nothing of how
         quiet the room is.
         """
         triggered = self.triggered
@@ -174,7 +173,7 @@ class Segmenter:
         return self._extend(frame)
 
     def jump(self, position: int) -> list[Event]:
-        """Go on at another sample of the timeline; an utterance that was running ends here."""
+        """Go on at another sample of the timeline; a running utterance ends here."""
         events = self.flush()
         self._position = position
         return events
@@ -203,7 +202,7 @@ class Segmenter:
         return events
 
     def _kept_before(self) -> list[_Frame]:
-        """What stands before a first speech frame: the pre-roll, or the onset if that is more."""
+        """What is kept before the first speech frame: the pre-roll, or a longer onset."""
         before = list(self._before)
         quietest = min((each.power for each in before if not each.foreign), default=0.0)
         onset = at = len(before)
@@ -226,7 +225,7 @@ class Segmenter:
         return self._beginning()
 
     def _beginning(self) -> list[Event]:
-        """The events of an utterance whose first sound are the frames held."""
+        """The events of an utterance that begins with the frames held."""
         first = next(index for index, frame in enumerate(self._frames) if frame.voiced)
         sound = np.concatenate([frame.samples for frame in self._frames])
         return [Started(self._start, self._start + first * TICK), Audio(sound, self._more)]
@@ -237,7 +236,7 @@ class Segmenter:
         return max(0, min(pause, cap)) * TICK
 
     def _forget_oldest(self) -> None:
-        """Sparse noise that never ends must not grow without bound, nor count as speech."""
+        """Keep endless sparse noise from growing without bound, and from counting as speech."""
         if len(self._frames) > max(self._soft_cap, self._min_speech):
             self._speech -= self._frames.pop(0).voiced
 
@@ -258,7 +257,7 @@ class Segmenter:
         if cut is None:
             if len(self._frames) < self._hard_cap:
                 return []
-            if self._quiet:  # cut in a pause that goes on, and what follows would be silence only
+            if self._quiet:  # a cut in a running pause would be followed by silence only
                 return self._end_of_speech() if self._quiet >= self._tail else []
             cut = self._quietest_frame()
         ended = self._ended(cut)
@@ -267,7 +266,7 @@ class Segmenter:
         return [ended, *self._beginning()]
 
     def _ended(self, frames: int) -> Ended:
-        """The end of an utterance that has the first `frames` of the frames held."""
+        """The end of an utterance that consists of the first `frames` of the frames held."""
         voiced = [index for index in range(frames) if self._frames[index].voiced]
         first, last = (voiced[0], voiced[-1]) if voiced else (0, frames - 1)
         return Ended(
@@ -276,7 +275,7 @@ class Segmenter:
         )
 
     def _longest_pause(self) -> int | None:
-        """Frame in the middle of the longest pause of the second half, if one is long enough.
+        """The frame in the middle of the longest pause of the second half, if one is long enough.
 
         Only a pause that speech has followed counts: one still running may be the end.
         """
@@ -296,7 +295,7 @@ class Segmenter:
         return half + int(np.argmin(powers))
 
     def _second_half(self) -> int:
-        """Where a cut may lie: behind some speech, lest an utterance be of silence only."""
+        """Where a cut may lie: after some speech, so that no utterance is silence only."""
         first = next(index for index, frame in enumerate(self._frames) if frame.voiced)
         return min(max(len(self._frames) // 2, first + 1), len(self._frames) - 1)
 

@@ -1,12 +1,11 @@
-"""Takes out of a microphone's sound what the other microphones explain of it.
+"""Subtracts from a microphone's sound what the other microphones explain of it.
 
-Where its own speaker is silent, a microphone hears the others' speakers through the room: a filter
-from their microphones to this one. It is found there by least squares, a frequency at a time over
+While its own speaker is silent, a microphone hears the others' speakers through the room: a filter
+from their microphones to this one. It is found there by least squares, one frequency at a time over
 several frames (the convolutive transfer function of Talmon, Cohen & Gannot 2009), and subtracted
-where all speak at once. Nothing is assumed of the room, gains or delays but that they hold for half
-a minute; clocks that drift apart are found from the phase of what the microphones share. What the
-filter leaves of the others, measured where it was learnt, is taken out as power (Boll 1979, per
-frequency).
+where all speak at once. Room, gains and delays may be anything that holds for half a minute. The
+drift of the clocks is found from the phase of what the microphones share. What the filter leaves of
+the others, measured where it was learned, is taken out as power (Boll 1979, per frequency).
 """
 
 from __future__ import annotations
@@ -34,53 +33,53 @@ STFT_SAMPLES = 1024
 """Samples of a window (64 ms), four hops."""
 
 EDGE = STFT_SAMPLES // 2
-"""Samples wanted before the first hop and after the last one: windows are centred on hops."""
+"""Samples needed before the first hop and after the last: windows are centred on hops."""
 
 FRAMES_BEFORE, FRAMES_AFTER = 5, 2
 """Frames before and after one whose sound takes part in it: reverberation, and delays that are
 known to 16 ms only. Measured on the tuning meetings: 3 and 2 left a tenth more errors."""
 
 FOREIGN_SHARE = 0.1
-"""Own share of a band from which nothing is learnt of what the others leak into it."""
+"""Own share of a band from which it teaches nothing about what the others leak into it."""
 
 SPOKEN_SHARE = 0.3
 """Own share, mean of the bands, from which a microphone's speaker is taken to speak."""
 
 SPREAD_HOPS = 2
-"""Hops to each side that a window reaches into."""
+"""Hops on each side that a window reaches into."""
 
 INDEPENDENT_HOPS = 2
-"""Hops from one window to the next that tells of something else: they are half over each other.
-Fewer frames than all are cheaper to learn from, and leave a quarter more errors at -3 dB."""
+"""Hops to the next window that adds information: windows are half over each other. Learning from
+fewer frames than all would be cheaper, and leave a quarter more errors at -3 dB."""
 
 LEAST_FRAMES = 60
-"""Frames (1 s) without which nothing is learnt: more than three times what the filters of one
-other microphone can be fitted to by chance."""
+"""Frames (1 s) below which nothing is learned: more than three times what the filters of one other
+microphone can fit by chance."""
 
 REGULARISATION = 1e-2
-"""Of the mean power of what a filter is learnt from. Measured on the tuning meetings: 0.001 and
-0.03 left a tenth more errors."""
+"""Share of the mean power of what a filter is learned from. Measured on the tuning meetings: 0.001
+and 0.03 left a tenth more errors."""
 
 BINS_AT_ONCE = 8
-"""Frequencies worked on at a time: what they take together fits a cache of a megabyte or two."""
+"""Frequencies worked on at a time: together they fit a cache of a megabyte or two."""
 
 PRODUCT_SIZE = 60_000
-"""Multiplications in a product of matrices, a sixteenth in one with a vector. Beyond 65,535 and
-4,095 OpenBLAS has threads wait busily on every processor: seven times the time (measured)."""
+"""Multiplications in a product of matrices, a sixteenth of it in one with a vector. Beyond 65,535
+and 4,095 OpenBLAS makes threads wait busily on every processor: seven times the time (measured)."""
 
 PHASE_HOPS = 32
-"""Hops (0.5 s) over which the phase between two microphones is taken as one."""
+"""Hops (0.5 s) over which the phase between two microphones counts as constant."""
 
 DRIFT_HZ = (200, 4000)
-"""Frequencies of which the phase tells of drift."""
+"""Frequencies whose phase tells of drift."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """What some microphones heard: rows are the one to clean, and those whose speakers leak in.
+    """What some microphones heard: first the one to clean, then those whose speakers leak into it.
 
-    `sound` (rows, EDGE + hops * HOP + EDGE) in [-1, 1], delays taken out to a hop; `own` (rows,
-    hops, BANDS) is the share (0-1) that is each one's own.
+    `sound` (microphones, EDGE + hops * HOP + EDGE) in [-1, 1], delays taken out to a hop; `own`
+    (microphones, hops, BANDS) is the share (0-1) that is each one's own.
     """
 
     sound: Floats
@@ -89,16 +88,17 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Residual:
-    """What is left: `sound` (hops * HOP), and the share of each hop and band that it is."""
+    """What is left: `sound` (hops * HOP), and its share of each hop and band."""
 
     sound: Floats
     own: Floats
 
 
 def subtract(stretch: Stretch, first: int, last: int) -> Residual | None:
-    """What is left of hops `first` to before `last` of the first row without the others' speech.
+    """What is left of the first microphone's hops `first` to before `last` without the others'
+    speech.
 
-    None where the others have hardly been heard without its own speaker.
+    None if the others have hardly been heard without its own speaker.
     """
     weight = _foreign(stretch.own)
     learn = np.flatnonzero(weight.any(axis=1))
@@ -123,10 +123,11 @@ def subtract(stretch: Stretch, first: int, last: int) -> Residual | None:
 def _leaks(
     others: Spectra, heard: Spectra, weight: Floats, learn: Indices, frames: Indices
 ) -> tuple[Spectra, Floats]:
-    """What the others leak into some frames (frames, bins), by filters fitted where one learns.
+    """What the others leak into some frames (frames, bins), by filters fitted to the frames
+    `learn`.
 
-    Also the power that the filters leave, over what they take out (0-1), of each frequency's band.
-    Some bins at a time: all at once take a hundred times the memory of the sound.
+    Also the power the filters leave over what they take out (0-1), of each frequency's band. A few
+    bins at a time: all at once would take a hundred times the memory of the sound.
     """
     leak = np.empty((len(frames), heard.shape[1]), np.complex64)
     powers = np.empty((2, heard.shape[1]), np.float32)
@@ -146,7 +147,7 @@ def _leaks(
 
 
 def _foreign(own: Floats) -> Floats:
-    """How far each hop and band of the first row holds but the others: (hops, BANDS)."""
+    """How far each hop and band of the first microphone holds only the others: (hops, BANDS)."""
     padded = np.pad(own[0], ((SPREAD_HOPS, SPREAD_HOPS), (0, 0)), mode="edge")
     mine = np.lib.stride_tricks.sliding_window_view(padded, 2 * SPREAD_HOPS + 1, axis=0).max(axis=2)
     spoken = (own[1:].mean(axis=2) > SPOKEN_SHARE).any(axis=0)
@@ -155,7 +156,7 @@ def _foreign(own: Floats) -> Floats:
 
 
 def _in_step(heard: Spectra, other: Spectra, weight: Floats, middle: int) -> Spectra:
-    """Another microphone's spectra, as a clock would give them that runs as the first one's."""
+    """Another microphone's spectra, as if its clock ran like the first one's."""
     drift = _drift(heard, other, weight)
     seconds = drift * HOP / SAMPLE_RATE * (np.arange(len(other)) - middle)
     angle = np.outer(seconds, -2 * np.pi * _BIN_HZ).astype(np.float32)
@@ -165,7 +166,7 @@ def _in_step(heard: Spectra, other: Spectra, weight: Floats, middle: int) -> Spe
 
 
 def _drift(heard: Spectra, other: Spectra, weight: Floats) -> float:
-    """The drift under which what two microphones share adds up best, in seconds a second."""
+    """The drift with which what two microphones share adds up best, in seconds a second."""
     blocks = len(heard) // PHASE_HOPS
     shared = (heard * other.conj() * weight)[: blocks * PHASE_HOPS, _DRIFT_BINS]
     shared = shared.reshape(blocks, PHASE_HOPS, -1).sum(axis=1)
@@ -213,7 +214,7 @@ def _explained(known: Spectra, filters: Spectra) -> Spectra:
 
 
 def _pieces(known: Spectra) -> list[slice]:
-    """The frames of `known`, so many at a time as are best multiplied."""
+    """The frames of `known`, as many at a time as multiply fastest."""
     _, frames, taps = known.shape
     count = PRODUCT_SIZE // (taps * max(taps, 16))
     return [slice(begin, begin + count) for begin in range(0, frames, count)]
@@ -239,7 +240,7 @@ def _spectra(sound: Floats) -> Spectra:
 
 
 def _sound(spectra: Spectra) -> Floats:
-    """Sound of frames, whose first window begins it."""
+    """Sound of frames; the first window begins it."""
     pieces = np.fft.irfft(spectra, STFT_SAMPLES) * _STFT_WINDOW
     whole = np.zeros(((len(pieces) - 1) * HOP + STFT_SAMPLES), np.float32)
     for number, piece in enumerate(pieces):

@@ -1,10 +1,10 @@
 """Where captured sound lies on the session's timeline.
 
-Samples are counted, never timed one by one: a block's arrival says only that its last sample is
-no younger than that. The smallest arrival delay of a window is therefore the best witness of
-where the stream stands: scheduling makes blocks late, nothing makes them early but the start of
-the stream (measured with ALSA's `pulse` plugin: the first block comes 19 ms before its turn). From
-it come the silence that fills an overflow, and the slip of single samples that takes out the drift
+Samples are counted, never timed one by one: a block's arrival only says that its last sample is no
+younger than that. So the smallest arrival delay within a window tells best where the stream stands:
+scheduling makes blocks late, and nothing makes them early except the start of the stream (measured
+with ALSA's `pulse` plugin: the first block comes 19 ms early). Two corrections follow from it:
+silence that fills an overflow, and single samples doubled or left out, which take out the drift
 between the mic's crystal and the clock (USB crystals: up to 100 ppm, 0.36 s an hour).
 """
 
@@ -17,21 +17,21 @@ from itertools import accumulate
 from node.core.model import SAMPLE_RATE
 
 ANCHOR_S = 0.25
-"""Sound heard before a stream is placed: its first block is often late, the best of many not."""
+"""Sound heard before a stream is placed: its first block is often late, the best of many is not."""
 
 GAP_WINDOW_S = 0.5
-"""How long lateness must last after a reported overflow before it is taken as lost sound."""
+"""How long a delay must last after a reported overflow before it counts as lost sound."""
 
 GAP_MIN_S = 0.03
 """Shortest loss filled after a reported overflow; below it, it is scheduling noise."""
 
 SILENT_GAP_WINDOW_S = 2.0
 SILENT_GAP_MIN_S = 0.15
-"""The same where no overflow was reported: some drivers lose sound without a word."""
+"""The same where no overflow was reported: some drivers lose sound without reporting it."""
 
 DRIFT_WINDOW_S = 10.0
 DRIFT_DEAD_BAND_S = 0.005
-"""Drift is left alone until it exceeds this: half a frame of the 10 ms grid of energies."""
+"""Drift up to this is left alone: a third of a hop."""
 
 SLIP_EVERY = SAMPLE_RATE // 100
 """At most one sample in 10 ms is doubled or left out: 0.6 %, far below what can be heard."""
@@ -39,7 +39,7 @@ SLIP_EVERY = SAMPLE_RATE // 100
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """What to do with a block before it is appended to its track, in samples.
+    """What to do with a block before it is appended to its mic's sound, in samples.
 
     `silence`: zeros to insert before it. `slip`: samples to double (+) or leave out (-).
     """
@@ -65,7 +65,7 @@ class StreamClock:
         self._to_slip = 0
 
     def anchor(self, blocks: list[tuple[int, float]]) -> int:
-        """Place the start of a stream from its first blocks: (samples, arrival time) each.
+        """Place the start of a stream by its first blocks: (samples, arrival time) each.
 
         Returns:
             The timeline position, in samples, of the first block's first sample; never negative.
@@ -75,7 +75,7 @@ class StreamClock:
             arrival - self._zero - end / SAMPLE_RATE
             for end, (_, arrival) in zip(ends, blocks, strict=True)
         ]
-        start = min(starts[1:] or starts)  # the first block is no witness: see above
+        start = min(starts[1:] or starts)  # the first block may be early or late
         self.position = max(0, round(start * SAMPLE_RATE))
         self._reference = start - self.position / SAMPLE_RATE
         self._window_start = self.position + ends[-1]
@@ -87,7 +87,7 @@ class StreamClock:
         self._recent.clear()
 
     def place(self, count: int, arrival: float) -> Placement:
-        """Say how the next block of `count` samples, read at `arrival`, joins its track."""
+        """Where the next block of `count` samples goes, read at `arrival`."""
         late = self._lateness(count, arrival)
         silence = self._gap(late, count)
         slip = 0 if silence else self._drift(late, count)
@@ -113,7 +113,7 @@ class StreamClock:
         if lost < least:
             return 0
         self._recent.clear()
-        self._to_slip = 0  # the silence makes up for all of the lateness
+        self._to_slip = 0  # the silence makes up for the whole delay
         self._restart_drift_window()
         return round(lost * SAMPLE_RATE)
 
@@ -126,7 +126,7 @@ class StreamClock:
             self._restart_drift_window()
         budget = max(1, count // SLIP_EVERY)
         slip = max(-budget, min(budget, self._to_slip))
-        if slip:  # a window that began before the correction would ask for it again
+        if slip:  # a window begun before the correction would ask for it again
             self._restart_drift_window()
         self._to_slip -= slip
         return slip

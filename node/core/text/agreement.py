@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-"""Thai, Lao, Burmese, Khmer, Japanese and Chinese: without spaces, a letter counts as a word."""
+"""Thai, Lao, Burmese, Khmer, Japanese and Chinese are written without spaces: a letter counts as a
+word."""
 
 _WORD = re.compile(rf"\s*(?:[{_UNSPACED}]|[^\s{_UNSPACED}]+)")
 
@@ -23,18 +24,18 @@ _ENDING = ".,;:!?…。、\uff0c\uff01\uff1f"
 
 @dataclass(slots=True)
 class Agreement:
-    """Of one utterance. `text` only ever grows at its end: what was agreed on stays."""
+    """Of one utterance. `text` only grows at its end: what was agreed on stays."""
 
     text: str = ""
     _agreed: list[str] = field(default_factory=list)
     _last: list[str] = field(default_factory=list)
 
     def hear(self, text: str) -> bool:
-        """Take the text of another pass over all of the sound so far; says whether `text` grew.
+        """Take the text of another pass over all of the sound so far; returns whether `text` grew.
 
-        Words that differ in case or punctuation only are the same; they are spelled as in the pass
-        that made them certain, but for a sign behind the last one. Passes that no longer begin
-        with what was agreed on add nothing to it.
+        Words that differ only in case or punctuation are the same. They are spelled as in the pass
+        that made them certain, without punctuation after the last one. A pass that no longer begins
+        with what was agreed on adds nothing.
         """
         words = _words(text)
         before, self._last = self._last, words
@@ -61,7 +62,7 @@ def _words(text: str) -> list[str]:
 
 
 def _key(word: str) -> str:
-    """What makes it this word: no case, no punctuation."""
+    """What identifies a word: no case, no punctuation."""
     return _SIGNS.sub("", word).casefold()
 
 

@@ -1,12 +1,12 @@
 """What a speaker said just before: sound and text that help Whisper with what comes next.
 
-Whisper hears 30 s at a time and was trained on sentences among others; a short utterance alone in
-silence is what it knows least. So the encoder is given the speaker's last utterances in front of
-the next one, in room that would be padding else, and the decoder begins behind their text.
+Whisper hears 30 s at a time and was trained on sentences in context; it is worst at a short
+utterance alone in silence. So the encoder gets the speaker's last utterances in front of the next
+one, where there would only be padding, and the decoder goes on from their text.
 
-Wrong text in front breeds wrong text. Only utterances without a doubt are remembered, a doubtful
-one makes the speaker's whole past be forgotten, and a text that says once more what stands before
-it is not believed (see `echoes`).
+Wrong text in front breeds wrong text. So only utterances without any doubt are remembered, a
+doubtful one erases the speaker's whole past, and a text that repeats what stands before it is not
+believed (see `echoes`).
 """
 
 from __future__ import annotations
@@ -32,28 +32,28 @@ Speaker = tuple[str, str, str]
 """Session, microphone and the person's name."""
 
 MAX_AGE_S = 60.0
-"""Seconds from the end of an utterance to the beginning of one that it may serve."""
+"""Seconds from the end of an utterance to the beginning of one that it may help."""
 
 MAX_LENGTH_S = 12.0
-"""Seconds of sound remembered of one speaker: more never fits in a window beside what comes."""
+"""Seconds of sound remembered of one speaker: more never fits in a window with what comes next."""
 
 LEARNT = 0.45
 FORGET = 0.3
-"""Confidence from which a text may help with the next, and below which nothing before it may. Those
-between are passed over. Of 0.4 to 0.6 and 0 to 0.4, tried on commands of two voices, these gave the
-fewest errors, by little: one wrong word in front costs two behind it."""
+"""Confidence from which a text may help with the next, and below which nothing before it may. Texts
+in between are passed over. Of 0.4 to 0.6 and 0 to 0.4, tried on commands of two voices, these gave
+the fewest errors, by little: one wrong word in front costs two after it."""
 
 MAX_SPEAKERS = 16
-"""Speakers remembered at once, with 0.4 MB each at most: what an old session left goes."""
+"""Speakers remembered at once, at most 0.4 MB each: leftovers of old sessions go."""
 
 LEAD_WORDS = 10
-"""Words of earlier text that the decoder begins behind, at least. It takes them one by one, which
-costs as much as writing them; the encoder hears all that fits. All of the text was no better."""
+"""Fewest words of earlier text that the decoder goes on from. It takes them one by one, which costs
+as much as writing them; the encoder hears all that fits. Using all of the text was no better."""
 
 ECHO_SHARE = 0.8
 ECHO_WORDS = 2
-"""A text of so many words and more, of which so large a share stands in one piece in the text
-before it, may be the decoder's echo and not the speaker's words; so may a run of `ECHO_RUN`."""
+"""A text of at least this many words, of which this share stands in one piece in the text before
+it, may be the decoder's echo and not the speaker's words; so may a run of `ECHO_RUN`."""
 
 ECHO_RUN = 5
 
@@ -69,7 +69,7 @@ class Earlier:
 
 @dataclass(slots=True)
 class _Past:
-    """What a speaker said last; of no use before so many more utterances in this language."""
+    """What a speaker said last; unused until `wanted` more utterances are in this language."""
 
     language: str
     wanted: int = 1
@@ -89,7 +89,7 @@ class Contexts:
     def of(self, speaker: Speaker, start: int) -> tuple[Earlier, ...]:
         """What to hear before an utterance that begins at sample `start` of its session.
 
-        Utterances of one language that follow one another, the oldest first.
+        Consecutive utterances in one language, the oldest first.
         """
         said = self._said.get(speaker)
         if said is None or said.wanted > 0:
@@ -102,9 +102,9 @@ class Contexts:
     ) -> None:
         """Take in what was heard of an utterance that ended at sample `end` of its session.
 
-        A doubtful text, or none, makes all that was said before be forgotten; so does another
-        language, and who has changed it once may do so again: two utterances in the new one are
-        asked for before they serve.
+        A doubtful text, or none, erases all that was said before. So does another language; and as
+        someone who changes it once may do so again, two utterances in the new one are needed before
+        they help.
         """
         if heard.doubtful or heard.confidence < FORGET:
             self._said.pop(speaker, None)
@@ -122,17 +122,17 @@ class Contexts:
             self._said.popitem(last=False)
 
     def forget_speaker(self, speaker: Speaker) -> None:
-        """Something of what was learnt was not what they said: all of it may be wrong."""
+        """Part of what was learned were not their words: all of it may be wrong."""
         self._said.pop(speaker, None)
 
     def forget(self, session_id: str) -> None:
-        """Keep nothing of a session: it is erased."""
+        """Keep nothing of a session: it is being erased."""
         for speaker in [speaker for speaker in self._said if speaker[0] == session_id]:
             del self._said[speaker]
 
 
 def fitting(earlier: Sequence[Earlier], room: int) -> list[Earlier]:
-    """The last utterances whose sound has room in so many samples, in their order."""
+    """The last utterances whose sound fits into `room` samples, in their order."""
     kept: list[Earlier] = []
     for utterance in reversed(earlier):
         room -= len(utterance.samples)
@@ -143,7 +143,7 @@ def fitting(earlier: Sequence[Earlier], room: int) -> list[Earlier]:
 
 
 def gone_on_from(earlier: Sequence[Earlier]) -> list[Earlier]:
-    """The last of those that are heard, with words enough for the decoder to go on from."""
+    """The last of those heard, with words enough for the decoder to go on from."""
     kept: list[Earlier] = []
     words = 0
     for utterance in reversed(earlier):

@@ -22,7 +22,7 @@ def to_text(transcript: Transcript, _crosstalk: Iterable[Segment] = ()) -> str:
 
 
 def to_json(transcript: Transcript, crosstalk: Iterable[Segment] = ()) -> str:
-    """The session's whole document; `crosstalk` are segments kept only here."""
+    """The session's whole document; `crosstalk` segments are kept only here."""
     return json.dumps(document(transcript, crosstalk), ensure_ascii=False, indent=1) + "\n"
 
 
@@ -40,9 +40,9 @@ def document(transcript: Transcript, crosstalk: Iterable[Segment] = ()) -> dict[
 
 
 def seglst(turn: Turn) -> dict[str, Any]:
-    """One entry of meeteval's SegLST, with where it comes from; seconds from the session's start.
+    """One entry of meeteval's SegLST, with its origin; seconds from the session's start.
 
-    `segment` is the id of the segment, `part` which of its `parts` this line is.
+    `segment` is the segment's id, and `part` which of its `parts` this line is.
     """
     return {
         "session_id": turn.segment.session_id,
@@ -61,7 +61,7 @@ def to_srt(transcript: Transcript, _crosstalk: Iterable[Segment] = ()) -> str:
 
 
 def subrip(turns: Iterable[Turn], *, first: int = 1) -> str:
-    """SubRip: cues numbered from `first` on, a comma before the milliseconds."""
+    """SubRip: cues numbered from `first`, with a comma before the milliseconds."""
     cues = [
         f"{number}\n{_span(turn, ',')}\n{turn.segment.speaker}: {turn.text}\n"
         for number, turn in enumerate(turns, start=first)
@@ -74,7 +74,9 @@ def to_vtt(transcript: Transcript, _crosstalk: Iterable[Segment] = ()) -> str:
 
 
 def webvtt(turns: Iterable[Turn]) -> str:
-    """WebVTT with a voice span for each speaker; `&`, `<` and `>` are escaped as it asks."""
+    """WebVTT with a voice span for each speaker; `&`, `<` and `>` are escaped as the format
+    requires.
+    """
     cues = [
         f"{_span(turn, '.')}\n<v {_annotation(turn.segment.speaker)}>{_escape(turn.text)}\n"
         for turn in turns
@@ -87,7 +89,7 @@ def _escape(text: str) -> str:
 
 
 def _annotation(name: str) -> str:
-    """A name within a tag, whose end must make no arrow; players strip spaces around it."""
+    """A name inside a tag. It must not end in an arrow; players strip spaces around it."""
     return _escape(name) + (" " if name.endswith("--") else "")
 
 

@@ -1,8 +1,8 @@
 """Guards against words that nobody said.
 
-Whisper is a language model too: given noise or silence it writes what often stood beside such
-sound where it learned (subtitle credits, thanks for watching), and it can get into a loop. Each
-guard here has evidence of its own; none removes a text only because of what it says.
+Whisper is a language model too. Given noise or silence it writes what often stood beside such sound
+in its training data (subtitle credits, thanks for watching), and it can get caught in a loop. Each
+guard here needs evidence of its own; none removes a text only because of what it says.
 """
 
 from __future__ import annotations
@@ -32,19 +32,17 @@ MAX_NO_SPEECH = 0.6
 
 MAX_WORDS_PER_S = 8.0
 SPARE_WORDS = 2
-"""More words than these in the time of an utterance nobody says.
+"""Nobody says more words than these in the time of an utterance.
 
 Conversation has 344 syllables a minute in French (Malécot et al. 1972), some 4 words a second; the
-record of fast talking was 11, and an utterance has its pre-roll and its last pause besides.
-"""
+record of fast talking was 11; and an utterance also contains its pre-roll and last pause."""
 
 BRIEF_S = 1.7
 MIN_BRIEF_LOG_PROBABILITY = math.log(0.5)
-"""What has half a second of sound that may be speech (the rest is pre-roll, tail and silence) must
-be likelier than not. Of 91 coughs 13 passed for speech and became "Ahem." or "Thank you.", with
+"""A text of half a second of sound that may be speech (the rest is pre-roll, tail and silence) must
+be more likely than not. Of 91 coughs 13 passed for speech and became "Ahem." or "Thank you.", with
 confidences of 0.16 to 0.45; now none does. It has a price: of 56 short utterances on the telephone
-and in conversation 12 lose their text, most of it wrong, and 3 right words of 476 go.
-"""
+and in conversation 12 lose their text, most of it wrong, and 3 right words of 476 are lost."""
 
 PAUSE_TICKS = 5
 """Ticks (0.16 s) whose common power makes a place quiet: longer than a consonant's closure."""
@@ -52,16 +50,15 @@ PAUSE_TICKS = 5
 MIN_LEVEL = 4.0
 """Root mean square, in steps of 16 bits (-78 dBFS), that the loudest 32 ms must reach.
 
-Below it a voice has two bits left. It means digital silence and the dither around it: a quiet
-voice far from a microphone is 20 dB above, so that no threshold on a level could tell it from
-noise; that is the voice activity detector's work.
-"""
+Below it a voice has two bits left. It is meant for digital silence and the dither around it: a
+quiet voice far from a microphone is 20 dB above. No threshold on a level could tell such a voice
+from noise; that is the voice activity detector's job."""
 
 LOOP = 3
 """Repetitions from which a phrase at the end may be a loop."""
 
 MAX_PHRASE = 30
-"""Words, or characters where none are set apart, in the longest phrase looked for."""
+"""Words, or characters in languages without spaces, in the longest phrase looked for."""
 
 ALIKE = 0.8
 """Share of letters in common from which two phrases are the same one, heard twice."""
@@ -97,7 +94,7 @@ class Said:
 
     @property
     def is_noise(self) -> bool:
-        """Whether it is what Whisper writes of a cough, a laugh or a door."""
+        """Whether it is what Whisper writes for a cough, a laugh or a door."""
         return self.seconds <= BRIEF_S and self.log_probability < MIN_BRIEF_LOG_PROBABILITY
 
     @property
@@ -108,9 +105,10 @@ class Said:
 
     @property
     def is_known_phrase(self) -> bool:
-        """Whether it is what Whisper writes in silence, and there is doubt that it was said.
+        """Whether it is what Whisper writes for silence, with some doubt that it was said.
 
-        Thanks are said indeed: they need one of Whisper's two signs of silence, credits half of it.
+        People do say thanks: such a phrase needs one of Whisper's two signs of silence, a credit
+        only half of one.
         """
         if self.no_speech > MAX_NO_SPEECH or self.log_probability < MIN_LOG_PROBABILITY:
             return is_courtesy(self.text) or is_credit(self.text)
@@ -137,7 +135,7 @@ class Said:
 
 
 def judged(said: Said) -> tuple[str, Guard | None]:
-    """What is left of a text, and the guard that has removed all or some of it."""
+    """What is left of a text, and the guard that removed all or some of it."""
     if not said.text:
         return "", None
     if said.is_silence:
@@ -178,13 +176,13 @@ def is_inaudible(samples: npt.NDArray[np.int16]) -> bool:
 
 
 def deloop(text: str, *, spaced: bool = True) -> str:
-    """The text with a phrase that it repeats at its end, three times or more, left there once.
+    """The text, with a phrase that it repeats at its end three times or more reduced to one.
 
-    The last repetition may be broken off. Case and punctuation are not looked at.
+    The last repetition may be incomplete. Case and punctuation are ignored.
 
     Args:
-        text: words between spaces, or characters where `spaced` is false.
-        spaced: whether the language sets words apart.
+        text: words between spaces, or characters if `spaced` is false.
+        spaced: whether the language separates words.
     """
     units = _units(text, spaced=spaced)
     size = len(units)
@@ -196,19 +194,20 @@ def deloop(text: str, *, spaced: bool = True) -> str:
 
 
 def repeats(text: str, *, spaced: bool = True) -> bool:
-    """Whether its end is a phrase of three words twice, two thrice or one four times.
+    """Whether it ends in a phrase of three words twice, of two words three times, or one word four
+    times.
 
-    People say such things; but it is also what a window shorter than 30 s can do to Whisper
-    (peteonrails/voxtype #124), so that a second look is worth its price.
+    People say such things; but a window shorter than 30 s can do this to Whisper as well
+    (peteonrails/voxtype #124), so a second look is worth its price.
     """
     said = keys(text, spaced=spaced)
     return any(_run(said, length) >= length * least for length, least in SUSPECT)
 
 
 def is_doubled(text: str, *, spaced: bool = True) -> bool:
-    """Whether all of it is one phrase twice, the second time much as the first.
+    """Whether all of it is one phrase twice, the second time much like the first.
 
-    People say such things ("non, non"), and Whisper writes them of what was said once.
+    People say such things ("non, non"), and Whisper writes them for what was said once.
     """
     said = keys(text, spaced=spaced)
     halves = {(len(said) // 2), -(-len(said) // 2)} - {0, len(said)}
@@ -220,12 +219,12 @@ def _likeness(first: list[str], second: list[str]) -> float:
 
 
 def keys(text: str, *, spaced: bool = True) -> list[str]:
-    """What makes each word, or character, the one it is: no case, no punctuation."""
+    """What identifies each word, or character: no case, no punctuation."""
     return [_key(unit) for unit in _units(text, spaced=spaced)]
 
 
 def _units(text: str, *, spaced: bool) -> list[str]:
-    """Words, each with the signs behind it that stand alone; or characters."""
+    """Words, each with the signs after it that stand alone; or characters."""
     units: list[str] = []
     for unit in text.split() if spaced else text:
         if spaced and units and not any(char.isalnum() for char in unit):
@@ -236,7 +235,7 @@ def _units(text: str, *, spaced: bool) -> list[str]:
 
 
 def _without_loop(units: list[str]) -> int:
-    """How many units are left of the longest loop at the end, when it stands there once."""
+    """How many units are left when the longest loop at the end is reduced to one repetition."""
     keys = [_key(unit) for unit in units]
     found = [(0, 0)]
     for length in range(1, min(MAX_PHRASE, len(keys) // LOOP) + 1):
@@ -250,7 +249,7 @@ def _without_loop(units: list[str]) -> int:
 
 
 def _run(keys: list[str], length: int) -> int:
-    """How many keys at the end repeat what stands `length` before them, and the first of those."""
+    """How many keys at the end repeat what stands `length` before them, plus the first of those."""
     start = len(keys) - 1
     while start >= length and keys[start] == keys[start - length]:
         start -= 1
@@ -263,13 +262,13 @@ def _key(unit: str) -> str:
 
 
 def is_credit(text: str) -> bool:
-    """Whether the whole text is a credit or a farewell of videos: hardly said in a meeting."""
+    """Whether the whole text is a credit or a farewell of videos: hardly ever said in a meeting."""
     bare = plain_words(deloop(text))
     return bare in _CREDITS or _CREDIT.fullmatch(bare) is not None
 
 
 def is_courtesy(text: str) -> bool:
-    """Whether the whole text is thanks or a goodbye that Whisper writes in silence, too."""
+    """Whether the whole text is thanks or a goodbye, which Whisper also writes for silence."""
     return plain_words(deloop(text)) in _COURTESIES
 
 
@@ -353,12 +352,11 @@ _COURTESIES = _lines(
     musique
     """
 )
-"""Both English and French, written as `plain_words` gives them.
+"""English and French, as `plain_words` returns them.
 
 What others found and published: openai/whisper discussion #928 as collected by JSchmie/ScrAIbe,
-McCloudS/subgen #21, Vexa-ai/vexa #155. A bag of such phrases beside delooping and a voice activity
-detector is what Barański et al. 2025 (arXiv 2501.11378) found to lower errors.
-"""
+McCloudS/subgen #21, Vexa-ai/vexa #155. Barański et al. 2025 (arXiv 2501.11378) found that a bag of
+such phrases, with delooping and a voice activity detector, lowers errors."""
 
 _CREDIT = re.compile(
     r"(sous titr|subtit|legend|untertit|ondertit|sottotit|napis|transcri|caption)\w*"

@@ -10,7 +10,7 @@ _CODES = (
 )
 
 WHISPER_LANGUAGES = frozenset(_CODES.split())
-"""Codes as in `faster_whisper.tokenizer`; written out because importing that takes 0.25 s."""
+"""Codes as in `faster_whisper.tokenizer`; spelled out because importing that takes 0.25 s."""
 
 AUTO = "auto"
 """Where a code may stand: the language is told for each utterance."""

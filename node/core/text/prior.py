@@ -1,8 +1,8 @@
-"""What a microphone's last utterances tell of the language of its next one.
+"""What a microphone's last utterances tell about the language of its next one.
 
 Whisper tells English from French by the first seconds of an utterance; a short "OK" may be either.
-The speaker's language is taken for a chain of states (a hidden Markov model): it stays what it was
-but for a chance of `SWITCH` between two utterances. Each utterance's own probabilities are
+The speaker's language is modelled as a chain of states (a hidden Markov model): it stays the same,
+except for a chance of `SWITCH` between two utterances. Each utterance's own probabilities are
 weighed with what the chain expects, and the result moves the chain on.
 """
 
@@ -19,18 +19,16 @@ if TYPE_CHECKING:
 SWITCH = 0.1
 """Chance that a speaker has changed language since the last utterance.
 
-It bounds what the past can do: the expected language is at most 9 times likelier than another, so
-a detection surer than 9 to 1 always decides.
-"""
+It limits the influence of the past: the expected language is at most 9 times likelier than another,
+so a detection surer than 9 to 1 always decides."""
 
 ENGLISH_EXCESS = 8.0
-"""How much too likely Whisper takes English to be where it is not sure: two thirds of what it has
-learned from were English (Radford et al. 2022).
+"""How much too likely Whisper takes English to be when it is not sure: two thirds of what it was
+trained on were English (Radford et al. 2022).
 
 Of 92 French utterances of at most 2.6 s, on the telephone and in front of a microphone, `base` took
-23 for English, but none of 28 English ones for French: those were 14 to 1 at least. With this
-factor it is 13 of 92, and still none.
-"""
+23 for English; of 28 English ones it took none for French: those were 14 to 1 at least. With this
+factor it is 13 of 92, and still none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,7 @@ class Prior:
 
 
 def calibrated(detected: Mapping[str, float]) -> dict[str, float]:
-    """Probabilities of languages as Whisper gives them, without its bias; they need no sum."""
+    """Whisper's probabilities of languages without its bias; they need not add up to 1."""
     return {code: p / ENGLISH_EXCESS if code == "en" else p for code, p in detected.items()}
 
 
@@ -51,7 +49,7 @@ def weighed(detected: Mapping[str, float], prior: Prior | None) -> dict[str, flo
 
     Args:
         detected: probability by language, not all of them 0; they need not add up to 1.
-        prior: None where nothing is known.
+        prior: None if nothing is known.
     """
     odds = {prior.language: prior.odds} if prior else {}
     weights = {language: p * odds.get(language, 1.0) for language, p in detected.items()}
@@ -60,13 +58,13 @@ def weighed(detected: Mapping[str, float], prior: Prior | None) -> dict[str, flo
 
 
 class LanguagePrior:
-    """The state of each microphone's chain; begun anew when another person sits down there."""
+    """The state of each microphone's chain; it starts again when another person sits down there."""
 
     def __init__(self) -> None:
         self._last: dict[str, tuple[str, Prior | None]] = {}
 
     def of(self, mic: str, speaker: str) -> Prior | None:
-        """What to expect of a speaker at a microphone; None where that is nothing."""
+        """What to expect of a speaker at a microphone; None if nothing is known."""
         known, prior = self._last.get(mic, (None, None))
         return prior if known == speaker else None
 

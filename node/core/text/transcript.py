@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from node.core.mqtt.payloads import FinalPayload, SpeakerTotals
 
 MAX_TEXT_BYTES = 256 * 1024
-"""Longest transcript text on MQTT; the whole is had by `transcript/get`."""
+"""Longest transcript text on MQTT; `transcript/get` returns all of it."""
 
 LIVE_LINES = 20
 
 
 @dataclass(frozen=True)
 class Transcript:
-    """One session's segments, in order of speech, ready to be written in any form."""
+    """One session's segments, in order of speech, ready to be written in any format."""
 
     session: Session
     segments: tuple[Segment, ...]
@@ -31,7 +31,7 @@ class Transcript:
 
     @cached_property
     def turns(self) -> tuple[Turn, ...]:
-        """The lines: one a segment, more where others have interjected."""
+        """The lines: one a segment, more if others have interjected."""
         return turns(self.segments)
 
     def text(self) -> str:
@@ -45,13 +45,13 @@ def speech_start(segment: Segment) -> float:
 
 
 def merge(segments: Iterable[Segment]) -> tuple[Segment, ...]:
-    """Segments in order of speech, each id once, speech of others heard by this mic left out."""
+    """Segments in order of speech, each id once, without others' speech that a mic heard."""
     unique = {segment.id: segment for segment in segments if segment.crosstalk_of is None}
     return tuple(sorted(unique.values(), key=lambda s: (speech_start(s), s.seq)))
 
 
 def plain(session: Session, spoken: Iterable[Turn], zone: tzinfo) -> str:
-    """`[HH:MM:SS] Alice: Bonjour tout le monde.`, a line each, with the time of day in `zone`."""
+    """`[HH:MM:SS] Alice: Bonjour tout le monde.`, one line each, at the time of day in `zone`."""
     return "".join(f"{_line(session, turn, zone)}\n" for turn in spoken)
 
 
@@ -61,7 +61,9 @@ def _line(session: Session, turn: Turn, zone: tzinfo) -> str:
 
 
 def clip(text: str, limit: int = MAX_TEXT_BYTES) -> tuple[str, bool]:
-    """Cut a text at a line so that it fits `limit` bytes of UTF-8; say whether it was cut."""
+    """Cut a text at a line so that it fits into `limit` bytes of UTF-8; returns whether that cut
+    it.
+    """
     raw = text.encode()
     if len(raw) <= limit:
         return text, False
@@ -69,7 +71,7 @@ def clip(text: str, limit: int = MAX_TEXT_BYTES) -> tuple[str, bool]:
 
 
 def final_body(transcript: Transcript) -> FinalPayload:
-    """What stands on `T/transcript/final` and `T/transcript/last`."""
+    """The payload of `T/transcript/final` and `T/transcript/last`."""
     session, segments = transcript.session, transcript.segments
     ended = session.ended_at or session.started_at
     text, truncated = clip(transcript.text())
@@ -100,7 +102,7 @@ def _languages(segments: Iterable[Segment]) -> list[str]:
 
 
 def _speakers(segments: Iterable[Segment]) -> list[SpeakerTotals]:
-    """Who spoke, on which mic, how much, in the order of their first words."""
+    """Who spoke, on which mic and how much, in the order of their first words."""
     totals: dict[tuple[str, str], SpeakerTotals] = {}
     for segment in segments:
         entry = totals.setdefault(

@@ -1,16 +1,16 @@
 """Who has the floor: segments become the lines of the merged transcript, each at its words' time.
 
-A segment lasts as long as its speaker goes on, and others speak meanwhile. Where word times are
-known, it is cut where another begins, so that the lines stand in the order in which their first
-words begin. Without them it stays whole.
+A segment lasts as long as its speaker goes on, and others speak meanwhile. If word times are known,
+it is cut where another begins, so that the lines stand in the order of their first words. Without
+them it stays whole.
 
-It is not cut at any word, because minutes are read:
+Because minutes are read, it is not cut at just any word:
 
-- Where the speaker was silent when the other began, there: people take turns word by word.
-- An interjection of three words and more falls to the best place within a second: the end of a
-  sentence, a pause, a comma, else the next word.
-- What is shorter ("oui", "mm") and spoken over the speaker's words does not break a sentence: it
-  follows the sentence in which it was said.
+- If the speaker was silent when the other began, it is cut there: people take turns word by word.
+- For an interjection of three words or more, it is cut at the best place within a second: the end
+  of a sentence, a pause, a comma, or else the next word.
+- A shorter one ("oui", "mm") spoken over the speaker's words does not break a sentence: it follows
+  the sentence in which it was said.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 PAUSE_SAMPLES = 3 * SAMPLE_RATE // 10
-"""Samples between two words from which on their speaker was silent: longer than any consonant."""
+"""Samples between two words from which their speaker was silent: longer than any consonant."""
 
 TOLERANCE = SAMPLE_RATE // 5
 """Samples by which an aligned word may be off: the collar of WhisperX (Bain et al. 2023)."""
@@ -35,11 +35,10 @@ CUT_WITHIN = SAMPLE_RATE
 """Samples an interrupted speaker may go on before the line ends: about three words."""
 
 MIN_WORDS = 5
-"""Fewest words of a part of a sentence.
+"""Fewest words in a part of a sentence.
 
-Nobody reads fewer without the rest; and who goes on for fewer words, a second and a half, had all
-but finished: such an overlap belongs to the change of speakers.
-"""
+Nobody reads fewer without the rest. And who goes on for fewer words, a second and a half, had all
+but finished: such an overlap belongs to the change of speakers."""
 
 SHORT = 2
 """Most words of what is said over another without taking the floor: "oui", "d'accord"."""
@@ -53,8 +52,8 @@ CLOSING = "\"'»”’)]"  # noqa: RUF001
 class Turn:
     """One line of the merged transcript: a segment, or part `part` of the `parts` it is cut into.
 
-    `start` is the sample of the session at which its first word begins (a fifth of a second later
-    at most, where somebody else began just then), `end` that at which its last one ends.
+    `start` is the sample of the session at which its first word begins (or up to a fifth of a
+    second later, if somebody else began just then), `end` the one at which its last word ends.
     """
 
     segment: Segment
@@ -66,7 +65,7 @@ class Turn:
 
 
 class _Onset(NamedTuple):
-    """Somebody begins, or goes on after a pause; `short` where that breaks nobody's sentence."""
+    """Somebody begins, or goes on after a pause; `short` if that breaks nobody's sentence."""
 
     time: int
     speaker: str
@@ -74,7 +73,7 @@ class _Onset(NamedTuple):
 
 
 class _Span(NamedTuple):
-    """Words `first` to `last` (the one after its last) of a segment, from sample `start` on."""
+    """Words `first` to before `last` of a segment, from sample `start` on."""
 
     voice: _Voice
     start: int
@@ -82,7 +81,7 @@ class _Span(NamedTuple):
     last: int
 
     def order(self) -> tuple[int, bool, int, str]:
-        # Of two that begin at once, the one that only goes on gives way.
+        # If two begin at once, the one that only goes on gives way.
         segment = self.voice.segment
         return self.start, self.first > 0, segment.seq, segment.id
 
@@ -118,7 +117,7 @@ class _Voice:
     def cuts(self, onsets: Iterable[_Onset]) -> list[tuple[int, int]]:
         """When each part begins, with the index of its first word.
 
-        Onsets lie after the first word's beginning, and none after the last one's.
+        Onsets lie after the beginning of the first word, and not after that of the last.
         """
         cuts = [(self.begins[0], 0)]
         for onset in onsets:
@@ -141,7 +140,7 @@ class _Voice:
         return min(near or places[:1], key=self._rank, default=None)
 
     def _has_just_begun(self, index: int, time: int) -> bool:
-        """Whether a sentence begins so little before a time that it may as well be after it."""
+        """Whether a sentence begins so shortly before a time that it may as well be after it."""
         return self.sentence_ends_before(index) and time - self.begins[index] <= TOLERANCE
 
     def _may_cut(self, last: int, index: int) -> bool:
@@ -150,7 +149,7 @@ class _Voice:
         return head and (at_sentence or len(self.begins) - index >= MIN_WORDS)
 
     def _rank(self, index: int) -> int:
-        """How well a line ends before this word; the lower the better."""
+        """How well a line ends before this word; lower is better."""
         if self.sentence_ends_before(index):
             return 0
         if self.pauses_before(index):
@@ -158,10 +157,10 @@ class _Voice:
         return 2 if self.texts[index - 1].rstrip(CLOSING).endswith(CLAUSE_ENDS) else 3
 
     def places(self) -> list[int] | None:
-        """Where each word begins in the segment's text; None where the words are not the text's.
+        """Where each word begins in the segment's text; None if the words are not the text's.
 
-        They are compared without their spaces: signs may stand apart in the one and not in the
-        other, and not every language has spaces.
+        They are compared without spaces: signs may stand apart in one and not in the other, and not
+        every language has spaces.
         """
         visible = [place for place, sign in enumerate(self.segment.text) if not sign.isspace()]
         words = ["".join(text.split()) for text in self.texts]
@@ -173,10 +172,10 @@ class _Voice:
 def turns(segments: Iterable[Segment]) -> tuple[Turn, ...]:
     """The lines of the merged transcript, in the order in which their first words begin.
 
+    Takes n log n time, and more where speech overlaps.
+
     Args:
         segments: of one session, in any order, each once.
-
-    Costs n log n, and what speech overlaps.
     """
     voices = [_Voice(segment) for segment in segments]
     onsets = sorted(onset for voice in voices for onset in voice.onsets())
@@ -200,7 +199,7 @@ def _parts(voice: _Voice, onsets: Sequence[_Onset]) -> list[_Span]:
 
 
 def _joined(spans: Iterable[_Span]) -> list[_Span]:
-    """Parts that nothing has come between are one again."""
+    """Parts that nothing has come between become one again."""
     joined: list[_Span] = []
     for span in spans:
         if joined and joined[-1].voice is span.voice:

@@ -1,8 +1,8 @@
-"""When words are spoken: Whisper's alignment, held to where there is sound.
+"""When words are spoken: Whisper's alignment, limited to where there is sound.
 
-The alignment gives every instant to some word. A pause goes to the word beside it, and the last
-word lasts until the end of the sound: 0.4 s too long with `base` (median of recorded speech). How
-loud it was tells better: a word begins and ends where something is heard within its span.
+The alignment gives every instant to some word: a pause goes to the word beside it, and the last
+word lasts until the end of the sound, 0.4 s too long with `base` (median of recorded speech).
+Loudness tells better: a word begins and ends where something is heard within its span.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ FRAMES_PER_S = 100
 """Frames of loudness in a second: those of Whisper's log spectrum."""
 
 CLOSURE_FRAMES = 12
-"""Frames: shorter quiet is within a word. The closure of a stop lasts 0.05 to 0.1 s."""
+"""Shorter quiet is within a word: the closure of a stop lasts 0.05 to 0.1 s."""
 
 CLICK_FRAMES = 3
-"""Frames: a shorter sound is no speech."""
+"""A shorter sound is not speech."""
 
 FLOOR_PERCENT, VOICE_PERCENT = 5, 90
-"""Frames as loud as this share of all are the noise of the room, and the voice."""
+"""Percentiles of loudness that are the noise of the room, and the voice."""
 
 HEARD_SHARE = 0.3
-"""Share of the way from noise to voice, in decibels, from which a frame is heard."""
+"""Share of the way from noise to voice, in decibels, above which a frame is heard."""
 
 LEAST_CONTRAST = 0.3
-"""Difference between noise and voice (12 dB in Whisper's units, 40 dB each) to tell them apart."""
+"""Difference between noise and voice (12 dB; Whisper's unit is 40 dB) needed to tell them apart."""
 
 
 def audible(spectrum: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     """In which frames of a log spectrum, of shape (mels, frames), something is said.
 
-    All of them where the noise is too loud to tell.
+    In all of them if the noise is too loud to tell.
     """
     loudness = spectrum.max(axis=0)
     floor, voice = np.percentile(loudness, (FLOOR_PERCENT, VOICE_PERCENT))
@@ -57,8 +57,8 @@ def audible(spectrum: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
 def within_speech(words: Iterable[Word], heard: npt.NDArray[np.bool_]) -> tuple[Word, ...]:
     """The words, each where something is heard within its span.
 
-    A word that has nothing in its span was spoken at the end of the one before, and shares its
-    time by the number of letters. Each begins when the one before is over, and has a length.
+    A word with nothing in its span was spoken at the end of the one before, and shares its time by
+    the number of letters. Each word begins after the one before is over, and has a length.
 
     Args:
         words: with seconds from the beginning of the sound.
@@ -80,7 +80,7 @@ def within_speech(words: Iterable[Word], heard: npt.NDArray[np.bool_]) -> tuple[
 
 
 def _apart(words: Iterable[Word]) -> Iterator[Word]:
-    """The words, each begun when the one before is over, and a frame long at least."""
+    """The words, each starting after the one before has ended, and at least a frame long."""
     free = 0.0
     for word in words:
         start = max(free, word.start)
@@ -99,7 +99,7 @@ def _shared(before: Word, word: Word) -> tuple[Word, Word]:
 def _without_short(
     frames: npt.NDArray[np.bool_], shortest: int, *, value: bool
 ) -> npt.NDArray[np.bool_]:
-    """The frames with runs of a value that are shorter than so many turned into the other."""
+    """The frames, with runs of `value` shorter than `shortest` turned into the other value."""
     runs = [(key, len(list(run))) for key, run in itertools.groupby(frames.tolist())]
     kept = [(key != value or length >= shortest, key, length) for key, length in runs]
     return np.repeat(
