@@ -23,7 +23,7 @@ MAX_KNOWN = 256
 """Ids remembered of mics that are neither plugged in nor assigned to anybody."""
 
 
-class Place(NamedTuple):
+class UsbPlace(NamedTuple):
     """A USB device where it is plugged in; `usb_id` is `vendor:product`."""
 
     port: str
@@ -31,7 +31,7 @@ class Place(NamedTuple):
     serial: str | None
 
 
-def name(plugged: Sequence[Place], known: Mapping[str, Place]) -> dict[str, str]:
+def name(plugged: Sequence[UsbPlace], known: Mapping[str, UsbPlace]) -> dict[str, str]:
     """The id of each device, by its port.
 
     Args:
@@ -49,8 +49,8 @@ def name(plugged: Sequence[Place], known: Mapping[str, Place]) -> dict[str, str]
 
 
 def remember(
-    known: Mapping[str, Place], named: Mapping[str, Place], kept: Collection[str]
-) -> dict[str, Place]:
+    known: Mapping[str, UsbPlace], named: Mapping[str, UsbPlace], kept: Collection[str]
+) -> dict[str, UsbPlace]:
     """What is known after naming: `known` with `named`, without the oldest beyond MAX_KNOWN.
 
     Those in `kept` are never forgotten.
@@ -61,7 +61,7 @@ def remember(
     return {mic: place for mic, place in all_known.items() if mic not in forgotten}
 
 
-def _stayed(plugged: Sequence[Place], known: Mapping[str, Place]) -> dict[str, str]:
+def _stayed(plugged: Sequence[UsbPlace], known: Mapping[str, UsbPlace]) -> dict[str, str]:
     """Ids of the devices that are where they were, or whose twin is."""
     there = {(place.port, _by_serial(place)): mic for mic, place in known.items()}
     return {
@@ -71,7 +71,9 @@ def _stayed(plugged: Sequence[Place], known: Mapping[str, Place]) -> dict[str, s
     }
 
 
-def _of_serial(place: Place, known: Mapping[str, Place], ids: Mapping[str, str]) -> str | None:
+def _of_serial(
+    place: UsbPlace, known: Mapping[str, UsbPlace], ids: Mapping[str, str]
+) -> str | None:
     """The id by the serial number, even if it was given at another port.
 
     None if there is no serial number, or a twin has the id or is known.
@@ -87,13 +89,13 @@ def _of_serial(place: Place, known: Mapping[str, Place], ids: Mapping[str, str])
     return None if others or told_by_port or first in ids.values() else first
 
 
-def _by_serial(place: Place) -> str | None:
+def _by_serial(place: UsbPlace) -> str | None:
     """The id made of vendor, product and serial number; None if the last is empty."""
     serial = _slug(place.serial or "")[:MAX_SERIAL_CHARS].strip("-_")
     return f"usb-{_slug(place.usb_id)[:MAX_USB_ID_CHARS]}-{serial}" if serial else None
 
 
-def _of_port(port: str, known: Mapping[str, Place]) -> str:
+def _of_port(port: str, known: Mapping[str, UsbPlace]) -> str:
     """The id by the port; with dots if it was once given so."""
     with_dots = f"usb-{port}"
     given = known.get(with_dots)

@@ -15,7 +15,7 @@ from node.adapters.capture import (
 from node.adapters.devices import find_usb_mics
 from node.core import mic_ids
 from node.core.input_names import fitting
-from node.core.mic_ids import Place
+from node.core.mic_ids import UsbPlace
 from node.core.model import Assignment, MicInfo
 from node.errors import MicError, StoreError
 
@@ -42,7 +42,7 @@ class Inventory:
     ) -> None:
         self._audio = audio
         self._keep = keep
-        self._known: dict[str, Place] = {}
+        self._known: dict[str, UsbPlace] = {}
         self._unkept: dict[str, MicInfo] = {}
         self._names: tuple[str, ...] = ()
         self._cards = ""
@@ -176,7 +176,7 @@ class Inventory:
     def _named(self) -> list[tuple[UsbMic, str]]:
         """The USB mics that are plugged in, each with its id."""
         plugged = find_usb_mics(self._audio.proc_root, self._audio.sys_root)
-        places = [Place(usb.usb_port, usb.usb_id, usb.serial) for usb in plugged]
+        places = [UsbPlace(usb.usb_port, usb.usb_id, usb.serial) for usb in plugged]
         ids = mic_ids.name(places, self._known)
         return [(usb, ids[usb.usb_port]) for usb in plugged]
 
@@ -193,6 +193,6 @@ def _usb_info(usb: UsbMic, name: str) -> MicInfo:
     )
 
 
-def _place(info: MicInfo) -> Place | None:
+def _place(info: MicInfo) -> UsbPlace | None:
     """Where a mic is on USB; None for one that is not."""
-    return Place(info.usb_port, info.usb_id or "", info.serial) if info.usb_port else None
+    return UsbPlace(info.usb_port, info.usb_id or "", info.serial) if info.usb_port else None

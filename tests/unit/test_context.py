@@ -20,8 +20,8 @@ from node.core.text.context import (
     Contexts,
     Earlier,
     echoes,
-    fitting,
     gone_on_from,
+    newest_fitting,
 )
 
 ALICE = ("20261122T100000Z-3f9c", "desk", "Alice")
@@ -150,7 +150,7 @@ def said(*texts: str) -> list[Earlier]:
 
 @given(st.integers(0, 6 * SAMPLE_RATE))
 def test_the_last_utterances_that_fit_are_heard(room: int) -> None:
-    kept = [earlier.text for earlier in fitting(said("a", "b"), room)]
+    kept = [earlier.text for earlier in newest_fitting(said("a", "b"), room)]
     fits = min(2, room // (2 * SAMPLE_RATE))
     assert kept == ["a", "b"][2 - fits :]
 

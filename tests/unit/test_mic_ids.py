@@ -5,25 +5,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node.core import mic_ids
-from node.core.mic_ids import MAX_KNOWN, Place
+from node.core.mic_ids import MAX_KNOWN, UsbPlace
 from node.core.model import MIC_ID
 
 USB_ID = "0d8c:013c"
 SERIAL = "usb-0d8c-013c-2008"
 
-LEFT, RIGHT = Place("1-1.2", USB_ID, "2008"), Place("1-1.3", USB_ID, "2008")
+LEFT, RIGHT = UsbPlace("1-1.2", USB_ID, "2008"), UsbPlace("1-1.3", USB_ID, "2008")
 """Twins: two devices of one product and one serial number."""
 
-PLAIN = Place("1-1.2", USB_ID, None)
+PLAIN = UsbPlace("1-1.2", USB_ID, None)
 
 
 class Desk:
     """USB ports at which one look follows another, each of which knows what went before."""
 
-    def __init__(self, known: dict[str, Place] | None = None) -> None:
+    def __init__(self, known: dict[str, UsbPlace] | None = None) -> None:
         self.known = known or {}
 
-    def look(self, *plugged: Place) -> list[str]:
+    def look(self, *plugged: UsbPlace) -> list[str]:
         ids = mic_ids.name(plugged, self.known)
         named = {ids[place.port]: place for place in plugged}
         assert len(named) == len(plugged), "no two mics have one id"
@@ -32,7 +32,7 @@ class Desk:
 
 
 def test_a_unique_serial_is_an_id_and_so_is_a_port() -> None:
-    assert Desk().look(LEFT, Place("1-1.4.1", USB_ID, None)) == [SERIAL, "usb-1-1_4_1"]
+    assert Desk().look(LEFT, UsbPlace("1-1.4.1", USB_ID, None)) == [SERIAL, "usb-1-1_4_1"]
 
 
 def test_twins_that_are_seen_together_are_told_apart_by_port() -> None:
@@ -40,12 +40,12 @@ def test_twins_that_are_seen_together_are_told_apart_by_port() -> None:
 
 
 def test_the_same_serial_of_another_product_is_unique() -> None:
-    other = Place("1-1.3", "0d8c:0005", "2008")
+    other = UsbPlace("1-1.3", "0d8c:0005", "2008")
     assert Desk().look(LEFT, other) == [SERIAL, "usb-0d8c-0005-2008"]
 
 
 def test_serials_that_make_one_id_are_no_serials() -> None:
-    slash, plus = Place("1-1.2", USB_ID, "A/1"), Place("1-1.3", USB_ID, "a+1")
+    slash, plus = UsbPlace("1-1.2", USB_ID, "A/1"), UsbPlace("1-1.3", USB_ID, "a+1")
     assert Desk().look(slash, plus) == ["usb-1-1_2", "usb-1-1_3"]
 
 
@@ -98,7 +98,7 @@ def test_twins_that_come_together_leave_the_id_of_a_third_alone() -> None:
 def test_an_id_by_port_stays_with_the_port() -> None:
     desk = Desk()
     desk.look(LEFT, RIGHT)
-    desk.look(Place("1-1.3", USB_ID, None))  # where one of the twins was
+    desk.look(UsbPlace("1-1.3", USB_ID, None))  # where one of the twins was
     assert desk.look(LEFT._replace(port="3-2"), PLAIN) == ["usb-3-2", "usb-1-1_2"]
 
 
@@ -137,20 +137,22 @@ def test_any_serial_gives_a_valid_id(serial: str, mic: str) -> None:
 
 
 def test_an_odd_vendor_makes_no_id_that_is_too_long() -> None:
-    (mic,) = Desk().look(Place("1-1.2", 300 * "v" + ":", "x" * 126))
+    (mic,) = Desk().look(UsbPlace("1-1.2", 300 * "v" + ":", "x" * 126))
     assert MIC_ID.fullmatch(mic)
 
 
 PORTS = st.sampled_from(["1-1.1", "1-1.2", "1-1.3", "2-1"])
 PLUGGED = st.dictionaries(PORTS, st.sampled_from([None, "1", "2"])).map(
-    lambda ports: [Place(port, USB_ID, serial) for port, serial in ports.items()]
+    lambda ports: [UsbPlace(port, USB_ID, serial) for port, serial in ports.items()]
 )
 
 
 @given(st.lists(PLUGGED, max_size=8))
-def test_who_stays_plugged_in_keeps_its_id_whoever_comes_or_goes(looks: list[list[Place]]) -> None:
+def test_who_stays_plugged_in_keeps_its_id_whoever_comes_or_goes(
+    looks: list[list[UsbPlace]],
+) -> None:
     desk = Desk()
-    before: dict[Place, str] = {}
+    before: dict[UsbPlace, str] = {}
     for plugged in looks:
         now = dict(zip(plugged, desk.look(*plugged), strict=True))
         assert all(now[place] == mic for place, mic in before.items() if place in now)
@@ -158,7 +160,7 @@ def test_who_stays_plugged_in_keeps_its_id_whoever_comes_or_goes(looks: list[lis
 
 
 @given(PLUGGED, PLUGGED)
-def test_a_look_without_news_changes_nothing(first: list[Place], second: list[Place]) -> None:
+def test_a_look_without_news_changes_nothing(first: list[UsbPlace], second: list[UsbPlace]) -> None:
     desk = Desk()
     desk.look(*first)
     ids = desk.look(*second)
@@ -168,7 +170,7 @@ def test_a_look_without_news_changes_nothing(first: list[Place], second: list[Pl
 
 
 def test_what_is_remembered_is_bounded_and_who_is_kept_is_not_forgotten() -> None:
-    known: dict[str, Place] = {"usb-alice": PLAIN}
+    known: dict[str, UsbPlace] = {"usb-alice": PLAIN}
     for number in range(MAX_KNOWN + 10):
         known = mic_ids.remember(known, {f"usb-{number}": PLAIN}, kept={"usb-alice"})
     assert len(known) == MAX_KNOWN + 2

@@ -14,7 +14,7 @@ import numpy as np
 from node.adapters.whisper.decoding import MAX_PREFIX, DecodeRequest
 from node.adapters.whisper.opening import hears_alone
 from node.core.model import SAMPLE_RATE
-from node.core.text.context import fitting, gone_on_from
+from node.core.text.context import gone_on_from, newest_fitting
 from node.core.text.prior import calibrated, weighed
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Encoder:
         if self._hears_alone or len(clip.samples) > SHORT * MEL_HOP:
             return None
         room = CONTEXT_WINDOW - WINDOW_MARGIN - _frames(len(clip.samples))
-        earlier = fitting(clip.earlier, room * MEL_HOP)
+        earlier = newest_fitting(clip.earlier, room * MEL_HOP)
         if not earlier or clip.language not in {None, earlier[-1].language}:
             return None
         code, last = earlier[-1].language, gone_on_from(earlier)

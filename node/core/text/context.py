@@ -131,7 +131,7 @@ class Contexts:
             del self._said[speaker]
 
 
-def fitting(earlier: Sequence[Earlier], room: int) -> list[Earlier]:
+def newest_fitting(earlier: Sequence[Earlier], room: int) -> list[Earlier]:
     """The last utterances whose sound fits into `room` samples, in their order."""
     kept: list[Earlier] = []
     for utterance in reversed(earlier):

@@ -40,7 +40,7 @@ MIN_WORDS = 5
 Nobody reads fewer without the rest. And who goes on for fewer words, a second and a half, had all
 but finished: such an overlap belongs to the change of speakers."""
 
-SHORT = 2
+INTERJECTION_WORDS = 2
 """Most words of what is said over another without taking the floor: "oui", "d'accord"."""
 
 SENTENCE_ENDS = tuple(".!?…。！？؟।")  # noqa: RUF001  # those of Chinese and Japanese are meant
@@ -103,7 +103,7 @@ class _Voice:
 
     def onsets(self) -> Iterator[_Onset]:
         speaker = self.segment.speaker
-        yield _Onset(self.begins[0], speaker, len(self.segment.text.split()) <= SHORT)
+        yield _Onset(self.begins[0], speaker, len(self.segment.text.split()) <= INTERJECTION_WORDS)
         for index in range(1, len(self.begins)):
             if self.pauses_before(index):
                 yield _Onset(self.begins[index], speaker, short=True)
