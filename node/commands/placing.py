@@ -6,13 +6,11 @@ import math
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import numpy as np
 from rich.console import Console
 from rich.progress import track as progress
 
 from node.adapters.sound_files import Reader, SoundFileError
 from node.commands.tracks import say
-from node.core.model import SAMPLE_RATE
 from node.core.room.alignment import MATTERS_S, Placed, align, envelopes
 from node.errors import ConfigError
 
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
 
     from node.commands.tracks import Track
     from node.core.room.hearing import Floats
-    from node.core.room.segmenter import Samples
 
 LARGEST_OFFSET_S = 86_400.0
 """A day: more is a slip of the hand, and would be a transcript of silence."""
@@ -55,25 +52,6 @@ def place(tracks: Sequence[Track], offsets: Sequence[float]) -> list[Placed]:
         return _found(tracks)
     begins_s = [dict(enumerate(offsets, start=1)).get(track.number, 0.0) for track in tracks]
     return [Placed(begin_s - min(begins_s), 1.0, 0) for begin_s in begins_s]
-
-
-def read(reader: Reader, placed: Placed) -> Iterator[Samples]:
-    """A track's sound piece by piece, as the common clock would have counted its samples.
-
-    Raises:
-        SoundFileError: as `Reader.pieces`.
-    """
-    pieces = reader.pieces()
-    if placed.rate == 1:
-        yield from pieces
-        return
-    import soxr  # noqa: PLC0415 -- loaded where it is needed
-
-    common = SAMPLE_RATE * placed.rate
-    stream = soxr.ResampleStream(SAMPLE_RATE, common, 1, dtype="int16", quality="HQ")
-    for piece in pieces:
-        yield stream.resample_chunk(piece)
-    yield stream.resample_chunk(np.empty(0, np.int16), last=True)
 
 
 def _found(tracks: Sequence[Track]) -> list[Placed]:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from node.adapters.sound_files import Reader, SoundFileError
-from node.commands import placing
 from node.commands.tracks import Found
 from node.core.model import SAMPLE_RATE
 from node.core.room.mic_path import SILENCE_DBFS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from node.commands.tracks import Track
     from node.core.room.alignment import Placed
     from node.core.room.segmenter import Samples
@@ -30,7 +31,7 @@ class RecordedTrack:
         self.file = track.file
         self.speaker = track.speaker
         self._reader = Reader(track.file)
-        self._pieces = placing.read(self._reader, placed)
+        self._pieces = read(self._reader, placed)
         self.begin = self.position = round(placed.start_s * SAMPLE_RATE)
         self.expected_end_s = placed.start_s + placed.rate * track.length_s
         self.failure: str | None = None
@@ -73,3 +74,22 @@ class RecordedTrack:
         """What was found in it, of which so many utterances, and so many of these of others."""
         length_s = (self.position - self.begin) / SAMPLE_RATE
         return Found(length_s, self.level_dbfs, utterances, others)
+
+
+def read(reader: Reader, placed: Placed) -> Iterator[Samples]:
+    """A track's sound piece by piece, as the common clock would have counted its samples.
+
+    Raises:
+        SoundFileError: as `Reader.pieces`.
+    """
+    pieces = reader.pieces()
+    if placed.rate == 1:
+        yield from pieces
+        return
+    import soxr  # noqa: PLC0415 -- loaded where it is needed
+
+    common = SAMPLE_RATE * placed.rate
+    stream = soxr.ResampleStream(SAMPLE_RATE, common, 1, dtype="int16", quality="HQ")
+    for piece in pieces:
+        yield stream.resample_chunk(piece)
+    yield stream.resample_chunk(np.empty(0, np.int16), last=True)

@@ -9,6 +9,7 @@ import pytest
 
 from node.adapters.sound_files import Reader
 from node.commands import placing
+from node.commands.recorded import read
 from node.commands.tracks import Track
 from node.core.model import SAMPLE_RATE
 from node.core.room.alignment import Placed
@@ -34,7 +35,7 @@ def knocks(folder: Path) -> Path:
 @pytest.mark.parametrize("ppm", [-200, 0, 80])
 def test_sound_is_brought_to_the_common_clock(ppm: float, tmp_path: Path) -> None:
     rate = 1 + ppm * 1e-6
-    sound = np.concatenate(list(placing.read(Reader(knocks(tmp_path)), Placed(7.0, rate, 0))))
+    sound = np.concatenate(list(read(Reader(knocks(tmp_path)), Placed(7.0, rate, 0))))
     assert len(sound) == pytest.approx(LENGTH_S * SAMPLE_RATE * rate, abs=2)
     for second in range(10, LENGTH_S, 20):
         expected = (second * SAMPLE_RATE + 32) * rate

@@ -145,7 +145,7 @@ class Spoken:
 
 
 class Spool:
-    """Takes what is spoken, and has each utterance until it waits for the engine or is forgotten.
+    """The sink of the service: has each utterance until it waits for the engine or is forgotten.
 
     Once the disk has refused anything, all that comes after it waits for `retry`, which goes
     through the utterances in the order in which they began. Owned by the listener thread.
