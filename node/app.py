@@ -39,7 +39,7 @@ from node.service.publishing.publisher import Publisher
 from node.service.publishing.retained_states import RetainedStates
 from node.service.recovery import Recovery
 from node.service.reload import Reloader
-from node.service.requests import Requests
+from node.service.requests import Requests, Verbs
 from node.service.retention import Retention
 from node.service.settings import (
     broker_settings,
@@ -51,7 +51,6 @@ from node.service.settings import (
 from node.service.supervision import Supervision
 from node.service.transcribing.elsewhere import Registry
 from node.service.transcribing.transcriber import Transcriber
-from node.service.verbs import Verbs
 from node.service.watchdog import Watchdog
 
 if TYPE_CHECKING:

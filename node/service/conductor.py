@@ -29,12 +29,13 @@ if TYPE_CHECKING:
     from node.service.listening.listener import Listener
     from node.service.recovery import Recovery
 
-    Answer = Callable[[dict[str, Any] | RequestError], None]
+    Result = dict[str, Any] | RequestError
+    Answer = Callable[[Result], None]
 
 log = logging.getLogger(__name__)
 
 
-def nobody(_result: dict[str, Any] | RequestError) -> None:
+def nobody(_result: Result) -> None:
     """Takes the answer where no request asked: the time limit, a shortcut, the end of the node."""
 
 

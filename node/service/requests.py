@@ -1,12 +1,29 @@
-"""Requests and shortcuts: what comes in on the command topics, and what is answered."""
+"""Requests and shortcuts: what comes in on the command topics, what it does, what is answered.
+
+A verb is one row of `VERBS`: the form of its request, and what is done with it.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from node.core.model import Assignment, Session
 from node.core.mqtt import messages
+from node.core.mqtt.messages import (
+    AssignMics,
+    DeleteSession,
+    GetTranscript,
+    ListSessions,
+    Nothing,
+    OneSession,
+    Request,
+    SaveTranscript,
+    StartSession,
+)
 from node.core.mqtt.topics import EnabledSet, RequestTopic, SessionSwitch, SpeakerSet
 from node.core.session import State
 from node.errors import RequestError, StoreError
@@ -16,18 +33,172 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from node.adapters.broker import Message
-    from node.core.mqtt.payloads import Answer, AnswerError
+    from node.adapters.store import Sessions
+    from node.core.mqtt import payloads
+    from node.core.mqtt.payloads import AnswerError, HealthPayload
     from node.core.mqtt.topics import Command, Topics
-    from node.service.conductor import Conductor
+    from node.core.roster import Roster
+    from node.service.archive import Archive
+    from node.service.conductor import Answer, Conductor, Result
+    from node.service.mic_scanner import MicScanner
     from node.service.publishing.publisher import Publisher
-    from node.service.verbs import Verbs
 
 log = logging.getLogger(__name__)
 
 MAX_WAITING = 64
 """Commands held while a session starts; more are answered `busy`."""
 
-Result = dict[str, Any] | RequestError
+R = TypeVar("R", bound=Request)
+
+
+class Verbs:
+    """Owned by the main thread. Every method of `VERBS` answers, now or later, or raises.
+
+    Raises:
+        RequestError: it is refused; nothing has been changed.
+        StoreError: the disk refuses.
+    """
+
+    def __init__(
+        self,
+        *,
+        roster: Roster,
+        scanner: MicScanner,
+        sessions: Sessions,
+        archive: Archive,
+        conductor: Conductor,
+        health: Callable[[], HealthPayload],
+        erase: Callable[[str], None],
+    ) -> None:
+        self._roster = roster
+        self._scanner = scanner
+        self._sessions = sessions
+        self._archive = archive
+        self._conductor = conductor
+        self._health = health
+        self._erase = erase
+
+    def detect_mics(self, _request: Nothing, answer: Answer) -> None:
+        self._scanner.look(lambda: answer(self._mics()))
+
+    def assign_mics(self, request: AssignMics, answer: Answer) -> None:
+        self._change(self._roster.check(request.assignments))
+        answer(self._mics())
+
+    def start_session(self, request: StartSession, answer: Answer) -> None:
+        self._conductor.start(request, answer)
+
+    def stop_session(self, request: OneSession, answer: Answer) -> None:
+        self._conductor.stop(request.session_id, answer)
+
+    def list_sessions(self, request: ListSessions, answer: Answer) -> None:
+        listed, total = self._sessions.page(request.limit, request.offset)
+        answer({"sessions": listed, "total": total})
+
+    def delete_session(self, request: DeleteSession, answer: Answer) -> None:
+        if request.session_id in self._conductor.finishing:
+            raise RequestError(
+                "session_active", f"session {request.session_id} is still being written"
+            )
+        if self._conductor.active(request.session_id) is not None:
+            raise RequestError(
+                "session_active", f"session {request.session_id} is being recorded; stop it first"
+            )
+        session = self._find(request.session_id)
+        self._conductor.leave_out(session.id)
+        self._erase(session.id)
+        answer({"session_id": session.id})
+
+    def get_transcript(self, request: GetTranscript, answer: Answer) -> None:
+        session = self._find(request.session_id)
+        answer(self._archive.page(session, request.format, request.offset, request.limit))
+
+    def save_transcript(self, request: SaveTranscript, answer: Answer) -> None:
+        session = self._find(request.session_id)
+        files = self._archive.save(session, datetime.now(UTC), request.formats)
+        answer({"file_path": files.get("txt", next(iter(files.values()))), "files": files})
+
+    def check_health(self, _request: Nothing, answer: Answer) -> None:
+        answer(dict(self._health()))
+
+    def set_speaker(self, mic: str, speaker: str) -> None:
+        """The plain-text shortcut of `mics/assign`."""
+        assignment = self._roster.assignment(self._known(mic))
+        self._change({mic: Assignment(speaker or None, assignment.language, assignment.enabled)})
+
+    def set_enabled(self, mic: str, *, enabled: bool) -> None:
+        assignment = self._roster.assignment(self._known(mic))
+        wanted = {mic: Assignment(assignment.speaker, assignment.language, enabled)}
+        try:
+            self._take_up(wanted)  # before the disk, which may refuse: a mute must not wait for it
+            self._remember(wanted)
+        except StoreError as error:
+            done = "on" if enabled else "off"
+            raise StoreError(f"{mic} is {done}, but may not be after a restart: {error}") from error
+
+    def _known(self, mic: str) -> str:
+        if mic not in self._roster:
+            raise RequestError("unknown_mic", f"there is no mic {mic}")
+        return mic
+
+    def _change(self, wanted: dict[str, Assignment]) -> None:
+        self._remember(wanted)
+        self._take_up(wanted)
+
+    def _remember(self, wanted: dict[str, Assignment]) -> None:
+        self._sessions.remember_mics([(self._roster.info(mic), a) for mic, a in wanted.items()])
+
+    def _take_up(self, wanted: dict[str, Assignment]) -> None:
+        self._roster.assign(wanted)
+        self._conductor.assign(wanted)
+
+    def _mics(self) -> dict[str, Any]:
+        return {"mics": self._roster.payloads()}
+
+    def _find(self, session_id: str | None) -> Session:
+        """The session asked for, or the running or last one."""
+        if session_id is None:
+            session = self._conductor.session or self._sessions.last_done()
+            if session is None:
+                raise RequestError("no_session", "there has been no session yet")
+            return session
+        found = self._conductor.active(session_id) or self._sessions.get(session_id)
+        if found is None:
+            raise RequestError("unknown_session", f"session_id: there is no {session_id}")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Verb(Generic[R]):
+    """The form of a request, and the method of `Verbs` that carries it out."""
+
+    form: type[R]
+    carry_out: Callable[[Verbs, R, Answer], None]
+
+
+VERBS: dict[str, Verb[Any]] = {
+    "mics/detect": Verb(Nothing, Verbs.detect_mics),
+    "mics/assign": Verb(AssignMics, Verbs.assign_mics),
+    "session/start": Verb(StartSession, Verbs.start_session),
+    "session/stop": Verb(OneSession, Verbs.stop_session),
+    "session/list": Verb(ListSessions, Verbs.list_sessions),
+    "session/delete": Verb(DeleteSession, Verbs.delete_session),
+    "transcript/get": Verb(GetTranscript, Verbs.get_transcript),
+    "transcript/save": Verb(SaveTranscript, Verbs.save_transcript),
+    "health/check": Verb(Nothing, Verbs.check_health),
+}
+"""Every verb of the interface."""
+
+
+def find(verb: str) -> Verb[Any]:
+    """The row of a verb.
+
+    Raises:
+        RequestError: `unknown_verb`, with those there are.
+    """
+    if verb not in VERBS:
+        raise RequestError("unknown_verb", f"no such verb; there are {', '.join(VERBS)}")
+    return VERBS[verb]
 
 
 class Requests:
@@ -93,7 +264,8 @@ class Requests:
             self._answer(verb, transaction, result, message)
 
         try:
-            self._verbs.carry_out(verb, messages.parse(verb, body), answer)
+            row = find(verb)
+            row.carry_out(self._verbs, messages.parse(row.form, body), answer)
         except RequestError as error:
             answer(error)
         except StoreError as error:
@@ -141,8 +313,8 @@ class Requests:
             self._publisher.say(own, body, correlation=message.correlation)
 
 
-def _answer_body(transaction: str | float | None, result: Result) -> Answer:
-    body: Answer = {"status": "ok"}
+def _answer_body(transaction: str | float | None, result: Result) -> payloads.Answer:
+    body: payloads.Answer = {"status": "ok"}
     if transaction is not None:
         body["transaction"] = transaction
     if isinstance(result, RequestError):

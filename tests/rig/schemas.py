@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import AliasChoices, TypeAdapter
 
-from node.core.mqtt.messages import REQUESTS, Assign, Request
+from node.core.mqtt.messages import Assign, Request
 from node.core.mqtt.payloads import PUBLISHED
+from node.service.requests import VERBS
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -24,9 +25,9 @@ Schema = dict[str, Any]
 
 def schemas() -> dict[str, Schema]:
     """Return every schema by its file name."""
-    requests = {f"request-{verb.replace('/', '-')}.json": verb for verb in REQUESTS}
+    requests = {f"request-{verb.replace('/', '-')}.json": verb for verb in VERBS}
     return {
-        **{file: _request(file, verb, REQUESTS[verb]) for file, verb in requests.items()},
+        **{file: _request(file, verb, VERBS[verb].form) for file, verb in requests.items()},
         **{f"{name}.json": _published(f"{name}.json", kind) for name, kind in PUBLISHED.items()},
     }
 

@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from node.config import Config, load_config
-from node.core.mqtt.messages import REQUESTS, parse
+from node.core.mqtt.messages import parse
 from node.core.mqtt.topics import Topics
+from node.service.requests import VERBS
 from tests.bench.accuracy import report as accuracy
 from tests.bench.markdown import put
 from tests.bench.words import __main__ as words
@@ -114,14 +115,14 @@ def requests_of_the_documents() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("verb", "payload"), requests_of_the_documents())
 def test_a_request_of_the_documents_is_one(verb: str, payload: str) -> None:
-    assert parse(verb, json.loads(payload))
+    assert parse(VERBS[verb].form, json.loads(payload))
 
 
 def test_the_verbs_are_those_of_the_code_with_their_fields() -> None:
     rows = re.findall(r"^\| `([a-z]+/[a-z]+)` \|(.*)\|$", MQTT, re.MULTILINE)
-    assert {verb for verb, _ in rows} == set(REQUESTS)
+    assert {verb for verb, _ in rows} == set(VERBS)
     for verb, said in rows:
-        fields = set(REQUESTS[verb].model_fields) - {"transaction"}
+        fields = set(VERBS[verb].form.model_fields) - {"transaction"}
         said_fields = set(re.findall(r"(?<!\[\{)`(\w+)`", said))
         assert said_fields == fields, verb
 

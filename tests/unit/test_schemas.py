@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from node.core.mqtt.messages import REQUESTS
 from node.core.mqtt.payloads import PUBLISHED
 from node.core.text.formats import to_json
+from node.service.requests import VERBS
 from tests.rig.schemas import COMMAND, DIALECT, FOLDER, schemas, text
 from tests.unit.spoken import segment, transcript
 
@@ -28,7 +28,7 @@ def references(value: Any) -> list[str]:
 def test_there_is_a_file_for_each_request_and_payload_and_no_other() -> None:
     there = {file.name for file in FOLDER.glob("*.json")}
     assert there == set(SCHEMAS), f"run `{COMMAND}`"
-    assert len(SCHEMAS) == len(REQUESTS) + len(PUBLISHED)
+    assert len(SCHEMAS) == len(VERBS) + len(PUBLISHED)
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
@@ -48,7 +48,7 @@ def test_a_schema_is_headed(name: str, schema: dict[str, Any]) -> None:
 
 
 def test_a_request_takes_no_other_field() -> None:
-    for verb in REQUESTS:
+    for verb in VERBS:
         schema = SCHEMAS[f"request-{verb.replace('/', '-')}.json"]
         assert schema["additionalProperties"] is False
         assert "transaction" in schema["properties"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import unicodedata
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -120,18 +120,7 @@ class SaveTranscript(OneSession):
 _UNION_MEMBERS = frozenset({"constrained-str", "constrained-int", "int", "float"})
 """What pydantic puts behind a field's name to say which of its types was tried."""
 
-REQUESTS: dict[str, type[Request]] = {
-    "mics/detect": Nothing,
-    "mics/assign": AssignMics,
-    "session/start": StartSession,
-    "session/stop": OneSession,
-    "session/list": ListSessions,
-    "session/delete": DeleteSession,
-    "transcript/get": GetTranscript,
-    "transcript/save": SaveTranscript,
-    "health/check": Nothing,
-}
-"""Every verb with the form of its request."""
+R = TypeVar("R", bound=Request)
 
 
 def decode(payload: bytes) -> dict[str, Any]:
@@ -174,15 +163,12 @@ def transaction_in(payload: bytes) -> str | int | float | None:
         return None
 
 
-def parse(verb: str, body: dict[str, Any]) -> Request:
-    """The request of `verb`.
+def parse(form: type[R], body: dict[str, Any]) -> R:
+    """A request of this form.
 
     Raises:
-        RequestError: `unknown_verb`, or `invalid_request` with the field that is wrong.
+        RequestError: `invalid_request`, with the fields that are wrong.
     """
-    form = REQUESTS.get(verb)
-    if form is None:
-        raise RequestError("unknown_verb", f"no such verb; there are {', '.join(REQUESTS)}")
     try:
         return form.model_validate(body)
     except ValidationError as error:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from paho.mqtt.client import MQTTv311
 
-from node.core.mqtt.messages import REQUESTS
+from node.service.requests import VERBS
 from tests.rig.mqtt import Watcher
 from tests.rig.node import TOPIC, RunningNode, configuration
 from tests.rig.vmics import write_wav
@@ -107,7 +107,7 @@ def test_fuzzed_commands(node: RunningNode, watcher: Watcher, tmp_path: Path) ->
     for round_ in range(8):
         after = watcher.count()
         for verb in (
-            *REQUESTS,
+            *VERBS,
             "",
             "../x",
             "session/start/",
@@ -120,7 +120,7 @@ def test_fuzzed_commands(node: RunningNode, watcher: Watcher, tmp_path: Path) ->
         for topic in SHORTCUTS:
             watcher.publish(f"{TOPIC}/{topic}", fuzzed(chance))
         asked = len(watcher.messages(f"{TOPIC}/request/#", after))
-        assert asked >= len(REQUESTS), round_
+        assert asked >= len(VERBS), round_
         watcher.request(TOPIC, "health/check", timeout=30)
     works(node, watcher)
     assert rss_mb(node) - used_mb < 40
@@ -134,7 +134,7 @@ def test_fuzzed_commands(node: RunningNode, watcher: Watcher, tmp_path: Path) ->
 @pytest.mark.parametrize("protocol", ["5"])
 def test_every_request_that_can_be_read_is_answered(node: RunningNode, watcher: Watcher) -> None:
     chance = random.Random(SEED + 1)
-    for verb in REQUESTS:
+    for verb in VERBS:
         for _ in range(10):
             after = watcher.count()
             watcher.publish(f"{TOPIC}/request/{verb}", fuzzed(chance))
@@ -163,7 +163,7 @@ def test_ten_thousand_at_once(node: RunningNode, broker: Broker, watcher: Watche
     """What finds no place is dropped, and said when the burst is over."""
     works(node, watcher)
     used_mb, chance = rss_mb(node), random.Random(SEED + 2)
-    verbs = [*REQUESTS, "x/y"]
+    verbs = [*VERBS, "x/y"]
     payloads = [fuzzed(chance)[:5000] for _ in range(50)]
     with Watcher(broker.port, topics=[f"{TOPIC}/event"], protocol=MQTTv311) as flood:
         for number in range(10_000):
