@@ -20,7 +20,7 @@ from node.config.zone import LOCALTIME
 from node.core.model import MB
 from node.core.room.mic_path import SILENCE_DBFS
 from node.errors import StoreError
-from node.service.admission import MIN_FREE_MB
+from node.service.health import MIN_FREE_MB
 from node.service.inventory import Inventory
 from node.service.settings import zone
 

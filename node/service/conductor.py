@@ -13,21 +13,24 @@ from node.core.roster import Live
 from node.core.session import Move, State, StateMachine
 from node.errors import RequestError, StoreError
 from node.service.finishing import Finishing
+from node.service.health import MIN_FREE_MB
 from node.service.listening.recorder import ActiveAssignment
+from node.service.recovery import Recovery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from node.adapters.store import Sessions, Utterances
+    from node.adapters.store import Store
+    from node.core.deadlines import Deadlines
     from node.core.model import Assignment
     from node.core.mqtt.messages import StartSession
     from node.core.mqtt.payloads import FinalPayload
     from node.core.roster import Roster
-    from node.service.admission import Admission
     from node.service.archive import Archive
+    from node.service.health import SystemMetrics
+    from node.service.inventory import Inventory
     from node.service.items import Flushed, MicsOpened, MicsRefused
     from node.service.listening.listener import Listener
-    from node.service.recovery import Recovery
 
     Result = dict[str, Any] | RequestError
     Answer = Callable[[Result], None]
@@ -45,29 +48,32 @@ class Conductor:
     def __init__(
         self,
         *,
+        deadlines: Deadlines,
+        store: Store,
         roster: Roster,
-        sessions: Sessions,
-        utterances: Utterances,
-        archive: Archive,
+        inventory: Inventory,
+        system: SystemMetrics,
         listener: Listener,
-        recovery: Recovery,
-        admission: Admission,
+        archive: Archive,
         default_language: str,
     ) -> None:
+        self._deadlines = deadlines
+        self._sessions = store.sessions
+        self._utterances = store.utterances
         self._roster = roster
-        self._sessions = sessions
-        self._utterances = utterances
-        self._archive = archive
+        self._inventory = inventory
+        self._system = system
         self._listener = listener
+        self._archive = archive
         self.default_language = default_language
-        self._admission = admission
         self._machine = StateMachine()
-        self._recovery = recovery
-        self._finishing = Finishing(sessions=sessions, utterances=utterances, archive=archive)
+        self._recovery = Recovery(store.sessions, store.utterances)
+        self._finishing = Finishing(
+            sessions=store.sessions, utterances=store.utterances, archive=archive
+        )
         self._starting: Answer = nobody
         self._wanted: dict[str, Assignment] = {}
         self._zero = 0.0
-        self._stop_at: float | None = None
         self._recorded: Session | None = None
         self._is_model_ready = False
         self.message: str | None = None
@@ -107,14 +113,55 @@ class Conductor:
     def start(self, request: StartSession, answer: Answer) -> None:
         """Begin a session; answered when every mic of it delivers, or none is open.
 
+        All that can be checked is, before anything begins. Then the listener opens the mics, and
+        says so with `MicsOpened` or `MicsRefused`.
+
         Raises:
             RequestError: it cannot begin; nothing has been changed.
         """
         self._machine.check_start(self._recorded.id if self._recorded else None)
         if self.model_problem is not None:
             raise RequestError("model_unavailable", self.model_problem)
-        wanted, chosen = self._admission.check(request)
+        wanted = self._roster.check(request.assignments or ())
+        chosen = {mic: a for mic, a in wanted.items() if a.speaker} or self._kept(request)
+        self._check_mics(chosen)
+        self._check_disk()
         self._begin(request, wanted, chosen, answer)
+
+    def _kept(self, request: StartSession) -> dict[str, Assignment]:
+        """The kept assignments serve where the request brings none."""
+        if request.assignments is None:
+            kept = {mic: self._roster.assignment(mic) for mic in self._roster.speakers()}
+            if kept:
+                return kept
+        raise RequestError(
+            "no_assignments",
+            "no mic has a speaker; give one a name first, by mics/assign or in `assignments`",
+        )
+
+    def _check_mics(self, chosen: Iterable[str]) -> None:
+        away = self._away(chosen)
+        if away:
+            # One that has come since the last look is no reason to refuse.
+            self._inventory.refresh(self._roster)
+            away = self._away(chosen)
+        if away:
+            raise RequestError("mic_unavailable", f"mic: {', '.join(away)}: not connected")
+
+    def _away(self, chosen: Iterable[str]) -> list[str]:
+        """Those that cannot be there; the others are found out by opening them."""
+        return [
+            mic
+            for mic in chosen
+            if not (self._roster.info(mic).connected or self._inventory.opens_by_name(mic))
+        ]
+
+    def _check_disk(self) -> None:
+        free = self._system.disk_free_mb()
+        if free < MIN_FREE_MB:
+            raise RequestError(
+                "disk_full", f"{free:.0f} MB are free at storage.path; {MIN_FREE_MB} are needed"
+            )
 
     def _begin(
         self,
@@ -167,7 +214,8 @@ class Conductor:
             self._machine.move(Move.MODEL_LOST)
         self._listener.end()
         self._finishing.add(session, flushed=False)
-        self._recorded = self._stop_at = None
+        self._recorded = None
+        self._deadlines.cancel(self._reach_limit)
         try:
             self._sessions.stopping(session)  # after a crash it must not be recorded further
         except StoreError as error:  # noted with its end
@@ -242,23 +290,29 @@ class Conductor:
         for mic in self._roster:
             self._roster.set_live(mic, None)
 
-    def tick(self, now: float) -> FinalPayload | None:
-        """What time brings: the time limit, and the end of sessions that are written.
+    def settle(self) -> FinalPayload | None:
+        """End what has nothing left to wait for; called after everything that happens.
 
         Returns:
             Where a session has ended, the transcript of the newest one that is done.
 
         Raises:
-            StoreError: something cannot be written; it is tried again at the next tick.
+            StoreError: something cannot be written; it is tried again at the next call.
         """
-        if self._stop_at is not None and now >= self._stop_at:
-            log.info("session %s has reached max_duration_s", self._recorded and self._recorded.id)
-            self.stop(None, nobody)
         if self._is_model_ready:
             self._take_up()
-        return self._archive.last() if self._finishing.tick() else None
+        return self._archive.last() if self._finishing.settle() else None
 
     # What a crash has left.
+
+    def recover(self, *, resume: bool) -> Session | None:
+        """Find the sessions that are unfinished; with `resume`, the last may go on recording.
+
+        Returns:
+            The newest of them.
+        """
+        self._recovery.look(resume=resume)
+        return self._recovery.newest
 
     def leave_out(self, session_id: str) -> None:
         """A session that waits to be finished is being erased: it is not taken up any more."""
@@ -268,7 +322,7 @@ class Conductor:
         """Finish what the last process has left, or go on recording it.
 
         Raises:
-            StoreError: the disk refuses; what is left is taken up at the next tick.
+            StoreError: the disk refuses; what is left is taken up at the next call.
         """
         while (session := self._recovery.next()) is not None:
             if self._machine.state is State.IDLE and self._recovery.goes_on(session):
@@ -294,4 +348,8 @@ class Conductor:
 
     def _set_limit(self, session: Session) -> None:
         if session.max_duration_s is not None:
-            self._stop_at = self._zero + session.max_duration_s
+            self._deadlines.at(self._zero + session.max_duration_s, self._reach_limit)
+
+    def _reach_limit(self, _now: float) -> None:
+        log.info("session %s has reached max_duration_s", self._recorded and self._recorded.id)
+        self.stop(None, nobody)

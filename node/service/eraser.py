@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING
 
 from node.errors import StoreError
@@ -10,14 +11,15 @@ from node.errors import StoreError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from node.adapters.store import AudioFolder, Erasure, Traces
+    from node.adapters.store import Erasure, Store
+    from node.core.deadlines import Deadlines
     from node.service.archive import Archive
     from node.service.publishing.publisher import Publisher
     from node.service.publishing.retained_states import RetainedStates
 
 log = logging.getLogger(__name__)
 
-TRIM_EVERY_S = 5.0
+TRY_EVERY_S = 5.0
 """How soon what the disk refused is tried again, and the database's log that somebody read."""
 
 
@@ -27,23 +29,23 @@ class Eraser:
     def __init__(
         self,
         *,
-        traces: Traces,
-        audio: AudioFolder,
+        deadlines: Deadlines,
+        store: Store,
         archive: Archive,
         states: RetainedStates,
         publisher: Publisher,
         forget: Callable[[str], None],
     ) -> None:
-        self._traces = traces
-        self._audio = audio
+        self._deadlines = deadlines
+        self._traces = store.traces
+        self._audio = store.audio
         self._archive = archive
         self._states = states
         self._publisher = publisher
         self._forget = forget
         self._pending: dict[str, list[str]] = {}
         self._begun: set[str] = set()
-        self._must_trim = False
-        self._trim_at = 0.0
+        self._tried_at = -math.inf
 
     def erase(self, session_id: str) -> None:
         """Remove a session that is not being recorded; it is gone for good when this returns.
@@ -51,11 +53,11 @@ class Eraser:
         What a broker that is away keeps of it goes when it is back, also after a restart.
 
         Raises:
-            StoreError: the disk refuses; where the rows were gone already, `tick` goes on.
+            StoreError: the disk refuses; where the rows were gone already, it is tried again.
         """
         erasure = self._traces.strike(session_id)
-        self._must_trim = True
         self._begun.add(session_id)
+        self._try_again()
         self._forget(session_id)
         topics = self._states.forget(erasure, self._archive.last())
         self._remove_files(erasure)
@@ -67,17 +69,26 @@ class Eraser:
         """Finish what an earlier process has begun; before anything else reads the folder."""
         self._go_on([erasure.session_id for erasure in self._traces.begun()])
 
-    def tick(self, now: float) -> None:
-        """Strike off what the broker has forgotten as well."""
+    def settle(self) -> None:
+        """Strike off what the broker has forgotten as well; called after everything that happens.
+
+        Raises:
+            StoreError: the disk refuses; it is tried again at the next call.
+        """
         for session_id, topics in list(self._pending.items()):
             if not any(map(self._publisher.is_clearing, topics)):
                 self._traces.finished(session_id)
-                self._must_trim = True
                 del self._pending[session_id]
-        if (self._must_trim or self._begun) and now >= self._trim_at:
-            self._trim_at = now + TRIM_EVERY_S
-            self._go_on(sorted(self._begun))
-            self._trim()
+                self._try_again()
+
+    def _try_again(self) -> None:
+        """Go on with what is left, soon, but not sooner after the last time than is good."""
+        self._deadlines.at(self._tried_at + TRY_EVERY_S, self._go_on_with_all)
+
+    def _go_on_with_all(self, now: float) -> None:
+        self._tried_at = now
+        self._go_on(sorted(self._begun))
+        self._trim()
 
     def _go_on(self, session_ids: list[str]) -> None:
         for session_id in session_ids:
@@ -91,4 +102,6 @@ class Eraser:
         self._archive.remove_files(erasure.files)
 
     def _trim(self) -> None:
-        self._must_trim = not self._traces.trim()
+        self._try_again()  # also where the disk refuses
+        if self._traces.trim() and not self._begun:
+            self._deadlines.cancel(self._go_on_with_all)

@@ -85,11 +85,11 @@ class Finishing:
             ending.session.ended_at = parse_iso(iso(end))
             ending.flushed = True
 
-    def tick(self) -> bool:
+    def settle(self) -> bool:
         """Write what has nothing left to wait for; says whether that was any.
 
         Raises:
-            StoreError: the disk refuses; it is tried again at the next tick.
+            StoreError: the disk refuses; it is tried again at the next call.
         """
         refused: StoreError | None = None
         before = len(self._endings)

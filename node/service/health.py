@@ -12,10 +12,17 @@ from node.core.model import MB
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from node.adapters.store import Damage, Outbox, Utterances
+    from node.adapters.store import Store
+    from node.core.deadlines import Deadlines
     from node.core.mqtt.payloads import HealthPayload
     from node.service.publishing.publisher import Publisher
+    from node.service.publishing.retained_states import RetainedStates
     from node.service.transcribing.transcriber import Transcriber
+
+HEALTH_EVERY_S = 60.0
+
+MIN_FREE_MB = 100
+"""Free disk below which no session starts: an hour of four mics that all wait takes 460 MB."""
 
 
 class SystemMetrics:
@@ -57,44 +64,55 @@ class SystemMetrics:
 
 
 class Health:
-    """Puts the record together. Owned by the main thread."""
+    """Puts the record together, and publishes it. Owned by the main thread."""
 
     def __init__(
         self,
         *,
-        machine: SystemMetrics,
+        deadlines: Deadlines,
+        system: SystemMetrics,
+        store: Store,
         transcriber: Transcriber,
-        utterances: Utterances,
-        outbox: Outbox,
-        damage: Damage,
         publisher: Publisher,
+        states: RetainedStates,
     ) -> None:
-        self._machine = machine
+        self._deadlines = deadlines
+        self._system = system
+        self._store = store
         self._transcriber = transcriber
-        self._utterances = utterances
-        self._outbox = outbox
-        self._damage = damage
         self._publisher = publisher
+        self._states = states
         self.dropped_s = 0.0
         self.lags_s: dict[str, float | None] = {}
+
+    def start(self) -> None:
+        """Publish it from now on."""
+        self._deadlines.every(HEALTH_EVERY_S, self._publish)
+
+    def hasten(self) -> None:
+        """Publish it at once: something in it has changed that is worth it."""
+        self._deadlines.hasten(self._publish)
+
+    def _publish(self, _now: float) -> None:
+        self._states.health(self.record())
 
     def record(self) -> HealthPayload:
         """`T/health` as of now."""
         rtf = self._transcriber.rtf
         return {
-            "uptime_s": self._machine.uptime_s(),
-            "outbox": len(self._outbox),
-            "set_aside": len(self._damage),
-            "backlog_s": round(self._utterances.backlog_s(), 1),
+            "uptime_s": self._system.uptime_s(),
+            "outbox": len(self._store.outbox),
+            "set_aside": len(self._store.damage),
+            "backlog_s": round(self._store.utterances.backlog_s(), 1),
             "rtf": round(rtf, 3) if rtf is not None else None,
             "lag_s": round(self._transcriber.lag_s, 2),
             "load": self._transcriber.load.label,
             "dropped_s": round(self.dropped_s, 2),
             "reconnects": max(0, self._publisher.connections - 1),
-            "rss_mb": self._machine.rss_mb(),
-            "cpu_percent": self._machine.cpu_percent(),
-            "temperature_c": self._machine.temperature_c(),
-            "disk_free_mb": self._machine.disk_free_mb(),
+            "rss_mb": self._system.rss_mb(),
+            "cpu_percent": self._system.cpu_percent(),
+            "temperature_c": self._system.temperature_c(),
+            "disk_free_mb": self._system.disk_free_mb(),
             "mic_lag_s": self.lags_s,
         }
 

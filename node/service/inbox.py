@@ -33,8 +33,8 @@ class Inbox:
         else:
             self._queue.put(item)
 
-    def take(self, timeout_s: float) -> WorkerItem | BrokerItem | None:
-        """The next item; None where none comes in time."""
+    def take(self, timeout_s: float | None) -> WorkerItem | BrokerItem | None:
+        """The next item; None where none comes in time. Without a time it waits for ever."""
         try:
             return self._queue.get(timeout=timeout_s)
         except queue.Empty:

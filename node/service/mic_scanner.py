@@ -63,7 +63,7 @@ class MicScanner:
             then()
         self._go_on()
 
-    def tick(self) -> None:
+    def watch(self, _now: float) -> None:
         """Look where a card was plugged in or pulled."""
         if self._inventory.has_changed():
             self.renew()

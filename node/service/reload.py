@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
     from node.service.conductor import Conductor
     from node.service.inventory import Inventory
+    from node.service.items import ReloadRequested
     from node.service.listening.listener import Listener
+    from node.service.mic_scanner import MicScanner
+    from node.service.publishing.publisher import Publisher
+    from node.service.supervision import Supervision
 
 log = logging.getLogger(__name__)
 
@@ -27,19 +31,32 @@ class Reloader:
 
     def __init__(
         self,
+        *,
         file: Path,
         config: Config,
         inventory: Inventory,
+        scanner: MicScanner,
         listener: Listener,
         conductor: Conductor,
+        publisher: Publisher,
+        supervision: Supervision,
     ) -> None:
         self._file = file
         self._config = config
         self._inventory = inventory
         self._listener = listener
+        self._scanner = scanner
         self._conductor = conductor
+        self._publisher = publisher
+        self._supervision = supervision
 
-    def reload(self) -> str:
+    def on_reload(self, _item: ReloadRequested) -> None:
+        self._supervision.reloading()
+        self._publisher.event("configuration", self._reload())
+        self._scanner.renew()
+        self._supervision.up()
+
+    def _reload(self) -> str:
         """Take up what may change; says in a sentence what did and what waits for a restart."""
         try:
             config = load_config(self._file)

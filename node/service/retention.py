@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from node.adapters.store import Traces
     from node.config import StorageConfig
+    from node.core.deadlines import Deadlines
+    from node.service.conductor import Conductor
     from node.service.publishing.publisher import Publisher
 
 log = logging.getLogger(__name__)
@@ -22,7 +24,9 @@ log = logging.getLogger(__name__)
 LOOK_EVERY_S = 3600.0
 
 MOST_AT_ONCE = 5
-"""Sessions removed between two looks at the inbox: each costs some writes to an SD card."""
+REST_S = 2.0
+"""So many sessions are removed, then there is a rest: each costs some writes to an SD card. While
+one is recorded nothing is removed."""
 
 
 def running_s() -> float:
@@ -36,35 +40,51 @@ class Retention:
     def __init__(
         self,
         *,
+        deadlines: Deadlines,
         traces: Traces,
         storage: StorageConfig,
+        conductor: Conductor,
         erase: Callable[[str], None],
         publisher: Publisher,
     ) -> None:
+        self._deadlines = deadlines
         self._traces = traces
+        self._conductor = conductor
         self._keep_days = storage.keep_days
         self._keep_sessions = storage.keep_sessions
         self._erase = erase
         self._publisher = publisher
         self._age: AgeClock | None = None
         self._began_s = 0.0
-        self._look_at = 0.0
+        self._must_look = False
         self._due: deque[str] = deque()
         self._erased = 0
 
-    def tick(self, now: float) -> None:
-        """Look once an hour, and remove what is due; only called while nothing is recorded.
+    def start(self) -> None:
+        """Look at once, and then once an hour."""
+        self._deadlines.every(LOOK_EVERY_S, self._want_look)
+
+    def _want_look(self, now: float) -> None:
+        self._must_look = True
+        self._deadlines.at(now, self._go_on)
+
+    def _go_on(self, now: float) -> None:
+        """Remove some of what is due.
 
         Raises:
-            StoreError: the disk refuses; what is left is found again at the next look.
+            StoreError: the disk refuses; it goes on after the rest.
         """
-        if now >= self._look_at:
-            self._look_at = now + LOOK_EVERY_S
+        self._deadlines.at(now + REST_S, self._go_on)
+        if self._conductor.session is not None:
+            return
+        if self._must_look:
+            self._must_look = False
             self._look()
         for _ in range(min(MOST_AT_ONCE, len(self._due))):
             self._erase(self._due.popleft())
             self._erased += 1
-        if self._erased and not self._due:
+        if not self._due:
+            self._deadlines.cancel(self._go_on)
             self._say()
 
     def _look(self) -> None:
@@ -89,6 +109,8 @@ class Retention:
         return AgeClock(counted_s, wall, self._keep_days)
 
     def _say(self) -> None:
+        if not self._erased:
+            return
         kept = {"keep_days": self._keep_days, "keep_sessions": self._keep_sessions}
         rules = [f"storage.{key} is {value}" for key, value in kept.items() if value is not None]
         removed, self._erased = self._erased, 0

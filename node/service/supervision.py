@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from node.adapters.broker import Acknowledged, Connected, Disconnected
 from node.core.session import State
 
 if TYPE_CHECKING:
     from node.adapters.systemd import Notifier
+    from node.core.deadlines import Deadlines
     from node.core.roster import Roster
     from node.service.conductor import Conductor
+    from node.service.publishing.publisher import Publisher
     from node.service.watchdog import Watchdog
 
 LOAD_EXTENSION_S = 120.0
@@ -23,28 +24,36 @@ DEAF_S = 20.0
 
 
 class Supervision:
-    """Owned by the main thread, which calls `tick` as often as it looks at the time."""
+    """Owned by the main thread."""
 
     def __init__(
         self,
         *,
+        deadlines: Deadlines,
         notifier: Notifier,
         conductor: Conductor,
         roster: Roster,
+        publisher: Publisher,
         watchdog: Watchdog,
     ) -> None:
+        self._deadlines = deadlines
         self._notifier = notifier
         self._conductor = conductor
         self._roster = roster
+        self._publisher = publisher
         self._watchdog = watchdog
-        self._up = self._ending = self._failed = False
-        self._ping_at = self._extend_at = 0.0
+        self._ending = self._failed = self._deaf = self._must_ping = False
         self._heard_at: float | None = None
-        self._broker_is_away: str | None = "not connected yet"
+
+    def start(self) -> None:
+        """Have the start extended until it is done, and the watchdog pinged from now on."""
+        self._deadlines.every(EXTEND_EVERY_S, self._extend)
+        if self._notifier.watchdog_s is not None:
+            self._deadlines.every(self._notifier.watchdog_s / 2, self._want_ping)
 
     def up(self) -> None:
         """The start is done, with or without model and broker; or a reload is."""
-        self._up = True
+        self._deadlines.cancel(self._extend)
         self._notifier.ready()
 
     def heard(self, now: float) -> None:
@@ -64,24 +73,23 @@ class Supervision:
         self._notifier.status(reason)
         self._failed = True
 
-    def broker(self, item: Connected | Disconnected | Acknowledged) -> None:
-        if isinstance(item, Disconnected):
-            self._broker_is_away = item.reason
-        elif isinstance(item, Connected):
-            self._broker_is_away = None
+    def _extend(self, _now: float) -> None:
+        self._notifier.extend_timeout(LOAD_EXTENSION_S)
 
-    def tick(self, now: float) -> None:
-        """Ping the watchdog where all is well, and say how things stand."""
-        if not self._up and now >= self._extend_at:
-            self._extend_at = now + EXTEND_EVERY_S
-            self._notifier.extend_timeout(LOAD_EXTENSION_S)
-        deaf = self._is_deaf(now)
-        period = self._notifier.watchdog_s
-        if period is not None and now >= self._ping_at and not (deaf or self._watchdog.in_doubt):
-            self._ping_at = now + period / 2
+    def _want_ping(self, _now: float) -> None:
+        self._must_ping = True
+
+    def look(self, now: float) -> None:
+        """Ping the watchdog where that is due and all is well; called now and then."""
+        self._deaf = self._is_deaf(now)
+        if self._must_ping and not (self._deaf or self._watchdog.in_doubt):
+            self._must_ping = False
             self._notifier.alive()
+
+    def settle(self) -> None:
+        """Say how things stand, where that has changed."""
         if not self._failed:
-            self._notifier.status(self._status(deaf=deaf))
+            self._notifier.status(self._status())
 
     def _is_deaf(self, now: float) -> bool:
         """Whether a running session hears nothing of its microphones, not even that one is lost."""
@@ -92,13 +100,13 @@ class Supervision:
             self._heard_at = now
         return now - self._heard_at > DEAF_S
 
-    def _status(self, *, deaf: bool) -> str:
+    def _status(self) -> str:
         parts = [
             "ending" if self._ending else str(self._conductor.state),
             self._microphones(),
             f"{backlog:.0f} s to transcribe" if (backlog := self._conductor.backlog_s()) else "",
-            f"broker: {self._broker_is_away}" if self._broker_is_away else "",
-            "no sound comes from the microphones" if deaf else "",
+            f"broker: {self._publisher.away}" if self._publisher.away else "",
+            "no sound comes from the microphones" if self._deaf else "",
             self._watchdog.in_doubt or "",
             self._conductor.message or "",
         ]

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from node.adapters.broker import Broker
     from node.adapters.store.ballast import Ballast
     from node.service.health import SystemMetrics
+    from node.service.items import DiskFailed
     from node.service.listening.listener import Listener
     from node.service.publishing.publisher import Publisher
     from node.service.transcribing.transcriber import Transcriber
@@ -20,7 +21,6 @@ SEEN_STALLED = 3
 its threads are all late for a moment."""
 
 LOW_DISK_MB = 50.0
-DISK_EVERY_S = 5.0
 
 
 class Watchdog:
@@ -33,19 +33,18 @@ class Watchdog:
         transcriber: Transcriber,
         broker: Broker,
         publisher: Publisher,
-        machine: SystemMetrics,
+        system: SystemMetrics,
         ballast: Ballast,
     ) -> None:
         self._listener = listener
         self._transcriber = transcriber
         self._broker = broker
         self._publisher = publisher
-        self._machine = machine
+        self._system = system
         self._ballast = ballast
         self._stalled = 0
         self._found: str | None = None
         self._disk_is_low = self._disk_refuses = False
-        self._disk_at = 0.0
 
     def stalled(self, now: float, *, online: bool) -> str | None:
         """Which worker has stalled for good; the process must then end and be restarted."""
@@ -67,6 +66,9 @@ class Watchdog:
             return "the MQTT network thread has ended"
         return None
 
+    def on_disk_failed(self, item: DiskFailed) -> None:
+        self.disk_failed(item.reason)
+
     def disk_failed(self, reason: str) -> None:
         """The disk has refused something: give the ballast away, say so once."""
         self._ballast.drop()
@@ -76,12 +78,9 @@ class Watchdog:
                 "disk_low", f"the disk refuses ({reason}); recording goes on in memory: make room"
             )
 
-    def watch_disk(self, now: float) -> None:
+    def watch_disk(self, _now: float) -> None:
         """See the disk run full before it is, and see the room that comes back."""
-        if now < self._disk_at:
-            return
-        self._disk_at = now + DISK_EVERY_S
-        free_mb = self._machine.disk_free_mb()
+        free_mb = self._system.disk_free_mb()
         if not self._disk_is_low and free_mb < LOW_DISK_MB:
             self._disk_is_low = True
             self._publisher.event("disk_low", f"{free_mb:.0f} MB are free at storage.path")

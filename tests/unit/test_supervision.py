@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from node.adapters.broker import Connected, Disconnected
 from node.adapters.systemd import Notifier
+from node.core.deadlines import Deadlines
 from node.core.model import MicInfo
 from node.core.roster import Roster
 from node.core.session import State
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from node.service.conductor import Conductor
+    from node.service.publishing.publisher import Publisher
     from node.service.watchdog import Watchdog
 
 WATCHDOG_S = 60.0
@@ -45,6 +46,13 @@ class Workers:
     in_doubt: str | None = None
 
 
+@dataclass
+class Voice:
+    """What a publisher says of its broker."""
+
+    away: str | None = "not connected yet"
+
+
 class Desk:
     """A supervision between a manager who listens and parts whose state is set by hand."""
 
@@ -52,18 +60,25 @@ class Desk:
         self._manager = Manager(path)
         self.session = Session()
         self.workers = Workers()
+        self.voice = Voice()
+        self.deadlines = Deadlines()
         self.roster = Roster()
         self.roster.found([MIC])
         self.supervision = Supervision(
+            deadlines=self.deadlines,
             notifier=Notifier(str(path), WATCHDOG_S),
             conductor=cast("Conductor", self.session),
             roster=self.roster,
+            publisher=cast("Publisher", self.voice),
             watchdog=cast("Watchdog", self.workers),
         )
+        self.supervision.start()
 
     def tick(self, now: float) -> list[str]:
         """What is sent at `now`, together with what was sent before."""
-        self.supervision.tick(now)
+        self.deadlines.run(now)
+        self.supervision.look(now)
+        self.supervision.settle()
         return self._manager.received()
 
     def pings(self, *moments: float) -> list[float]:
@@ -113,9 +128,9 @@ def test_no_ping_while_a_session_hears_nothing(desk: Desk) -> None:
 
 def test_the_status_says_what_is_wrong(desk: Desk) -> None:
     assert "STATUS=idle; 1 of 1 microphones; broker: not connected yet" in desk.tick(0)
-    desk.supervision.broker(Connected())
+    desk.voice.away = None
     assert desk.tick(1) == ["STATUS=idle; 1 of 1 microphones"]
-    desk.supervision.broker(Disconnected("connection lost"))
+    desk.voice.away = "connection lost"
     desk.roster.set_connected("desk", connected=False)
     desk.session.state, desk.session.backlog = State.STOPPING, 12.3
     (status,) = desk.tick(2)

@@ -21,9 +21,9 @@ from node.adapters.systemd import (
     Notifier,
     logs_to_journal,
 )
-from node.app import GOODBYE_S, JOIN_S
+from node.app import GOODBYE_S, IDLE_LOOK_EVERY_S, JOIN_S
 from node.errors import EXIT_CONFIG
-from node.service.dispatcher import DRAIN_S, IDLE_TICK_S
+from node.service.lifecycle import DRAIN_S
 from tests.rig.processes import need
 from tests.unit.notified import Manager
 
@@ -162,7 +162,7 @@ def setting(name: str) -> str:
 
 def test_the_times_of_the_unit_fit_those_of_the_node() -> None:
     assert int(setting("TimeoutStopSec")) > DRAIN_S + 2 * JOIN_S + GOODBYE_S
-    assert int(setting("WatchdogSec")) / 2 > 2 * IDLE_TICK_S
+    assert int(setting("WatchdogSec")) / 2 > 2 * IDLE_LOOK_EVERY_S
     assert int(setting("RestartPreventExitStatus")) == EXIT_CONFIG
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from typing import TYPE_CHECKING, Any
 
 from node.errors import DamageError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from node.adapters.announced import AnnouncedTopics
     from node.adapters.broker import Message
+    from node.core.deadlines import Deadlines
     from node.core.mqtt.discovery import Discovery
     from node.core.roster import Roster
     from node.service.publishing.publisher import Publisher
@@ -32,11 +34,13 @@ class HomeAssistant:
     def __init__(
         self,
         *,
+        deadlines: Deadlines,
         discovery: Discovery | None,
         announced: AnnouncedTopics,
         publisher: Publisher,
         roster: Roster,
     ) -> None:
+        self._deadlines = deadlines
         self._discovery = discovery
         self._announced = announced
         self._publisher = publisher
@@ -45,7 +49,6 @@ class HomeAssistant:
         self._wanted: list[str] = []
         self._orphans: set[str] = set()
         self._noted: set[str] = set()
-        self._due: float | None = None
 
     def load(self) -> None:
         """Read what was announced before, and listen for Home Assistant's birth message."""
@@ -59,26 +62,25 @@ class HomeAssistant:
             self._publisher.event("data_damaged", str(error))
         self._orphans = set(self._noted)
 
-    def takes(self, message: Message, now: float) -> bool:
-        """Return whether a message is from Home Assistant; its birth schedules a full resend."""
-        if self._discovery is None or message.topic != self._discovery.birth:
-            return False
-        if message.payload == b"online" and not message.retained and self._due is None:
-            self._due = now + random.uniform(*BIRTH_DELAY_S)
-        return True
+    @property
+    def topics(self) -> dict[str, Callable[[Message], None]]:
+        """Handlers of messages, by topic."""
+        return {} if self._discovery is None else {self._discovery.birth: self._on_birth}
 
-    def patience_s(self, now: float, longest: float) -> float:
-        """Return the seconds until something is due, at most `longest`."""
-        return longest if self._due is None else min(longest, max(0.0, self._due - now))
+    def _on_birth(self, message: Message) -> None:
+        """Home Assistant has started: send everything again, but not at once."""
+        is_born = message.payload == b"online" and not message.retained
+        if is_born and self._resend not in self._deadlines:
+            self._deadlines.at(time.monotonic() + random.uniform(*BIRTH_DELAY_S), self._resend)
 
-    def tick(self, now: float) -> None:
+    def _resend(self, _now: float) -> None:
+        self._publisher.resend(first=self._wanted)
+
+    def settle(self) -> None:
         """Announce what has changed and remove what is gone."""
         self._announce()
         self._orphans = {topic for topic in self._orphans if self._publisher.is_clearing(topic)}
         self._note((*self._wanted, *self._orphans))
-        if self._due is not None and now >= self._due:
-            self._due = None
-            self._publisher.resend(first=self._wanted)
 
     def _announce(self) -> None:
         mics = self._roster.payloads() if self._discovery else []
@@ -103,5 +105,5 @@ class HomeAssistant:
         self._noted = topics
         try:
             self._announced.save(topics)
-        except StoreError as error:  # saved with the next change; the dispatcher reports the disk
+        except StoreError as error:  # saved with the next change; the main loop reports the disk
             log.warning("%s", error)

@@ -113,7 +113,7 @@ class OutboxSender:
 
         If the disk fails, it is out of the way only until the next connection.
         """
-        with suppress(StoreError):  # the listener and the dispatcher report the disk
+        with suppress(StoreError):  # the listener and the main loop report the disk
             self._outbox.set_aside(message.id, reason)
         named = reason is not DAMAGED
         self._refused(message.topic if named else f"number {message.id} of the outbox", reason)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from node.adapters.broker import Acknowledged, Connected, Disconnected
+from node.adapters.broker import Disconnected
 from node.core.model import iso
 from node.core.mqtt.topics import OFFLINE, ONLINE
 from node.service.publishing.duplicate_node import DuplicateNode
@@ -19,7 +19,7 @@ from node.service.publishing.outbox_sender import OutboxSender
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from node.adapters.broker import Broker, Message
+    from node.adapters.broker import Acknowledged, Broker, Connected, Message
     from node.adapters.store import Outbox
     from node.core.mqtt.payloads import EventPayload
     from node.core.mqtt.topics import Topics
@@ -85,6 +85,8 @@ class Publisher:
         self._told: dict[str, str] = {}
         self._last_reason = ""
         self.connections = 0
+        self.away: str | None = "not connected yet"
+        """Why there is no broker; None where there is one."""
 
     @property
     def connected(self) -> bool:
@@ -94,25 +96,16 @@ class Publisher:
         """Subscribe to another topic filter, from the next connection on."""
         self._filters.append(topic_filter)
 
-    def handle(self, item: Connected | Disconnected | Acknowledged) -> None:
-        """Handle a connect, a disconnect or an acknowledgement."""
-        match item:
-            case Connected():
-                self._on_connected(item)
-            case Disconnected():
-                self._on_disconnected(item)
-            case Acknowledged():
-                self._on_acknowledged(item)
-        self._send()
-
-    def _on_connected(self, item: Connected) -> None:
+    def on_connected(self, item: Connected) -> None:
         """Queue all subscriptions and states, to be sent before the outbox goes on."""
         log.info("connected to the broker")
+        self.away = None
         self.connections += 1
         self._link.on_connected(item)
         self._sender.on_connected()
         self._due = dict.fromkeys(self._link.arranged(self._greetings()))
         self._greeting = len(self._due)
+        self._send()
 
     def _greetings(self) -> Iterable[_Subscription | _State]:
         """Yield every subscription, then every state in the order a new subscriber needs them."""
@@ -125,7 +118,9 @@ class Publisher:
             if self._link.problem(topic, 0) is None:
                 yield _State(topic)
 
-    def _on_disconnected(self, item: Disconnected) -> None:
+    def on_disconnected(self, item: Disconnected) -> None:
+        """Hold everything back until the broker is there again."""
+        self.away = item.reason
         if self.connected or item.reason != self._last_reason:
             log.warning("broker: %s; everything unsent waits on the disk", item.reason)
         self._last_reason = item.reason
@@ -147,12 +142,14 @@ class Publisher:
         elif self._link.problem(cause.topic, 0) is not None:
             self._refused(cause.topic, FORBIDDEN)
 
-    def _on_acknowledged(self, item: Acknowledged) -> None:
+    def on_acknowledged(self, item: Acknowledged) -> None:
+        """The broker has answered: there is room for something else."""
         answered = self._link.on_acknowledged(item)
         if not self._sender.on_acknowledged(item):
             self._on_own_answered(item)
         if answered is not None and answered.size != 0 and not item.refused:
             self._told.pop(answered.topic, None)
+        self._send()
 
     def _on_own_answered(self, item: Acknowledged) -> None:
         if item.mid not in self._sending:
@@ -183,9 +180,6 @@ class Publisher:
         self._deferred_bytes -= len(message.payload)
         if item.refused:
             self._refused(message.topic, _by_rule(item.refused))
-
-    def is_own_info(self, message: Message) -> bool:
-        return message.topic == self._topics.info
 
     def shows_younger_duplicate(self, message: Message) -> bool:
         """Return whether the `T/info` the broker keeps is from a younger node with the same id."""
@@ -254,7 +248,7 @@ class Publisher:
         """Delete what is acknowledged from the disk, and send what the window allows."""
         if self._link.is_dead:
             self._broker.renew()
-            self._on_disconnected(Disconnected("it does not acknowledge messages any more"))
+            self.on_disconnected(Disconnected("it does not acknowledge messages any more"))
         self._sender.strike_off()
         self._send()
 

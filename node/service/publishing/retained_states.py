@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from node.adapters.store import Erasure
     from node.config import Config
+    from node.core.deadlines import Deadlines
     from node.core.model import Session
     from node.core.mqtt.payloads import (
         FinalPayload,
@@ -24,16 +27,18 @@ if TYPE_CHECKING:
         InfoPayload,
         LastWordsPayload,
         LivePayload,
-        PartialPayload,
         SessionPayload,
     )
     from node.core.mqtt.topics import Topics
     from node.core.roster import Roster
     from node.core.session import State
     from node.service.conductor import Conductor
+    from node.service.items import PartialText, SegmentWithdrawn, Transcribed
     from node.service.publishing.publisher import Publisher
 
     Circumstances = tuple[State, list[tuple[str, str | None, bool]]]
+
+log = logging.getLogger(__name__)
 
 LIVE_EVERY_S = 2.0
 
@@ -49,6 +54,7 @@ class RetainedStates:
     def __init__(
         self,
         *,
+        deadlines: Deadlines,
         config: Config,
         topics: Topics,
         publisher: Publisher,
@@ -56,6 +62,7 @@ class RetainedStates:
         conductor: Conductor,
         zone: tzinfo,
     ) -> None:
+        self._deadlines = deadlines
         self._config = config
         self._topics = topics
         self._publisher = publisher
@@ -71,8 +78,7 @@ class RetainedStates:
         self._live_of: str | None = None
         self._forgotten: set[str] = set()
         self._refusal: tuple[str, Circumstances] | None = None
-        self._live_at = 0.0
-        self._live_is_old = False
+        self._live_at = -math.inf
 
     def info(self, notice: str | None) -> None:
         transcription = self._config.transcription
@@ -92,7 +98,12 @@ class RetainedStates:
         }
         self._publisher.state(self._topics.info, info)
 
-    def session(self) -> None:
+    def settle(self) -> None:
+        """Publish what has changed of the session and of the mics."""
+        self._publish_session()
+        self._publish_mics()
+
+    def _publish_session(self) -> None:
         conductor = self._conductor
         session = conductor.session
         payload: SessionPayload = {
@@ -122,7 +133,7 @@ class RetainedStates:
         mics = [(m["mic"], m["speaker"], m["connected"]) for m in self._roster.payloads()]
         return self._conductor.state, mics
 
-    def mics(self) -> None:
+    def _publish_mics(self) -> None:
         """Publish `T/mics` and one state per mic; clear the states of mics that are gone."""
         payloads = self._roster.payloads()
         self._publisher.state(self._topics.mics, {"mics": payloads})
@@ -140,12 +151,17 @@ class RetainedStates:
     def last(self, transcript: FinalPayload) -> None:
         self._publisher.state(self._topics.last, transcript)
 
-    def partial(self, partial: PartialPayload) -> None:
+    def on_partial(self, item: PartialText) -> None:
         """Publish what is being said right now; not retained."""
+        partial = item.payload
         self._publisher.fleeting(self._topics.partial(partial["mic"]), partial)
 
-    def heard(self, segment: Segment) -> None:
+    def on_transcribed(self, item: Transcribed) -> None:
         """Show a segment as last words and in the live text of the session shown."""
+        segment = item.segment
+        if segment is None or segment.crosstalk_of is not None:
+            return
+        self._publisher.pump()  # the segment itself first
         if segment.session_id in self._forgotten:  # erased since it was committed
             return
         if segment.id in self._withdrawn:  # withdrawn since it was committed
@@ -156,15 +172,18 @@ class RetainedStates:
         if session is not None and session.id == segment.session_id:
             self._show(session, [segment])
 
-    def withdrawn(self, segment: Segment) -> None:
+    def on_withdrawn(self, item: SegmentWithdrawn) -> None:
         """Stop showing a segment that turned out to be another mic's speech."""
+        segment = item.segment
+        log.info("%s was the speech of %s: withdrawn", segment.id, segment.crosstalk_of)
+        self._publisher.pump()
         if segment.session_id in self._forgotten:
             return
         self._withdrawn.append(segment.id)
         left = [each for each in self._recent if each.id != segment.id]
         if len(left) < len(self._recent):
             self._recent = deque(left, maxlen=LIVE_MEMORY)
-            self._live_is_old = True
+            self._renew_live()
         self._take_words_back(segment)
 
     def resume(self, session: Session, segments: Iterable[Segment]) -> None:
@@ -186,7 +205,7 @@ class RetainedStates:
             self._recent.clear()
         self._shown = session
         self._recent.extend(segments)
-        self._live_is_old = True
+        self._renew_live()
 
     def _topics_of(self, segment: Segment) -> tuple[str, str]:
         return self._topics.last_words, self._topics.mic_last_words(segment.mic)
@@ -219,10 +238,13 @@ class RetainedStates:
         self._last[topic] = segment
         self._publisher.state(topic, words)
 
-    def live(self, now: float) -> None:
-        """Publish the live text if it has changed, at most every two seconds."""
+    def _renew_live(self) -> None:
+        """Publish the live text, at most every two seconds."""
+        self._deadlines.at(self._live_at + LIVE_EVERY_S, self._publish_live)
+
+    def _publish_live(self, now: float) -> None:
         session = self._shown
-        if session is None or not self._live_is_old or now - self._live_at < LIVE_EVERY_S:
+        if session is None:
             return
         lines = turns(merge(self._recent))[-LIVE_LINES:]
         live: LivePayload = {
@@ -233,7 +255,7 @@ class RetainedStates:
         }
         self._live_of = session.id
         self._publisher.state(self._topics.live, live)
-        self._live_at, self._live_is_old = now, False
+        self._live_at = now
 
     def forget(self, erasure: Erasure, last: FinalPayload | None) -> list[str]:
         """Clear every retained state that shows an erased session; return their topics.
@@ -244,6 +266,7 @@ class RetainedStates:
         if self._shown is not None and self._shown.id == erasure.session_id:
             self._shown = None
             self._recent.clear()
+            self._deadlines.cancel(self._publish_live)
         shown = {topic: segment.session_id for topic, segment in self._last.items()}
         if self._live_of is not None:
             shown[self._topics.live] = self._live_of

@@ -1,0 +1,57 @@
+"""Whatever comes into the main thread's inbox has exactly one handler."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from node.adapters.broker import Connected
+from node.adapters.systemd import Notifier
+from node.app import Node, handlers
+from node.config import Config
+from node.service.handlers import KINDS, Handlers, on
+from node.service.items import MicLost, StopRequested
+from node.service.parts import Parts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def ignore(_item: object) -> None:
+    """Take anything."""
+
+
+def rows(*left_out: type) -> list[Any]:
+    return [on(kind, ignore) for kind in KINDS if kind not in left_out]
+
+
+def test_the_node_has_a_handler_for_everything_that_may_come_in(tmp_path: Path) -> None:
+    config = Config.model_validate({"storage": {"path": str(tmp_path)}})
+    file = tmp_path / "node.yaml"
+    Node(config, file, Notifier())
+    assert handlers(Parts(config, file, Notifier(), lambda: None))
+    assert list(tmp_path.iterdir()) == []  # nothing is started by making it
+
+
+def test_an_item_goes_to_its_handler_and_to_no_other() -> None:
+    taken: list[object] = []
+    table = Handlers(*rows(MicLost), on(MicLost, taken.append))
+    for item in (Connected(), MicLost("desk", "unplugged"), StopRequested()):
+        table.handle(item)
+    assert taken == [MicLost("desk", "unplugged")]
+
+
+def test_a_kind_without_a_handler_is_found_at_once() -> None:
+    with pytest.raises(TypeError, match="Connected, MicLost have no handler"):
+        Handlers(*rows(MicLost, Connected))
+
+
+def test_a_kind_with_two_handlers_is_found_at_once() -> None:
+    with pytest.raises(TypeError, match="MicLost have several handlers"):
+        Handlers(*rows(), on(MicLost, ignore))
+
+
+def test_a_handler_for_what_never_comes_in_is_found_at_once() -> None:
+    with pytest.raises(TypeError, match="str have a handler, but never come in"):
+        Handlers(*rows(), on(str, ignore))
