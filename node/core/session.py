@@ -77,7 +77,7 @@ class StateMachine:
     def session_to_stop(
         self, running: str | None, finishing: Sequence[str], wanted: str | None
     ) -> str:
-        """Which session `session/stop` means: without an id the running one, else the newest.
+        """Which session `session/stop` means: without an id the running one, or else the newest.
 
         Raises:
             RequestError: `not_recording`.
@@ -92,6 +92,6 @@ class StateMachine:
             raise RequestError(
                 "not_recording",
                 f"session_id: {wanted} is neither being recorded nor being written;"
-                f" this is: {', '.join(stoppable)}",
+                f" these are: {', '.join(stoppable)}",
             )
         return wanted

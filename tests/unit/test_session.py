@@ -102,6 +102,6 @@ def test_a_stop_where_nothing_is_recorded(state: State) -> None:
 
 
 def test_a_stop_of_another_session_names_those_there_are() -> None:
-    with pytest.raises(RequestError, match=r"^session_id: gone .* this is: old, now$") as caught:
+    with pytest.raises(RequestError, match=r"^session_id: gone .* these are: old, now$") as caught:
         machine(State.RECORDING).session_to_stop("now", ["old"], "gone")
     assert caught.value.code == "not_recording"

@@ -65,13 +65,14 @@ MEAN_HOPS = 32
 """Hops (0.5 s) of the mean that is taken off: syllables stay; how long each person speaks goes."""
 
 LARGEST_DEVIATION = 3.0
-"""Nepers from that mean at most: sound that begins in digital silence would outweigh the rest."""
+"""Largest distance from that mean, in nepers: sound that begins in digital silence would otherwise
+outweigh the rest."""
 
 SEARCH_HOPS = 4096
 """Hops (66 s) searched for at once: drift of 200 ppm blurs them by less than one."""
 
 MOST_SEARCHES = 32
-"""Windows tried at most, from all over a track: most pairs are found by the first."""
+"""Most windows tried, from all over a track: most pairs are found by the first."""
 
 LEAST_ENERGY_SHARE = 0.1
 """Share of a track's mean energy that each of its windows is taken to have at least, against chance
@@ -93,7 +94,7 @@ LARGEST_DRIFT = 300e-6
 """Largest difference of two clocks: crystals keep to 100 ppm, cheap ones in the cold nearly do."""
 
 LEAST_AGREEMENT = 0.15
-"""Correlation from which a stretch tells of the shift."""
+"""Correlation above which a stretch helps to find the shift."""
 
 AGREEMENT_HOPS = 62
 """Hops (1 s) that agree or disagree together."""

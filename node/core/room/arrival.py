@@ -79,7 +79,7 @@ CLOSEST_DB = 3.0
 it may be that speaker, who sits behind this microphone as seen from the others."""
 
 PLACE_RADIUS = 10
-"""Samples by which a peak may be off its place: a head that moves by 0.2 m."""
+"""Samples by which a peak may miss its place: a head that moves by 0.2 m."""
 
 PEAKS_BETWEEN_ESTIMATES = 32
 """Clear peaks (of one pair, 2 s of speech) after which places are found anew."""

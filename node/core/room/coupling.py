@@ -31,7 +31,7 @@ HIGHEST_DB = -1.0
 """Coupling is never taken to be higher than this, gains taken out: else nobody could own a word."""
 
 COUPLED_LOUD_DB = 12.0
-"""Level over the noise floor from which a band tells of coupling."""
+"""Level over the noise floor from which a band is used to learn couplings."""
 
 ALONE_DB = 3.0
 """How far the loudest microphone must stand above the next for its speaker to count as alone."""
@@ -63,7 +63,7 @@ difference of two microphones is that of one voice. Measured in simulated rooms:
 and then 14) for somebody without a microphone, 12 to 26 dB for two who speak at once at -6 dB."""
 
 COMPARED_LOUD = 10.0
-"""Power over the noise floor, as a factor, from which a band tells of a level difference."""
+"""Power over the noise floor, as a factor, from which a band's level difference is used."""
 
 FLOOR_WEIGHT = 0.05
 """Weight of the noise floors, which tell of gains until speech does, against one pair of ends."""

@@ -40,7 +40,7 @@ there too. Of 79 who did on the tuning meetings (-3 to -10 dB) none was missed; 
 five were taken for it."""
 
 INTRUSION_HOPS = 6
-"""Hops (0.1 s) from which somebody's speech matters: no word is shorter."""
+"""Shortest speech of another that matters (0.1 s): no word is shorter."""
 
 MOST_OTHERS = 4
 """Microphones that explain another at most: the cost grows with their square."""

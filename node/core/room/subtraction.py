@@ -43,7 +43,7 @@ FOREIGN_SHARE = 0.1
 """Own share of a band from which it teaches nothing about what the others leak into it."""
 
 SPOKEN_SHARE = 0.3
-"""Own share, mean of the bands, from which a microphone's speaker is taken to speak."""
+"""Own share, mean of the bands, above which a microphone's speaker counts as speaking."""
 
 SPREAD_HOPS = 2
 """Hops on each side that a window reaches into."""

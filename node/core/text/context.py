@@ -52,8 +52,9 @@ as much as writing them; the encoder hears all that fits. Using all of the text 
 
 ECHO_SHARE = 0.8
 ECHO_WORDS = 2
-"""A text of at least this many words, of which this share stands in one piece in the text before
-it, may be the decoder's echo and not the speaker's words; so may a run of `ECHO_RUN`."""
+"""A text of at least `ECHO_WORDS` words may be the decoder's echo and not the speaker's words if
+this share of it is one piece of the text before it; so may a text with such a piece of `ECHO_RUN`
+words."""
 
 ECHO_RUN = 5
 
@@ -156,7 +157,7 @@ def gone_on_from(earlier: Sequence[Earlier]) -> list[Earlier]:
 
 
 def echoes(text: str, before: str, *, spaced: bool = True) -> bool:
-    """Whether a text says little but what stands in one piece in the text before it."""
+    """Whether most of a text is one piece of the text before it."""
     words, past = keys(text, spaced=spaced), keys(before, spaced=spaced)
     if len(words) < ECHO_WORDS:
         return False

@@ -69,7 +69,7 @@ SUSPECT = ((1, 4), (2, 3), *((words, 2) for words in range(3, MAX_PHRASE + 1)))
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A decoded text with what tells whether it was said.
+    """A decoded text, and the evidence on whether it was said.
 
     `log_probability` is the mean over its tokens, `capped` whether it ran into the cap on tokens,
     `seconds` the length of its sound.
