@@ -1,4 +1,4 @@
-"""The list of topics on which retained messages wait that a later start may have to take back."""
+"""The list of topics with retained messages that a later start may have to clear."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class AnnouncedTopics:
         self._file = file
 
     def load(self) -> set[str]:
-        """The topics noted last; none where nothing has been noted yet.
+        """Return the topics saved last; none if nothing has been saved yet.
 
         Raises:
             StoreError: the file cannot be read.
-            DamageError: it made no sense, and is kept under another name.
+            DamageError: it is damaged, and is kept under another name.
         """
         try:
             return _topics(self._file.read_bytes())
@@ -36,23 +36,23 @@ class AnnouncedTopics:
             raise StoreError(f"{self._file} cannot be read: {error}") from error
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DamageError(
-                f"{self._file} is damaged{self._set_aside()}; should Home Assistant show what this"
-                " node has no more, delete it there"
+                f"{self._file} is damaged{self._set_aside()}; if Home Assistant still shows"
+                " something this node no longer has, delete it there"
             ) from error
 
     def _set_aside(self) -> str:
         aside = self._file.with_name(f"{self._file.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S}")
         try:
             self._file.replace(aside)
-        except OSError:  # a read-only disk, which nothing can be noted on either
+        except OSError:  # a read-only disk, on which nothing can be saved either
             return ""
         return f", and kept as {aside}"
 
     def save(self, topics: Iterable[str]) -> None:
-        """Note these and no others.
+        """Replace the list with these topics.
 
         Raises:
-            StoreError: the disk refuses.
+            StoreError: the disk fails.
         """
         beside = self._file.with_suffix(".part")
         try:
@@ -67,15 +67,15 @@ class AnnouncedTopics:
 
 
 def _topics(content: bytes) -> set[str]:
-    """Raises ValueError, KeyError or TypeError where it is no list of topics."""
+    """Return the topics; raises ValueError, KeyError or TypeError if it is not a list of them."""
     topics = json.loads(content)["topics"]
     if not all(isinstance(topic, str) and topic and not NO_TOPIC & set(topic) for topic in topics):
-        raise ValueError("these are no topics")
+        raise ValueError("these are not topics")
     return set(topics)
 
 
 def _sync(folder: Path) -> None:
-    """After a power cut the file of the new name is the new one."""
+    """Sync the folder, so that the renamed file survives a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

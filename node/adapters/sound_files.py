@@ -1,7 +1,7 @@
-"""Recorded sound of any format, read in pieces as int16 at 16 kHz, mono.
+"""Reads sound files of any format in pieces, as mono int16 at 16 kHz.
 
-A piece lies where its container says that it was heard: a track that joins late or has gaps gets
-silence there, so that the tracks of one meeting share one timeline.
+Pieces are placed by the container's time stamps: a track that joins late or has gaps gets silence
+there, so that the tracks of a meeting share one timeline.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ PIECES = {"max_size": "32768"}
 """Bytes of a WAV file read at a time: a quarter of the work of FFmpeg's 4096. Others ignore it."""
 
 FROM_ZERO = {"matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"}
-"""FFmpeg's names of containers whose time stamps count from the beginning of the recording: a track
-that begins later joined later. In others the first stamp says nothing: MP3's is the delay of its
-encoder, that of MPEG-TS anything."""
+"""FFmpeg's names of containers whose time stamps start at the beginning of the recording: a track
+that begins later joined later. In others the first stamp says nothing: in MP3 it is the encoder's
+delay, in MPEG-TS it can be anything."""
 
 BARE = {"mp3", "aac", "ac3", "eac3", "amr"}
-"""Those that are bare packets: FFmpeg guesses their length, and counts packets for time stamps."""
+"""Formats without a container: FFmpeg guesses their length, and counts packets for time stamps."""
 
 SHORT_S = 1.0
-"""Seconds by which a file may end before the length it says: rounding, a last packet."""
+"""Seconds by which a file may be shorter than it says: rounding, a last packet."""
 
 RATES = range(2000, 768_001)
 """Hz at which speech is recorded. A damaged header may say 1 Hz or 2 GHz; both would take hours."""
 
 PLACES = 5
-"""Damaged places that are listed: enough to find them."""
+"""Most damaged places that are listed: enough to find them."""
 
 
 class SoundFileError(NodeError):
@@ -58,7 +58,7 @@ class SoundFileError(NodeError):
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a file says it holds: its length in seconds and its sound tracks."""
+    """What a file states: its length in seconds and its sound tracks."""
 
     length_s: float
     tracks: int
@@ -68,7 +68,7 @@ def inspect(path: Path) -> Contents:
     """Look into a file without decoding its sound.
 
     Raises:
-        SoundFileError: it is not there, or holds no sound.
+        SoundFileError: it does not exist or has no sound.
     """
     try:
         with _opened(path) as container:
@@ -80,10 +80,10 @@ def inspect(path: Path) -> Contents:
 
 
 def duration_s(path: Path) -> float:
-    """Length of a recording as its container or the last of its time stamps says it.
+    """Return the length of a recording, from its container or its last time stamp.
 
     Raises:
-        SoundFileError: it is not there, or holds no sound.
+        SoundFileError: it does not exist or has no sound.
     """
     return inspect(path).length_s
 
@@ -92,13 +92,13 @@ def read(path: Path) -> Iterator[Samples]:
     """Yield a recording piece by piece, as `Reader` does.
 
     Raises:
-        SoundFileError: it is not there, or holds no sound that could be read.
+        SoundFileError: it does not exist or has no sound that could be read.
     """
     return Reader(path).pieces()
 
 
 class Reader:
-    """Reads one file, once. What can be read of a damaged one is read, the rest is silence."""
+    """Reads one file, once. The unreadable parts of a damaged file become silence."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -118,7 +118,7 @@ class Reader:
 
     @property
     def remarks(self) -> list[str]:
-        """What there is to say of the file once it is read, a line each."""
+        """Return remarks about the file once it is read, a line each."""
         remarks = []
         if self._damage:
             remarks.append(f"damaged: could not be read {_listed(self._damage)}")
@@ -128,12 +128,12 @@ class Reader:
         if self._stamps.jumped_at:
             remarks.append(
                 f"its time stamps jump at {self._stamps.jumped_at[0]:.1f} s and were not followed"
-                " there: what comes after may stand too early or too late"
+                " there: what comes after may be too early or too late"
             )
         if self._fold.cancels:
             remarks.append(
-                "its two channels cancel each other, as where one is wired the wrong way round:"
-                " their difference was taken, not their sum"
+                "its two channels cancel each other out, as if one were wired the wrong way round:"
+                " their difference was used, not their sum"
             )
         return [f"{self._path}: {remark}" for remark in remarks]
 
@@ -141,7 +141,7 @@ class Reader:
         """Yield the sound: mono, at 16 kHz, without offset, with silence where there is none.
 
         Raises:
-            SoundFileError: the file is not there, or holds no sound that could be read.
+            SoundFileError: the file does not exist or has no sound that could be read.
         """
         try:
             with _opened(self._path) as container:
@@ -158,11 +158,11 @@ class Reader:
             )
         yield from self._rest()
         if not self._samples:
-            reason = "cannot be read" if self._damage else "is not there: it has no length"
+            reason = "cannot be read" if self._damage else "is missing: it has no length"
             raise SoundFileError(f"{self._path}: its sound {reason}")
 
     def _frames(self, container: InputContainer) -> Iterator[AudioFrame]:
-        """What can be decoded; notes the length of packets that cannot."""
+        """Yield what can be decoded; note the length of packets that cannot."""
         for packet in _packets(container):
             frames = _decoded(packet)
             if frames is None:
@@ -173,16 +173,16 @@ class Reader:
             yield from frames
 
     def _lost_with(self, packet: Packet[AudioStream]) -> float:
-        """Seconds of a packet that cannot be read: a bare one may be several, by its size.
+        """Return the seconds of an unreadable packet; without a container, its size may be several.
 
-        Where packets are found by their first bytes alone, damage hides those of the next ones.
+        If packets are found only by their first bytes, damage hides those of the next ones.
         """
         if self._is_bare and self._read_bytes:
             return packet.size * self._read_s / self._read_bytes
         return _length_s(packet)
 
     def _placed(self, frame: AudioFrame) -> Iterator[Samples]:
-        """A frame's sound, behind silence where its stamp says that something is missing."""
+        """Yield a frame's sound, after silence if its stamp says that something is missing."""
         start_s = self._stamps.reached_s
         stamp_s = None if self._is_bare else frame.time
         gap_s = self._stamps.place(stamp_s, frame.samples / frame.rate, self._lost_s)
@@ -196,11 +196,11 @@ class Reader:
             self._resampler = Resampler(frame.rate)
         if gap_s:
             yield from self._silence(round((start_s + gap_s) * SAMPLE_RATE) - self._samples)
-        frame.pts = None  # or the converter would fill gaps on its own
+        frame.pts = None  # otherwise the converter would fill gaps on its own
         yield from self._converted(frame)
 
     def _rest(self) -> Iterator[Samples]:
-        """What is still held back of the stretch that has ended."""
+        """Yield what is still held back of the stretch that has ended."""
         if self._converter is not None:
             yield from self._converted(None)
             yield from self._heard(self._resampler.rest())
@@ -219,7 +219,7 @@ class Reader:
             yield self._highpass(samples)
 
     def _silence(self, samples: int) -> Iterator[Samples]:
-        """So much of it, a second at a time: it may last for hours."""
+        """Yield silence, a second at a time: it may last for hours."""
         end = self._samples + samples
         while self._samples < end:
             piece = np.zeros(min(SAMPLE_RATE, end - self._samples), np.int16)
@@ -227,7 +227,7 @@ class Reader:
             yield piece
 
     def _note(self, start_s: float, gap_s: float) -> None:
-        """Note what is missing from `start_s` on, and whether damage is the reason."""
+        """Note what is missing from `start_s` on, and whether it is damage."""
         if self._lost_s:
             self._damage.append((start_s, max(gap_s, self._lost_s)))
             self._lost_s = 0.0
@@ -235,7 +235,7 @@ class Reader:
             self._gaps.append((start_s, gap_s))
 
     def _look_at_the_end(self, container: InputContainer) -> None:
-        """Note what is missing there: it may be much, or the one packet that could not be read."""
+        """Note what is missing at the end: much of the file, or one unreadable packet."""
         missing_s = _said_s(container) - self._stamps.reached_s
         comparable = container.format.name in FROM_ZERO or not container.start_time
         told = comparable and not self._is_bare and not self._stamps.jumped_at
@@ -245,27 +245,27 @@ class Reader:
 
 
 def _opened(path: Path) -> InputContainer:
-    """A container that holds sound.
+    """Open a container that has sound.
 
     Raises:
-        SoundFileError: it holds none.
-        OSError, av.error.FFmpegError: it cannot be read, or is no container.
+        SoundFileError: it has none.
+        OSError, av.error.FFmpegError: it cannot be read, or is not a container.
     """
     size = path.stat().st_size
-    if not path.is_file():  # it is read twice, which a pipe cannot be
-        raise SoundFileError(f"{path}: is no file")
+    if not path.is_file():  # it is read twice, and a pipe can be read only once
+        raise SoundFileError(f"{path}: is not a file")
     if not size:
         raise SoundFileError(f"{path}: is empty (0 bytes)")
-    # A name with a colon is a file too; titles may be in any encoding.
+    # A name with a colon can be a file too; titles may be in any encoding.
     container = av.open(f"file:{path}", options=PIECES, metadata_errors="replace")
     if not container.streams.audio:
         container.close()
-        raise SoundFileError(f"{path}: holds no sound")
+        raise SoundFileError(f"{path}: has no sound")
     return container
 
 
 def _packets(container: InputContainer) -> Iterator[Packet[AudioStream]]:
-    """The packets of the first sound track; the last one is empty and flushes the decoder."""
+    """Yield the packets of the first sound track; the last one is empty and flushes the decoder."""
     stream = container.streams.audio[0]
     packets = container.demux(stream)
     while True:
@@ -278,7 +278,7 @@ def _packets(container: InputContainer) -> Iterator[Packet[AudioStream]]:
 
 
 def _decoded(packet: Packet[AudioStream]) -> list[AudioFrame] | None:
-    """The frames of a packet; None where it is damaged."""
+    """Return the frames of a packet; None if it is damaged."""
     try:
         frames = packet.decode()
     except av.error.FFmpegError:
@@ -287,9 +287,9 @@ def _decoded(packet: Packet[AudioStream]) -> list[AudioFrame] | None:
 
 
 def _said_s(container: InputContainer) -> float:
-    """The length that a container says, from the beginning of the recording; 0 where it does not.
+    """Return the length a container states, from the beginning of the recording; 0 if it does not.
 
-    MP4 says that of its sound: a track that joins late ends so much later.
+    MP4 states the length of the sound: a track that joins late ends that much later.
     """
     stream = container.streams.audio[0]
     end_s = 0.0
@@ -299,7 +299,7 @@ def _said_s(container: InputContainer) -> float:
 
 
 def _last_stamp_s(container: InputContainer) -> float:
-    """Where the last packet of sound ends, from the beginning of the recording; 0 without any."""
+    """Return when the last packet of sound ends, from the beginning of the recording, or 0."""
     first_s, last_s = (0.0 if container.format.name in FROM_ZERO else None), 0.0
     for packet in _packets(container):
         if packet.pts is not None and packet.time_base:
@@ -314,7 +314,7 @@ def _length_s(packet: Packet[AudioStream]) -> float:
 
 
 def _listed(places: list[tuple[float, float]]) -> str:
-    """Seconds altogether, and where they are."""
+    """Return the total seconds, and where they are."""
     where = ", ".join(f"{start:.1f} s" for start, _ in places[:PLACES])
     more = f" and {len(places) - PLACES} more" if len(places) > PLACES else ""
     return f"for {sum(length for _, length in places):.2f} s, at {where}{more}"

@@ -1,7 +1,7 @@
-"""systemd: the notification protocol of sd_notify(3), its credentials, its journal's levels.
+"""systemd: the notification protocol of sd_notify(3) and the priorities of its journal.
 
-Without systemd all of it does nothing. The protocol is one datagram of `KEY=value` lines to the
-socket named by NOTIFY_SOCKET; no library is needed for it.
+Without systemd, none of it does anything. The protocol is one datagram of `KEY=value` lines to the
+socket in NOTIFY_SOCKET; it needs no library.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ PRIORITIES = (
     (logging.INFO, 6),
     (logging.NOTSET, 7),
 )
-"""syslog(3) priority from each level of logging on."""
+"""syslog(3) priority from each logging level up."""
 
 
 class Notifier:
-    """Tells the service manager how this process is. Owned by the main thread.
+    """Reports the state of this process to the service manager. Owned by the main thread.
 
     Args:
         address: path of the socket, or `@name` of an abstract one; None outside systemd.
-        watchdog_s: seconds within which systemd wants `alive`; None where it does not watch.
+        watchdog_s: seconds within which systemd expects `alive`; None without a watchdog.
     """
 
     def __init__(self, address: str | None = None, watchdog_s: float | None = None) -> None:
@@ -48,7 +48,7 @@ class Notifier:
 
     @classmethod
     def from_environment(cls, environment: MutableMapping[str, str] = os.environ) -> Notifier:
-        """Take the variables of systemd out of `environment`: they are not for child processes."""
+        """Take systemd's variables out of `environment`: child processes must not have them."""
         address = environment.pop("NOTIFY_SOCKET", None)
         period = environment.pop("WATCHDOG_USEC", "")
         watched = environment.pop("WATCHDOG_PID", str(os.getpid()))
@@ -56,7 +56,7 @@ class Notifier:
         return cls(address, int(period) / MICROSECONDS if mine else None)
 
     def ready(self) -> None:
-        """The start, or a reload, is done."""
+        """Report that the start or a reload is done."""
         self._send("READY=1")
 
     def reloading(self) -> None:
@@ -70,11 +70,11 @@ class Notifier:
         self._send("WATCHDOG=1")
 
     def extend_timeout(self, seconds: float) -> None:
-        """The start or stop under way takes up to `seconds` more from now."""
+        """Report that the current start or stop takes up to `seconds` more from now."""
         self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * MICROSECONDS)}")
 
     def status(self, text: str) -> None:
-        """Say in one line how things stand; sent where it has changed."""
+        """Report the status in one line, if it has changed."""
         line = " ".join(text.split())
         line = line if len(line) <= MAX_STATUS else f"{line[: MAX_STATUS - 1]}…"
         if line != self._status:
@@ -89,11 +89,11 @@ class Notifier:
             address = f"\0{address[1:]}"
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-                # A manager that is stuck must not stop this process too; it asks again anyway.
+                # A stuck manager must not block this process too; the next message tries again.
                 channel.setblocking(False)
                 channel.sendto(message.encode(), address)
         except OSError as error:
-            log.warning("systemd does not take %s: %s", message.partition("=")[0], error)
+            log.warning("systemd does not accept %s: %s", message.partition("=")[0], error)
 
 
 CONTROL = {number: f"\\x{number:02x}" for number in (*range(32), *range(127, 160))}
@@ -101,15 +101,15 @@ CONTROL[ord("\n")] = " / "
 
 
 class LineFormatter(logging.Formatter):
-    """One line an event, whatever a client has put into it; only a traceback has more."""
+    """Formats an event as one line, whatever a client put into it; only tracebacks have more."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
-        """Format the line itself, with control characters as their codes."""
+        """Format the line itself, with control characters escaped."""
         return super().formatMessage(record).translate(CONTROL)
 
 
 class JournalFormatter(LineFormatter):
-    """Puts the priority of sd-daemon(3) before every line, of a traceback too."""
+    """Puts the priority of sd-daemon(3) before every line, including tracebacks."""
 
     def format(self, record: logging.LogRecord) -> str:
         priority = next(number for level, number in PRIORITIES if record.levelno >= level)
@@ -118,7 +118,7 @@ class JournalFormatter(LineFormatter):
 
 
 def logs_to_journal() -> bool:
-    """Whether standard error is the journal, and not a terminal or file that came after it."""
+    """Return whether standard error is the journal, not redirected to a terminal or file."""
     device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
     try:
         stream = os.fstat(sys.stderr.fileno())

@@ -1,4 +1,4 @@
-"""The transcript files people read: written whole or not at all, and never over one another."""
+"""The transcript files people read: written completely or not at all, and never overwritten."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class TranscriptFolder:
         self._folder = storage / "transcripts"
 
     def reserve(self, moment: datetime, suffixes: Iterable[str]) -> dict[str, str]:
-        """Paths that no file has yet, one for each suffix, named after the local time `moment`.
+        """Return unused paths, one for each suffix, named after the local time `moment`.
 
         Raises:
             StoreError: the folder cannot be made.
@@ -45,7 +45,7 @@ class TranscriptFolder:
             raise StoreError(f"storage.path: no transcript can be written: {error}") from error
 
     def delete(self, names: Iterable[str]) -> None:
-        """Remove files of these names, and what a crash has left of their writing.
+        """Remove files with these names, and what a crash left while they were written.
 
         Raises:
             StoreError: the disk is read-only.
@@ -55,7 +55,7 @@ class TranscriptFolder:
                 self._beside(name).unlink(missing_ok=True)
                 (self._folder / name).unlink(missing_ok=True)
         except OSError as error:
-            raise StoreError(f"storage.path: no transcript can be deleted: {error}") from error
+            raise StoreError(f"storage.path: transcripts cannot be deleted: {error}") from error
 
     def _free_stem(self, moment: datetime) -> str:
         stem = f"full_transcription_{moment:%Y%m%d_%H%M%S}"
@@ -67,7 +67,7 @@ class TranscriptFolder:
         return self._folder / f".{name}.part"
 
     def _write(self, name: str, text: str) -> None:
-        """Beside first, then renamed: a crash leaves no half of a transcript."""
+        """Write to another name, then rename: a crash leaves no incomplete transcript."""
         final, beside = self._folder / name, self._beside(name)
         with beside.open("w", encoding="utf-8") as file:
             file.write(text)

@@ -208,7 +208,7 @@ def test_a_file_that_cannot_be_removed_goes_as_soon_as_it_can(
     file.unlink()
     file.mkdir()  # which nobody can unlink, not even root
     error = room.refused("session/delete", session_id=session)
-    assert "no transcript can be deleted" in error["message"]
+    assert "transcripts cannot be deleted" in error["message"]
     wait_until(lambda: not shown(room, session, SECRET.text), 5, "the broker shows nothing of it")
     assert room.do("session/list")["total"] == 0
     file.rmdir()

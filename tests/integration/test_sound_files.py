@@ -226,12 +226,12 @@ def test_what_is_no_recording_is_refused_by_name(sound: Samples, tmp_path: Path)
     for path, reason in [
         (nothing, "is empty (0 bytes)"),
         (text, "cannot be read as sound"),
-        (headless, "its sound is not there"),
+        (headless, "its sound is missing"),
         (slow, "its sound cannot be read"),
         (fast, "its sound cannot be read"),
-        (picture, "holds no sound"),
-        (tmp_path, "is no file"),
-        (Path("/dev/null"), "is no file"),
+        (picture, "has no sound"),
+        (tmp_path, "is not a file"),
+        (Path("/dev/null"), "is not a file"),
         (tmp_path / "missing.wav", "cannot be read as sound: No such file"),
     ]:
         with pytest.raises(SoundFileError, match=reason.replace("(", r"\(").replace(")", r"\)")):

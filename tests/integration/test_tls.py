@@ -74,10 +74,10 @@ def test_a_client_certificate_lets_the_node_in(mutual: Broker, files: Path, tmp_
 @pytest.mark.parametrize(
     ("key", "content", "what"),
     [
-        ("ca_file", "", "holds no PEM certificate"),
-        ("ca_file", "no certificate", "holds no PEM certificate"),
-        ("cert_file", "no certificate", "holds no PEM certificate"),
-        ("key_file", "no key", "is no PEM key without a password"),
+        ("ca_file", "", "has no PEM certificate"),
+        ("ca_file", "no certificate", "has no PEM certificate"),
+        ("cert_file", "no certificate", "has no PEM certificate"),
+        ("key_file", "no key", "is not a PEM key without a password"),
         ("key_file", "server.key", "is not the key of mqtt.tls.cert_file"),
     ],
 )

@@ -114,7 +114,7 @@ def test_a_manager_that_is_gone_is_said_and_survived(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     Notifier(str(tmp_path / "gone")).status("secret words")
-    assert "systemd does not take STATUS" in caplog.text
+    assert "systemd does not accept STATUS" in caplog.text
     assert "secret" not in caplog.text
 
 

@@ -1,8 +1,7 @@
 """Everything that must outlive the process: one SQLite database and a folder of audio files.
 
-An utterance is a row from its first frame on, then its transcription, its segment and the
-message that carries it; each step is one transaction, so that a crash between any two of them
-leaves a state from which the next start goes on.
+An utterance is a row from its first frame on, then a segment and the message that carries it. Each
+step is one transaction, so that the next start can continue after a crash between any two steps.
 """
 
 from __future__ import annotations
@@ -45,12 +44,12 @@ DATABASE = "scribe.db"
 
 
 class Store:
-    """The storage folder. Its parts may be used from any thread once it is open."""
+    """The storage folder. Once it is open, its parts can be used from any thread."""
 
     def __init__(
         self, folder: Path, *, keep_audio: bool, report: Callable[[str], None] = log.warning
     ) -> None:
-        """`report` is told in a sentence of everything that is found to be damaged."""
+        """`report` is called with a sentence about everything that is found to be damaged."""
         self._folder = folder
         self._database = Database(folder / DATABASE)
         self.ballast = Ballast(folder / "ballast")
@@ -62,7 +61,7 @@ class Store:
         self.utterances = Utterances(self._database, self.audio, self.damage)
 
     def open(self) -> str | None:
-        """Open the database and make the folders; says what was found to be damaged.
+        """Open the database and make the folders; return what is damaged, in a sentence, or None.
 
         Raises:
             StoreError: the folder cannot be used.

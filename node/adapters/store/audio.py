@@ -1,7 +1,7 @@
 """The audio of utterances that wait for the engine: raw int16 at 16 kHz, one file each.
 
-A file's name says all that its row does (session, number, first sample, mic), so that a sound
-whose row was lost with a power cut, or with a damaged database, still finds its place.
+A file's name has the session, number, first sample and mic, like its row, so that audio whose row
+was lost in a power cut or with a damaged database can still be placed.
 """
 
 from __future__ import annotations
@@ -31,20 +31,21 @@ NAME = re.compile(
 )
 
 WRITE_BYTES = SAMPLE_RATE // 8 * 2
-"""Sound is handed to the kernel every 125 ms: from then on it outlives the process."""
+"""Sound is written to the kernel every 125 ms: from then on it survives a crash of the process."""
 
 SYNC_S = 1.5
-"""Sound is synced to the disk this often: with what is not yet written, 2 s are at risk at most."""
+"""Sound is synced to the disk this often: including unwritten sound, at most 2 s are at risk."""
 
 MAX_CRASHES = 3
-"""An utterance at which the process has died so often is set aside: it may be the reason."""
+"""An utterance that was being transcribed this many times when the process died is set aside: it
+may be the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """A stretch of speech of one mic; `start` and `end` are samples of its session.
+    """A stretch of speech from one mic; `start` and `end` are samples of its session.
 
-    `speech` is where its speech begins and ends, without pre-roll and tail.
+    `speech` is where the speech itself begins and ends, without pre-roll and tail.
     """
 
     session_id: str
@@ -61,7 +62,7 @@ class Utterance:
 
     @property
     def spoken(self) -> tuple[int, int]:
-        """Its speech; all of its sound where a crash has kept that from being noted."""
+        """Its speech, or all of its sound if a crash prevented that from being noted."""
         return self.speech or (self.start, self.end)
 
     @property
@@ -92,7 +93,7 @@ class Recording:
         """Add sound.
 
         Raises:
-            OSError: the disk is full or gone; what it has not taken is kept, and tried again with
+            OSError: the disk is full or gone; what was not written is kept and tried again with
                 the next sound or at the end.
         """
         self._pending += samples.astype("<i2", copy=False).tobytes()
@@ -104,9 +105,9 @@ class Recording:
             self._synced_at = time.monotonic()
 
     def put_in_place(self, samples: npt.NDArray[np.int16]) -> None:
-        """Write the same stretch of sound, cleaned, over what is there from its beginning on.
+        """Overwrite the sound from its beginning with a cleaned version of the same length.
 
-        A crash on the way leaves some of both, and every sample in its place.
+        A crash during this leaves a part of each, with every sample in its place.
 
         Raises:
             OSError: the disk is full or gone.
@@ -118,7 +119,7 @@ class Recording:
             written += os.pwrite(self._file.fileno(), sound[written:], written)
 
     def finish(self, samples: int) -> None:
-        """Keep the first `samples` samples; they are on the disk when this returns.
+        """Keep only the first `samples` samples; they are on the disk when this returns.
 
         Raises:
             OSError: the disk is full or gone.
@@ -130,11 +131,11 @@ class Recording:
         self._ledger.put(self._path.name, samples * 2)
 
     def drop_pending(self) -> None:
-        """Give up what the disk has not taken; `finish` leaves silence in its place."""
+        """Drop what could not be written; `finish` leaves silence in its place."""
         self._pending.clear()
 
     def discard(self) -> None:
-        """Remove the file. May be repeated.
+        """Remove the file. Can be repeated.
 
         Raises:
             OSError: the disk is read-only or gone.
@@ -145,7 +146,7 @@ class Recording:
         self._ledger.drop(self._path.name)
 
     def _close(self) -> None:
-        with suppress(OSError):  # the descriptor is gone all the same; what counts is synced
+        with suppress(OSError):  # the descriptor is closed anyway, and what matters is synced
             self._file.close()
 
     def _flush(self) -> None:
@@ -155,7 +156,7 @@ class Recording:
 
 
 class AudioFolder:
-    """`spool` holds what waits, `audio` what is kept on request, `failed` what was given up."""
+    """The folders `spool` (waiting), `audio` (kept on request) and `failed` (given up)."""
 
     def __init__(self, storage: Path, *, keep: bool) -> None:
         self.spool = storage / "spool"
@@ -166,13 +167,17 @@ class AudioFolder:
         self._kept_there = Ledger(self._kept)
 
     def prepare(self) -> None:
-        """Make the folders and see what is in them; OSError where that is refused."""
+        """Make the folders and count what is in them.
+
+        Raises:
+            OSError: a folder cannot be made or read.
+        """
         for folder in (self.spool, self._kept, self._failed):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.look()
 
     def look(self) -> None:
-        """See anew what is there, which takes a moment where that is much.
+        """Count again what is in the folders; takes a moment if that is much.
 
         Raises:
             OSError: a folder cannot be read.
@@ -184,23 +189,27 @@ class AudioFolder:
         return Recording(self.spool / utterance.file_name, self._waiting_there)
 
     def read(self, utterance: Utterance) -> npt.NDArray[np.int16]:
-        """Its samples; OSError where the file is gone."""
+        """Return its samples.
+
+        Raises:
+            OSError: the file is gone or cannot be read.
+        """
         raw = (self.spool / utterance.file_name).read_bytes()
         return np.frombuffer(raw[: len(raw) // 2 * 2], dtype="<i2").astype(np.int16)
 
     def samples(self, utterance: Utterance) -> int | None:
-        """Length of its sound on the disk; None where there is no file."""
+        """Return the length of its sound on the disk; None if there is no file."""
         path = self.spool / utterance.file_name
         return path.stat().st_size // 2 if path.exists() else None
 
     def waiting(self) -> Iterator[Utterance]:
-        """What lies in the spool, as far as the names of its files say it."""
+        """Yield the utterances in the spool, as far as file names tell."""
         for path in sorted(self.spool.iterdir()):
             if (named := _named(path.name)) is not None:
                 yield replace(named, end=named.start + path.stat().st_size // 2)
 
     def set_strangers_aside(self) -> list[str]:
-        """Move sounds that are no utterance's by their names to `failed/`; gives the names."""
+        """Move files whose names are not an utterance's to `failed/`; return the names."""
         strangers = [
             path
             for path in sorted(self.spool.glob("*.s16le"))
@@ -212,7 +221,7 @@ class AudioFolder:
         return [os.fsencode(path.name).decode(errors="replace") for path in strangers]
 
     def release(self, utterance: Utterance) -> None:
-        """It is transcribed: remove the sound, or keep it where that is asked for."""
+        """Remove the sound of a transcribed utterance, or keep it if configured."""
         self.unmark(utterance)
         path = self.spool / utterance.file_name
         if self._keep and path.exists():
@@ -223,14 +232,14 @@ class AudioFolder:
         self._waiting_there.drop(path.name)
 
     def discard(self, utterance: Utterance) -> None:
-        """It is nothing of its own: remove the sound. May be repeated."""
+        """Remove the sound of an utterance that was not the mic's own. Can be repeated."""
         self.unmark(utterance)
         path = self.spool / utterance.file_name
         path.unlink(missing_ok=True)
         self._waiting_there.drop(path.name)
 
     def give_up(self, utterance: Utterance) -> Path:
-        """Set the sound aside under `failed/`; gives where."""
+        """Move the sound to `failed/`; return its path."""
         self.unmark(utterance)
         path, aside = self.spool / utterance.file_name, self._failed / utterance.file_name
         if path.exists():
@@ -239,9 +248,9 @@ class AudioFolder:
         return aside
 
     def mark(self, utterance: Utterance) -> None:
-        """Note outside the database that the engine is at it: one byte more for each beginning.
+        """Note outside the database that the engine starts on it: one more byte for each attempt.
 
-        Not synced: it is for a process that dies of the utterance, not for a power cut.
+        Not synced: it is for a process that dies because of the utterance, not for a power cut.
         """
         with self._mark(utterance).open("ab") as file:
             file.write(b".")
@@ -250,7 +259,7 @@ class AudioFolder:
         self._mark(utterance).unlink(missing_ok=True)
 
     def crashes(self, utterance: Utterance) -> int:
-        """How often a process has died while the engine was at this utterance."""
+        """Return how often a process died while the engine worked on this utterance."""
         mark = self._mark(utterance)
         return mark.stat().st_size if mark.exists() else 0
 
@@ -267,14 +276,14 @@ class AudioFolder:
                     self._waiting_there.drop(file.name)
                     self._kept_there.drop(file.name)
         except OSError as error:
-            raise StoreError(f"storage.path: no sound can be deleted: {error}") from error
+            raise StoreError(f"storage.path: sound cannot be deleted: {error}") from error
 
     def total_bytes(self) -> int:
-        """Sound on the disk: what waits, and what is kept on request."""
+        """Return the bytes of sound on the disk, both waiting and kept on request."""
         return self._waiting_there.total + self._kept_there.total
 
     def drop_oldest_kept(self) -> bool:
-        """Make room at the cost of sound that is transcribed already; False where there is none.
+        """Remove the oldest sound that is already transcribed; return False if there is none.
 
         Raises:
             OSError: the disk is read-only.
@@ -291,7 +300,7 @@ class AudioFolder:
 
 
 def _named(name: str) -> Utterance | None:
-    """The utterance that a file's name tells of, without its end; None where it is of none."""
+    """Return the utterance of a file name, without its end; None if it is not an utterance's."""
     match = NAME.fullmatch(name)
     if match is None or not is_session_id(match[1]):
         return None

@@ -1,7 +1,7 @@
-"""A file that only takes up room: given away when the disk is full, so that it can be emptied.
+"""A file that only reserves space, and is removed when the disk is full so that it can be emptied.
 
-Even a DELETE needs room in SQLite's write-ahead log. With the ballast gone, waiting utterances
-can be transcribed and messages sent, and both free what they took.
+Even a DELETE needs space in SQLite's write-ahead log. Without the ballast, waiting utterances can
+be transcribed and messages sent, and both free the space they took.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BALLAST_BYTES = 4 * 1024 * 1024
-"""Room for some thousand small transactions between two checkpoints of the log."""
+"""Space for about a thousand small transactions between two checkpoints of the log."""
 
 SPARE_BYTES = 4 * BALLAST_BYTES
-"""The ballast is taken on again only where so much is free beside it."""
+"""The ballast is created again only if this much more is free."""
 
 
 class Ballast:
-    """May be used from any thread."""
+    """The ballast file. Can be used from any thread."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def give_way(self) -> None:
-        """Before anything is opened: a full disk would refuse even that."""
+        """Remove the ballast before anything is opened, which would fail on a full disk."""
         if self._path.exists() and shutil.disk_usage(self._path).free < BALLAST_BYTES:
             self.drop()
 
     def load(self) -> bool:
-        """Take the ballast on where there is room for it; says whether it is there.
+        """Create the ballast if there is space for it; return whether it exists.
 
-        It is written to, also where it is there already: a disk may have room and still refuse.
+        It is written even if it exists: a disk may have space and still refuse writes.
         """
         try:
             if self._path.exists() and self._path.stat().st_size == BALLAST_BYTES:
@@ -55,8 +55,8 @@ class Ballast:
         return True
 
     def drop(self) -> None:
-        """The disk is full: give the room away."""
+        """Free the space, because the disk is full."""
         try:
             self._path.unlink(missing_ok=True)
-        except OSError as error:  # a read-only disk: there is no room to be had
+        except OSError as error:  # a read-only disk: no space can be freed
             log.debug("the ballast stays: %s", error)

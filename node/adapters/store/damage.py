@@ -1,6 +1,6 @@
-"""What is read back from the disk and makes no sense: set aside, so that the rest goes on.
+"""Sets aside damaged rows, so that the rest can continue.
 
-A row goes whole into the table `damaged`, where it can be inspected until its session is erased.
+The whole row goes to the table `damaged`, where it can be inspected until its session is erased.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
     from node.adapters.store.database import Database
 
 LONGEST_NUMBER = 9
-"""Digits of a counter; of more, something has become of it."""
+"""Most digits of a counter; one with more is damaged."""
 
 
 class Damage:
-    """May be used from any thread."""
+    """The damaged rows. Can be used from any thread."""
 
     def __init__(self, database: Database, report: Callable[[str], None]) -> None:
         self._database = database
         self.report = report
-        """Told of everything that is found, in a sentence without anything that was said."""
+        """Called for everything that is found, with a sentence without anything that was said."""
 
     def __len__(self) -> int:
-        """Rows that were set aside, unsent messages included."""
+        """Return the number of rows set aside, including unsent messages."""
         with self._database.reading() as db:
             query = (
                 "SELECT (SELECT count(*) FROM damaged)"
@@ -49,17 +49,17 @@ class Damage:
             return int(db.execute(query).fetchone()[0])
 
     def set_segment_aside(self, rowid: int) -> None:
-        """Put a segment that cannot be read out of the way; where the disk refuses, later."""
+        """Move an unreadable segment out of the way; if the disk fails, it is done later."""
         with suppress(StoreError), self._database.transaction() as db:
             row = db.execute("SELECT rowid, * FROM segment WHERE rowid=?", (rowid,)).fetchone()
             if row is not None:
                 self._move(db, "segment", row)
 
     def sift(self) -> None:
-        """Go through the rows that a start needs, and set aside what is damaged of them.
+        """Check the rows that a start needs, and set aside the damaged ones.
 
         Raises:
-            StoreError: the disk refuses.
+            StoreError: the disk fails.
         """
         with self._database.transaction() as db:
             self._sift_sessions(db)
@@ -106,13 +106,13 @@ class Damage:
         )
         of_session = f" of session {known}" if known else ""
         self.report(
-            f"a row of the table {table}{of_session} is damaged; what it was is kept in the table"
-            " damaged of the database, and the rest goes on"
+            f"a row of the table {table}{of_session} is damaged; it is kept in the table damaged"
+            " of the database, and everything else continues"
         )
 
 
 def _counts(db: sqlite3.Connection, row: sqlite3.Row) -> dict[str, int]:
-    """Counters of an unfinished session that are behind what is there: numbers would come twice."""
+    """Return an unfinished session's counters that are too low: numbers would be used twice."""
     if row["state"] == "done":
         return {}
     of_session = (row["id"],)

@@ -19,7 +19,7 @@ SCHEMA_VERSION = 5
 BUSY_S = 10
 
 WAL_MAGIC = b"\x37\x7f\x06"
-"""What SQLite's write-ahead logs begin with (sqlite.org/fileformat2.html, 4.1)."""
+"""The first bytes of SQLite's write-ahead logs (sqlite.org/fileformat2.html, 4.1)."""
 
 SCHEMA = """
 CREATE TABLE mic (
@@ -88,7 +88,7 @@ ALTER TABLE utterance ADD COLUMN unwanted INTEGER NOT NULL DEFAULT 0; -- no text
 """
 
 STEPS = (SCHEMA, RETENTION, TIME_LIMIT, DAMAGED_ROWS, WITHDRAWN)
-"""What makes each version of the schema out of the one before it."""
+"""The statements that upgrade the schema to each version from the one before."""
 
 OF_THE_DISK = frozenset(
     {
@@ -102,19 +102,19 @@ OF_THE_DISK = frozenset(
         sqlite3.SQLITE_PROTOCOL,
     }
 )
-"""Result codes for which a disk or another program is to blame: these pass, and are tried again."""
+"""Result codes caused by the disk or another program: they pass, so the operation is retried."""
 
 OF_THE_CONTENT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 TRIM_PATIENCE_MS = 200
-"""How long a look at the transcripts by another program may hold the emptying of the log up."""
+"""How long another program that reads the transcripts may delay emptying the log."""
 
 
 class Database:
-    """One connection shared by the node's threads; a lock makes every transaction one of its own.
+    """One connection shared by the node's threads; a lock keeps their transactions apart.
 
-    WAL: every commit survives the process. A commit asked to be durable is synced and survives a
-    power cut too, with all that were made before it; the others may be undone by one.
+    In WAL mode, every commit survives a crash of the process. A durable commit is synced and also
+    survives a power cut, with all commits before it; a power cut can undo the others.
     """
 
     def __init__(self, path: Path) -> None:
@@ -125,13 +125,13 @@ class Database:
         self._connection: sqlite3.Connection | None = None
 
     def open(self, prove: Callable[[], object]) -> str | None:
-        """Open the file, making it where there is none.
+        """Open the file, or create it.
 
         Args:
-            prove: reads back what the start needs; what it raises on its content is damage.
+            prove: reads what the start needs; an error it raises about the content is damage.
 
         Returns:
-            What was found to be damaged and set aside, in a sentence; None where all is well.
+            What was damaged and set aside, in a sentence, or None.
 
         Raises:
             StoreError: it cannot be opened, or was written by a newer version.
@@ -146,10 +146,10 @@ class Database:
             self._connection = _connect(self._path)
         except (sqlite3.Error, OSError) as error:
             raise StoreError(f"storage.path: {self._path} cannot be opened: {error}") from error
-        return f"the database was damaged ({damage}); it is kept as {aside}, a new one begun"
+        return f"the database was damaged ({damage}); it is kept as {aside}, and a new one is used"
 
     def _open(self, prove: Callable[[], object]) -> str | None:
-        """Open the file as it is; gives what is damaged in it, and is closed then."""
+        """Open the file as it is; if it is damaged, close it and return the damage."""
         if self._path.is_dir():
             return "it is a folder"
         if self._path.exists() and self._path.stat().st_size == 0:
@@ -168,7 +168,7 @@ class Database:
     @classmethod
     @contextmanager
     def looked_at(cls, path: Path) -> Iterator[Self]:
-        """The file of a node that may be running, to read from; changes nothing.
+        """Open the file of a node that may be running, read-only.
 
         Raises:
             StoreError: it cannot be opened, or is damaged.
@@ -188,10 +188,10 @@ class Database:
                 self._connection = None
 
     def trim(self) -> bool:
-        """Move all of the log into the file and empty it; False where another program reads.
+        """Move the whole log into the file and empty it; return False if another program reads.
 
         Raises:
-            StoreError: the disk or the file refuses.
+            StoreError: the disk or the file fails.
         """
         with self.reading() as db:
             db.execute(f"PRAGMA busy_timeout={TRIM_PATIENCE_MS}")
@@ -203,10 +203,10 @@ class Database:
 
     @contextmanager
     def transaction(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
-        """A transaction: all of it is kept when the block is left, or none of it.
+        """Run the block as a transaction: all of it is kept when the block is left, or nothing.
 
         Raises:
-            StoreError: the disk refuses.
+            StoreError: the disk fails.
             DamageError: the file is damaged.
         """
         with self._lock, self._judging():
@@ -223,10 +223,10 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """The connection, to read from.
+        """Yield the connection, for reading.
 
         Raises:
-            StoreError: the disk refuses.
+            StoreError: the disk fails.
             DamageError: the file is damaged.
         """
         with self._lock, self._judging():
@@ -235,7 +235,7 @@ class Database:
 
     @contextmanager
     def _judging(self) -> Iterator[None]:
-        """Say whose fault an error is; one that is neither the disk's nor the file's is a bug."""
+        """Raise errors by whose fault they are; if not the disk's or the file's, it is a bug."""
         try:
             yield
         except sqlite3.Error as error:
@@ -250,14 +250,14 @@ class Database:
             raise
 
     def _note_suspicion(self) -> None:
-        """Have the next start look more closely."""
+        """Make the next start check the file thoroughly."""
         if not self._only_looks:
             with suppress(OSError):
                 self._suspect.touch()
 
 
 def _code(error: sqlite3.Error) -> int | None:
-    """SQLite's primary result code; None for an error that the Python module itself has found."""
+    """Return SQLite's primary result code; None for an error of the Python module itself."""
     code = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF
 
@@ -265,8 +265,8 @@ def _code(error: sqlite3.Error) -> int | None:
 def _connect(path: Path, *, thoroughly: bool = False) -> sqlite3.Connection:
     """Open a sound database of this version, or raise sqlite3.DatabaseError.
 
-    `thoroughly`: also compare the indexes with what they index, which takes seconds where much is
-    stored.
+    `thoroughly`: also compare the indexes with what they index, which takes seconds in a large
+    database.
     """
     connection = sqlite3.connect(
         path, check_same_thread=False, isolation_level=None, timeout=BUSY_S
@@ -274,7 +274,7 @@ def _connect(path: Path, *, thoroughly: bool = False) -> sqlite3.Connection:
     try:
         _read_as_rows(connection)
         connection.execute("PRAGMA journal_mode=WAL")
-        # What is deleted is overwritten, and nothing is sorted in files outside the folder.
+        # Overwrite what is deleted, and never sort in files outside the folder.
         connection.execute("PRAGMA secure_delete=ON")
         connection.execute("PRAGMA temp_store=MEMORY")
         check = "integrity_check" if thoroughly else "quick_check"
@@ -284,7 +284,7 @@ def _connect(path: Path, *, thoroughly: bool = False) -> sqlite3.Connection:
         if version > SCHEMA_VERSION:
             raise StoreError(
                 f"storage.path: {path} was written by a newer version of Scribe Node; install that"
-                " version, or give another folder"
+                " version, or use another folder"
             )
         for number, step in enumerate(STEPS[version:], version + 1):
             connection.executescript(f"BEGIN; {step} PRAGMA user_version={number}; COMMIT;")
@@ -314,7 +314,7 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
 
 def _read_as_rows(connection: sqlite3.Connection) -> None:
     connection.row_factory = sqlite3.Row
-    # A damaged letter must not keep the rest of a text from being read.
+    # One damaged character must not make the rest of a text unreadable.
     connection.text_factory = lambda text: text.decode(errors="replace")
 
 
@@ -325,16 +325,16 @@ def _fault(connection: sqlite3.Connection, check: str) -> str | None:
 
 
 def _is_damage(error: BaseException | None) -> bool:
-    """Whether the content is to blame; otherwise the disk is, a lock, or a newer version."""
+    """Return whether the content is at fault, not the disk, a lock or a newer version."""
     if isinstance(error, StoreError):
         return error.__cause__ is not None and _is_damage(error.__cause__)
-    if isinstance(error, sqlite3.Error):  # without a code: a check of the file has failed
+    if isinstance(error, sqlite3.Error):  # without a code: a check of the file failed
         return _code(error) in {*OF_THE_CONTENT, sqlite3.SQLITE_ERROR, None}
     return True
 
 
 def _set_damaged_log_aside(path: Path) -> str | None:
-    """Keep a write-ahead log that SQLite would ignore and write over; says so."""
+    """Set aside a write-ahead log that SQLite would ignore and overwrite; return a sentence."""
     wal = path.with_name(f"{path.name}-wal")
     if not wal.is_file() or wal.stat().st_size == 0:
         return None
@@ -343,7 +343,7 @@ def _set_damaged_log_aside(path: Path) -> str | None:
             return None
     aside = wal.with_name(f"{wal.name}{_damaged_now()}")
     wal.replace(aside)
-    return f"the database's log was damaged; it is kept as {aside}, what it held is missing"
+    return f"the database's log was damaged; it is kept as {aside}, and its content is missing"
 
 
 def _damaged_now() -> str:
@@ -351,7 +351,7 @@ def _damaged_now() -> str:
 
 
 def _set_aside(path: Path) -> Path:
-    """Rename a damaged database with its companions; gives its new name."""
+    """Rename a damaged database and its log files; return its new name."""
     aside = path.with_name(f"{path.name}{_damaged_now()}")
     path.replace(aside)
     for suffix in ("-wal", "-shm"):

@@ -1,4 +1,4 @@
-"""What lies in a folder, known without looking: how much it is, and what comes first."""
+"""Keeps track of what is in a folder without reading it: how much, and which file is first."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class Ledger:
-    """The files that this process puts into a folder and takes from it. Thread-safe.
+    """The files that this process adds to and removes from a folder. Thread-safe.
 
-    Each step costs the same however many files there are; what others do there shows at the next
-    `look`.
+    Each step takes the same time for any number of files. Changes by other processes are noticed at
+    the next `look`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -28,11 +28,11 @@ class Ledger:
 
     @property
     def total(self) -> int:
-        """Bytes in all."""
+        """Return the total size in bytes."""
         return self._total
 
     def look(self) -> None:
-        """Count what is there.
+        """Count the files in the folder.
 
         Raises:
             OSError: the folder cannot be read.
@@ -48,7 +48,7 @@ class Ledger:
             self._total = sum(sizes.values())
 
     def put(self, name: str, size: int) -> None:
-        """A file is there, or is of another size now."""
+        """Note a new file, or a file's new size."""
         with self._lock:
             if name not in self._sizes:
                 heapq.heappush(self._order, name)
@@ -56,12 +56,12 @@ class Ledger:
             self._sizes[name] = size
 
     def drop(self, name: str) -> None:
-        """A file is gone, or has never been there."""
+        """Note that a file is gone or never existed."""
         with self._lock:
             self._total -= self._sizes.pop(name, 0)
 
     def first(self) -> str | None:
-        """The first name in alphabetical order; None where there is no file."""
+        """Return the first name in alphabetical order; None if there is no file."""
         with self._lock:
             while self._order and self._order[0] not in self._sizes:
                 heapq.heappop(self._order)  # dropped meanwhile

@@ -1,4 +1,4 @@
-"""Messages that must reach the broker: kept on the disk until it has acknowledged them."""
+"""Messages that must reach the broker, kept on the disk until it acknowledges them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Outbox:
         self._database = database
 
     def after(self, last: int, limit: int) -> list[OutboxMessage]:
-        """The next messages behind message `last`; those set aside are passed over."""
+        """Return the next messages after message `last`, without those set aside."""
         with self._database.reading() as db:
             rows = db.execute(
                 "SELECT id, topic, payload FROM outbox WHERE id > ? AND refused IS NULL"
@@ -35,17 +35,17 @@ class Outbox:
         return [OutboxMessage(*row) for row in rows]
 
     def done(self, messages: Iterable[int]) -> None:
-        """The broker has them."""
+        """Delete messages that the broker has."""
         with self._database.transaction() as db:
             db.executemany("DELETE FROM outbox WHERE id=?", [(number,) for number in messages])
 
     def set_aside(self, message: int, reason: str) -> None:
-        """The broker will never take it: keep it, with the reason, out of the others' way."""
+        """Keep a message that the broker will never accept, with the reason, and skip it."""
         with self._database.transaction() as db:
             db.execute("UPDATE outbox SET refused=? WHERE id=?", (reason, message))
 
     def newest(self) -> int:
-        """Id of the youngest message ever put in; 0 where there was none."""
+        """Return the id of the newest message ever added; 0 if there was none."""
         with self._database.reading() as db:
             row = db.execute("SELECT seq FROM sqlite_sequence WHERE name='outbox'").fetchone()
         return int(row[0]) if row else 0

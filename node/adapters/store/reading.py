@@ -1,7 +1,7 @@
-"""Rows of the database as values, whatever a damaged disk has made of them.
+"""Reads rows of the database as values, whatever a damaged disk made of them.
 
-SQLite checks the structure of its file, and not what stands in a row: every value is checked here.
-No error of this module repeats a value, for it may be what somebody has said.
+SQLite checks the structure of its file, but not the content of rows: every value is checked here.
+No error of this module quotes a value, because it may be what somebody said.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_SAMPLE = 1 << 41
-"""Four years of sound: a greater number is none of ours."""
+"""Four years of sound: a greater number is not one of ours."""
 
 FILE_NAME = re.compile(r"[^/\0]*[^/\0.][^/\0]*")
-"""A file in a folder, and neither that folder nor another one."""
+"""The name of a file in a folder, not of that folder or a file in another one."""
 
 BODY = "iif(json_valid(body), body, '{}')"
-"""A segment's JSON in a statement: SQLite's functions refuse to go on at one that is none."""
+"""A segment's JSON in a statement: SQLite's functions fail on invalid JSON."""
 
 _SEGMENT = TypeAdapter(Segment)
 _MIC = TypeAdapter(MicInfo)
@@ -48,36 +48,36 @@ def segment_to_json(segment: Segment) -> str:
 
 
 def segment_from_json(text: str) -> Segment:
-    """Raises ValueError where it is no segment."""
+    """Return the segment; raises ValueError if it is not one."""
     segment = _SEGMENT.validate_json(text, strict=True)
     if not (0 <= segment.start <= MAX_SAMPLE and 0 <= segment.end <= MAX_SAMPLE):
-        raise ValueError("its times are those of no segment")
+        raise ValueError("its times are not valid for a segment")
     return segment
 
 
 def mic_of(row: sqlite3.Row) -> tuple[MicInfo, Assignment]:
-    """Raises ValueError where it is no microphone with its assignment."""
+    """Return the mic and its assignment; raises ValueError if the row is not valid."""
     info = _MIC.validate_json(row["info"], strict=True)
     if info.mic != row["mic"]:
-        raise ValueError("it bears two ids")
+        raise ValueError("it has two ids")
     speaker, language = _optional(_text)(row["speaker"]), _optional(_text)(row["language"])
     return info, Assignment(speaker, language, bool(row["enabled"]))
 
 
 def mics_of(text: str) -> tuple[str, ...]:
-    """Raises ValueError where it is no list of microphones."""
+    """Return the mics; raises ValueError if it is not a list of them."""
     return tuple(_MICS.validate_json(text, strict=True))
 
 
 def is_session_id(value: object) -> bool:
-    """Whether a session may have this id."""
+    """Return whether this is a valid session id."""
     if not isinstance(value, str) or SESSION_ID.fullmatch(value) is None:
         return False
     return _is_sound(started_at_of, value)
 
 
 def session_of(row: sqlite3.Row) -> Session:
-    """The session of a row that has an id; what is damaged of it is as good as never given."""
+    """Return the session of a row that has an id; damaged values count as not given."""
     values = {**dict(row), **substitutes(row)}
     return Session(
         id=values["id"],
@@ -92,7 +92,7 @@ def session_of(row: sqlite3.Row) -> Session:
 
 
 def substitutes(row: sqlite3.Row) -> dict[str, Any]:
-    """What is to serve in place of each damaged column of a session's row."""
+    """Return a replacement for each damaged column of a session's row."""
     damaged = {column for column, check in _CHECKS.items() if not _is_sound(check, row[column])}
     began = iso(started_at_of(row["id"])) if "started_at" in damaged else row["started_at"]
     good = {
@@ -118,24 +118,24 @@ def _optional(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError("it is no text")
+        raise TypeError("it is not text")
     return value
 
 
 def _time(value: object) -> None:
     if parse_iso(_text(value)).utcoffset() is None:
-        raise ValueError("it is in no time zone")
+        raise ValueError("it has no time zone")
 
 
 def _number(value: object) -> None:
     if not isinstance(value, int | float):
-        raise TypeError("it is no number")
+        raise TypeError("it is not a number")
 
 
 def file_name(value: object) -> None:
-    """Raises ValueError or TypeError where it is no name of a file in a folder."""
+    """Check a file name; raises ValueError or TypeError if it is not a file in a folder."""
     if FILE_NAME.fullmatch(_text(value)) is None:
-        raise ValueError("it is no file's name")
+        raise ValueError("it is not a file name")
 
 
 def _names(value: object) -> None:

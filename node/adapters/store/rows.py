@@ -1,4 +1,4 @@
-"""The rows of utterances and segments, as the transactions of `Utterances` write and read them."""
+"""Writes and reads the rows of utterances and segments, for the transactions of `Utterances`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OutboxRow = tuple[str, str]
 """A topic with a payload."""
 
 NEAR = 64
-"""Utterances that may begin or end during one: two a second for all of its 28 s, and some."""
+"""Utterances that may begin or end during one: two per second for all of its 28 s, and a few."""
 
 
 def next_number(db: sqlite3.Connection, session_id: str) -> int:
@@ -50,7 +50,7 @@ def insert_utterance(db: sqlite3.Connection, utterance: Utterance, state: str) -
 
 
 def adopt(db: sqlite3.Connection, stray: Utterance) -> None:
-    """Give a row to a sound whose own was lost, under the name that its session has for its mic."""
+    """Add a row for sound that lost its own, with the speaker its session has for the mic."""
     db.execute(
         "INSERT OR IGNORE INTO session (id, started_at, speakers, files, state)"
         " VALUES (?, ?, '{}', '{}', 'recording')",
@@ -66,7 +66,7 @@ def adopt(db: sqlite3.Connection, stray: Utterance) -> None:
 
 
 def judged(db: sqlite3.Connection, utterance: Utterance) -> Utterance | None:
-    """An utterance with whose speech it is known to be by now; None where no text is wanted."""
+    """Return an utterance with its current owner; None if no text is wanted."""
     row = db.execute(
         "SELECT crosstalk_of, unwanted FROM utterance WHERE session_id=? AND number=?",
         (utterance.session_id, utterance.number),
@@ -79,7 +79,7 @@ def judged(db: sqlite3.Connection, utterance: Utterance) -> Utterance | None:
 def insert_segment(
     db: sqlite3.Connection, utterance: Utterance, make: Callable[[int], Made]
 ) -> Segment | None:
-    # What another mic's speaker said is kept for the JSON file, but neither counted nor published.
+    # Another mic's speech is kept for the JSON file, but neither counted nor published.
     counts = utterance.crosstalk_of is None
     row = db.execute(
         "UPDATE session SET segments = segments + ? WHERE id=? RETURNING segments",
@@ -105,12 +105,12 @@ def insert_segment(
 def withdraw_segment(
     db: sqlite3.Connection, utterance: Utterance, other: str, tell: Callable[[Segment], OutboxRow]
 ) -> Segment | None:
-    """Mark the segment of an utterance as another mic's speech, and have it said behind it.
+    """Mark the segment of an utterance as another mic's speech, and queue a message about it.
 
-    Its `seq` stays taken: numbers that were published must not come twice, nor have gaps.
+    Its `seq` stays used: published numbers must not repeat or have gaps.
 
     Returns:
-        The segment as it is now; None where there is none, or it was marked before.
+        The segment as it is now; None if there is none or it was already marked.
     """
     row = db.execute("SELECT body FROM segment WHERE id=?", (utterance.id,)).fetchone()
     segment = _readable(row["body"]) if row else None
@@ -130,12 +130,12 @@ def withdraw_segment(
 def _readable(body: str) -> Segment | None:
     try:
         return segment_from_json(body)
-    except ValueError:  # it is in no transcript, and is set aside when one is read
+    except ValueError:  # it is in no transcript, and set aside when a transcript is read
         return None
 
 
 def _is_refused(db: sqlite3.Connection, segment: Segment) -> bool:
-    """Whether the broker will never take a segment: then there is nothing to take back."""
+    """Return whether the broker will never accept a segment: then there is nothing to withdraw."""
     found = db.execute(
         "SELECT EXISTS (SELECT 1 FROM outbox WHERE session_id=? AND refused IS NOT NULL"
         " AND json_extract(iif(json_valid(payload), payload, '{}'), '$.id') = ?)",
@@ -145,10 +145,10 @@ def _is_refused(db: sqlite3.Connection, segment: Segment) -> bool:
 
 
 def overlaps(db: sqlite3.Connection, utterance: Utterance, start: int, end: int) -> bool:
-    """Whether another mic of its session has speech between two samples.
+    """Return whether another mic of its session has speech between two samples.
 
-    What was being spoken meanwhile has a number close to its own, or is among the newest segments:
-    the search costs no more in a long session or with a long backlog.
+    Speech at the same time has a number close to its own or is among the newest segments, so the
+    search takes no longer in a long session or with a long backlog.
     """
     found = db.execute(
         "SELECT EXISTS (SELECT 1 FROM utterance WHERE session_id=:session"  # noqa: S608  # BODY is ours
@@ -172,13 +172,13 @@ def overlaps(db: sqlite3.Connection, utterance: Utterance, start: int, end: int)
 
 
 def utterance_of(row: sqlite3.Row) -> Utterance:
-    """Raises ValueError or TypeError where it is no utterance's row."""
+    """Return the utterance; raises ValueError or TypeError if the row is not valid."""
     start, end = row["start"], row["end"] if row["end"] is not None else row["start"]
     spoken = (row["speech_start"] or 0, row["speech_end"] or 0)
     if not 0 <= start <= end <= MAX_SAMPLE or not 0 <= spoken[0] <= spoken[1] <= MAX_SAMPLE:
-        raise ValueError("its times are those of no utterance")
+        raise ValueError("its times are not valid for an utterance")
     if MIC_ID.fullmatch(row["mic"]) is None:
-        raise ValueError("its mic is none")
+        raise ValueError("its mic is not valid")
     return Utterance(
         session_id=row["session_id"],
         number=row["number"],

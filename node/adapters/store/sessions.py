@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class Sessions:
-    """What is known of every session, past and running.
+    """Everything stored about sessions, past and running.
 
-    `damaged` takes the row numbers of segments that cannot be read.
+    `damaged` is called with the row numbers of segments that cannot be read.
     """
 
     def __init__(self, database: Database, damaged: Callable[[int], None] | None = None) -> None:
@@ -33,8 +33,8 @@ class Sessions:
     ) -> None:
         """Record that a session is running; `zero` is sample 0 on the monotonic clock.
 
-        `mics` are what its request has assigned: kept with it, so that it can go on under the same
-        names after a crash.
+        `mics` are those its request assigned, stored in the same transaction, so that it can resume
+        with the same names after a crash.
         """
         with self._database.transaction(durable=True) as db:
             db.execute(
@@ -60,7 +60,7 @@ class Sessions:
             )
 
     def stopping(self, session: Session) -> None:
-        """The recording is over, its end perhaps not known yet; it is still being transcribed."""
+        """Note that recording is over, perhaps at a time not yet known; transcription continues."""
         with self._database.transaction() as db:
             db.execute(
                 "UPDATE session SET state='stopping', ended_at=? WHERE id=?",
@@ -70,7 +70,7 @@ class Sessions:
     def plan_files(self, session_id: str, files: Mapping[str, str]) -> None:
         """Note where the session's files are about to be written.
 
-        Twice: should one of the two be damaged, the files still go with their session.
+        In two places: if one is damaged, the files are still deleted with their session.
         """
         with self._database.transaction(durable=True) as db:
             db.executemany(
@@ -83,7 +83,7 @@ class Sessions:
             )
 
     def finish(self, session: Session, messages: Iterable[tuple[str, str]]) -> None:
-        """The files are written: the session is done, and its last messages wait in the outbox."""
+        """Mark a session as done once its files are written, and queue its last messages."""
         with self._database.transaction(durable=True) as db:
             db.execute("UPDATE session SET state='done' WHERE id=?", (session.id,))
             db.executemany(
@@ -92,7 +92,7 @@ class Sessions:
             )
 
     def prove(self) -> None:
-        """Read what a start reads; raises DamageError where the file is damaged."""
+        """Read what a start reads; raises DamageError if the file is damaged."""
         self.remembered_mics()
         last = self.last_done()
         for session in [*self.unfinished(), *([last] if last else [])]:
@@ -106,18 +106,18 @@ class Sessions:
         return session_of(row) if row else None
 
     def zero(self, session_id: str) -> float | None:
-        """Monotonic time of the session's sample 0; None where another process began it."""
+        """Return the monotonic time of the session's sample 0; None if another process began it."""
         with self._database.reading() as db:
             row = db.execute("SELECT zero FROM session WHERE id=?", (session_id,)).fetchone()
         return row["zero"] if row else None
 
     def set_zero(self, session_id: str, zero: float) -> None:
-        """This process records the session now; `zero` is its sample 0 on the monotonic clock."""
+        """Note that this process records the session; `zero` is sample 0 in monotonic time."""
         with self._database.transaction() as db:
             db.execute("UPDATE session SET zero=? WHERE id=?", (zero, session_id))
 
     def unfinished(self) -> list[Session]:
-        """Sessions that a crash has cut off, oldest first."""
+        """Return sessions that a crash interrupted, oldest first."""
         with self._database.reading() as db:
             rows = db.execute(
                 "SELECT * FROM session WHERE state != 'done' ORDER BY started_at"
@@ -125,7 +125,7 @@ class Sessions:
         return [session_of(row) for row in rows]
 
     def is_recorded(self, session_id: str) -> bool:
-        """Whether nobody has stopped a session."""
+        """Return whether nobody has stopped a session."""
         with self._database.reading() as db:
             query = "SELECT state FROM session WHERE id=?"
             row = db.execute(query, (session_id,)).fetchone()
@@ -139,7 +139,7 @@ class Sessions:
         return session_of(row) if row else None
 
     def page(self, limit: int, offset: int) -> tuple[list[dict[str, Any]], int]:
-        """Sessions, newest first, as `session/list` answers them, and how many there are."""
+        """Return sessions, newest first, in the form of `session/list`, and how many there are."""
         with self._database.reading() as db:
             total = db.execute("SELECT count(*) FROM session").fetchone()[0]
             rows = db.execute(
@@ -148,7 +148,7 @@ class Sessions:
         return [_listed(row) for row in rows], total
 
     def segments(self, session_id: str) -> list[Segment]:
-        """Those that can be read, in the order published."""
+        """Return the readable segments, in the order published."""
         with self._database.reading() as db:
             rows = db.execute(
                 "SELECT rowid, body FROM segment WHERE session_id=? ORDER BY seq", (session_id,)
@@ -163,21 +163,21 @@ class Sessions:
         return found
 
     def segments_total(self, session_id: str) -> int:
-        """Segments published or to be published, without those that were withdrawn."""
+        """Return the number of segments published or to be published, without withdrawn ones."""
         with self._database.reading() as db:
             query = "SELECT segments - withdrawn FROM session WHERE id=?"
             row = db.execute(query, (session_id,)).fetchone()
         return int(row[0]) if row else 0
 
     def remember_mics(self, mics: Iterable[tuple[MicInfo, Assignment]]) -> None:
-        """Keep these mics with their speakers over restarts."""
+        """Store these mics and their speakers for the next start."""
         with self._database.transaction(durable=True) as db:
             _remember(db, mics)
 
     def know_mics(self, mics: Iterable[MicInfo]) -> None:
-        """Keep which ids these mics were given; who they are assigned to stays.
+        """Store the ids given to these mics, without changing whom they are assigned to.
 
-        The oldest beyond MAX_KNOWN that are nobody's are forgotten.
+        Beyond MAX_KNOWN, the oldest unassigned mics are forgotten.
         """
         with self._database.transaction() as db:
             db.executemany(

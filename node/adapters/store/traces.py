@@ -1,7 +1,7 @@
-"""What a session leaves, and how all of it goes: rows, files, what the broker keeps.
+"""Erases a session without a trace: rows, files, and what the broker keeps.
 
-An erasure is noted before anything is removed and struck off when the last of it is gone, so that
-a crash, or a broker that is away, only delays it.
+An erasure is noted before anything is removed and deleted when nothing is left, so that a crash or
+an unreachable broker only delays it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """A session that is going: the names of its transcript files, and the mics it had."""
+    """A session being erased: the names of its transcript files, and the mics it had."""
 
     session_id: str
     files: tuple[str, ...]
@@ -38,14 +38,14 @@ class Traces:
         self._database = database
 
     def note_files(self, session_id: str, names: Iterable[str]) -> None:
-        """These files are about to be written for a session, beside those of its end."""
+        """Note files about to be written for a session, in addition to those at its end."""
         with self._database.transaction(durable=True) as db:
             _note_files(db, session_id, names)
 
     def strike(self, session_id: str) -> Erasure:
-        """Remove a session's rows and unsent messages, noting what else is to go.
+        """Remove a session's rows and unsent messages; note and return what else must go.
 
-        May be repeated for one that has been struck before.
+        Can be repeated.
         """
         with self._database.transaction(durable=True) as db:
             db.execute(
@@ -61,35 +61,35 @@ class Traces:
             return _erasure(db, session_id)
 
     def begun(self) -> list[Erasure]:
-        """The erasures that are not finished."""
+        """Return the unfinished erasures."""
         with self._database.reading() as db:
             rows = db.execute("SELECT session_id FROM erasure").fetchall()
             return [_erasure(db, row["session_id"]) for row in rows]
 
     def finished(self, session_id: str) -> None:
-        """Nothing is left of it: forget its files' names too."""
+        """Note that nothing is left of a session: forget the names of its files too."""
         with self._database.transaction() as db:
             for table in ("file", "erasure"):
                 db.execute(f"DELETE FROM {table} WHERE session_id=?", (session_id,))  # noqa: S608
 
     def trim(self) -> bool:
-        """Empty the write-ahead log, which still has what was deleted; False where it is in use."""
+        """Empty the write-ahead log, which still has deleted data; return False if it is in use."""
         return self._database.trim()
 
     def prove(self) -> None:
-        """Read what a start reads; raises DamageError where the file is damaged."""
+        """Read what a start reads; raises DamageError if the file is damaged."""
         self.age()
         self.begun()
         self.finished_sessions()
 
     def age(self) -> tuple[float, datetime] | None:
-        """What the age clock said when it was noted last, and the wall clock beside it."""
+        """Return the age clock and the wall clock when they were last noted."""
         with self._database.reading() as db:
             row = db.execute("SELECT counted_s, wall FROM age").fetchone()
         return (float(row["counted_s"]), parse_iso(row["wall"])) if row else None
 
     def note_age(self, counted_s: float, wall: datetime) -> None:
-        """Keep the age clock over restarts, and give its time to sessions done since."""
+        """Store the age clock for the next start, and in sessions that were done since."""
         with self._database.transaction() as db:
             db.execute("DELETE FROM age")
             db.execute("INSERT INTO age (counted_s, wall) VALUES (?, ?)", (counted_s, iso(wall)))
@@ -99,7 +99,7 @@ class Traces:
             )
 
     def finished_sessions(self) -> list[Finished]:
-        """Sessions that are done and of which nothing waits for the engine, as they were begun."""
+        """Return done sessions of which nothing waits for the engine, in the order they began."""
         with self._database.reading() as db:
             rows = db.execute(
                 "SELECT id, done_at_s FROM session WHERE state='done' AND done_at_s IS NOT NULL"
@@ -117,7 +117,7 @@ def _note_files(db: sqlite3.Connection, session_id: str, names: Iterable[str]) -
 
 
 def _mics(db: sqlite3.Connection, session_id: str) -> list[str]:
-    """The mics that were assigned, and those that were heard all the same."""
+    """Return the mics that were assigned, and others that were heard."""
     row = db.execute("SELECT * FROM session WHERE id=?", (session_id,)).fetchone()
     heard = db.execute(
         f"SELECT DISTINCT json_extract({BODY}, '$.mic') FROM segment WHERE session_id=?",  # noqa: S608

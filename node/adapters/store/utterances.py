@@ -1,7 +1,7 @@
-"""The way of each utterance: open while it is spoken, captured, then a segment, or given up.
+"""The states of an utterance: open while it is spoken, captured, then a segment, or given up.
 
-Commits that a power cut may undo are those that the audio files can make good (see `audio`); the
-one that stands between a segment and the end of its audio is synced.
+A power cut may undo only commits that can be restored from the audio files (see `audio`); the
+commit between a segment and the removal of its audio is synced.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WAITS = "state='captured' AND NOT unwanted"
-"""Of the rows of utterances: those that wait for the engine."""
+"""Condition for the rows of utterances that wait for the engine."""
 
 
 class Utterances:
-    """Rows and audio files together; any thread may use it."""
+    """Rows and audio files together. Can be used from any thread."""
 
     def __init__(self, database: Database, audio: AudioFolder, damage: Damage) -> None:
         self._database = database
@@ -61,10 +61,10 @@ class Utterances:
     def open(
         self, session_id: str, mic: str, speaker: str, language: str | None, start: int
     ) -> tuple[Utterance, Recording]:
-        """Somebody has begun to speak: a number, a row and a file for it.
+        """Start an utterance: give it a number, a row and a file.
 
         Raises:
-            StoreError: the disk refuses.
+            StoreError: the disk fails.
         """
         recording = None
         try:
@@ -74,20 +74,20 @@ class Utterances:
                 insert_utterance(db, utterance, "open")
                 recording = self._audio.record(utterance)
         except (StoreError, OSError) as error:
-            if recording is not None:  # the commit was refused
+            if recording is not None:  # the commit failed
                 recording.discard()
             raise StoreError(f"{self._audio.spool}: {error}") from error
         return utterance, recording
 
     def hold(self, session_id: str, utterances: int) -> None:
-        """So many more of a session wait in memory for the disk; negative when it takes them.
+        """Count utterances of a session that wait in memory for the disk; negative to remove some.
 
-        Called by the listener only, which calls it after the disk has taken an utterance.
+        Only the listener calls this, and only after the disk has an utterance.
         """
         self._in_memory[session_id] += utterances
 
     def captured(self, utterance: Utterance, ended: Ended) -> None:
-        """It has been spoken and its audio is on the disk: it waits for the engine."""
+        """Mark an utterance as spoken, with its audio on the disk: it waits for the engine."""
         with self._database.transaction() as db:
             db.execute(
                 "UPDATE utterance SET state='captured', end=?, speech_start=?, speech_end=?,"
@@ -103,16 +103,16 @@ class Utterances:
         self._captured_at[utterance.id] = time.monotonic()
 
     def captured_at(self, utterance: Utterance) -> float | None:
-        """Monotonic time from which it waits; None where an earlier process captured it."""
+        """Return the monotonic time it was captured; None if an earlier process captured it."""
         return self._captured_at.get(utterance.id)
 
     def discard(self, utterance: Utterance, recording: Recording) -> None:
-        """It was nothing of its own: no trace of it is kept. May be repeated.
+        """Remove an utterance that was not the mic's own, without a trace. Can be repeated.
 
-        The sound goes first: where a crash leaves the row alone, `recover` strikes it off.
+        The sound goes first: if a crash leaves only the row, `recover` removes it.
 
         Raises:
-            StoreError, OSError: the disk refuses.
+            StoreError, OSError: the disk fails.
         """
         recording.discard()
         with self._database.transaction() as db:
@@ -121,22 +121,22 @@ class Utterances:
     def withdraw(
         self, utterance: Utterance, other: str, *, keep: bool, tell: Callable[[Segment], OutboxRow]
     ) -> Segment | None:
-        """It was captured as its mic's own, and was the speech of the mic `other`. May be repeated.
+        """Mark a captured utterance as the speech of the mic `other`. Can be repeated.
 
-        Whether it waits, is with the engine or is a segment already: it ends as a segment with
-        `crosstalk_of`, or as none where it is not a segment yet and not to be kept.
+        Whether it waits, is with the engine or is already a segment, it ends as a segment with
+        `crosstalk_of`; or as none, if it is not a segment yet and `keep` is false.
 
         Args:
             utterance: one that has been captured.
             other: the mic whose own utterance has what was said.
-            keep: whether a text is to be made of it all the same.
-            tell: from a segment to the message that takes it back, sent behind the segment's own.
+            keep: whether to transcribe it anyway.
+            tell: makes the message that withdraws a segment, sent after the segment's own.
 
         Returns:
-            Its segment, where one has been withdrawn now.
+            Its segment, if this call withdrew one.
 
         Raises:
-            StoreError: the disk refuses.
+            StoreError: the disk fails.
         """
         with self._database.transaction(durable=True) as db:
             marked = db.execute(
@@ -146,12 +146,12 @@ class Utterances:
             return None if marked.rowcount else withdraw_segment(db, utterance, other, tell)
 
     def drop_unwanted(self) -> list[Utterance]:
-        """Let no trace be kept of withdrawn utterances of which no text is wanted; gives them.
+        """Remove withdrawn utterances of which no text is wanted, without a trace; return them.
 
-        For the thread that transcribes, between two utterances: it may be reading their sound.
+        For the transcribing thread, between two utterances: it may be reading their sound.
 
         Raises:
-            StoreError: the disk refuses.
+            StoreError: the disk fails.
         """
         with self._database.reading() as db:
             rows = db.execute("SELECT * FROM utterance WHERE state='captured' AND unwanted")
@@ -167,10 +167,10 @@ class Utterances:
         return unwanted
 
     def recover(self) -> int:
-        """After a crash: what was being spoken ends where its audio ends. Says how many wait.
+        """After a crash, end open utterances where their audio ends; return how many wait.
 
         Raises:
-            StoreError: the disk refuses.
+            StoreError: the disk fails.
         """
         try:
             return self._recover()
@@ -180,7 +180,7 @@ class Utterances:
     def _recover(self) -> int:
         for name in self._audio.set_strangers_aside():
             self._damage.report(
-                f"{name} in the spool is no utterance's sound; it is now in failed/"
+                f"{name} in the spool is not the sound of an utterance; it is now in failed/"
             )
         with self._database.transaction() as db:
             for row in db.execute("SELECT * FROM utterance WHERE state='open'").fetchall():
@@ -200,7 +200,7 @@ class Utterances:
             return int(db.execute(count).fetchone()[0])
 
     def _adopt_strays(self, db: sqlite3.Connection) -> None:
-        """Give rows to sounds that have none, and an end to sounds that are segments already."""
+        """Add rows for sound that has none, and remove sound that is already a segment."""
         for stray in self._audio.waiting():
             row = db.execute(
                 "SELECT state FROM utterance WHERE session_id=? AND number=?",
@@ -221,10 +221,10 @@ class Utterances:
         replayed_first: bool = False,
         without: Collection[str] = (),
     ) -> list[Utterance]:
-        """What has waited longest, by the time its speech ended; `most` utterances at most.
+        """Return what has waited longest since its speech ended, at most `most` utterances.
 
         Late speech comes after what people say now, or before it: the two are never mixed.
-        `without` are the ids of utterances to be passed over.
+        `without` are the ids of utterances to skip.
         """
         with self._database.reading() as db:
             rows = db.execute(
@@ -237,7 +237,7 @@ class Utterances:
         return [each for each in found if each.recovered == found[0].recovered]
 
     def put_off(self, utterance: Utterance) -> None:
-        """It will be late, for a reason that is no load: as what an earlier process has left."""
+        """Mark an utterance as late for a reason other than load, as if from an earlier run."""
         with self._database.transaction() as db:
             db.execute(
                 "UPDATE utterance SET recovered=1 WHERE session_id=? AND number=?",
@@ -246,13 +246,13 @@ class Utterances:
         self._captured_at.pop(utterance.id, None)
 
     def overlapped(self, utterance: Utterance) -> bool:
-        """Whether somebody else speaks, or spoke, at another mic during its speech."""
+        """Return whether somebody speaks or spoke at another mic during its speech."""
         start, end = utterance.spoken
         with self._database.reading() as db:
             return overlaps(db, utterance, start, end)
 
     def audio(self, utterance: Utterance) -> npt.NDArray[np.int16]:
-        """Its samples, int16 at 16 kHz.
+        """Return its samples, int16 at 16 kHz.
 
         Raises:
             OSError: the file is gone or cannot be read.
@@ -260,7 +260,7 @@ class Utterances:
         return self._audio.read(utterance)
 
     def backlog_s(self, session_id: str | None = None) -> float:
-        """Seconds of speech that wait for the engine."""
+        """Return the seconds of speech that wait for the engine."""
         with self._database.reading() as db:
             samples = db.execute(
                 f"SELECT sum(end - start) FROM utterance WHERE {WAITS}"  # noqa: S608
@@ -270,7 +270,7 @@ class Utterances:
         return (samples or 0) / SAMPLE_RATE
 
     def queue(self) -> tuple[Utterance | None, float]:
-        """Of what this process has recorded: what has waited longest, and the seconds that wait."""
+        """Return this process's longest waiting utterance, and the seconds that wait."""
         with self._database.reading() as db:
             rows = db.execute(
                 "SELECT *, sum(end - start) OVER () AS samples FROM utterance"  # noqa: S608
@@ -282,7 +282,7 @@ class Utterances:
         return None, 0.0
 
     def _read(self, rows: Iterable[sqlite3.Row]) -> list[Utterance]:
-        """The utterances of some rows; where one is damaged, none of them until it is set aside."""
+        """Return the utterances of rows; if any is damaged, none until it is set aside."""
         try:
             return [utterance_of(row) for row in rows]
         except (ValueError, TypeError):
@@ -290,19 +290,19 @@ class Utterances:
             return []
 
     def tried(self, utterance: Utterance) -> bool:
-        """Whether the engine has failed on it, or a process has died while it was at it."""
+        """Return whether the engine failed on it, or a process died during it."""
         return utterance.attempts > 0 or self._audio.crashes(utterance) > 0
 
     def waiting(self, session_id: str) -> int:
-        """Utterances of a session that are not yet segments."""
-        # Looked at first: what leaves it meanwhile is on the disk, and counted there.
+        """Return the number of utterances of a session that are not segments yet."""
+        # Read first: what leaves it meanwhile is on the disk, and counted there.
         in_memory = self._in_memory[session_id]
         with self._database.reading() as db:
             query = "SELECT count(*) FROM utterance WHERE session_id=? AND state != 'failed'"
             return in_memory + int(db.execute(query, (session_id,)).fetchone()[0])
 
     def last_sample(self, session_id: str) -> int:
-        """Where the last sound of a session ends."""
+        """Return the sample at which the last sound of a session ends."""
         with self._database.reading() as db:
             row = db.execute(
                 "SELECT max(end) FROM (SELECT end FROM utterance WHERE session_id=?1 UNION ALL"  # noqa: S608  # BODY is ours
@@ -313,20 +313,20 @@ class Utterances:
         return int(row[0] or 0)
 
     def attempt(self, utterance: Utterance) -> bool:
-        """The engine begins on it; False where too many processes have died doing so."""
+        """Note that the engine starts on it; return False if too many processes died at it."""
         if self._audio.crashes(utterance) >= MAX_CRASHES:
             return False
         try:
             self._audio.mark(utterance)
-        except OSError as error:  # a full disk must not keep the engine from emptying it
+        except OSError as error:  # a full disk must not stop the engine from emptying it
             raise StoreError(f"{self._audio.spool}: {error}") from error
         return True
 
     def survived(self, utterance: Utterance) -> None:
-        """The engine has come back from it, with or without success: no process has died of it.
+        """Note that the engine has finished, successful or not: no process died.
 
         Raises:
-            StoreError: the disk refuses.
+            StoreError: the disk fails.
         """
         try:
             self._audio.unmark(utterance)
@@ -340,10 +340,10 @@ class Utterances:
 
         Args:
             utterance: the one that was transcribed.
-            make: from its `seq` to its segment, topic and payload; None where nothing was said.
+            make: makes its segment, topic and payload from its `seq`; None if nothing was said.
 
-        The audio goes only after the commit is on the disk. What was withdrawn while the engine was
-        at it becomes a segment with `crosstalk_of`, or none.
+        The audio is removed only after the commit is on the disk. What was withdrawn meanwhile
+        becomes a segment with `crosstalk_of`, or none.
         """
         segment = None
         with self._database.transaction(durable=True) as db:
@@ -358,7 +358,7 @@ class Utterances:
         return segment
 
     def retry(self, utterance: Utterance) -> None:
-        """Count an attempt that failed; the utterance waits for another."""
+        """Count a failed attempt; the utterance waits for another."""
         with self._database.transaction() as db:
             db.execute(
                 "UPDATE utterance SET attempts = attempts + 1 WHERE session_id=? AND number=?",
@@ -366,10 +366,10 @@ class Utterances:
             )
 
     def fail(self, utterance: Utterance, reason: str) -> Path:
-        """Give an utterance up: its row says why, its audio is kept under `failed/`.
+        """Give up on an utterance: its row says why, and its audio is kept in `failed/`.
 
         Raises:
-            StoreError: the disk refuses.
+            StoreError: the disk fails.
         """
         with self._database.transaction(durable=True) as db:
             db.execute(
