@@ -41,7 +41,7 @@ def expected(sound: npt.NDArray[np.int16], start: int, size: int) -> bytes:
 
 def test_files_are_played_in_real_time_and_aligned(tmp_path: Path, recorders: Recorders) -> None:
     sounds = [noise(0.6, 16000, seed=5), noise(0.5, 44100, seed=6, channels=2)]
-    start_at = time.monotonic() + 0.2
+    start_at = time.monotonic() + 2  # both players are ready by then
     pairs = []
     for number, (sound, rate) in enumerate(zip(sounds, (16000, 44100), strict=True)):
         wav = write_wav(tmp_path / f"{number}.wav", sound, rate)
