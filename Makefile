@@ -73,6 +73,7 @@ test: apt-test .venv/dev
 	$(REAL_BASE)
 	@trap 'exit 130' INT; beside=0; alone=0; \
 	.venv/bin/python -m pytest -n $(WORKERS) $(PARALLEL) -m "not install and not alone" || beside=$$?; \
+	[ $$beside = 2 ] && exit 2; \
 	.venv/bin/python -m pytest -m "alone and not install" || alone=$$?; \
 	exit $$((beside > alone ? beside : alone))
 

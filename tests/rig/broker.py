@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 import pytest
 
 from tests.rig.certificates import make_certificates
+from tests.rig.patience import stretched
 from tests.rig.processes import need, wait_until
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ class Broker:
     def _end(self, number: signal.Signals) -> None:
         process = self._running()
         process.send_signal(number)
-        process.wait(STOP_TIMEOUT_S)
+        process.wait(stretched(STOP_TIMEOUT_S))
         self._process = None
 
     def __enter__(self) -> Self:

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any, Self
 import yaml
 
 from tests.rig.node import ROOT
+from tests.rig.patience import stretched
 from tests.rig.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-TIMEOUT_S = 60
+TIMEOUT_S = 120
 ROWS, COLUMNS = 40, 150
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -50,7 +51,7 @@ def run(
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_S,
+        timeout=stretched(TIMEOUT_S),
         check=False,
     )
     assert "Traceback" not in done.stderr, done.stderr
@@ -104,7 +105,7 @@ class Terminal:
     def interrupt(self) -> int:
         """Send Ctrl-C; return the exit status."""
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(TIMEOUT_S)
+        return self.wait()
 
     def wait(self) -> int:
-        return self.process.wait(TIMEOUT_S)
+        return self.process.wait(stretched(TIMEOUT_S))

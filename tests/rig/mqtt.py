@@ -14,6 +14,7 @@ from paho.mqtt.client import Client, MQTTMessage, MQTTv5, topic_matches_sub
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from tests.rig.broker import HOST
+from tests.rig.patience import Patience
 from tests.rig.processes import wait_until
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CONNECT_TIMEOUT_S = 10
+LOOK_S = 0.1
 _TRANSACTIONS = itertools.count(1)
 
 
@@ -114,8 +116,7 @@ class Watcher:
 
     def wait_connected(self, timeout: float = CONNECT_TIMEOUT_S) -> None:
         """Wait until the topics are subscribed."""
-        if not self._subscribed.wait(timeout):
-            pytest.fail(f"not subscribed on port {self._port} within {timeout} s")
+        wait_until(self._subscribed.is_set, timeout, f"subscribed on port {self._port}")
 
     def wait_disconnected(self, timeout: float = CONNECT_TIMEOUT_S) -> None:
         """Wait until the loss of the broker is noticed; call before `wait_connected`."""
@@ -136,15 +137,18 @@ class Watcher:
     ) -> Message:
         """Return the first past or future message that matches a topic filter or a function.
 
-        If there is none within `timeout` seconds, fail with the topics that did arrive.
+        If there is none within `timeout` seconds, or more on a busy machine, fail with the topics
+        that did arrive.
         """
 
         def first() -> Message | None:
             found = (message for message in self._messages[after:] if _fits(message, wanted))
             return next(found, None)
 
+        patience = Patience(timeout)
         with self._changed:
-            message = self._changed.wait_for(first, timeout)
+            while not (message := first()) and not patience.over():
+                self._changed.wait(LOOK_S)
         if message is None:
             topics = sorted({message.topic for message in self._messages[after:]})
             pytest.fail(f"{wanted} did not come within {timeout} s; topics that did: {topics}")
@@ -154,7 +158,8 @@ class Watcher:
         self, topic: str, payload: str | bytes = b"", *, qos: int = 1, retain: bool = False
     ) -> None:
         """Publish; with `qos` 1, wait until the broker has it."""
-        self._client.publish(topic, payload, qos, retain).wait_for_publish(CONNECT_TIMEOUT_S)
+        sent = self._client.publish(topic, payload, qos, retain)
+        wait_until(sent.is_published, CONNECT_TIMEOUT_S, f"the broker has {topic}")
 
     def request(
         self,

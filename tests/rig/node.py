@@ -12,6 +12,7 @@ import numpy as np
 import yaml
 
 from tests.model.say import say
+from tests.rig.patience import stretched
 from tests.rig.processes import Program, wait_until
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ class Room:
         """Speak into a mic, and wait until everything is played, including the pause."""
         sound = spoken(*sentences, pause_s=pause_s)
         player = self.mics.play(mic, sound, 16000)
-        assert player.wait(len(sound) / 16000 + PLAYER_TIMEOUT_S) == 0
+        assert player.wait(len(sound) / 16000 + stretched(PLAYER_TIMEOUT_S)) == 0
 
     def segments(self, session_id: str, count: int, timeout: float = 30) -> list[dict[str, Any]]:
         """Return the first `count` segments of a session, in the order published."""

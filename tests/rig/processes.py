@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import pytest
 
+from tests.rig.patience import Patience
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -38,13 +40,14 @@ def wait_until(condition: Callable[[], T], timeout: float, message: str) -> T:
     """Poll `condition` until it returns something true, and return that.
 
     Raises:
-        AssertionError: `timeout` seconds have passed; `message` says what it waited for.
+        AssertionError: `timeout` seconds have passed, or more on a busy machine (`Patience`);
+            `message` says what was waited for.
     """
-    deadline = time.monotonic() + timeout
+    patience = Patience(timeout)
     while True:
         if result := condition():
             return result
-        if time.monotonic() > deadline:
+        if patience.over():
             pytest.fail(f"not within {timeout} s: {message}")
         time.sleep(POLL_S)
 
@@ -140,16 +143,18 @@ class Program:
         os.killpg(self.pid, number)
 
     def wait(self, timeout: float) -> int:
-        """Wait for the end and return the exit status; fail with the output on a timeout."""
-        try:
-            return self.process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            pytest.fail(f"{self._command[0]} still runs after {timeout} s:\n{self.output()}")
+        """Wait for the end and return the exit status; fail with the output if it does not come."""
+        patience = Patience(timeout)
+        while (status := self.process.poll()) is None:
+            if patience.over():
+                pytest.fail(f"{self._command[0]} still runs after {timeout} s:\n{self.output()}")
+            time.sleep(POLL_S)
+        return status
 
     def wait_output(self, text: str, timeout: float) -> None:
-        deadline = time.monotonic() + timeout
+        patience = Patience(timeout)
         while text not in self.output():
-            if self.process.poll() is not None or time.monotonic() > deadline:
+            if self.process.poll() is not None or patience.over():
                 pytest.fail(f"{text!r} was not printed:\n{self.output()}")
             time.sleep(POLL_S)
 

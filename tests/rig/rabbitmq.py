@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 START_TIMEOUT_S = 90
+CONNECT = bytes.fromhex("100d 0004 4d515454 04 02 003c 0001 61")
+"""MQTT 3.1.1, a clean session, client `a`. The first that connects waits for much to be loaded."""
+CONNECTED = bytes.fromhex("20020000")
 EXCHANGE = "amq.topic"  # where the plugin routes MQTT topics, with dots for slashes
 
 
@@ -73,10 +76,11 @@ class RabbitMQ:
     def _accepts(self) -> bool:
         assert self._server.process.poll() is None, self._server.output()
         try:
-            socket.create_connection((HOST, self.port), timeout=1).close()
+            with socket.create_connection((HOST, self.port), timeout=1) as client:
+                client.sendall(CONNECT)
+                return client.recv(len(CONNECTED)) == CONNECTED
         except OSError:
             return False
-        return True
 
     def __enter__(self) -> Self:
         self._epmd.start()

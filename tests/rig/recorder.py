@@ -16,6 +16,7 @@ from node.adapters.capture import (
     Failed,
     Opened,
 )
+from tests.rig.patience import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,9 +91,9 @@ class Recorders:
     def read_until(
         self, condition: Callable[[], object], message: str, timeout: float = PATIENCE_S
     ) -> None:
-        deadline = time.monotonic() + timeout
+        patience = Patience(timeout)
         while not condition():
-            if time.monotonic() > deadline:
+            if patience.over():
                 events = [recorder.events[-3:] for recorder in self._all]
                 pytest.fail(f"not within {timeout} s: {message}; last events: {events}")
             running = [recorder for recorder in self._all if not recorder.ended]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tests.model.say import say
+from tests.rig.patience import stretched
 from tests.rig.vmics import write_wav
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from tests.model.sentences import Sentence
 
 RATE = 16000
-LEAD_S = 0.5
+LEAD_S = 1.0
+"""What a recorder takes to begin, at most: a tape runs from the session's beginning on."""
 GAPS_S = (1.2, 1.8)
 """Twice the silence that ends an utterance, so that each sentence is an utterance."""
 
@@ -62,7 +64,8 @@ class Tape:
 
 def record(folder: Path, mic: str, sentences: Sequence[Sentence], rng: random.Random) -> Tape:
     """Speak sentences onto a tape in random order, with random pauses between them."""
-    parts, at, lines = [_quiet(LEAD_S)], round(LEAD_S * RATE), []
+    lead = _quiet(stretched(LEAD_S))
+    parts, at, lines = [lead], len(lead), []
     for sentence in rng.sample(sentences, len(sentences)):
         sound, pause = voice(sentence), _quiet(rng.uniform(*GAPS_S))
         lines.append(Line(mic, sentence.text, at / RATE, (at + len(sound)) / RATE))

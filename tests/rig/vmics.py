@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     import pytest
 
 START_TIMEOUT_S = 10
+AT_ONCE = ("nice", "-n", "-15")
+"""A microphone is a device: it has sound however busy the processor is. Without the right to do
+so, `nice` runs the program at normal priority."""
+
 # User settings that would make PulseAudio's clients use other daemons than the test's.
 FOREIGN_SETTINGS = ("PULSE_SERVER", "PULSE_SINK", "PULSE_SOURCE", "XDG_CONFIG_HOME")
 
@@ -131,7 +135,7 @@ class VirtualMics:
         sink = f"rate={mic.rate} channels={mic.channels} format=s16le norewinds=1"
         socket = f"auth-anonymous=1 socket={self._socket(mic.name)}"
         return [
-            *("pulseaudio", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no"),
+            *(*AT_ONCE, "pulseaudio", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no"),
             *("--realtime=no", "--high-priority=no", "--disable-shm=yes"),
             *("--log-target=stderr", "--log-level=error", "-n"),
             *("-L", f"module-null-sink sink_name=mic {sink}"),
@@ -185,7 +189,7 @@ class VirtualMics:
             clip = self.folder / f"clip{self._clips}.wav"
             sound = write_wav(clip, sound, rate or self._mics[name].rate)
         player = subprocess.Popen(
-            ["paplay", "--device=mic", "--latency-msec=100", str(sound)],
+            [*AT_ONCE, "paplay", "--device=mic", "--latency-msec=100", str(sound)],
             env=self._daemon_environment(name),
         )
         self._players.append(player)

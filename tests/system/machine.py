@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
+from tests.rig.patience import stretched
 from tests.rig.processes import children, need, wait_until
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Machine:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=stretched(timeout),
             env=env,
             check=False,
         )
@@ -119,7 +120,7 @@ class Machine:
         for pid in children(self._boot.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)  # PID 1 of its namespace: all others end with it
-        self._boot.wait(BOOT_TIMEOUT_S)
+        self._boot.wait(stretched(BOOT_TIMEOUT_S))
         wait_until(self._group_is_gone, BOOT_TIMEOUT_S, "the control group is empty")
         shutil.rmtree(self.share)
 

@@ -23,6 +23,7 @@ from tests.rig.outbox import (
     wait_waiting,
     waiting,
 )
+from tests.rig.patience import stretched
 from tests.rig.processes import wait_until
 from tests.rig.proxy import Proxy
 from tests.rig.vmics import VirtualMic, VirtualMics
@@ -123,7 +124,7 @@ def test_a_frozen_broker(forgetful: Broker, desk: VirtualMics, tmp_path: Path) -
         frozen = time.monotonic()
         room.say("desk", HELLO, BONJOUR)
         node.program.wait_output("waits on the disk", 20)
-        assert time.monotonic() - frozen < 12
+        assert time.monotonic() - frozen < stretched(12)
         wait_waiting(node, 2)
         forgetful.thaw()
         texts = [segment["text"] for segment in room.segments(session_id, 2, 70)]
@@ -299,7 +300,7 @@ def test_thousands_of_waiting_messages_take_no_memory(
         wait_all(watcher, numbers, 60)
         grown_mb = (psutil.Process(node.pid).memory_info().rss - before) / 2**20
         assert grown_mb < 8, f"{grown_mb:.1f} MB"
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < stretched(30)
         wait_waiting(node, 0)
 
 

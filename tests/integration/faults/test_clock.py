@@ -12,6 +12,7 @@ import pytest
 from tests.model.sentences import SENTENCES
 from tests.rig.clock import HOUR_S, WallClock
 from tests.rig.node import TOPIC, Room, RunningNode, configuration
+from tests.rig.patience import stretched
 from tests.rig.vmics import VirtualMic, VirtualMics
 
 if TYPE_CHECKING:
@@ -59,9 +60,10 @@ def test_steps_move_nothing(room: Room, clock: WallClock) -> None:
     assert len({segment["id"] for segment in segments}) == 3
     for before, after in ((0, 1), (1, 2)):
         real = said_at[after] - said_at[before]
-        assert start(segments[after]) - start(segments[before]) == pytest.approx(real, abs=0.2)
-    assert all(0 < segment["latency_s"] < 5 for segment in segments)
-    assert done["duration_s"] == pytest.approx(time.monotonic() - said_at[0], abs=2)
+        heard = start(segments[after]) - start(segments[before])
+        assert heard == pytest.approx(real, abs=stretched(0.2))
+    assert all(0 < segment["latency_s"] < stretched(5) for segment in segments)
+    assert done["duration_s"] == pytest.approx(time.monotonic() - said_at[0], abs=stretched(2))
     whole = room.do("transcript/get", session_id=session)["text"]
     assert [line.partition(": ")[2] for line in whole.splitlines()] == [s.text for s in SAID]
     assert not room.watcher.messages(f"{TOPIC}/event")
@@ -93,7 +95,7 @@ def test_the_time_limit_counts_real_seconds(room: Room, clock: WallClock, hours:
     began, after = time.monotonic(), room.watcher.count()
     clock.step_to(hours)
     room.state("idle", after, timeout=10)
-    assert 3 < time.monotonic() - began < 8
+    assert 3 < time.monotonic() - began < stretched(8)
 
 
 def test_a_session_cut_off_before_a_step_is_finished_after_it(room: Room, clock: WallClock) -> None:
