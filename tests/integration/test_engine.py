@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from node.adapters.whisper.encoding import FLOOR_WINDOW, FULL_WINDOW
 from node.adapters.whisper.engine import DIVISIBLE
 from node.config.transcription import TranscriptionConfig
 from node.core.model import SAMPLE_RATE
-from node.core.text.hallucination import judged
+from node.core.text.hallucination import Said, judged
 from node.core.text.prior import SWITCH, Prior
 from tests.bench.engine.sounds import NOISES, as_int16
 from tests.model.say import say, write_wav
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from node.core.text.hallucination import Said
 
 NOISE_S = 15
 PIECE_S = 3
@@ -125,6 +125,29 @@ def test_what_is_said_again_is_looked_at_twice_and_kept(
     assert len(encoded) == 2
     assert encoded[0] < FULL_WINDOW
     assert encoded[1] == FULL_WINDOW
+
+
+@pytest.mark.parametrize(("likely_in_full", "text"), [(0.7, "Pause."), (0.4, "")])
+def test_a_doubted_word_is_heard_again_over_the_full_window(
+    likely_in_full: float,
+    text: str,
+    engine: Engine,
+    encoded: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """How sure a model is of a word varies by processor: here it is told."""
+
+    def decode(encoding: Any, request: DecodeRequest) -> Said:
+        full = 2 * encoding.shape[1] == FULL_WINDOW
+        likely = likely_in_full if full else 0.4
+        return Said(
+            "Pause.", request.language, request.frames / 100, math.log(likely), 0.1, capped=False
+        )
+
+    monkeypatch.setattr(engine._decoder, "decode", decode)
+    sound = spoken(SENTENCES[10])[:SAMPLE_RATE]
+    assert engine.transcribe(sound, "en").text == text
+    assert encoded == [FLOOR_WINDOW, FULL_WINDOW]
 
 
 def test_where_the_decoder_is_caught_both_halves_are_heard(

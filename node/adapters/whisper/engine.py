@@ -2,9 +2,10 @@
 
 The encoder runs once an utterance; `WhisperModel.transcribe` would encode a whole 30 s window, and
 a second time for the language. What looks wrong is looked at again: by itself, where it was heard
-behind what was said before, and then over Whisper's whole window. Whatever comes in, there are at
-most these two more encodings, and at most one more search beside theirs: of what looked wrong among
-others, alone. Only where the decoder was caught in a loop all this is done once more for each half.
+behind what was said before, and then over Whisper's whole window; so is what may be a cough.
+Whatever comes in, there are at most these two more encodings, and at most one more search beside
+theirs: of what looked wrong among others, alone. Only where the decoder was caught in a loop all
+this is done once more for each half.
 """
 
 from __future__ import annotations
@@ -220,7 +221,8 @@ class Engine:
             if _echoes(look, said):
                 del looks[0]
         best, said = _better(looks)
-        if said.faults and not said.is_silence and look.width < FULL_WINDOW:
+        doubted = said.faults or said.is_noise
+        if doubted and not said.is_silence and look.width < FULL_WINDOW:
             looks.append(self._again(self._encoder.full(best)))
         return _better(looks)
 

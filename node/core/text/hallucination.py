@@ -42,7 +42,11 @@ MIN_BRIEF_LOG_PROBABILITY = math.log(0.5)
 """A text of half a second of sound that may be speech (the rest is pre-roll, tail and silence) must
 be more likely than not. Of 91 coughs 13 passed for speech and became "Ahem." or "Thank you.", with
 confidences of 0.16 to 0.45; now none does. It has a price: of 56 short utterances on the telephone
-and in conversation 12 lose their text, most of it wrong, and 3 right words of 476 are lost."""
+and in conversation 12 lose their text, most of it wrong, and 3 right words of 476 are lost.
+
+What is doubted like this is heard once more over Whisper's own 30 s: a model is unsure of a word
+that is alone in a window shorter than any it has learned from. Of a cough it is as unsure in
+either."""
 
 PAUSE_TICKS = 5
 """Ticks (0.16 s) whose common power makes a place quiet: longer than a consonant's closure."""
