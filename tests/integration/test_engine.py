@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from node.adapters.whisper.decoding import DecodeRequest
+
 
 NOISE_S = 15
 PIECE_S = 3
