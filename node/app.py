@@ -24,15 +24,17 @@ from typing import TYPE_CHECKING
 from node.adapters.broker import Acknowledged, Connected, Disconnected, Message
 from node.errors import StoreError
 from node.service import items
-from node.service.handlers import Handlers, on
+from node.service.handlers import on, table
 from node.service.parts import Parts
 from node.service.publishing.broker_advice import anonymous_warning
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from node.adapters.systemd import Notifier
     from node.config import Config
+    from node.service.handlers import Handler
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +129,7 @@ class Node:
         while parts.lifecycle.exit_status is None:
             item = parts.inbox.take(parts.deadlines.wait_s(time.monotonic()))
             if item is not None:
-                self._handlers.handle(item)
+                self._handlers[type(item)](item)
             try:
                 parts.deadlines.run(time.monotonic())
                 self._settle_sessions()
@@ -190,14 +192,14 @@ class Node:
                 parts.publisher.on_acknowledged(item)
 
 
-def handlers(parts: Parts) -> Handlers:
+def handlers(parts: Parts) -> Mapping[type, Handler]:
     """Where each item of the inbox goes."""
     by_topic = {parts.topics.info: parts.lifecycle.on_info, **parts.home_assistant.topics}
 
     def on_message(message: Message) -> None:
         by_topic.get(message.topic, parts.requests.take)(message)
 
-    return Handlers(
+    return table(
         on(Message, on_message),
         on(Connected, parts.publisher.on_connected),
         on(Disconnected, parts.lifecycle.on_disconnected),

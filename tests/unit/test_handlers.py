@@ -10,7 +10,7 @@ from node.adapters.broker import Connected
 from node.adapters.systemd import Notifier
 from node.app import Node, handlers
 from node.config import Config
-from node.service.handlers import KINDS, Handlers, on
+from node.service.handlers import KINDS, on, table
 from node.service.items import MicLost, StopRequested
 from node.service.parts import Parts
 
@@ -36,22 +36,22 @@ def test_the_node_has_a_handler_for_everything_that_may_come_in(tmp_path: Path) 
 
 def test_an_item_goes_to_its_handler_and_to_no_other() -> None:
     taken: list[object] = []
-    table = Handlers(*rows(MicLost), on(MicLost, taken.append))
+    known = table(*rows(MicLost), on(MicLost, taken.append))
     for item in (Connected(), MicLost("desk", "unplugged"), StopRequested()):
-        table.handle(item)
+        known[type(item)](item)
     assert taken == [MicLost("desk", "unplugged")]
 
 
 def test_a_kind_without_a_handler_is_found_at_once() -> None:
     with pytest.raises(TypeError, match="Connected, MicLost have no handler"):
-        Handlers(*rows(MicLost, Connected))
+        table(*rows(MicLost, Connected))
 
 
 def test_a_kind_with_two_handlers_is_found_at_once() -> None:
     with pytest.raises(TypeError, match="MicLost have several handlers"):
-        Handlers(*rows(), on(MicLost, ignore))
+        table(*rows(), on(MicLost, ignore))
 
 
 def test_a_handler_for_what_never_comes_in_is_found_at_once() -> None:
     with pytest.raises(TypeError, match="str have a handler, but never come in"):
-        Handlers(*rows(), on(str, ignore))
+        table(*rows(), on(str, ignore))
