@@ -73,7 +73,7 @@ class MemorySink:
             yield self._waiting.popleft()
 
     def begin(
-        self, session_id: str, mic: str, label: str, language: str | None, at: tuple[int, int]
+        self, session_id: str, mic: str, speaker: str, language: str | None, at: tuple[int, int]
     ) -> OpenRecorded:
         """See `UtteranceSink`, as for all that follow; there always is room."""
         start = at[0]
@@ -81,7 +81,7 @@ class MemorySink:
         spoken[start] = (start, math.inf)
         if len(spoken) > REMEMBERED:
             del spoken[min(spoken)]
-        return OpenRecorded(Utterance(session_id, 0, mic, label, language, start, start))
+        return OpenRecorded(Utterance(session_id, 0, mic, speaker, language, start, start))
 
     def append(self, spoken: OpenRecorded, samples: Samples, _more: int) -> None:
         spoken.pieces.append(samples)

@@ -25,14 +25,14 @@ from node.commands.memory_sink import MemorySink, RecordedUtterance
 from node.commands.recorded import RecordedTrack
 from node.commands.tracks import chosen, say, why_empty
 from node.config import Config, load_config
-from node.core.model import SAMPLE_RATE, Session, at_sample
+from node.core.model import SAMPLE_RATE, Assignment, Session, at_sample
 from node.core.room.room import Room
 from node.core.text.format_names import SUFFIX
 from node.core.text.formats import WRITERS
 from node.core.text.languages import WHISPER_LANGUAGES
 from node.core.text.transcript import Transcript, merge
 from node.errors import EXIT_FAILED, ConfigError
-from node.service.listening.recorder import ActiveAssignment, Recorder
+from node.service.listening.recorder import Recorder
 from node.service.settings import endpointing, engine_settings
 from node.service.transcribing.segments import Recogniser, segment_of, speaker_of
 
@@ -164,8 +164,7 @@ def _utterances(
     recorder = Recorder(SESSION, Room(endpointing(config), mode), Silero(), sink, mode)
     running = list(tracks)
     for track in running:
-        speaker = ActiveAssignment(track.speaker, _language(config), enabled=True)
-        recorder.join(track.mic, speaker, track.begin)
+        recorder.join(track.mic, Assignment(track.speaker, _language(config)), track.begin)
     for position in itertools.count(STEP, STEP):
         for track in tuple(running):
             if position <= track.begin:

@@ -190,7 +190,7 @@ class MicInfo:
     connected: bool = True
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Assignment:
     """Whose microphone it is; kept over restarts."""
 

@@ -128,7 +128,7 @@ class Roster:
             if (assignment := self.assignment(mic)).speaker
         }
 
-    def label(self, mic: str) -> str:
+    def speaker(self, mic: str) -> str:
         """The speaker's name, or `Micro <index>` if nobody is assigned."""
         speaker = self.assignment(mic).speaker
         return speaker or f"Micro {list(self._mics).index(mic) + 1}"

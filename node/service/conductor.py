@@ -8,13 +8,12 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from node.core.model import Session, iso, new_session_id
+from node.core.model import Assignment, Session, iso, new_session_id
 from node.core.roster import Live
 from node.core.session import Move, State, StateMachine
 from node.errors import RequestError, StoreError
 from node.service.finishing import Finishing
 from node.service.health import MIN_FREE_MB
-from node.service.listening.recorder import ActiveAssignment
 from node.service.recovery import Recovery
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
     from node.adapters.store import Store
     from node.core.deadlines import Deadlines
-    from node.core.model import Assignment
     from node.core.mqtt.messages import StartSession
     from node.core.mqtt.payloads import FinalPayload
     from node.core.roster import Roster
@@ -183,15 +181,17 @@ class Conductor:
         self._starting, self._wanted = answer, wanted
         self.message = None
         self._machine.move(Move.START)
-        assignments = {mic: self._active(mic, a) for mic, a in chosen.items()}
+        assignments = {mic: self._resolved(mic, a) for mic, a in chosen.items()}
         self._listener.begin(self._recorded.id, self._zero, assignments)
 
-    def _active(self, mic: str, assignment: Assignment) -> ActiveAssignment:
+    def _resolved(self, mic: str, assignment: Assignment) -> Assignment:
+        """Return the assignment with what it leaves open filled in: speaker and language."""
         assert self._recorded is not None
-        spoken = assignment.language or self._recorded.language or self.default_language
-        language = None if spoken == "auto" else spoken
-        return ActiveAssignment(
-            assignment.speaker or self._roster.label(mic), language, assignment.enabled
+        language = assignment.language or self._recorded.language or self.default_language
+        return Assignment(
+            assignment.speaker or self._roster.speaker(mic),
+            None if language == "auto" else language,
+            assignment.enabled,
         )
 
     def stop(self, session_id: str | None, answer: Answer) -> None:
@@ -232,8 +232,8 @@ class Conductor:
         for mic in mics:
             assignment = self._roster.assignment(mic)
             if mic in self._recorded.speakers or assignment.speaker:
-                self._listener.assign(mic, self._active(mic, assignment))
-                self._recorded.speakers[mic] = self._roster.label(mic)
+                self._listener.assign(mic, self._resolved(mic, assignment))
+                self._recorded.speakers[mic] = self._roster.speaker(mic)
         self._sessions.set_speakers(self._recorded)
 
     # What happens.
@@ -339,7 +339,7 @@ class Conductor:
         self._machine.move(Move.START)
         self._machine.move(Move.OPENED)
         mics = [mic for mic in session.speakers if mic in self._roster]
-        assignments = {mic: self._active(mic, self._roster.assignment(mic)) for mic in mics}
+        assignments = {mic: self._resolved(mic, self._roster.assignment(mic)) for mic in mics}
         self._listener.begin(session.id, self._zero, assignments, patient=True)
         for mic in mics:
             self._roster.set_live(mic, Live(recording=True))

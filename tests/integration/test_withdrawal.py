@@ -21,12 +21,12 @@ from hypothesis import strategies as st
 
 from node.adapters.store import Store
 from node.adapters.vad import Silero
-from node.core.model import Segment, Session, Transcription
+from node.core.model import Assignment, Segment, Session, Transcription
 from node.core.mqtt.topics import Topics
 from node.core.room.room import Room
 from node.core.room.segmenter import Ended, Endpointing
 from node.service.items import DiskFailed, SegmentWithdrawn
-from node.service.listening.recorder import ActiveAssignment, Recorder
+from node.service.listening.recorder import Recorder
 from node.service.listening.spool import Spool
 from node.service.transcribing.segments import segment_of
 from tests.rig.introductions import tracks
@@ -288,10 +288,10 @@ def test_what_a_mic_has_had_written_is_withdrawn_be_it_muted_or_not(
     recorder = Recorder(SESSION, Room(Endpointing(), "drop"), silero, desk.spool, "drop")
     sound = dict(zip(("desk", "door"), tracks(), strict=True))
     for mic in sound:
-        recorder.join(mic, ActiveAssignment(mic, None, enabled=True))
+        recorder.join(mic, Assignment(mic))
     for begin in range(0, len(sound["desk"]), SECOND // 10):
         if muted_from_s is not None and begin == round(muted_from_s * SECOND):
-            recorder.assign("door", ActiveAssignment("door", None, enabled=False))
+            recorder.assign("door", Assignment("door", enabled=False))
         for mic, samples in sound.items():
             recorder.hear(mic, begin, samples[begin : begin + SECOND // 10])
     for mic in sound:

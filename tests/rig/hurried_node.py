@@ -20,11 +20,11 @@ import numpy as np
 from node import app
 from node.adapters.vad import Silero
 from node.cli import main
-from node.core.model import SAMPLE_RATE
+from node.core.model import SAMPLE_RATE, Assignment
 from node.core.room.room import Room
 from node.core.room.segmenter import Endpointing
 from node.service.listening.listener import Listener
-from node.service.listening.recorder import ActiveAssignment, Recorder
+from node.service.listening.recorder import Recorder
 from tests.model.say import say
 from tests.model.sentences import SENTENCES
 
@@ -54,7 +54,7 @@ class HurriedListener(Listener):
             self._session.id, Room(Endpointing(), "off"), Silero(), self._spool, "off"
         )
         for mic in MICS:
-            recorder.join(mic, ActiveAssignment(mic, None, enabled=True))
+            recorder.join(mic, Assignment(mic))
         apart = HOURS * 3600 * SAMPLE_RATE // utterances
         sounds = [_sound(number) for number in range(SAYS)]
         for number in range(utterances):

@@ -100,7 +100,7 @@ def test_mics_kept_over_a_restart_are_away_until_found() -> None:
     assert not there.info("usb-1-1.2").connected
     there.found([ONE])
     assert list(there) == ["usb-1-1.1", "usb-1-1.2"]
-    assert there.label("usb-1-1.2") == "Bob"
+    assert there.speaker("usb-1-1.2") == "Bob"
 
 
 @pytest.mark.parametrize("wanted", ["usb-1-1.2", 2, "2", "02", "٢"])
@@ -149,7 +149,7 @@ def test_an_assignment_sets_speaker_and_language_and_leaves_the_mute() -> None:
 def test_a_label_is_the_speaker_or_the_index() -> None:
     there = roster(ONE, TWO)
     there.assign(there.check([assign(1)]))
-    assert [there.label(mic) for mic in there] == ["Alice", "Micro 2"]
+    assert [there.speaker(mic) for mic in there] == ["Alice", "Micro 2"]
     assert there.speakers() == {"usb-1-1.1": "Alice"}
 
 

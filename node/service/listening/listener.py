@@ -28,11 +28,11 @@ from node.service.worker import Worker
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from node.core.model import Assignment
     from node.core.room.room import Mode
     from node.core.room.segmenter import Endpointing
     from node.service.inventory import Inventory
     from node.service.items import WorkerItem
-    from node.service.listening.recorder import ActiveAssignment
     from node.service.listening.spool import Spoken, Spool
 
 OPEN_TIMEOUT_S = 5.0
@@ -127,7 +127,7 @@ class Listener:
         self,
         session_id: str,
         zero: float,
-        assignments: dict[str, ActiveAssignment],
+        assignments: dict[str, Assignment],
         *,
         patient: bool = False,
     ) -> None:
@@ -142,7 +142,7 @@ class Listener:
         """The session exists: record from the first sample held."""
         self._command(orders.Go())
 
-    def assign(self, mic: str, assignment: ActiveAssignment) -> None:
+    def assign(self, mic: str, assignment: Assignment) -> None:
         """Change who sits at a mic, from this instant; a mic that is not open yet joins."""
         self._command(orders.Reassign(mic, assignment))
 
@@ -221,7 +221,7 @@ class Listener:
         for placer in self._placers.values():
             placer.go()
 
-    def _assign(self, mic: str, assignment: ActiveAssignment) -> None:
+    def _assign(self, mic: str, assignment: Assignment) -> None:
         if self._session is None:
             return
         if mic in self._mics:
@@ -232,7 +232,7 @@ class Listener:
             self._placers[mic].go()
             self._mics[mic].open()
 
-    def _join(self, mic: str, assignment: ActiveAssignment, session: _Session) -> None:
+    def _join(self, mic: str, assignment: Assignment, session: _Session) -> None:
         session.recorder.join(mic, assignment)
         self._placers[mic] = Placer(mic, session.zero, session.recorder)
         source = partial(self._inventory.source, mic, session.zero)

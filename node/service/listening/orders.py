@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from node.service.listening.recorder import ActiveAssignment
+    from node.core.model import Assignment
 
 
 @dataclass(frozen=True, slots=True)
 class Begin:
     session_id: str
     zero: float
-    assignments: dict[str, ActiveAssignment]
+    assignments: dict[str, Assignment]
     patient: bool
 
 
@@ -25,7 +25,7 @@ class Go:
 @dataclass(frozen=True, slots=True)
 class Reassign:
     mic: str
-    assignment: ActiveAssignment
+    assignment: Assignment
 
 
 @dataclass(frozen=True, slots=True)

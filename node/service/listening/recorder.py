@@ -6,7 +6,6 @@ The service's sink is the spool, on the disk; `transcribe` has one in memory.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from node.core.room.segmenter import Audio, Ended, Started, Withdrawn
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from node.adapters.vad import Silero
+    from node.core.model import Assignment
     from node.core.room.room import MicEvents, Mode, Room
     from node.core.room.segmenter import Event
 
@@ -40,7 +40,7 @@ class UtteranceSink(Protocol[B]):
     """
 
     def begin(
-        self, session_id: str, mic: str, label: str, language: str | None, at: tuple[int, int]
+        self, session_id: str, mic: str, speaker: str, language: str | None, at: tuple[int, int]
     ) -> B | None:
         """Somebody has begun to speak; None where there is no room for what they say.
 
@@ -63,20 +63,12 @@ class UtteranceSink(Protocol[B]):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class ActiveAssignment:
-    """Who sits at a mic: what its new utterances are marked with. Not `enabled`: muted."""
-
-    label: str
-    language: str | None
-    enabled: bool
-
-
 class Recorder(Generic[B]):
-    """Owned by the thread that hears, in the service the listener; one for each session.
+    """Owned by one thread, in the service the listener's; one for each session.
 
-    A muted mic is still heard by the room, so that its voice in the neighbours' mics is known for
-    what it is; nothing of it is written.
+    Every assignment must name a speaker; without a language, Whisper detects it. The room also
+    hears a muted mic (not `enabled`), to recognise its voice in other mics, but nothing of it is
+    written.
     """
 
     def __init__(
@@ -87,17 +79,17 @@ class Recorder(Generic[B]):
         self._silero = silero
         self._sink = sink
         self._keeps_crosstalk = mode == "tag"
-        self._assignments: dict[str, ActiveAssignment] = {}
+        self._assignments: dict[str, Assignment] = {}
         self._open: dict[str, B] = {}
         self._ended: dict[str, deque[B]] = {}
 
-    def join(self, mic: str, assignment: ActiveAssignment, position: int = 0) -> None:
+    def join(self, mic: str, assignment: Assignment, position: int = 0) -> None:
         """Let another mic in, whose first sample lies at `position` or behind it."""
         self._room.add(mic, self._silero.detector(), position)
         self._assignments[mic] = assignment
         self._ended[mic] = deque(maxlen=REMEMBERED)
 
-    def assign(self, mic: str, assignment: ActiveAssignment) -> None:
+    def assign(self, mic: str, assignment: Assignment) -> None:
         """Change who sits at a mic. Muting ends its open utterance; unmuting begins anew."""
         if assignment.enabled != self._assignments[mic].enabled:
             self._write(self._room.flush(mic))
@@ -146,8 +138,9 @@ class Recorder(Generic[B]):
         match event:
             case Started(start, speech):
                 assignment = self._assignments[mic]
+                assert assignment.speaker is not None
                 spoken = self._sink.begin(
-                    self._session_id, mic, assignment.label, assignment.language, (start, speech)
+                    self._session_id, mic, assignment.speaker, assignment.language, (start, speech)
                 )
                 if spoken is not None:
                     self._open[mic] = spoken

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from node.core.model import MB, SAMPLE_RATE
 from node.errors import StoreError
 from node.service.items import DiskFailed, SegmentWithdrawn, SpeechDropped
-from node.service.transcribing.segments import withdrawal
+from node.service.transcribing.segments import speaker_of, withdrawal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,9 +40,9 @@ class Spoken:
     """One utterance: what the disk has of it, and what it still has to take or to give back."""
 
     def __init__(
-        self, session_id: str, mic: str, label: str, language: str | None, start: int
+        self, session_id: str, mic: str, speaker: str, language: str | None, start: int
     ) -> None:
-        self._place = (session_id, mic, label, language, start)
+        self._place = (session_id, mic, speaker, language, start)
         self.start = self.speech = start
         self._unwritten: list[npt.NDArray[np.int16]] = []
         self._on_disk: tuple[Utterance, Recording] | None = None
@@ -58,10 +58,6 @@ class Spoken:
     @property
     def session_id(self) -> str:
         return self._place[0]
-
-    @property
-    def speaker(self) -> Speaker:
-        return self._place[:3]
 
     @property
     def utterance(self) -> Utterance | None:
@@ -176,7 +172,7 @@ class Spool:
         self._look_at = 0.0
 
     def begin(
-        self, session_id: str, mic: str, label: str, language: str | None, at: tuple[int, int]
+        self, session_id: str, mic: str, speaker: str, language: str | None, at: tuple[int, int]
     ) -> Spoken | None:
         """Somebody has begun to speak; None where the spool is full: it is dropped, and said.
 
@@ -186,7 +182,7 @@ class Spool:
             reason = f"storage.max_spool_mb ({self._max_bytes // MB}) is reached"
             self._post(SpeechDropped(mic, reason))
             return None
-        spoken = Spoken(session_id, mic, label, language, at[0])
+        spoken = Spoken(session_id, mic, speaker, language, at[0])
         spoken.speech = at[1]
         self._unsettled.append(spoken)
         self._push(spoken)
@@ -278,7 +274,7 @@ class Spool:
             self._post(DiskFailed(str(error)))
             return
         if withdrawn is not None:
-            self._misheard(spoken.speaker)
+            self._misheard(speaker_of(withdrawn))
             self._post(SegmentWithdrawn(withdrawn))
         if settled:
             self._let_go(spoken)

@@ -92,8 +92,8 @@ class Recogniser:
         self._contexts.forget_speaker(speaker)
 
 
-def speaker_of(utterance: Utterance) -> Speaker:
-    return utterance.session_id, utterance.mic, utterance.speaker
+def speaker_of(said: Utterance | Segment) -> Speaker:
+    return said.session_id, said.mic, said.speaker
 
 
 def segment_of(utterance: Utterance, heard: Transcription, seq: int, latency_s: float) -> Segment:
