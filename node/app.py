@@ -1,15 +1,15 @@
-"""The node as it runs: how it starts and stops, and its main loop.
+"""The running node: how it starts and stops, and its main loop.
 
-Four threads, each of which alone touches what it owns:
+Four threads, each the only one to touch what it owns:
 
-- The main thread runs `Node.run` and owns all of `service.parts`, but for what follows.
-- The listener thread owns the microphones and hears them (`service.listening`).
-- The transcriber thread owns the engine and writes (`service.transcribing`).
+- The main thread runs `Node.run` and owns all of `service.parts`, except for the following.
+- The listener thread owns the microphones and listens to them (`service.listening`).
+- The transcriber thread owns the engine and turns speech into text (`service.transcribing`).
 - paho's thread owns the connection to the broker (`adapters.broker`).
 
-They tell the main thread what happens through one inbox. It does three things in turn: it takes an
-item to its handler, does what is due, and publishes what has changed by that. It waits for nothing
-but the inbox.
+The others report to the main thread through one inbox. The main thread takes three steps in turn:
+it passes an item to its handler, does what is due, and publishes what has changed. It waits for
+nothing but the inbox.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.5
 IDLE_LOOK_EVERY_S = 2.0
-"""How often what nobody tells is looked at, in a session and without one. Whatever else comes
-regularly does so at multiples of the latter: an idle node wakes for all of it at once."""
+"""How often to check what no item reports, during a session and without one. All other regular
+work runs at multiples of the latter, so that an idle node wakes up once for all of it."""
 
 HARDWARE_EVERY_S = 2.0
-"""How often changed hardware is looked for; what it costs is the reading of one small file."""
+"""How often to look for changed hardware, at the cost of reading one small file."""
 
 DISK_EVERY_S = 4.0
 
 JOIN_S = 3.0
-"""How long a thread may take to end; the transcriber's utterance at hand is on the disk."""
+"""How long a thread may take to end; the utterance being transcribed is safe on the disk."""
 
 GOODBYE_S = 2.0
 
@@ -63,14 +63,14 @@ class Node:
         self._handlers = handlers(self._parts)
 
     def run(self) -> int:
-        """Serve until told to stop; gives the exit status.
+        """Serve until told to stop; return the exit status.
 
-        What has been started is stopped in the opposite order, whatever happens.
+        Whatever was started is stopped in reverse order, also after an error.
 
         Raises:
             StoreError: the storage folder cannot be used.
         """
-        os.umask(0o077)  # whatever the folder allows: what people say is for this user alone
+        os.umask(0o077)  # whatever the folder allows: only this user may read what people say
         parts = self._parts
         with ExitStack() as stops:
             damage = parts.store.open()
@@ -82,7 +82,7 @@ class Node:
             self._recover()
             self._take_signals()
             self._start_clockwork()
-            stops.callback(self._go_offline)  # online it goes as soon as the model has been tried
+            stops.callback(self._go_offline)  # it goes online once the model has been tried
             parts.listener.start()
             stops.callback(parts.listener.stop, JOIN_S)
             parts.transcriber.start()
@@ -91,7 +91,7 @@ class Node:
             return self._serve()
 
     def _recover(self) -> None:
-        """Take up where the last process left off, however it ended."""
+        """Continue where the last process left off, even if it crashed."""
         parts = self._parts
         parts.eraser.complete()
         parts.home_assistant.load()
@@ -109,14 +109,14 @@ class Node:
             parts.states.last(last)
 
     def _take_signals(self) -> None:
-        """Handlers only put an item into the inbox."""
+        """Turn signals into items of the inbox."""
         put = self._parts.inbox.put
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: put(items.StopRequested()))
         signal.signal(signal.SIGHUP, lambda *_: put(items.ReloadRequested()))
 
     def _start_clockwork(self) -> None:
-        """What is done regularly; what is done once, later, each part sets for itself."""
+        """Schedule regular work; each part schedules its own one-off deadlines."""
         parts = self._parts
         parts.deadlines.every(HARDWARE_EVERY_S, parts.scanner.watch)
         parts.deadlines.every(DISK_EVERY_S, parts.watchdog.watch_disk)
@@ -124,7 +124,7 @@ class Node:
         parts.supervision.start()
 
     def _serve(self) -> int:
-        """The main loop."""
+        """Run the main loop."""
         parts = self._parts
         while parts.lifecycle.exit_status is None:
             item = parts.inbox.take(parts.deadlines.wait_s(time.monotonic()))
@@ -133,23 +133,23 @@ class Node:
             try:
                 parts.deadlines.run(time.monotonic())
                 self._settle_sessions()
-            except StoreError as error:  # it is tried again
+            except StoreError as error:  # tried again
                 parts.watchdog.disk_failed(str(error))
             self._settle()
         return parts.lifecycle.exit_status
 
     def _settle_sessions(self) -> None:
-        """After each item and each deadline: end and erase what has only waited for that.
+        """Finish and erase the sessions that are ready; called after each item and deadline.
 
         Raises:
-            StoreError: the disk refuses; it is tried again the next time.
+            StoreError: the disk refuses; the next call tries again.
         """
         if (final := self._parts.conductor.settle()) is not None:
             self._parts.states.last(final)
         self._parts.eraser.settle()
 
     def _settle(self) -> None:
-        """After each item and each deadline: publish what has changed, and see how to go on."""
+        """Publish what has changed, and see whether to end; called after each item and deadline."""
         parts = self._parts
         parts.requests.resume()
         parts.home_assistant.settle()
@@ -164,12 +164,12 @@ class Node:
         parts.deadlines.every(LOOK_EVERY_S if busy else IDLE_LOOK_EVERY_S, self._look)
 
     def _look(self, now: float) -> None:
-        """See what nobody tells: that somebody has fallen silent."""
+        """Check what no item reports: a thread or microphone that has gone silent."""
         self._parts.lifecycle.look(now)
         self._parts.supervision.look(now)
 
     def _go_online(self) -> None:
-        """The model is loaded, or cannot be: the node may be asked for something."""
+        """Start taking requests, once the model is loaded or known not to load."""
         self._parts.broker.start()
         self._parts.health.start()
 
@@ -179,21 +179,21 @@ class Node:
         self._parts.broker.stop()
 
     def _say_goodbye(self) -> None:
-        """Wait until `offline` is acknowledged: a connection closed cleanly sends no will."""
+        """Publish `offline` and wait for its acknowledgement: a clean disconnect sends no will."""
         parts = self._parts
         parts.publisher.say_goodbye()
         deadline = time.monotonic() + GOODBYE_S
         while not parts.publisher.has_said_goodbye:
             left = deadline - time.monotonic()
             if left <= 0:
-                log.warning("the broker has not acknowledged `offline`; its last will says it")
+                log.warning("the broker has not acknowledged `offline`; the last will replaces it")
                 return
             if isinstance(item := parts.inbox.take(left), Acknowledged):
                 parts.publisher.on_acknowledged(item)
 
 
 def handlers(parts: Parts) -> Mapping[type, Handler]:
-    """Where each item of the inbox goes."""
+    """Return the handler of each kind of item in the inbox."""
     by_topic = {parts.topics.info: parts.lifecycle.on_info, **parts.home_assistant.topics}
 
     def on_message(message: Message) -> None:

@@ -1,1 +1,1 @@
-"""The running node: the threads and what each of them owns. `node.app` puts them together."""
+"""The running node: its threads and what each owns. `node.app` puts them together."""

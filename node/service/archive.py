@@ -1,4 +1,4 @@
-"""Transcripts of sessions past and running: read from the store, written to files."""
+"""Transcripts of past and running sessions: read from the store, written to files."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class Archive:
         self._zone = zone
 
     def transcript(self, session: Session) -> Transcript:
-        """The session's segments so far, merged in order of speech."""
+        """Return the session's segments so far, merged in the order they were spoken."""
         return Transcript(session, merge(self._sessions.segments(session.id)), self._zone)
 
     def page(self, session: Session, form: str, offset: int, limit: int) -> dict[str, Any]:
-        """A page of a transcript, as `transcript/get` answers it.
+        """Return a page of a transcript, as in the answer to `transcript/get`.
 
-        Offsets count segments in the format `json`, in the others lines: a segment in which others
-        have interjected is several.
+        Offsets count segments in the format `json` and lines in the others: a segment interrupted
+        by others takes several lines.
         """
         whole = self.transcript(session)
         total = len(whole.segments if form == "json" else whole.turns)
@@ -68,9 +68,9 @@ class Archive:
         return answer
 
     def save(self, session: Session, moment: datetime, formats: Iterable[str]) -> dict[str, str]:
-        """Write new files of a transcript; gives their paths by suffix.
+        """Write new files of a transcript; return their paths by suffix.
 
-        Their names are noted first, so that they go with their session.
+        The store notes their names first, so that they are deleted with their session.
 
         Raises:
             StoreError: the disk refuses.
@@ -84,13 +84,13 @@ class Archive:
     def finish(self, session: Session, moment: datetime) -> FinalPayload:
         """Write the session's files, close it in the store, and queue its final transcript.
 
-        The names are noted before the files are written, so that a crash in between leads to the
-        same files again and not to a second set.
+        The names are stored before the files are written, so that after a crash in between the
+        same files are written again, not a second set.
 
         Raises:
             StoreError: the disk refuses.
         """
-        if session.files.keys() != WRITERS.keys():  # none yet, or what is known of them is damaged
+        if session.files.keys() != WRITERS.keys():  # none yet, or their record is damaged
             files = self._folder.reserve(moment.astimezone(self._zone), WRITERS)
             self._sessions.plan_files(session.id, files)
             session.files = files
@@ -101,7 +101,7 @@ class Archive:
         return body
 
     def _texts(self, session: Session, suffixes: Iterable[str]) -> dict[str, str]:
-        """The file of each suffix; the JSON file also has what others said into each mic."""
+        """Return each file's text by suffix; JSON also has what each mic heard of others."""
         segments = self._sessions.segments(session.id)
         transcript = Transcript(session, merge(segments), self._zone)
         crosstalk = [segment for segment in segments if segment.crosstalk_of is not None]
@@ -116,6 +116,6 @@ class Archive:
         self._folder.delete(names)
 
     def last(self) -> FinalPayload | None:
-        """The newest finished session's transcript, for those who connect later."""
+        """Return the newest finished session's transcript, for clients that connect later."""
         session = self._sessions.last_done()
         return final_body(self.transcript(session)) if session else None

@@ -1,4 +1,4 @@
-"""The session's life: start, record, stop; then it is finished, while the next one may begin."""
+"""The life of a session: start, record, stop; it is finished while the next may already run."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ log = logging.getLogger(__name__)
 
 
 def nobody(_result: Result) -> None:
-    """Takes the answer where no request asked: the time limit, a shortcut, the end of the node."""
+    """Ignore the answer: a time limit, a shortcut or the end of the node waits for none."""
 
 
 class Conductor:
-    """Owned by the main thread, which tells it what happens; it never waits."""
+    """Owned by the main thread, which calls it for every request and item; it never blocks."""
 
     def __init__(
         self,
@@ -79,43 +79,43 @@ class Conductor:
 
     @property
     def state(self) -> State:
-        """What `T/session` shows."""
+        """The state that `T/session` shows."""
         return self._machine.shown(finishing=bool(self._finishing.ids))
 
     @property
     def session(self) -> Session | None:
-        """The session shown: the recorded one, else the newest that is being written."""
+        """The session that `T/session` shows: the recorded one, else the newest being written."""
         return self._recorded or self._finishing.newest
 
     def segments_total(self, session: Session) -> int:
-        """Segments of a session that were published or will be, and were not withdrawn."""
+        """Return how many segments a session has, queued ones included, withdrawn ones not."""
         return self._sessions.segments_total(session.id)
 
     @property
     def finishing(self) -> list[str]:
-        """Ids of the sessions that are recorded and still being transcribed and written."""
+        """Ids of the sessions whose recording is over but which are still being written."""
         return self._finishing.ids
 
     def active(self, session_id: str) -> Session | None:
-        """The session of this id where it is being recorded or written."""
+        """Return the session with this id if it is being recorded or written."""
         if self._recorded is not None and self._recorded.id == session_id:
             return self._recorded
         return self._finishing.find(session_id)
 
     def backlog_s(self) -> float:
-        """Seconds of speech of the session shown that wait for the engine."""
+        """Return the seconds of speech in the session shown that wait for the engine."""
         return self._utterances.backlog_s(self.session.id) if self.session else 0.0
 
-    # What requests ask for.
+    # Called by requests.
 
     def start(self, request: StartSession, answer: Answer) -> None:
-        """Begin a session; answered when every mic of it delivers, or none is open.
+        """Start a session; answered once all its mics deliver sound, or all are closed again.
 
-        All that can be checked is, before anything begins. Then the listener opens the mics, and
-        says so with `MicsOpened` or `MicsRefused`.
+        Everything that can be checked is checked first. Then the listener opens the mics and
+        replies with `MicsOpened` or `MicsRefused`.
 
         Raises:
-            RequestError: it cannot begin; nothing has been changed.
+            RequestError: the session cannot start; nothing has been changed.
         """
         self._machine.check_start(self._recorded.id if self._recorded else None)
         if self.model_problem is not None:
@@ -127,27 +127,27 @@ class Conductor:
         self._begin(request, wanted, chosen, answer)
 
     def _kept(self, request: StartSession) -> dict[str, Assignment]:
-        """The kept assignments serve where the request brings none."""
+        """Return the stored assignments, if the request has none of its own."""
         if request.assignments is None:
             kept = {mic: self._roster.assignment(mic) for mic in self._roster.speakers()}
             if kept:
                 return kept
         raise RequestError(
             "no_assignments",
-            "no mic has a speaker; give one a name first, by mics/assign or in `assignments`",
+            "no mic has a speaker; name one first, with mics/assign or in `assignments`",
         )
 
     def _check_mics(self, chosen: Iterable[str]) -> None:
         away = self._away(chosen)
         if away:
-            # One that has come since the last look is no reason to refuse.
+            # It may have been plugged in since the last look.
             self._inventory.refresh(self._roster)
             away = self._away(chosen)
         if away:
             raise RequestError("mic_unavailable", f"mic: {', '.join(away)}: not connected")
 
     def _away(self, chosen: Iterable[str]) -> list[str]:
-        """Those that cannot be there; the others are found out by opening them."""
+        """Return the mics known to be absent; only opening shows whether the others are there."""
         return [
             mic
             for mic in chosen
@@ -195,7 +195,7 @@ class Conductor:
         )
 
     def stop(self, session_id: str | None, answer: Answer) -> None:
-        """End the recording; answered when all of the session is transcribed and written.
+        """Stop recording; answered once the whole session is transcribed and written.
 
         Raises:
             RequestError: `not_recording`, or `busy`.
@@ -217,15 +217,15 @@ class Conductor:
         self._recorded = None
         self._deadlines.cancel(self._reach_limit)
         try:
-            self._sessions.stopping(session)  # after a crash it must not be recorded further
-        except StoreError as error:  # noted with its end
-            log.warning("the stop of %s is not noted yet: %s", session.id, error)
+            self._sessions.stopping(session)  # after a crash it must not be resumed
+        except StoreError as error:  # stored when it ends
+            log.warning("the stop of session %s is not stored yet: %s", session.id, error)
 
     def assign(self, mics: Iterable[str]) -> None:
-        """Mics have another speaker or are muted: the running session follows at once.
+        """Apply changed assignments of these mics to the running session at once.
 
         Raises:
-            StoreError: the disk refuses to note it; the listener follows all the same.
+            StoreError: the disk refuses to store the names; the listener applies them anyway.
         """
         if self._recorded is None or self._machine.state is not State.RECORDING:
             return
@@ -236,7 +236,7 @@ class Conductor:
                 self._recorded.speakers[mic] = self._roster.speaker(mic)
         self._sessions.set_speakers(self._recorded)
 
-    # What happens.
+    # Called for items.
 
     def on_model_ready(self) -> None:
         self.model_problem = self.message = None
@@ -250,7 +250,7 @@ class Conductor:
             self._machine.move(Move.MODEL_LOST)
 
     def on_opened(self, item: MicsOpened) -> None:
-        """Every mic delivers: the session exists from now on, and so does its sound so far."""
+        """Every mic delivers: store the session and keep its sound from the start."""
         assert self._recorded is not None
         answer, self._starting = self._starting, nobody
         try:
@@ -291,38 +291,38 @@ class Conductor:
             self._roster.set_live(mic, None)
 
     def settle(self) -> FinalPayload | None:
-        """End what has nothing left to wait for; called after everything that happens.
+        """Finish the sessions that have nothing left to wait for; called in every round.
 
         Returns:
-            Where a session has ended, the transcript of the newest one that is done.
+            The transcript of the newest finished session if one has just finished, else None.
 
         Raises:
-            StoreError: something cannot be written; it is tried again at the next call.
+            StoreError: something cannot be written; the next call tries again.
         """
         if self._is_model_ready:
             self._take_up()
         return self._archive.last() if self._finishing.settle() else None
 
-    # What a crash has left.
+    # After a crash.
 
     def recover(self, *, resume: bool) -> Session | None:
-        """Find the sessions that are unfinished; with `resume`, the last may go on recording.
+        """Find the unfinished sessions; with `resume`, the last one may go on recording.
 
         Returns:
-            The newest of them.
+            The newest of them, or None.
         """
         self._recovery.look(resume=resume)
         return self._recovery.newest
 
     def leave_out(self, session_id: str) -> None:
-        """A session that waits to be finished is being erased: it is not taken up any more."""
+        """Do not finish or resume this session: it is being erased."""
         self._recovery.leave_out(session_id)
 
     def _take_up(self) -> None:
-        """Finish what the last process has left, or go on recording it.
+        """Finish or resume the sessions that the last process left unfinished.
 
         Raises:
-            StoreError: the disk refuses; what is left is taken up at the next call.
+            StoreError: the disk refuses; the next call goes on with the rest.
         """
         while (session := self._recovery.next()) is not None:
             if self._machine.state is State.IDLE and self._recovery.goes_on(session):
@@ -333,7 +333,7 @@ class Conductor:
             self._recovery.leave_out(session.id)
 
     def _go_on(self, session: Session) -> None:
-        """Record again; mics that are away are waited for."""
+        """Resume recording; mics that are away join when they are back."""
         self._zero = self._recovery.reopen(session)
         self._recorded = session
         self._machine.move(Move.START)
@@ -344,7 +344,7 @@ class Conductor:
         for mic in mics:
             self._roster.set_live(mic, Live(recording=True))
         self._set_limit(session)
-        self.message = "recording went on after an interruption"
+        self.message = "recording resumed after an interruption"
 
     def _set_limit(self, session: Session) -> None:
         if session.max_duration_s is not None:

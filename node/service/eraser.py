@@ -1,4 +1,4 @@
-"""Every trace of a session is removed: rows, files, sound, and what the broker keeps of it."""
+"""Removes every trace of a session: rows, files, sound, and what the broker keeps of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TRY_EVERY_S = 5.0
-"""How soon what the disk refused is tried again, and the database's log that somebody read."""
+"""How soon to retry what the disk refused, or to trim a database log that was being read."""
 
 
 class Eraser:
@@ -50,10 +50,10 @@ class Eraser:
     def erase(self, session_id: str) -> None:
         """Remove a session that is not being recorded; it is gone for good when this returns.
 
-        What a broker that is away keeps of it goes when it is back, also after a restart.
+        If the broker is away, what it keeps is removed when it is back, even after a restart.
 
         Raises:
-            StoreError: the disk refuses; where the rows were gone already, it is tried again.
+            StoreError: the disk refuses; if the rows are already gone, the rest is tried again.
         """
         erasure = self._traces.strike(session_id)
         self._begun.add(session_id)
@@ -61,19 +61,19 @@ class Eraser:
         self._forget(session_id)
         topics = self._states.forget(erasure, self._archive.last())
         self._remove_files(erasure)
-        self._pending[session_id] = topics  # only now: what is struck off is not tried again
+        self._pending[session_id] = topics  # only now: what is pending is not tried again
         self._begun.discard(session_id)
         self._trim()
 
     def complete(self) -> None:
-        """Finish what an earlier process has begun; before anything else reads the folder."""
+        """Finish what an earlier process began; call this before anything else reads the folder."""
         self._go_on([erasure.session_id for erasure in self._traces.begun()])
 
     def settle(self) -> None:
-        """Strike off what the broker has forgotten as well; called after everything that happens.
+        """Close the erasures that the broker has carried out too; called in every round.
 
         Raises:
-            StoreError: the disk refuses; it is tried again at the next call.
+            StoreError: the disk refuses; the next call tries again.
         """
         for session_id, topics in list(self._pending.items()):
             if not any(map(self._publisher.is_clearing, topics)):
@@ -82,7 +82,7 @@ class Eraser:
                 self._try_again()
 
     def _try_again(self) -> None:
-        """Go on with what is left, soon, but not sooner after the last time than is good."""
+        """Go on with the rest soon, but at least `TRY_EVERY_S` after the last try."""
         self._deadlines.at(self._tried_at + TRY_EVERY_S, self._go_on_with_all)
 
     def _go_on_with_all(self, now: float) -> None:
@@ -95,13 +95,13 @@ class Eraser:
             try:
                 self.erase(session_id)
             except StoreError as error:
-                log.error("session %s is not gone yet: %s", session_id, error)  # noqa: TRY400  # no bug, the disk's fault
+                log.error("session %s is not erased yet: %s", session_id, error)  # noqa: TRY400  # no bug, the disk's fault
 
     def _remove_files(self, erasure: Erasure) -> None:
         self._audio.forget(erasure.session_id)
         self._archive.remove_files(erasure.files)
 
     def _trim(self) -> None:
-        self._try_again()  # also where the disk refuses
+        self._try_again()  # even if the disk refuses
         if self._traces.trim() and not self._begun:
             self._deadlines.cancel(self._go_on_with_all)

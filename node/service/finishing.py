@@ -1,4 +1,4 @@
-"""Sessions that are recorded: what was said last is transcribed, then their files are written."""
+"""Sessions whose recording is over: the rest is transcribed, then their files are written."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_ANSWERS = 64
-"""Requests that wait for the end of one session; more are answered `busy`."""
+"""Requests that may wait for the end of one session; more are answered `busy`."""
 
 
 @dataclass(slots=True)
 class _Ending:
-    """A session on its way: flushed when the disk has its last utterance, then noted as such."""
+    """A session to finish: `flushed` once its end is known, `noted` once the store knows it."""
 
     session: Session
     flushed: bool
@@ -37,9 +37,9 @@ class _Ending:
 
 
 class Finishing:
-    """Owned by the main thread. Nothing bounds their number but the disk, which has all of them.
+    """Owned by the main thread. Only the disk, which holds them all, bounds their number.
 
-    Each ends for itself, as soon as nothing of it waits for the engine any more.
+    Each finishes on its own, as soon as none of its speech waits for the engine.
     """
 
     def __init__(self, *, sessions: Sessions, utterances: Utterances, archive: Archive) -> None:
@@ -50,7 +50,7 @@ class Finishing:
 
     @property
     def ids(self) -> list[str]:
-        """In the order in which their recording ended."""
+        """Ids in the order in which recording ended."""
         return list(self._endings)
 
     @property
@@ -62,14 +62,14 @@ class Finishing:
         return ending.session if ending else None
 
     def add(self, session: Session, *, flushed: bool) -> None:
-        """Its recording is over; not `flushed`: its end and last utterance are still to come."""
+        """Add a session that has stopped; not `flushed`: its last utterance is still to come."""
         self._endings[session.id] = _Ending(session, flushed, noted=flushed)
 
     def wait_for(self, session_id: str, answer: Answer) -> None:
-        """Have a request answered when a session is written.
+        """Answer a request once a session is written.
 
         Raises:
-            RequestError: `busy`: too many wait for it.
+            RequestError: `busy`: too many requests wait for it.
         """
         answers = self._endings[session_id].answers
         if len(answers) >= MAX_ANSWERS:
@@ -77,19 +77,19 @@ class Finishing:
         answers.append(answer)
 
     def on_flushed(self, item: Flushed) -> None:
-        """All its utterances are on their way; one whose start the disk refused is not here."""
+        """Note where a recording ended; a session whose start the disk refused is not here."""
         ending = self._endings.get(item.session_id)
         if ending is not None:
-            # In whole milliseconds, as the store keeps it: a restart must not change a transcript.
+            # In whole milliseconds, as stored: a restart must not change a transcript.
             end = at_sample(ending.session.started_at, item.end)
             ending.session.ended_at = parse_iso(iso(end))
             ending.flushed = True
 
     def settle(self) -> bool:
-        """Write what has nothing left to wait for; says whether that was any.
+        """Write the sessions that have nothing left to wait for; return whether there were any.
 
         Raises:
-            StoreError: the disk refuses; it is tried again at the next call.
+            StoreError: the disk refuses; the next call tries again.
         """
         refused: StoreError | None = None
         before = len(self._endings)
@@ -97,7 +97,7 @@ class Finishing:
             try:
                 if ending.flushed and self._is_through(ending):
                     self._finish(ending)
-            except StoreError as error:  # the others may be better off
+            except StoreError as error:  # the others may succeed
                 refused = error
         if refused is not None and len(self._endings) == before:
             raise refused

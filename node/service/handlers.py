@@ -1,4 +1,4 @@
-"""The rules for the main loop's table, which says what is done with each kind of item."""
+"""The table of the main loop: one handler for each kind of item."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 KINDS: frozenset[type] = frozenset(get_args(WorkerItem | BrokerItem))
-"""Everything that may come into the inbox."""
+"""Every kind of item that the inbox takes."""
 
 
 def on(kind: type[T], do: Callable[[T], None]) -> tuple[type, Handler]:
-    """A row of the table; that its handler takes this kind of item, mypy checks."""
+    """Return a row of the table; mypy checks that the handler takes this kind of item."""
     return kind, do
 
 
 def table(*rows: tuple[type, Handler]) -> Mapping[type, Handler]:
-    """The one handler of each kind of item.
+    """Return the table, with exactly one handler for each kind of item.
 
     Raises:
-        TypeError: a kind of item has no handler or several, or there is no such kind.
+        TypeError: a kind of item has no handler or several, or does not exist.
     """
     kinds = [kind for kind, _ in rows]
     wrong = {
         "no handler": KINDS.difference(kinds),
         "several handlers": {kind for kind in kinds if kinds.count(kind) > 1},
-        "a handler, but never come in": set(kinds) - KINDS,
+        "a handler, but are no items": set(kinds) - KINDS,
     }
     found = [
         f"{', '.join(sorted(kind.__name__ for kind in those))} have {what}"

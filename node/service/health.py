@@ -1,4 +1,4 @@
-"""The health record: what this process and this machine are doing."""
+"""The health record: the state of this process and this machine."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 HEALTH_EVERY_S = 60.0
 
 MIN_FREE_MB = 100
-"""Free disk below which no session starts: an hour of four mics that all wait takes 460 MB."""
+"""Free disk needed to start a session: an hour of four mics, all waiting, takes 460 MB."""
 
 
 class SystemMetrics:
-    """Reads the numbers of the process and the machine. Owned by the main thread."""
+    """Reads figures of the process and the machine; owned by the main thread."""
 
     def __init__(self, storage: Path, sys_root: Path) -> None:
         self._storage = storage
@@ -38,14 +38,14 @@ class SystemMetrics:
         return round(time.monotonic() - self._started, 1)
 
     def cpu_percent(self) -> float:
-        """Share of one core used by this process and its ended children since the last call."""
+        """Return the share of one core used since the last call, ended children included."""
         now, used = time.monotonic(), _cpu_seconds()
         share = 100 * (used - self._cpu_s) / max(now - self._measured_at, 0.001)
         self._measured_at, self._cpu_s = now, used
         return round(share, 1)
 
     def rss_mb(self) -> float:
-        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123  # a kernel's file
+        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123  # a file of the kernel
             pages = int(file.read().split()[1])
         return round(pages * os.sysconf("SC_PAGESIZE") / MB, 1)
 
@@ -56,7 +56,7 @@ class SystemMetrics:
             return None
 
     def disk_free_mb(self) -> float:
-        """Room at `storage.path`; 0 where it is gone."""
+        """Return the free space at `storage.path`; 0 if that folder is gone."""
         try:
             return round(shutil.disk_usage(self._storage).free / MB, 1)
         except OSError:
@@ -64,7 +64,7 @@ class SystemMetrics:
 
 
 class Health:
-    """Puts the record together, and publishes it. Owned by the main thread."""
+    """Collects and publishes the record; owned by the main thread."""
 
     def __init__(
         self,
@@ -86,18 +86,18 @@ class Health:
         self.lags_s: dict[str, float | None] = {}
 
     def start(self) -> None:
-        """Publish it from now on."""
+        """Publish the record now, and every `HEALTH_EVERY_S`."""
         self._deadlines.every(HEALTH_EVERY_S, self._publish)
 
     def hasten(self) -> None:
-        """Publish it at once: something in it has changed that is worth it."""
+        """Publish the record at once, because of an important change."""
         self._deadlines.hasten(self._publish)
 
     def _publish(self, _now: float) -> None:
         self._states.health(self.record())
 
     def record(self) -> HealthPayload:
-        """`T/health` as of now."""
+        """Return the current content of `T/health`."""
         rtf = self._transcriber.rtf
         return {
             "uptime_s": self._system.uptime_s(),

@@ -1,4 +1,4 @@
-"""The main thread's one queue, into which all others put what has happened."""
+"""The main thread's one queue, through which all other threads report to it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 class Inbox:
-    """Anybody puts, signal handlers too; the main thread takes.
+    """Any thread or signal handler puts; the main thread takes.
 
-    Workers' items are few by their nature and are never dropped; commands of a flood are.
+    Workers' items are few and are never dropped; in a flood of commands, commands are.
     """
 
     def __init__(self) -> None:
@@ -27,21 +27,21 @@ class Inbox:
         self._queue.put(item)
 
     def deliver(self, item: BrokerItem) -> None:
-        """Add an item from paho's thread; a flood of commands is dropped, not kept."""
+        """Add an item from paho's thread; drop a command if too much is queued."""
         if isinstance(item, Message) and self._queue.qsize() > MAX_QUEUED_COMMANDS:
             self._dropped += 1
         else:
             self._queue.put(item)
 
     def take(self, timeout_s: float | None) -> WorkerItem | BrokerItem | None:
-        """The next item; None where none comes in time. Without a time it waits for ever."""
+        """Return the next item, or None after `timeout_s`; None as the timeout waits forever."""
         try:
             return self._queue.get(timeout=timeout_s)
         except queue.Empty:
             return None
 
     def dropped(self) -> int:
-        """Commands dropped since the last call, once the burst is over; 0 before."""
+        """Return the commands dropped since the last call, once the burst is over; 0 before."""
         if not self._queue.empty():
             return 0
         told, self._told = self._told, self._dropped

@@ -1,4 +1,4 @@
-"""Which microphones there are, and how each is opened: the configuration and the hardware."""
+"""Which microphones exist and how to open each, from the configuration and the hardware."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ LIST_TIMEOUT_S = 5.0
 
 
 class Inventory:
-    """Looks for microphones. Any thread may call `names` and `source`, the main thread the rest.
+    """Finds microphones. Any thread may call `names` and `source`; the rest is the main thread's.
 
-    `keep` stores USB mics with the ids they were given, and raises StoreError where it cannot.
+    `keep` stores USB mics with the ids they were given, and raises StoreError if it cannot.
     """
 
     def __init__(
@@ -49,14 +49,14 @@ class Inventory:
         self._settled = True
 
     def configure(self, audio: AudioConfig) -> None:
-        """Look by another configuration from now on; the reference is swapped whole."""
+        """Use another configuration from now on; swapping one reference is thread-safe."""
         self._audio = audio
 
     def recall(self, known: Iterable[tuple[MicInfo, Assignment]]) -> None:
-        """Name USB mics as they were before a restart.
+        """Give USB mics the ids they had before a restart.
 
-        An id with dots, as older versions gave them, stays with who is assigned to it: some brokers
-        take a dot for a level of the topic.
+        An id with dots, as older versions gave, is kept only if the mic has an assignment: some
+        brokers treat a dot as a level of the topic.
         """
         self._known = {
             info.mic: place
@@ -66,17 +66,17 @@ class Inventory:
 
     @property
     def asks_portaudio(self) -> bool:
-        """Whether PortAudio has to be asked for some of the inputs, which takes seconds."""
+        """Whether PortAudio must list some of the inputs, which takes seconds."""
         return self._audio.source != "files" and bool(self._audio.devices)
 
     def opens_by_name(self, mic: str) -> bool:
-        """Whether only an attempt to open it shows that it is there: PortAudio lists no input that
-        is in use, and may not have been asked since it was plugged in.
+        """Return whether only opening the mic shows that it is there: PortAudio does not list
+        inputs in use, and may not have been asked since the mic was plugged in.
         """
         return any(device.mic == mic for device in self._audio.devices)
 
     def names(self) -> tuple[str, ...]:
-        """What PortAudio lists just now; takes up to five seconds."""
+        """Return the inputs that PortAudio lists now; takes up to five seconds."""
         if not self.asks_portaudio:
             return ()
         try:
@@ -86,11 +86,11 @@ class Inventory:
             return ()
 
     def learn(self, names: tuple[str, ...]) -> None:
-        """Go by these names from now on."""
+        """Use these names from now on."""
         self._names = names
 
     def find(self) -> list[MicInfo]:
-        """Every mic plugged in or configured; of named inputs, as they were listed last."""
+        """Return every mic plugged in or configured; named inputs as last listed."""
         if self._audio.source == "files":
             return [
                 MicInfo(item.mic, item.file.name, device=str(item.file))
@@ -107,10 +107,9 @@ class Inventory:
         ]
 
     def refresh(self, roster: Roster) -> None:
-        """Look for USB mics afresh, and tell the roster.
+        """Look for mics again and update the roster.
 
-        One that is being recorded is as it was, whatever the look says: PortAudio does not list
-        what is in use.
+        A mic that is being recorded keeps its state: PortAudio does not list inputs in use.
         """
         cards = self._read_cards()
         self._settled, self._cards = cards == self._cards, cards
@@ -123,7 +122,7 @@ class Inventory:
         self._remember(found, roster)
 
     def _remember(self, found: list[MicInfo], roster: Roster) -> None:
-        """Give nobody else's id to a port, from now on and after a restart."""
+        """Remember which id belongs to which port, from now on and after a restart."""
         places = {info.mic: place for info in found if (place := _place(info))}
         changed = {mic for mic, place in places.items() if self._known.get(mic) != place}
         self._known = mic_ids.remember(self._known, places, set(roster))
@@ -133,16 +132,16 @@ class Inventory:
             return
         try:
             self._keep(list(self._unkept.values()))
-        except StoreError as error:  # tried again at the next look
-            log.warning("the ids of new microphones are not kept over a restart yet: %s", error)
+        except StoreError as error:  # the next look tries again
+            log.warning("the ids of new microphones are not stored yet: %s", error)
         else:
             self._unkept.clear()
 
     def source(self, mic: str, start_at: float) -> CaptureSource:
-        """How `mic` is opened at this moment; a file is played from `start_at` (monotonic) on.
+        """Return how to open `mic` now; a file plays from `start_at` (monotonic seconds).
 
         Raises:
-            MicError: it is not plugged in.
+            MicError: the mic is not plugged in.
         """
         for item in self._audio.files:
             if item.mic == mic:
@@ -157,24 +156,24 @@ class Inventory:
         raise MicError(f"{mic} is not plugged in")
 
     def has_changed(self) -> bool:
-        """Whether a card may have been plugged in or pulled since the last `refresh`.
+        """Return whether a card may have been plugged in or removed since the last `refresh`.
 
-        Also once more after a change: the kernel's trees do not change all at one instant.
+        True once more after a change: the kernel does not update all its files at once.
         """
         return not self._settled or self._read_cards() != self._cards
 
     def _read_cards(self) -> str:
-        """The kernel's list of sound cards."""
+        """Return the kernel's list of sound cards."""
         try:
             return (self._audio.proc_root / "asound/cards").read_text(errors="replace")
-        except OSError:  # a kernel without sound
+        except OSError:  # a kernel without sound support
             return ""
 
     def _usb(self) -> list[MicInfo]:
         return [_usb_info(usb, name) for usb, name in self._named()]
 
     def _named(self) -> list[tuple[UsbMic, str]]:
-        """The USB mics that are plugged in, each with its id."""
+        """Return the USB mics that are plugged in, each with its id."""
         plugged = find_usb_mics(self._audio.proc_root, self._audio.sys_root)
         places = [UsbPlace(usb.usb_port, usb.usb_id, usb.serial) for usb in plugged]
         ids = mic_ids.name(places, self._known)
@@ -194,5 +193,5 @@ def _usb_info(usb: UsbMic, name: str) -> MicInfo:
 
 
 def _place(info: MicInfo) -> UsbPlace | None:
-    """Where a mic is on USB; None for one that is not."""
+    """Return where a mic is on USB; None if it is not a USB mic."""
     return UsbPlace(info.usb_port, info.usb_id or "", info.serial) if info.usb_port else None

@@ -1,4 +1,4 @@
-"""What the threads tell the main thread: every item of its one inbox."""
+"""What workers and signals report to the main thread, through its one inbox."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ReloadRequested:
 
 @dataclass(frozen=True, slots=True)
 class WorkerDied:
-    """A thread has ended that must not; the process ends and is restarted."""
+    """A thread has failed; the process ends and is restarted."""
 
     worker: str
     error: BaseException
@@ -30,28 +30,28 @@ class WorkerDied:
 
 @dataclass(frozen=True, slots=True)
 class InputsListed:
-    """The names of the inputs that PortAudio lists just now."""
+    """PortAudio has listed its inputs, by name."""
 
     names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ModelReady:
-    """Speech can be transcribed. `notice` is what the model says of its own limits."""
+    """The model is loaded. `notice` warns of its limits, if it has any."""
 
     notice: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class ModelUnavailable:
-    """No model could be loaded; it is tried again."""
+    """The model could not be loaded; the transcriber tries again."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class MicsOpened:
-    """Every mic of the new session delivers, at its rate; recording begins with `Listener.go`."""
+    """Every mic of the new session delivers; recording begins with `Listener.go`. Rates in Hz."""
 
     session_id: str
     sample_rates: dict[str, int]
@@ -59,7 +59,7 @@ class MicsOpened:
 
 @dataclass(frozen=True, slots=True)
 class MicsRefused:
-    """The session cannot begin: these mics do not deliver, each for its reason. None is open."""
+    """The session cannot begin: these mics do not deliver. All are closed; reasons by mic."""
 
     session_id: str
     reasons: dict[str, str]
@@ -67,7 +67,7 @@ class MicsRefused:
 
 @dataclass(frozen=True, slots=True)
 class MicJoined:
-    """A mic that was added to the running session delivers for the first time."""
+    """A mic that joined the running session delivers for the first time."""
 
     mic: str
     sample_rate: int
@@ -87,8 +87,8 @@ class MicBack:
 
 @dataclass(frozen=True, slots=True)
 class LevelsMeasured:
-    """Sound level of each recording mic in dBFS, the seconds of sound lost so far, and by how much
-    each mic hears later than the earliest one, where that is known.
+    """Level of each recording mic in dBFS, sound lost so far in seconds, and how many seconds each
+    mic lags behind the earliest one (None: not known yet).
     """
 
     dbfs: dict[str, float]
@@ -98,7 +98,7 @@ class LevelsMeasured:
 
 @dataclass(frozen=True, slots=True)
 class Flushed:
-    """The recording is over and its last utterance waits for the engine; `end` is in samples."""
+    """The recording is over and its last utterance has ended; `end` is in samples."""
 
     session_id: str
     end: int
@@ -106,7 +106,7 @@ class Flushed:
 
 @dataclass(frozen=True, slots=True)
 class Transcribed:
-    """An utterance is done; `segment` is None where nothing was said in it."""
+    """An utterance is done; `segment` is None if nothing was said in it."""
 
     session_id: str
     segment: Segment | None
@@ -114,21 +114,21 @@ class Transcribed:
 
 @dataclass(frozen=True, slots=True)
 class SegmentWithdrawn:
-    """A segment was another mic's speech; `crosstalk_of` names whose. The outbox says it."""
+    """A segment was the speech of the mic in `crosstalk_of`; its event is in the outbox already."""
 
     segment: Segment
 
 
 @dataclass(frozen=True, slots=True)
 class PartialText:
-    """More words are certain of an utterance that is still being spoken."""
+    """More words are certain in an utterance that is still being spoken."""
 
     payload: PartialPayload
 
 
 @dataclass(frozen=True, slots=True)
 class LoadChanged:
-    """More or less is given up to keep up; `event` says so where somebody must know."""
+    """The node gives up more or less quality to keep up; `event` is set if users should know."""
 
     event: Literal["overloaded", "recovered"] | None
     message: str
@@ -136,7 +136,7 @@ class LoadChanged:
 
 @dataclass(frozen=True, slots=True)
 class UtteranceFailed:
-    """The engine failed twice on an utterance; its audio is kept."""
+    """An utterance could not be transcribed; its sound is kept, if there is any."""
 
     session_id: str
     message: str
@@ -144,7 +144,7 @@ class UtteranceFailed:
 
 @dataclass(frozen=True, slots=True)
 class SoundUnreadable:
-    """The disk does not give the sound of an utterance; it is tried again."""
+    """The disk cannot read the sound of an utterance; the transcriber tries again."""
 
     mic: str
     message: str
@@ -152,21 +152,21 @@ class SoundUnreadable:
 
 @dataclass(frozen=True, slots=True)
 class DamageFound:
-    """Something that was read back makes no sense; it is set aside, and the rest goes on."""
+    """Stored data is damaged; it is set aside, and the rest goes on."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class DiskFailed:
-    """The disk refuses; what it should keep waits in memory and is tried again."""
+    """The disk refuses; what it should store waits in memory and is tried again."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechDropped:
-    """Speech could not be kept; `mic` is None where it was no longer of one mic."""
+    """Speech could not be kept; `mic` is None if the loss is not one mic's alone."""
 
     mic: str | None
     reason: str

@@ -1,4 +1,4 @@
-"""How the node comes up and how it ends: the exit status is set here and nowhere else."""
+"""How the node starts up and ends; the exit status is set only here."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DRAIN_S = 20.0
-"""How long a stopped node goes on to transcribe and to send; what is left is on the disk."""
+"""How long a stopping node keeps transcribing and sending; the rest stays on the disk."""
 
 
 class Lifecycle:
-    """Owned by the main thread, which serves until there is an exit status."""
+    """Owned by the main thread, which runs until there is an exit status."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Lifecycle:
         watchdog: Watchdog,
         go_online: Callable[[], None],
     ) -> None:
-        """`go_online` is called once, when it is known whether there is a model."""
+        """`go_online` is called once, when the model is loaded or known not to load."""
         self._deadlines = deadlines
         self._conductor = conductor
         self._publisher = publisher
@@ -55,10 +55,10 @@ class Lifecycle:
 
     @property
     def is_busy(self) -> bool:
-        """Whether something changes by itself, so that it must be looked at often."""
+        """Whether things change without an item, so that they must be checked often."""
         return self._is_ending or self._conductor.session is not None
 
-    # It comes up.
+    # Starting up.
 
     def on_model_ready(self, item: ModelReady) -> None:
         if item.notice:
@@ -69,7 +69,7 @@ class Lifecycle:
         self._show_model(item.notice)
 
     def on_model_unavailable(self, item: ModelUnavailable) -> None:
-        if item.reason != self._conductor.model_problem:  # it tries again and again
+        if item.reason != self._conductor.model_problem:  # said once, not at every retry
             self._publisher.event("model_unavailable", item.reason)
         self._conductor.on_model_unavailable(item.reason)
         self._show_model(None)
@@ -81,10 +81,10 @@ class Lifecycle:
             self._go_online()
             self._supervision.up()
 
-    # It ends because it is asked to.
+    # Ending on request.
 
     def on_stop(self, _item: StopRequested) -> None:
-        """End a running session, let it drain within its bound. Asked twice: at once."""
+        """End the session and drain within `DRAIN_S`; exit at once if asked again."""
         if self._is_ending:
             self.exit_status = 0
             return
@@ -96,7 +96,7 @@ class Lifecycle:
         self.exit_status = 0
 
     def settle(self) -> None:
-        """Go on with the end; called after everything that happens."""
+        """Go on with ending; called in every round."""
         if not self._is_ending or self.exit_status is not None:
             return
         if self._conductor.state is State.RECORDING:
@@ -106,10 +106,10 @@ class Lifecycle:
         if not (busy or unsent):
             self.exit_status = 0
 
-    # It ends because it cannot go on.
+    # Ending because it cannot go on.
 
     def on_worker_died(self, item: WorkerDied) -> None:
-        """A thread has ended: so does the process, to be restarted and to go on."""
+        """End the process, which systemd restarts: it cannot go on without this thread."""
         if isinstance(item.error, NodeError):
             log.critical("the %s thread has ended: %s", item.worker, item.error)
         else:
@@ -117,9 +117,9 @@ class Lifecycle:
         self.exit_status = EXIT_FAILED
 
     def look(self, now: float) -> None:
-        """See whether a worker has stalled for good; called now and then."""
+        """End the process if a worker has stalled; called now and then."""
         if (stalled := self._watchdog.stalled(now, online=self._is_online)) is not None:
-            log.critical("%s; ending, to be restarted and resumed", stalled)
+            log.critical("%s; ending, so that systemd can restart the node", stalled)
             self._supervision.failed(stalled)
             self.exit_status = EXIT_FAILED
 
@@ -129,15 +129,15 @@ class Lifecycle:
             self._give_way()
 
     def on_info(self, message: Message) -> None:
-        """What the broker keeps on `T/info` has come: this node's own, as a rule."""
+        """Handle what the broker keeps on `T/info`, normally this node's own message."""
         if self._publisher.shows_younger_duplicate(message):
             self._give_way()
 
     def _give_way(self) -> None:
-        """Two nodes under one id would throw each other out for ever: the older one ends."""
+        """End, as the older of two nodes with one id: they would disconnect each other forever."""
         reason = (
-            "another node has connected under this node's id; give each its own node.id."
-            " This one ends: what it has heard is kept, and is transcribed at its next start"
+            "another node has connected with this node's id; give each its own node.id."
+            " This one ends; it keeps what it has recorded and transcribes it at its next start"
         )
         log.critical("%s", reason)
         self._supervision.failed(reason)

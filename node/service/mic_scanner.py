@@ -1,4 +1,4 @@
-"""Looks for microphones without keeping anybody waiting."""
+"""Looks for microphones without blocking the main thread."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from node.service.items import WorkerItem
 
 MAX_WAITING = 64
-"""Who may wait for a look at once; more are answered `busy`."""
+"""Requests that may wait for a scan; more are answered `busy`."""
 
 
 class MicScanner:
-    """Owned by the main thread. PortAudio takes seconds: it is asked in a thread of its own."""
+    """Owned by the main thread. PortAudio takes seconds, so it runs in a thread of its own."""
 
     def __init__(
         self, inventory: Inventory, roster: Roster, post: Callable[[WorkerItem], None]
@@ -33,28 +33,28 @@ class MicScanner:
         self._waiting: list[Callable[[], None]] = []
 
     def begin(self) -> None:
-        """The first look, before anything is served: it may take its time."""
+        """Look for the first time, at startup, when blocking does no harm."""
         self._inventory.learn(self._inventory.names())
         self._inventory.refresh(self._roster)
 
     def look(self, then: Callable[[], None] = lambda: None) -> None:
-        """Look for microphones; `then` is called once the roster knows what is there.
+        """Look for microphones, and call `then` once the roster is up to date.
 
         Raises:
-            RequestError: `busy`: too many wait for it.
+            RequestError: `busy`: too many requests wait for it.
         """
         self._inventory.refresh(self._roster)
         if not self._inventory.asks_portaudio:
             then()
             return
         if len(self._waiting) >= MAX_WAITING:
-            raise RequestError("busy", "microphones are being looked for; try again when done")
+            raise RequestError("busy", "too many requests wait for a scan; try again")
         self._waiting.append(then)
         self._again = True
         self._go_on()
 
     def on_listed(self, item: InputsListed) -> None:
-        """PortAudio has answered."""
+        """Handle PortAudio's answer."""
         self._looking = False
         self._inventory.learn(item.names)
         self._inventory.refresh(self._roster)
@@ -64,22 +64,22 @@ class MicScanner:
         self._go_on()
 
     def watch(self, _now: float) -> None:
-        """Look where a card was plugged in or pulled."""
+        """Look again if a card was plugged in or removed."""
         if self._inventory.has_changed():
             self.renew()
 
     def renew(self) -> None:
-        """Look again for nobody in particular, after a change of hardware or configuration."""
+        """Look again after a change of hardware or configuration."""
         self._inventory.refresh(self._roster)
         self._again |= self._inventory.asks_portaudio
         self._go_on()
 
     def _go_on(self) -> None:
-        """Begin a look where one is wanted: one that runs has begun too early for that."""
+        """Start the look that is due, unless one still runs; that one began too early to count."""
         if self._again and not self._looking:
             self._looking, self._again = True, False
             self._answering, self._waiting = self._waiting, []
-            Worker("lookout", self._list, self._post).start()
+            Worker("mic scanner", self._list, self._post).start()
 
     def _list(self) -> None:
         self._post(InputsListed(self._inventory.names()))

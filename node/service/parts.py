@@ -1,7 +1,7 @@
-"""What the node is made of: each part, what it is given, and so who knows whom.
+"""The parts of the node, and what each is given: who depends on whom.
 
-All of it is made and owned by the main thread. A part that has a thread of its own says so; what
-the threads share is the store, the inbox and, of speech that goes on, `Speaking`.
+The main thread makes and owns them all. A part with a thread of its own says so; the threads share
+the store, the inbox and `Speaking`, which tells of unfinished speech.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ if TYPE_CHECKING:
 
 
 class Parts:
-    """Nothing is started here, and no file is opened."""
+    """Makes all parts; starts nothing and opens no file."""
 
     def __init__(
         self, config: Config, file: Path, notifier: Notifier, go_online: Callable[[], None]
     ) -> None:
-        """`go_online` is called once, when it is known whether there is a model."""
+        """`go_online` is called once, when the model is loaded or known not to load."""
         self.inbox = Inbox()
         self.deadlines = Deadlines()
         self.topics = Topics(config.mqtt.base_topic, config.node.id)
@@ -77,7 +77,7 @@ class Parts:
         self._make_requests(config, file)
 
     def _make_threads(self, config: Config) -> None:
-        """The listener hears, the transcriber writes; the store lies between them."""
+        """The listener records, the transcriber turns it into text; the store is between them."""
         self.transcriber = Transcriber(
             engine=Engine(settings.engine_settings(config)),
             sessions=self.store.sessions,
@@ -126,7 +126,7 @@ class Parts:
         )
 
     def _make_publishing(self, config: Config) -> None:
-        """Everything that is said on MQTT."""
+        """Everything that is published over MQTT."""
         broker = settings.broker_settings(config)
         advice = partial(connection_advice, broker)
         self.broker = Broker(broker, self.topics.status, self.inbox.deliver, advice)
@@ -157,7 +157,7 @@ class Parts:
         )
 
     def _make_memory(self, config: Config) -> None:
-        """What is kept of sessions, and how it goes."""
+        """What deletes sessions: requests, and rules of retention."""
         self.eraser = Eraser(
             deadlines=self.deadlines,
             store=self.store,
@@ -176,7 +176,7 @@ class Parts:
         )
 
     def _make_supervision(self, notifier: Notifier, go_online: Callable[[], None]) -> None:
-        """What sees how the node fares, and whether it has to end."""
+        """What watches the node, reports on it, and decides whether it must end."""
         self.watchdog = Watchdog(
             listener=self.listener,
             transcriber=self.transcriber,
@@ -210,7 +210,7 @@ class Parts:
         )
 
     def _make_requests(self, config: Config, file: Path) -> None:
-        """What may be asked for: by MQTT, and by a signal."""
+        """What users can ask for: by MQTT, or by SIGHUP."""
         verbs = Verbs(
             roster=self.roster,
             scanner=self.scanner,

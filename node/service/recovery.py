@@ -1,4 +1,4 @@
-"""What a process that died has left of its sessions."""
+"""The sessions that a crashed process left unfinished."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class Recovery:
-    """Hands out the unfinished sessions one by one. Owned by the main thread."""
+    """Hands out the unfinished sessions one by one; owned by the main thread."""
 
     def __init__(self, sessions: Sessions, utterances: Utterances) -> None:
         self._sessions = sessions
@@ -26,14 +26,14 @@ class Recovery:
         self._unfinished: list[Session] = []
 
     def look(self, *, resume: bool) -> None:
-        """Find what is unfinished; with `resume`, the last one may go on recording."""
+        """Find the unfinished sessions; with `resume`, the last one may go on recording."""
         self._resume = resume
         self._unfinished = self._sessions.unfinished()
         for session in self._unfinished:
-            log.warning("session %s was cut off; taking it up again", session.id)
+            log.warning("session %s was interrupted; it will be resumed or finished", session.id)
 
     def leave_out(self, session_id: str) -> None:
-        """Do not hand this one out any more: it is seen to, or is being erased."""
+        """Do not hand out this session any more: it is handled, or being erased."""
         self._unfinished = [s for s in self._unfinished if s.id != session_id]
 
     @property
@@ -41,19 +41,19 @@ class Recovery:
         return self._unfinished[-1] if self._unfinished else None
 
     def next(self) -> Session | None:
-        """The oldest that is not left out yet."""
+        """Return the oldest session that is left, or None."""
         return self._unfinished[0] if self._unfinished else None
 
     def goes_on(self, session: Session) -> bool:
-        """Whether `session` is to be recorded further: the last one, where nobody has stopped it.
+        """Return whether `session` goes on recording: the last one, unless somebody stopped it.
 
-        Not one that is known from its audio only: who sat where was lost with the database.
+        Not one known only from its audio: its speakers were lost with the database.
         """
-        cut_off = bool(session.speakers) and self._sessions.is_recorded(session.id)
-        return self._resume and cut_off and session is self._unfinished[-1]
+        interrupted = bool(session.speakers) and self._sessions.is_recorded(session.id)
+        return self._resume and interrupted and session is self._unfinished[-1]
 
     def close(self, session: Session) -> None:
-        """End a session at its last sound, where its end is not known.
+        """End a session at its last sound, unless its end is known.
 
         Raises:
             StoreError: the disk refuses.
@@ -64,7 +64,7 @@ class Recovery:
             self._sessions.stopping(session)
 
     def reopen(self, session: Session) -> float:
-        """Give the monotonic time of sample 0, so that new sound falls behind what is there."""
+        """Return the monotonic time of sample 0, such that new sound comes after the old."""
         heard_s = self._utterances.last_sample(session.id) / SAMPLE_RATE
         passed_s = (datetime.now(UTC) - session.started_at) / timedelta(seconds=1)
         if passed_s <= heard_s:  # the clock was set back meanwhile

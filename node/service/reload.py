@@ -1,4 +1,4 @@
-"""SIGHUP: the configuration is read again, and what can change without a restart does."""
+"""SIGHUP: read the configuration again and apply what can change without a restart."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SAFE = ("vad", "audio", "crosstalk", "transcription.language")
-"""Sections and keys that the next session takes up; every other change needs a restart."""
+"""Sections and keys that apply from the next session; every other change needs a restart."""
 
 
 class Reloader:
@@ -57,20 +57,20 @@ class Reloader:
         self._supervision.up()
 
     def _reload(self) -> str:
-        """Take up what may change; says in a sentence what did and what waits for a restart."""
+        """Apply what may change; return a sentence on what did and what needs a restart."""
         try:
             config = load_config(self._file)
         except ConfigError as error:
-            return f"the configuration is wrong, nothing is changed: {error}"
+            return f"the configuration is invalid, nothing has changed: {error}"
         changed = sorted(_differences(self._config.model_dump(), config.model_dump()))
-        taken = [key for key in changed if _is_safe(key)]
+        applied = [key for key in changed if _is_safe(key)]
         waiting = [key for key in changed if not _is_safe(key)]
         self._inventory.configure(config.audio)
         self._listener.configure(endpointing(config), config.crosstalk.mode)
         self._conductor.default_language = config.transcription.language
-        self._config = _taken_up(self._config, config)
+        self._config = _merged(self._config, config)
         parts = [
-            f"taken up: {', '.join(taken)}" if taken else "",
+            f"applied: {', '.join(applied)}" if applied else "",
             f"needs a restart: {', '.join(waiting)}" if waiting else "",
         ]
         return "; ".join(filter(None, parts)) or "the configuration has not changed"
@@ -80,10 +80,10 @@ def _is_safe(key: str) -> bool:
     return any(f"{key}.".startswith(f"{safe}.") for safe in SAFE)
 
 
-def _taken_up(running: Config, new: Config) -> Config:
-    """What serves from now on: of the new configuration what is safe, of the running one the rest.
+def _merged(running: Config, new: Config) -> Config:
+    """Return the configuration in use: what is safe from the new one, the rest as it was.
 
-    So a change that is taken back is one again.
+    So undoing a change shows as a change again.
     """
     language = {"language": new.transcription.language}
     return running.model_copy(
@@ -97,7 +97,7 @@ def _taken_up(running: Config, new: Config) -> Config:
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> set[str]:
-    """Dotted keys whose values differ."""
+    """Return the dotted keys whose values differ."""
     found: set[str] = set()
     for key, value in new.items():
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What the workers report: noted where it is asked for, and said where somebody must know."""
+"""What the workers report: kept for later questions, and published if users should know."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Reports:
-    """Owned by the main thread. A method for each kind of report: none asks for anything."""
+    """Owned by the main thread; one method for each kind of report."""
 
     def __init__(
         self, *, roster: Roster, health: Health, publisher: Publisher, supervision: Supervision
@@ -42,7 +42,7 @@ class Reports:
 
     def on_mic_back(self, item: MicBack) -> None:
         self.on_mic_joined(item)
-        self._publisher.event("mic_back", f"{item.mic} delivers again", item.mic, good=True)
+        self._publisher.event("mic_back", f"{item.mic} is back", item.mic, good=True)
 
     def on_mic_lost(self, item: MicLost) -> None:
         self._roster.set_connected(item.mic, connected=False)
@@ -55,13 +55,15 @@ class Reports:
             self._roster.set_live(mic, Live(True, level, self._roster.live(mic).sample_rate))
 
     def on_load(self, item: LoadChanged) -> None:
-        """`T/health` says it at once, `T/event` where it is beyond what can be given up."""
+        """Publish `T/health` at once, and an event if there is nothing left to give up."""
         self._health.hasten()
         if item.event == "overloaded":
-            advice = "a smaller transcription.model or fewer mics would help; no text is lost"
+            advice = "use a smaller transcription.model or fewer mics; no text is lost"
             self._publisher.event("overloaded", f"{item.message}; {advice}")
         elif item.event == "recovered":
-            self._publisher.event("recovered", "what is said is written at once again", good=True)
+            self._publisher.event(
+                "recovered", "transcription keeps up with speech again", good=True
+            )
 
     def on_speech_dropped(self, item: SpeechDropped) -> None:
         self._publisher.event("speech_dropped", item.reason, item.mic)

@@ -1,6 +1,6 @@
-"""Requests and shortcuts: what comes in on the command topics, what it does, what is answered.
+"""Requests and shortcuts: the commands that come in over MQTT, and their answers.
 
-A verb is one row of `VERBS`: the form of its request, and what is done with it.
+Each verb is one row of `VERBS`: the form of its request, and the method that carries it out.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_WAITING = 64
-"""Commands held while a session starts; more are answered `busy`."""
+"""Commands held while a session is starting; more are answered `busy`."""
 
 R = TypeVar("R", bound=Request)
 
 
 class Verbs:
-    """Owned by the main thread. Every method of `VERBS` answers, now or later, or raises.
+    """Owned by the main thread. Each method in `VERBS` answers, now or later, or raises.
 
     Raises:
-        RequestError: it is refused; nothing has been changed.
+        RequestError: the request is refused; nothing has been changed.
         StoreError: the disk refuses.
     """
 
@@ -122,7 +122,7 @@ class Verbs:
         answer(dict(self._health()))
 
     def set_speaker(self, mic: str, speaker: str) -> None:
-        """The plain-text shortcut of `mics/assign`."""
+        """Name a mic's speaker: the plain-text shortcut for `mics/assign`."""
         assignment = self._roster.assignment(self._known(mic))
         self._change({mic: Assignment(speaker or None, assignment.language, assignment.enabled)})
 
@@ -130,7 +130,7 @@ class Verbs:
         assignment = self._roster.assignment(self._known(mic))
         wanted = {mic: Assignment(assignment.speaker, assignment.language, enabled)}
         try:
-            self._take_up(wanted)  # before the disk, which may refuse: a mute must not wait for it
+            self._take_up(wanted)  # first: a mute must not wait for the disk
             self._remember(wanted)
         except StoreError as error:
             done = "on" if enabled else "off"
@@ -156,15 +156,15 @@ class Verbs:
         return {"mics": self._roster.payloads()}
 
     def _find(self, session_id: str | None) -> Session:
-        """The session asked for, or the running or last one."""
+        """Return the session asked for; without an id the current or last one."""
         if session_id is None:
             session = self._conductor.session or self._sessions.last_done()
             if session is None:
-                raise RequestError("no_session", "there has been no session yet")
+                raise RequestError("no_session", "there is no session yet")
             return session
         found = self._conductor.active(session_id) or self._sessions.get(session_id)
         if found is None:
-            raise RequestError("unknown_session", f"session_id: there is no {session_id}")
+            raise RequestError("unknown_session", f"session_id: there is no session {session_id}")
         return found
 
 
@@ -191,18 +191,18 @@ VERBS: dict[str, Verb[Any]] = {
 
 
 def find(verb: str) -> Verb[Any]:
-    """The row of a verb.
+    """Return the row of a verb.
 
     Raises:
-        RequestError: `unknown_verb`, with those there are.
+        RequestError: `unknown_verb`, naming those that exist.
     """
     if verb not in VERBS:
-        raise RequestError("unknown_verb", f"no such verb; there are {', '.join(VERBS)}")
+        raise RequestError("unknown_verb", f"no such verb; the verbs are {', '.join(VERBS)}")
     return VERBS[verb]
 
 
 class Requests:
-    """Takes commands one at a time, in order of arrival. Owned by the main thread."""
+    """Carries out commands one at a time, in order of arrival; owned by the main thread."""
 
     def __init__(
         self,
@@ -224,7 +224,7 @@ class Requests:
         """Carry a command out, or hold it while a session is starting."""
         command = self._topics.parse(message.topic)
         if message.retained:
-            log.warning("%s: a retained message is no command, ignored", message.topic)
+            log.warning("%s: ignored, because a retained message is not a command", message.topic)
         elif command is None:
             self._publisher.event("command_rejected", "a message on an unknown command topic")
         elif self._conductor.state is not State.STARTING:
@@ -235,7 +235,7 @@ class Requests:
             self._reject(command, message, RequestError("busy", "a session is starting"))
 
     def resume(self) -> None:
-        """Go on with what was held, once the session has started or been refused."""
+        """Carry out the held commands, once the session has started or been refused."""
         while self._waiting and self._conductor.state is not State.STARTING:
             self.take(self._waiting.popleft())
 
@@ -283,7 +283,7 @@ class Requests:
             self._conductor.stop(None, nobody)
 
     def _switched_on(self, result: Result) -> None:
-        """Who turns a switch reads no answers: a refusal is shown where the switch is."""
+        """Show a refusal next to the switch: whoever uses a switch does not read answers."""
         if isinstance(result, RequestError):
             self._refused(str(result))
             self._publisher.event("command_rejected", f"session/set: {result}")
@@ -303,7 +303,7 @@ class Requests:
         body = _answer_body(transaction, result)
         if not self._publisher.fits(body):
             error = RequestError(
-                "too_large", "the broker does not take so large an answer; ask for less by `limit`"
+                "too_large", "the answer is too large for the broker; ask for less with `limit`"
             )
             body = _answer_body(transaction, error)
         topic = self._topics.response(verb)

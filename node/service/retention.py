@@ -1,4 +1,4 @@
-"""Old sessions go by themselves: `storage.keep_days`, `storage.keep_sessions`."""
+"""Removes old sessions, as `storage.keep_days` and `storage.keep_sessions` say."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ log = logging.getLogger(__name__)
 LOOK_EVERY_S = 3600.0
 
 MOST_AT_ONCE = 5
-REST_S = 2.0
-"""So many sessions are removed, then there is a rest: each costs some writes to an SD card. While
-one is recorded nothing is removed."""
+PAUSE_S = 2.0
+"""How many sessions to remove before a pause, as each costs some writes to an SD card. Nothing is
+removed while a session is being recorded."""
 
 
 def running_s() -> float:
-    """Seconds on a clock that nobody can set and that also counts while the machine sleeps."""
+    """Return seconds on a clock that cannot be set and also counts while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
@@ -61,7 +61,7 @@ class Retention:
         self._erased = 0
 
     def start(self) -> None:
-        """Look at once, and then once an hour."""
+        """Look now, and then once an hour."""
         self._deadlines.every(LOOK_EVERY_S, self._want_look)
 
     def _want_look(self, now: float) -> None:
@@ -69,12 +69,12 @@ class Retention:
         self._deadlines.at(now, self._go_on)
 
     def _go_on(self, now: float) -> None:
-        """Remove some of what is due.
+        """Remove some of the sessions that are due.
 
         Raises:
-            StoreError: the disk refuses; it goes on after the rest.
+            StoreError: the disk refuses; the next try is in `PAUSE_S`.
         """
-        self._deadlines.at(now + REST_S, self._go_on)
+        self._deadlines.at(now + PAUSE_S, self._go_on)
         if self._conductor.session is not None:
             return
         if self._must_look:
@@ -115,5 +115,5 @@ class Retention:
         rules = [f"storage.{key} is {value}" for key, value in kept.items() if value is not None]
         removed, self._erased = self._erased, 0
         sessions = "1 session was" if removed == 1 else f"{removed} sessions were"
-        message = f"{sessions} removed with every trace: {', '.join(rules)}"
+        message = f"{sessions} removed without a trace: {', '.join(rules)}"
         self._publisher.event("sessions_removed", message, good=True)

@@ -1,4 +1,4 @@
-"""From the configuration to what each adapter asks for."""
+"""Turns the configuration into the settings of each adapter."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def engine_settings(config: Config) -> EngineSettings:
 
 
 def broker_settings(config: Config) -> BrokerSettings:
-    """Where the broker is.
+    """Return how to connect to the broker.
 
     Raises:
         ConfigError: the password file or a certificate cannot be read.
@@ -49,7 +49,7 @@ def broker_settings(config: Config) -> BrokerSettings:
     return BrokerSettings(
         host=mqtt.host,
         port=mqtt.port,
-        # Every node has its own: a second one under this id is shown the door by the broker.
+        # Unique to this node: the broker disconnects one of two clients with the same id.
         client_id=f"{mqtt.base_topic}/{config.node.id}",
         protocol=mqtt.protocol,
         keepalive_s=mqtt.keepalive_s,
@@ -61,7 +61,7 @@ def broker_settings(config: Config) -> BrokerSettings:
 
 
 def discovery(config: Config, topics: Topics) -> Discovery | None:
-    """How the node announces itself to Home Assistant; None where it does not."""
+    """Return how to announce the node to Home Assistant, or None if that is off."""
     home_assistant = config.homeassistant
     if not home_assistant.enabled:
         return None
@@ -76,5 +76,5 @@ def endpointing(config: Config) -> Endpointing:
 
 
 def zone(config: Config) -> tzinfo:
-    """The zone of the times of day in transcripts."""
+    """Return the time zone of transcripts."""
     return ZoneInfo(config.time_zone) if config.time_zone else local_zone()

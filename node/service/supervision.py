@@ -1,4 +1,4 @@
-"""What systemd is told of this node: that it is up, that it lives, and in a line how it is."""
+"""Tells systemd that the node is up and alive, and sums up its state in a line."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from node.service.watchdog import Watchdog
 
 LOAD_EXTENSION_S = 120.0
-"""The model may be a download away: while it is awaited, the start may take so long from now."""
+"""Start timeout to ask for, counted from now: the model may have to be downloaded first."""
 
 EXTEND_EVERY_S = 10.0
 
 DEAF_S = 20.0
-"""Four reports of levels that have not come: the microphones of a session are not heard."""
+"""Time without a report of levels, four of them missed, until a session counts as deaf."""
 
 
 class Supervision:
@@ -46,30 +46,30 @@ class Supervision:
         self._heard_at: float | None = None
 
     def start(self) -> None:
-        """Have the start extended until it is done, and the watchdog pinged from now on."""
+        """Extend the start timeout until the node is up, and ping the watchdog from now on."""
         self._deadlines.every(EXTEND_EVERY_S, self._extend)
         if self._notifier.watchdog_s is not None:
             self._deadlines.every(self._notifier.watchdog_s / 2, self._want_ping)
 
     def up(self) -> None:
-        """The start is done, with or without model and broker; or a reload is."""
+        """Report that a start or reload is complete, with or without a model and broker."""
         self._deadlines.cancel(self._extend)
         self._notifier.ready()
 
     def heard(self, now: float) -> None:
-        """The levels of the session's microphones have come."""
+        """Note that levels of the session's microphones have arrived."""
         self._heard_at = now
 
     def reloading(self) -> None:
         self._notifier.reloading()
 
     def ending(self) -> None:
-        """Asked to stop; the session at hand is ended first."""
+        """Report that the node is stopping; a running session is finished first."""
         self._ending = True
         self._notifier.stopping()
 
     def failed(self, reason: str) -> None:
-        """The process ends because of this; it is the last that systemd hears."""
+        """Report why the process ends; this is the last status."""
         self._notifier.status(reason)
         self._failed = True
 
@@ -80,19 +80,19 @@ class Supervision:
         self._must_ping = True
 
     def look(self, now: float) -> None:
-        """Ping the watchdog where that is due and all is well; called now and then."""
+        """Ping the watchdog if that is due and all is well; called now and then."""
         self._deaf = self._is_deaf(now)
         if self._must_ping and not (self._deaf or self._watchdog.in_doubt):
             self._must_ping = False
             self._notifier.alive()
 
     def settle(self) -> None:
-        """Say how things stand, where that has changed."""
+        """Report the status; the notifier sends it only if it has changed."""
         if not self._failed:
             self._notifier.status(self._status())
 
     def _is_deaf(self, now: float) -> bool:
-        """Whether a running session hears nothing of its microphones, not even that one is lost."""
+        """Return whether levels of a running session's microphones have stopped arriving."""
         if self._conductor.state is not State.RECORDING:
             self._heard_at = None
             return False

@@ -1,4 +1,4 @@
-"""The watchdog within the process, and the state of the disk: no worker dies or stalls unseen."""
+"""Watches the workers, so that none dies or stalls unnoticed, and the room on the disk."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from node.service.transcribing.transcriber import Transcriber
 
 STALL_S = 20.0
-"""The listener goes round at least every five seconds, also without mics."""
+"""The listener loops at least every five seconds, even without mics."""
 
 SEEN_STALLED = 3
-"""Looks in a row at which a stall must be seen: after the whole process was stopped and goes on,
-its threads are all late for a moment."""
+"""Checks in a row that must see a stall: when a suspended process resumes, all its threads are late
+for a moment."""
 
 LOW_DISK_MB = 50.0
 
@@ -47,14 +47,14 @@ class Watchdog:
         self._disk_is_low = self._disk_refuses = False
 
     def stalled(self, now: float, *, online: bool) -> str | None:
-        """Which worker has stalled for good; the process must then end and be restarted."""
+        """Return which worker has stalled for good, if any; the process must then be restarted."""
         found = self._found = self._look(now, online=online)
         self._stalled = self._stalled + 1 if found else 0
         return found if self._stalled >= SEEN_STALLED else None
 
     @property
     def in_doubt(self) -> str | None:
-        """Which worker seemed to stall at the last look; None where all is well."""
+        """Which worker seemed to have stalled at the last check; None if all is well."""
         return self._found
 
     def _look(self, now: float, *, online: bool) -> str | None:
@@ -70,20 +70,21 @@ class Watchdog:
         self.disk_failed(item.reason)
 
     def disk_failed(self, reason: str) -> None:
-        """The disk has refused something: give the ballast away, say so once."""
+        """Free the ballast and report once that the disk refuses."""
         self._ballast.drop()
         if not self._disk_refuses:
             self._disk_is_low = self._disk_refuses = True
             self._publisher.event(
-                "disk_low", f"the disk refuses ({reason}); recording goes on in memory: make room"
+                "disk_low",
+                f"the disk refuses ({reason}); recording continues in memory: free some space",
             )
 
     def watch_disk(self, _now: float) -> None:
-        """See the disk run full before it is, and see the room that comes back."""
+        """Report a disk that is nearly full, and when there is room again."""
         free_mb = self._system.disk_free_mb()
         if not self._disk_is_low and free_mb < LOW_DISK_MB:
             self._disk_is_low = True
-            self._publisher.event("disk_low", f"{free_mb:.0f} MB are free at storage.path")
+            self._publisher.event("disk_low", f"only {free_mb:.0f} MB are free at storage.path")
         elif self._disk_is_low and free_mb >= LOW_DISK_MB and self._ballast.load():
             self._disk_is_low = self._disk_refuses = False
             message = f"{free_mb:.0f} MB are free again at storage.path"

@@ -1,4 +1,4 @@
-"""A named thread that cannot die unseen."""
+"""A named thread that cannot die unnoticed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Worker:
-    """Runs `work` in a thread; whatever it raises reaches the inbox, and so the log and the exit.
+    """Runs `work` in a thread; whatever it raises is posted, logged, and ends the process.
 
     The thread is a daemon: a native call that hangs must not keep a stopped process alive.
     """
@@ -30,7 +30,7 @@ class Worker:
         self._thread.start()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the end; says whether the thread has ended."""
+        """Wait for the thread to end; return whether it has."""
         if self._thread.is_alive():
             self._thread.join(timeout_s)
         return not self._thread.is_alive()

@@ -108,8 +108,8 @@ def test_sighup_takes_up_what_is_safe_and_names_the_rest(lab: Room) -> None:
         return str(lab.watcher.wait_for(f"{TOPIC}/event", after=after).json()["message"])
 
     changed = text.replace("hangover_ms: 600", "hangover_ms: 900")
-    assert said_of(changed) == "taken up: vad.hangover_ms"
-    assert said_of(text) == "taken up: vad.hangover_ms"
+    assert said_of(changed) == "applied: vad.hangover_ms"
+    assert said_of(text) == "applied: vad.hangover_ms"
     threads = text.replace("threads: 1", "threads: 2\n  languages: [de]")
     waiting = "needs a restart: transcription.languages, transcription.threads"
     assert said_of(threads) == waiting
@@ -126,7 +126,7 @@ def test_a_mic_that_a_reload_brings_can_be_recorded_at_once(lab: Room) -> None:
     after = lab.watcher.count()
     lab.node.program.signal(signal.SIGHUP)
     said = lab.watcher.wait_for(f"{TOPIC}/event", after=after).json()["message"]
-    assert said == "taken up: audio.devices"
+    assert said == "applied: audio.devices"
     lab.start(lectern="Alice")
     lab.stop()
     mics = {mic["mic"]: mic["connected"] for mic in lab.do("mics/detect")["mics"]}

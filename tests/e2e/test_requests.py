@@ -190,8 +190,12 @@ def test_a_retained_command_is_ignored(broker: Broker, tmp_path: Path) -> None:
         watcher.publish(f"{TOPIC}/request/health/check", "{}", retain=True)
         with RunningNode(tmp_path, configuration(tmp_path, broker.port, [])) as node:
             node.wait_online(watcher)
-            node.program.wait_output("request/health/check: a retained message is no command", 10)
-            node.program.wait_output("session/set: a retained message is no command", 10)
+            node.program.wait_output(
+                "request/health/check: ignored, because a retained message is not a command", 10
+            )
+            node.program.wait_output(
+                "session/set: ignored, because a retained message is not a command", 10
+            )
             answers = watcher.request(TOPIC, "session/list")["data"]
     assert answers["total"] == 0
     assert len(watcher.messages(f"{TOPIC}/response/#")) == 1

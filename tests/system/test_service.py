@@ -256,7 +256,7 @@ def test_a_reload_takes_the_configuration_up(service: Service) -> None:
     after = service.watcher.count()
     service.machine.systemctl("reload", UNIT)
     event = service.watcher.wait_for(f"{TOPIC}/event", 10, after).json()
-    assert event["message"] == "taken up: vad.hangover_ms"
+    assert event["message"] == "applied: vad.hangover_ms"
     wait_until(
         lambda: service.machine.show(UNIT, "ActiveState") == "active", 10, "the reload is done"
     )

@@ -318,7 +318,7 @@ def test_the_older_of_two_nodes_with_one_id_ends(
         room.segments(session_id, 1)
         time.sleep(room.say("desk", BONJOUR) - 1)  # said, but not yet known to have ended
         with RunningNode(other, configuration(other, broker.port, [])) as newer:
-            older.program.wait_output("another node has connected under this node's id", 20)
+            older.program.wait_output("another node has connected with this node's id", 20)
             after = watcher.count()
             assert older.program.wait(10) == 78
             newer.wait_online(watcher, after)
