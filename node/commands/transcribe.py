@@ -29,7 +29,7 @@ from node.core.model import SAMPLE_RATE, Assignment, Session, at_sample
 from node.core.room.room import Room
 from node.core.text.format_names import SUFFIX
 from node.core.text.formats import WRITERS
-from node.core.text.languages import WHISPER_LANGUAGES
+from node.core.text.languages import check_language_or_auto
 from node.core.text.transcript import Transcript, merge
 from node.errors import EXIT_FAILED, ConfigError
 from node.service.listening.recorder import Recorder
@@ -189,9 +189,10 @@ def _config(arguments: argparse.Namespace) -> Config:
         folder = Path(arguments.model).expanduser()
         changes["model"] = str(folder.absolute()) if folder.is_dir() else arguments.model
     if arguments.language is not None:
-        if arguments.language not in {"auto", *WHISPER_LANGUAGES}:
-            raise ConfigError([f"--language: {arguments.language} is no code Whisper knows"])
-        changes["language"] = arguments.language
+        try:
+            changes["language"] = check_language_or_auto(arguments.language)
+        except ValueError as error:
+            raise ConfigError([f"--language: {error}"]) from error
     if arguments.window is not None:
         changes["window"] = arguments.window
     changed = config.transcription.model_copy(update=changes)
