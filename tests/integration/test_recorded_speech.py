@@ -19,7 +19,7 @@ from node.adapters import sound_files
 from node.adapters.vad import Silero
 from node.adapters.whisper import Engine, EngineSettings
 from node.core.model import SAMPLE_RATE, TICK
-from node.core.text.context import Contexts
+from node.core.text.context import Contexts, Earlier
 from node.core.text.prior import LanguagePrior
 from tests.bench.speech import recordings
 from tests.bench.texts import errors
@@ -29,6 +29,8 @@ from tests.rig.weights import real_base
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from node.adapters.whisper.decoding import DecodeRequest
+    from node.core.text.hallucination import Said
     from tests.bench.speech import Recording
 
 COMMAND = "ohf"
@@ -95,6 +97,24 @@ def test_short_utterances_are_written_better_behind_what_was_said_before(
     assert behind < 0.85 * alone
     assert behind < 0.25 * words
     assert others <= 0.03 * count
+
+
+def test_the_decoder_goes_on_behind_a_sentence_that_has_ended(
+    engine: Engine, speech: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = recordings(speech)["ohf-fr"][:2]
+    before = Earlier(first.samples, "Allume la chambre", "fr")
+    asked: list[str] = []
+    decode = engine._decoder.decode
+
+    def noting(encoding: Any, request: DecodeRequest) -> Said:
+        asked.append(request.before)
+        said: Said = decode(encoding, request)
+        return said
+
+    monkeypatch.setattr(engine._decoder, "decode", noting)
+    engine.transcribe(second.samples, "fr", earlier=(before,))
+    assert asked[0] == "Allume la chambre."
 
 
 def test_the_same_words_said_twice_are_written_twice(engine: Engine, speech: Path) -> None:

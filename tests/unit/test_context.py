@@ -19,6 +19,7 @@ from node.core.text.context import (
     MAX_SPEAKERS,
     Contexts,
     Earlier,
+    as_ended,
     echoes,
     gone_on_from,
     newest_fitting,
@@ -180,6 +181,26 @@ def test_a_text_that_says_again_what_stands_before_it(
     text: str, before: str, expected: bool
 ) -> None:
     assert echoes(text, before) is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "ended"),
+    [
+        ("Allume la lumière", "Allume la lumière."),
+        ("Allume la chambre à 80%", "Allume la chambre à 80%."),
+        ("Well, then, -", "Well, then."),
+        ("Quelle heure est-il ?", "Quelle heure est-il ?"),
+        ("Il a dit : « Viens ! »", "Il a dit : « Viens ! »"),
+        ("Wait…", "Wait…"),
+        ("बत्ती जलाओ।", "बत्ती जलाओ।"),
+    ],
+)
+def test_what_was_said_before_has_ended(text: str, ended: str) -> None:
+    assert as_ended(text) == ended
+
+
+def test_a_text_without_spaces_between_words_is_left_as_it_is() -> None:
+    assert as_ended("電気をつけて", spaced=False) == "電気をつけて"
 
 
 def test_an_echo_without_spaces_between_words() -> None:

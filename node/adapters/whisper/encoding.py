@@ -14,7 +14,8 @@ import numpy as np
 from node.adapters.whisper.decoding import MAX_PREFIX, DecodeRequest
 from node.adapters.whisper.opening import hears_alone
 from node.core.model import SAMPLE_RATE
-from node.core.text.context import gone_on_from, newest_fitting
+from node.core.text.context import as_ended, gone_on_from, newest_fitting
+from node.core.text.languages import UNSPACED
 from node.core.text.prior import calibrated, weighed
 
 if TYPE_CHECKING:
@@ -127,7 +128,8 @@ class Encoder:
         if not earlier or clip.language not in {None, earlier[-1].language}:
             return None
         code, last = earlier[-1].language, gone_on_from(earlier)
-        before = " ".join(utterance.text for utterance in last)
+        spaced = code not in UNSPACED
+        before = " ".join(as_ended(utterance.text, spaced=spaced) for utterance in last)
         if len(self._decoder.prefix(code, before)) > MAX_PREFIX:
             return None
         heard, lead = (_lead(each) for each in (earlier, last))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from node.core.model import SAMPLE_RATE
 from node.core.text.hallucination import keys
-from node.core.text.languages import UNSPACED
+from node.core.text.languages import CLOSING_SIGNS, SENTENCE_ENDS, UNSPACED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,12 +49,6 @@ MAX_SPEAKERS = 16
 LEAD_WORDS = 10
 """Fewest words of earlier text that the decoder goes on from. It takes them one by one, which costs
 as much as writing them; the encoder hears all that fits. Using all of the text was no better."""
-
-ECHO_SHARE = 0.8
-ECHO_WORDS = 2
-"""A text of at least `ECHO_WORDS` words may be the decoder's echo and not the speaker's words if
-this share of it is one piece of the text before it; so may a text with such a piece of `ECHO_RUN`
-words."""
 
 ECHO_RUN = 5
 
@@ -154,6 +148,19 @@ def gone_on_from(earlier: Sequence[Earlier]) -> list[Earlier]:
         words += len(keys(utterance.text, spaced=spaced))
         kept.insert(0, utterance)
     return kept
+
+
+def as_ended(text: str, *, spaced: bool = True) -> str:
+    """Return a text that ends with a sign that it is over.
+
+    An utterance is over because its speaker was silent for a second, but Whisper often leaves the
+    sign out. The decoder then goes on in the middle of a sentence, where "étant" is likelier than
+    the command "éteins". This avoids 5 of 38 errors in 192 words of French commands, and none of 12
+    in 127 words of English ones.
+    """
+    if not spaced or text.rstrip(f"{CLOSING_SIGNS} ").endswith(SENTENCE_ENDS):
+        return text
+    return f"{text.rstrip(' ,;:-')}."
 
 
 def echoes(text: str, before: str, *, spaced: bool = True) -> bool:

@@ -1,4 +1,4 @@
-"""The languages that Whisper names in its vocabulary."""
+"""The languages Whisper knows, and the signs that end a sentence in them."""
 
 from __future__ import annotations
 
@@ -37,3 +37,7 @@ def check_language_or_auto(code: str) -> str:
 
 UNSPACED = frozenset({"ja", "lo", "my", "th", "yue", "zh"})
 """Languages written without spaces between words (as in `faster_whisper.tokenizer`)."""
+
+SENTENCE_ENDS = tuple(".!?…。！？؟।۔։።")  # noqa: RUF001  # those of Chinese and Japanese are meant
+CLOSING_SIGNS = "\"'»”’)]"  # noqa: RUF001
+"""Signs that may follow the end of a sentence: quotes and brackets."""

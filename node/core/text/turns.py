@@ -21,6 +21,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from node.core.model import SAMPLE_RATE, Segment
+from node.core.text.languages import CLOSING_SIGNS, SENTENCE_ENDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -43,9 +44,7 @@ but finished: such an overlap belongs to the change of speakers."""
 INTERJECTION_WORDS = 2
 """Most words of what is said over another without taking the floor: "oui", "d'accord"."""
 
-SENTENCE_ENDS = tuple(".!?…。！？؟।")  # noqa: RUF001  # those of Chinese and Japanese are meant
 CLAUSE_ENDS = tuple(",;:，；：、،")  # noqa: RUF001
-CLOSING = "\"'»”’)]"  # noqa: RUF001
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +111,7 @@ class _Voice:
         return self.begins[index] - self.ends[index - 1] >= PAUSE_SAMPLES
 
     def sentence_ends_before(self, index: int) -> bool:
-        return index == 0 or self.texts[index - 1].rstrip(CLOSING).endswith(SENTENCE_ENDS)
+        return index == 0 or self.texts[index - 1].rstrip(CLOSING_SIGNS).endswith(SENTENCE_ENDS)
 
     def cuts(self, onsets: Iterable[_Onset]) -> list[tuple[int, int]]:
         """When each part begins, with the index of its first word.
@@ -154,7 +153,7 @@ class _Voice:
             return 0
         if self.pauses_before(index):
             return 1
-        return 2 if self.texts[index - 1].rstrip(CLOSING).endswith(CLAUSE_ENDS) else 3
+        return 2 if self.texts[index - 1].rstrip(CLOSING_SIGNS).endswith(CLAUSE_ENDS) else 3
 
     def places(self) -> list[int] | None:
         """Where each word begins in the segment's text; None if the words are not the text's.
