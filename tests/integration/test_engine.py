@@ -8,12 +8,14 @@ import math
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from node.adapters.whisper import Engine, EngineSettings
+from node.adapters.whisper.decoding import DecodeRequest
 from node.adapters.whisper.encoding import FLOOR_WINDOW, FULL_WINDOW
 from node.adapters.whisper.engine import DIVISIBLE
 from node.config.transcription import TranscriptionConfig
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy.typing as npt
-
-    from node.adapters.whisper.decoding import DecodeRequest
 
 
 NOISE_S = 15
@@ -127,6 +127,14 @@ def test_what_is_said_again_is_looked_at_twice_and_kept(
     assert len(encoded) == 2
     assert encoded[0] < FULL_WINDOW
     assert encoded[1] == FULL_WINDOW
+
+
+@pytest.mark.parametrize(("text", "left"), [(".", ""), (" ?!", ""), (" Six.", "Six.")])
+def test_signs_without_a_word_are_no_text(text: str, left: str, engine: Engine) -> None:
+    decoder = engine._decoder
+    tokens = decoder._tokenizer("en").encode(text)
+    result = SimpleNamespace(sequences_ids=[tokens], scores=[-0.1], no_speech_prob=0.1)
+    assert decoder._said(result, DecodeRequest("en", 100, 1, None), 0, 200).text == left
 
 
 @pytest.mark.parametrize(("likely_in_full", "text"), [(0.7, "Pause."), (0.4, "")])

@@ -124,6 +124,8 @@ class Decoder:
         written = result.sequences_ids[0]
         tokens = [token for token in written[prefix:] if token < tokenizer.eot]
         text = tokenizer.decode(tokens).strip()
+        if not any(char.isalnum() for char in text):
+            text = ""  # a sign alone, of what stands before
         return Said(
             text=LEADING.sub("", text) if prefix else text,
             language=request.language,

@@ -50,6 +50,12 @@ LEAD_WORDS = 10
 """Fewest words of earlier text that the decoder goes on from. It takes them one by one, which costs
 as much as writing them; the encoder hears all that fits. Using all of the text was no better."""
 
+ECHO_SHARE = 0.8
+ECHO_WORDS = 2
+"""A text of at least `ECHO_WORDS` words may be the decoder's echo and not the speaker's words if
+this share of it is one piece of the text before it; so may a text with such a piece of `ECHO_RUN`
+words."""
+
 ECHO_RUN = 5
 
 
