@@ -70,6 +70,19 @@ def test_words_through_the_whole_program(speech: Path) -> None:
     assert "    transcribe: " in printed
 
 
+def test_words_behind_a_fan(speech: Path, tmp_path: Path) -> None:
+    lines = (speech / "manifest.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    for name in (json.loads(lines[0])["file"], json.loads(lines[-1])["file"]):
+        (tmp_path / name).symlink_to(speech / name)
+    (tmp_path / "manifest.jsonl").write_text(lines[0] + lines[-1], encoding="utf-8")
+    printed = bench("words", "--speech", tmp_path, "--fan")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines()]
+    assert [row[:3] for row in rows[2:6]] == [
+        [level, seconds, "2"] for level in ("-30 dBFS", "-45 dBFS") for seconds in ("1 s", "120 s")
+    ]
+    assert all(row[5] == "0" for row in rows[2:4]), "a voice 25 dB above the fan is heard"
+
+
 def test_words_without_speech_says_where_to_get_some() -> None:
     command = [sys.executable, "-m", "tests.bench.words"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

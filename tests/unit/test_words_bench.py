@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from config.demo.speech import write_wav
-from node.core.model import SAMPLE_RATE
+from node.core.model import SAMPLE_RATE, TICK
 from tests.bench.speech import Recording
-from tests.bench.texts import errors
+from tests.bench.texts import Errors, errors
+from tests.bench.words import fan
 from tests.bench.words.clips import PAUSE, Heard, hear
 from tests.bench.words.report import markdown, whole_markdown, worst, worst_wholes
 from tests.bench.words.through import PAUSE_S, Whole, recording_of
@@ -100,3 +101,26 @@ def test_a_speaker_as_one_recording_is_scored_as_a_whole(said: list[Recording]) 
     whole = Whole("ann", "home", "en", 2, text, "Good night.", errors(text, "Good night."))
     assert whole_markdown([whole]).splitlines()[-1] == "| all | 1 | 2 | 6 | 66.7 % |"
     assert worst_wholes([whole], 1)[1] == "    transcribe: Good night."
+
+
+def test_after_a_short_and_a_long_fan_the_same_is_heard_at_the_same_place() -> None:
+    voice = np.random.default_rng(1).integers(-9000, 9000, SAMPLE_RATE).astype(np.int16)
+    short, long = (fan.track(voice, -30.0, frames, 7) for frames in fan.BEFORE)
+    assert (short == long[-len(short) :]).all()
+    assert (len(long) - len(short)) % TICK == 0
+    assert len(short) == fan.BEFORE[0] * TICK + len(voice) + fan.BEHIND_S * SAMPLE_RATE
+
+
+def test_a_voice_has_its_level_where_it_is_heard() -> None:
+    """Silence around it does not count, nor what is 34 dB below it."""
+    loud = np.full(SAMPLE_RATE, 8000, np.int16)
+    parts = np.concatenate([np.zeros(SAMPLE_RATE, np.int16), loud, loud // 100])
+    made = fan.voice(parts, -30.0)[SAMPLE_RATE : 2 * SAMPLE_RATE]
+    assert 20 * np.log10(np.abs(made)).mean() == pytest.approx(-30.0, abs=0.01)
+
+
+def test_the_rows_of_the_fan_say_what_was_not_heard() -> None:
+    row = fan.Row(-30.0, fan.BEFORE[1], 39, Errors(16, 160), unheard=1, empty=3)
+    assert fan.markdown([row]).splitlines()[-1] == (
+        "| -30 dBFS | 120 s | 39 | 160 | 10.0 % | 1 | 3 |"
+    )

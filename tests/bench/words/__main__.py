@@ -1,7 +1,8 @@
 """How many words of recorded speech are wrong: `python -m tests.bench.words --speech FOLDER`.
 
 Each speaker's utterances go straight into the engine, in order and unchanged, without microphones,
-voice detection or other voices. With `--through` they go through all of that.
+voice detection or other voices. With `--through` they go through all of that. With
+`--fan` each of the short ones is transcribed by itself, after the noise of a fan.
 """
 
 from __future__ import annotations
@@ -9,14 +10,21 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from node.errors import NodeError
 from tests.bench import trained
 from tests.bench.markdown import put
-from tests.bench.speech import LANGUAGES, WHERE, recordings
+from tests.bench.speech import LANGUAGES, WHERE, SpeechError, recordings
+from tests.bench.words import fan
 from tests.bench.words.clips import LONGEST_S, MAKERS, Heard, hear
 from tests.bench.words.report import markdown, whole_markdown, worst, worst_wholes
 from tests.bench.words.through import through
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.bench.speech import Speakers
 
 PLACE = "words"
 """Name of the marks that the table of docs/performance.md stands between."""
@@ -41,6 +49,8 @@ def _measured(given: argparse.Namespace) -> tuple[str, list[str]]:
     model = trained.folder(given.model)
     spoken = {recording.lang for said in speakers.values() for recording in said}
     languages = sorted(spoken | set(LANGUAGES))
+    if given.fan:
+        return _behind_a_fan(speakers, model, languages, given.threads), []
     if given.through:
         wholes = []
         for said in speakers.values():
@@ -58,6 +68,17 @@ def _measured(given: argparse.Namespace) -> tuple[str, list[str]]:
     return markdown(heard), worst(heard, given.worst)
 
 
+def _behind_a_fan(speakers: Speakers, model: Path, languages: Sequence[str], threads: int) -> str:
+    short = [r for said in speakers.values() for r in said if r.seconds <= fan.LONGEST_S]
+    if not short:
+        raise SpeechError(f"no utterance there is of at most {fan.LONGEST_S:g} s")
+    found = []
+    for row in fan.rows(short, model, languages, threads):
+        found.append(row)
+        _say(f"{row.level_dbfs:g} dBFS, {row.frames} frames: {row.errors.wrong} wrong")
+    return fan.markdown(found)
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests.bench.words", description=__doc__)
     add = parser.add_argument
@@ -65,13 +86,16 @@ def _arguments() -> argparse.Namespace:
     add("--model", choices=trained.NAMES, default="base")
     add("--threads", type=int, default=1, help="threads of each system (%(default)s)")
     add("--through", action="store_true", help="one recording per speaker, with `transcribe`")
+    add("--fan", action="store_true", help="short utterances after 1 s and after 2 min of a fan")
     add("--worst", type=int, default=0, metavar="N", help="list the N worst utterances")
     add("--into", type=Path, help="put the table into this file, between marks")
     given = parser.parse_args()
     if given.speech is None:
         parser.error(f"--speech (with make: SPEECH=FOLDER) is required. {WHERE}")
-    if given.into and given.through:
-        parser.error("--into is for the table without --through")
+    if given.through and given.fan:
+        parser.error("give --through or --fan, not both")
+    if given.into and (given.through or given.fan):
+        parser.error("--into is for the table without --through and --fan")
     return given
 
 
