@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from node.adapters.whisper import Engine
-    from node.core.model import Heard
+    from node.core.model import Transcription
     from tests.bench.engine.sounds import Sound
     from tests.bench.speech import Recording, Samples
 
@@ -70,7 +70,7 @@ class Lent:
     def load(self) -> None:
         self.asked.append(0)
 
-    def transcribe(self, *given: Any, **options: Any) -> Heard:
+    def transcribe(self, *given: Any, **options: Any) -> Transcription:
         self.asked[-1] += 1
         return self._engine.transcribe(*given, **options)
 
