@@ -115,5 +115,5 @@ class Retention:
         rules = [f"storage.{key} is {value}" for key, value in kept.items() if value is not None]
         removed, self._erased = self._erased, 0
         sessions = "1 session was" if removed == 1 else f"{removed} sessions were"
-        message = f"{sessions} removed without a trace: {', '.join(rules)}"
+        message = f"{sessions} removed completely: {', '.join(rules)}"
         self._publisher.event("sessions_removed", message, good=True)

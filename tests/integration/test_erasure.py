@@ -259,7 +259,7 @@ def test_old_sessions_go_by_themselves(room: Room, broker: Broker) -> None:
     room.node.start().wait_online(room.watcher, after)
     event = room.watcher.wait_for(f"{TOPIC}/event", 10, after).json()
     assert event["event_type"] == "sessions_removed"
-    assert event["message"] == "1 session was removed without a trace: storage.keep_days is 30"
+    assert event["message"] == "1 session was removed completely: storage.keep_days is 30"
     assert "INFO node.service.publishing.publisher: sessions_removed" in room.node.program.output()
     check_gone(room, old, SECRET.text)
     assert [s["session_id"] for s in room.do("session/list")["sessions"]] == [new]

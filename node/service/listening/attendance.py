@@ -1,4 +1,4 @@
-"""Who of a session's microphones is there: said once, whenever it changes."""
+"""Reports once when a microphone of the session joins, is lost or comes back."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Attendance:
         self._joining: set[str] = set()
 
     def expect(self, mic: str) -> None:
-        """A mic has joined in mid-session: it is said when it delivers."""
+        """Report a mic that joins in mid-session once it delivers."""
         self._joining.add(mic)
 
     def look(self, microphone: Microphone) -> None:
-        """Say what has changed with a mic since the last look."""
+        """Report what has changed for a mic since the last look."""
         mic, rate = microphone.mic, microphone.sample_rate or 0
         if microphone.failure and mic not in self._lost:
             self._lost.add(mic)

@@ -1,7 +1,6 @@
-"""The listener thread: it owns every microphone of the session and hears them all.
+"""The listener thread: owns all microphones of the session and listens to them.
 
-Commands come in from the main thread through a queue and a waker; what happens goes out as items to
-the inbox.
+Orders come from the main thread through a queue and a waker; items go to its inbox.
 """
 
 from __future__ import annotations
@@ -36,19 +35,19 @@ if TYPE_CHECKING:
     from node.service.listening.spool import Spoken, Spool
 
 OPEN_TIMEOUT_S = 5.0
-"""A mic that has given no sound so long after a start is taken as unavailable."""
+"""A mic without sound this long after a start counts as unavailable."""
 
 STOP_GRACE_S = 0.2
-"""Sound spoken before a stop is still on its way through driver and pipe for so long."""
+"""How long sound spoken before a stop takes to arrive through driver and pipe."""
 
 LEVELS_EVERY_S = 5.0
 QUIET_STEP_S = 0.16
-"""While nobody speaks sound is taken so often, not as it comes: five frames at once cost a third of
-what single ones do. A kill still costs less than half a second: this, a block of 48 ms on its way,
-and the speech before an utterance is certain (`vad.min_speech_ms`, 250 ms)."""
+"""How often to read sound while nobody speaks: five frames at once cost a third of five single
+ones. A kill still loses less than half a second: this, a block of 48 ms on its way, and the speech
+before an utterance is certain (`vad.min_speech_ms`, 250 ms)."""
 
 STEP_S = 0.25
-"""How often stalls, retries and levels are looked at while mics are open."""
+"""How often to check stalls, retries and levels while mics are open."""
 
 IDLE_STEP_S = 5.0
 """The same without mics: often enough for the watchdog."""
@@ -58,7 +57,7 @@ SPOOL_RETRY_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class _Session:
-    """What all mics of a session share: `zero` is its sample 0 on the monotonic clock."""
+    """What all mics of a session share; `zero` is the monotonic time of its sample 0."""
 
     id: str
     zero: float
@@ -67,8 +66,8 @@ class _Session:
 
 class _Phase(Enum):
     IDLE = auto()
-    OPENING = auto()  # mics are being opened, their sound is held
-    OPENED = auto()  # all deliver; the main thread is about to say go, or end
+    OPENING = auto()  # mics are being opened; their sound is held
+    OPENED = auto()  # all deliver; the main thread will say go or end
     RECORDING = auto()
 
 
@@ -89,7 +88,7 @@ class Listener:
         self._endpointing = endpointing
         self._mode = crosstalk
         self._post = post
-        self._commands: queue.SimpleQueue[orders.Order] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[orders.Order] = queue.SimpleQueue()
         self._waker = Waker()
         self._worker = Worker("listener", self._run, post)
         self._silero = Silero()
@@ -101,17 +100,17 @@ class Listener:
         self._open_by = 0.0
         self._levels_at = 0.0
         self._retry_at = 0.0
-        self.beat = 0.0  # when the thread last went round; read by the watchdog
+        self.beat = 0.0  # time of the thread's last round; read by the watchdog
 
     def configure(self, endpointing: Endpointing, crosstalk: Mode) -> None:
-        """Hear differently, from the next session on."""
+        """Change the settings, from the next session on."""
         self._endpointing, self._mode = endpointing, crosstalk
 
     def start(self) -> None:
-        """Begin to listen.
+        """Start the thread.
 
         Raises:
-            ModelError: there is no network for voice activity detection.
+            ModelError: the model for voice activity detection is missing.
         """
         self._silero.locate()
         self.beat = time.monotonic()
@@ -119,8 +118,8 @@ class Listener:
         self._worker.start()
 
     def stop(self, timeout_s: float) -> bool:
-        """End the thread and every capture process; says whether it has ended in time."""
-        self._command(orders.Quit())
+        """End the thread and all capture processes; return whether it ended in time."""
+        self._order(orders.Quit())
         return self._worker.join(timeout_s)
 
     def begin(
@@ -131,27 +130,27 @@ class Listener:
         *,
         patient: bool = False,
     ) -> None:
-        """Open the mics of a session whose sample 0 is at `zero` on the monotonic clock.
+        """Open the mics of a session whose sample 0 is at the monotonic time `zero`.
 
-        Answered by `MicsOpened` or `MicsRefused`; a `patient` beginning is never refused: mics
-        that are away are waited for, as in mid-session.
+        Answered by `MicsOpened` or `MicsRefused`. With `patient`, recording starts at once and
+        missing mics join when they deliver, as in mid-session.
         """
-        self._command(orders.Begin(session_id, zero, assignments, patient))
+        self._order(orders.Begin(session_id, zero, assignments, patient))
 
     def go(self) -> None:
-        """The session exists: record from the first sample held."""
-        self._command(orders.Go())
+        """Record, from the first sample held: the session now exists."""
+        self._order(orders.Go())
 
     def assign(self, mic: str, assignment: Assignment) -> None:
-        """Change who sits at a mic, from this instant; a mic that is not open yet joins."""
-        self._command(orders.Reassign(mic, assignment))
+        """Change a mic's assignment from now on; a mic that is not open yet joins."""
+        self._order(orders.Reassign(mic, assignment))
 
     def end(self) -> None:
         """Close the mics; answered by `Flushed`."""
-        self._command(orders.End())
+        self._order(orders.End())
 
-    def _command(self, command: orders.Order) -> None:
-        self._commands.put(command)
+    def _order(self, order: orders.Order) -> None:
+        self._orders.put(order)
         self._waker.wake()
 
     # The listener thread runs everything below.
@@ -168,12 +167,12 @@ class Listener:
                     self._session.recorder.close(mic)
 
     def _step(self) -> bool:
-        """Wait for sound or a command, once. Gives False when told to quit."""
+        """Wait once for sound or an order, and handle it; return False when told to quit."""
         self._listen(STEP_S if self._mics else IDLE_STEP_S)
         return self._obey() and self._supervise()
 
     def _listen(self, timeout_s: float) -> None:
-        """Take what comes from the mics; a command only ends the wait."""
+        """Read what the mics deliver; an order only ends the wait."""
         if self._phase is _Phase.RECORDING and not self._busy():
             self._waker.wait((), min(timeout_s, QUIET_STEP_S))
             for microphone in self._mics.values():
@@ -187,8 +186,8 @@ class Listener:
         return self._session is not None and self._session.recorder.busy
 
     def _obey(self) -> bool:
-        while not self._commands.empty():
-            match self._commands.get():
+        while not self._orders.empty():
+            match self._orders.get():
                 case orders.Begin() as begin:
                     self._begin(begin)
                 case orders.Go():
@@ -246,7 +245,7 @@ class Listener:
             self._listen(left)
         for microphone in self._mics.values():
             microphone.stop()
-        # Only when all have given their last sound: whose speech it is, is judged against all.
+        # Only after the last sound of all: whose speech it is depends on all of them.
         ends = [self._session.recorder.close(mic) for mic in self._mics]
         now = round((time.monotonic() - self._session.zero) * SAMPLE_RATE)
         self._post(Flushed(self._session.id, max([now, *ends])))
@@ -280,7 +279,7 @@ class Listener:
             return
         given_up = {m.mic: m.failure for m in waiting if m.failure and m.attempts >= OPEN_ATTEMPTS}
         if given_up or now >= self._open_by:
-            reasons = {m.mic: m.failure or f"{m.mic} gives no sound" for m in waiting}
+            reasons = {m.mic: m.failure or f"{m.mic} delivers no sound" for m in waiting}
             self._post(MicsRefused(self._session.id, reasons))
             for microphone in self._mics.values():
                 microphone.stop()

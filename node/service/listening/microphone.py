@@ -1,7 +1,7 @@
-"""One microphone: its capture process, opened again after every failure, and the sound it gives.
+"""One microphone: its capture process, reopened after every failure, and the sound it delivers.
 
-The state machine of every capture, in a session as in `mics` and `check`. What becomes of the
-sound is for its `Sink` to say.
+Every capture uses this state machine: sessions, `mics` and `check`. Its `Sink` decides what to do
+with the sound.
 """
 
 from __future__ import annotations
@@ -25,47 +25,47 @@ if TYPE_CHECKING:
     Samples = npt.NDArray[np.int16]
 
 STALL_S = 2.0
-"""A mic that delivered and is silent on its pipe for so long is frozen; its process is killed."""
+"""A mic whose pipe is silent this long after it delivered is frozen; its process is killed."""
 
 OPENING_S = 4.0
-"""Patience until the first sound: eight processes that start at once on a Pi take their time."""
+"""How long the first sound may take: eight processes starting at once on a Pi are slow."""
 
 RETRY_S = (0.2, 0.5, 1.0, 1.5)
-"""Waits before a lost mic is opened again; the last one repeats, so it is back within 3 s."""
+"""Waits before a lost mic is reopened; the last one repeats, so it is back within 3 s."""
 
 OPEN_ATTEMPTS = 3
-"""Two children that start at once can make each other's first open fail."""
+"""Failures before a mic is given up: two capture processes that start at once can both fail."""
 
 
 class Sink:
-    """Where a microphone's sound goes; a subclass overrides what concerns it.
+    """Where a microphone's sound goes; a subclass overrides what it needs.
 
     Called in the thread that owns the microphone.
     """
 
     def take(self, samples: Samples, end: float, channels: Samples) -> None:
-        """Sound has come.
+        """Take a block of sound.
 
         Args:
             samples: one channel at 16 kHz without offset, as a session hears it.
             end: when it ended, in seconds of the monotonic clock.
-            channels: the same as the device gave it, of shape (samples, channels).
+            channels: the same sound as the device delivered it, of shape (samples, channels).
         """
 
     def overflow(self) -> None:
-        """Samples were lost here."""
+        """Note that samples were lost here."""
 
     def pour(self) -> None:
-        """All that had come has been taken."""
+        """Handle the end of a batch: `take` has been called for every block that was read."""
 
     def lose(self) -> None:
-        """The stream is over; what comes next belongs to another one."""
+        """Note that the stream has broken off; what comes next belongs to a new one."""
 
     def finish(self, rest: Samples) -> None:
-        """The stream is closed on purpose; `rest` is what resampling still held of it."""
+        """Note that the stream is closed on purpose; `rest` is what the resampler still held."""
 
     def cancel_out(self) -> None:
-        """The two channels cancel each other, so that their difference is heard from now on."""
+        """Note that the two channels cancel each other: their difference is used from now on."""
 
 
 class Microphone:
@@ -73,7 +73,7 @@ class Microphone:
 
     Args:
         mic: its id.
-        source: how it is opened at this moment; raises MicError where it is not plugged in.
+        source: returns how to open it now; raises MicError if it is not plugged in.
         sink: takes its sound.
     """
 
@@ -89,11 +89,11 @@ class Microphone:
         self._heard_at = 0.0
         self._reason: str | None = None
         self._has_cancelled = False
-        self.delivers = False  # whether sound has come from the stream that is open
-        self.attempts = 0  # openings that have failed since sound last came
+        self.delivers = False  # whether the open stream has delivered sound
+        self.attempts = 0  # failures since the last sound
         self.retry_at: float | None = None
         self.failure: str | None = None
-        self.has_stalled = False  # whether it failed by silence on its pipe
+        self.has_stalled = False  # whether the last failure was silence on the pipe
 
     @property
     def sample_rate(self) -> int | None:
@@ -101,7 +101,7 @@ class Microphone:
         return self._opened.rate if self._opened else None
 
     def open(self) -> None:
-        """Start the capture process; what comes of it shows in `read`."""
+        """Start the capture process; `read` finds out whether it succeeds."""
         self.retry_at = None
         self._reason = None
         self._heard_at = time.monotonic()
@@ -116,7 +116,7 @@ class Microphone:
         return self._process.fileno() if self._process else None
 
     def read(self) -> None:
-        """Take what has come from the capture process."""
+        """Handle what the capture process has sent."""
         for event in self._process.read() if self._process else []:
             match event:
                 case capture.Block():
@@ -134,10 +134,10 @@ class Microphone:
         self._sink.pour()
 
     def supervise(self, now: float) -> None:
-        """Lose a mic that does not begin to deliver, or has stopped; open a lost one when due."""
+        """Give up a stream that delivers nothing, or no longer; reopen the mic when due."""
         patience = STALL_S if self.delivers else OPENING_S
         if now - self._heard_at > patience:
-            self.read()  # what has come while the thread was held up
+            self.read()  # sound may have arrived while the thread was held up
         if self._process is not None and now - self._heard_at > patience:
             self.lose(f"{self.mic} has delivered nothing for {patience:g} s")
             self.has_stalled = True
@@ -145,7 +145,7 @@ class Microphone:
             self.open()
 
     def lose(self, reason: str) -> None:
-        """The stream is over: try again later."""
+        """Close a stream that has failed, and schedule another try."""
         self._close()
         self._sink.lose()
         self.failure, self.has_stalled = reason, False
@@ -180,6 +180,6 @@ class Microphone:
 
 
 def _channels(pcm: bytes, channels: int) -> Samples:
-    """Interleaved 16-bit sound as an array of shape (samples, channels)."""
+    """Return interleaved 16-bit sound as an array of shape (samples, channels)."""
     samples = np.frombuffer(pcm, dtype="<i2").astype(np.int16, copy=False)
     return samples.reshape(-1, channels)

@@ -1,4 +1,4 @@
-"""What the main thread tells the listener."""
+"""The orders that the main thread gives the listener."""
 
 from __future__ import annotations
 

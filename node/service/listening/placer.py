@@ -1,4 +1,4 @@
-"""Where a microphone's sound lies in its session, and on to the recorder with it."""
+"""Places a microphone's sound on the session's timeline and passes it to the recorder."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 class Placer(Sink):
     """Owned by the listener thread; one for each microphone of a session.
 
-    Blocks are held until the session goes and the stream is placed on the timeline. The recorder
-    takes those of one reading together: what voice detection and the room cost is mostly a price
-    a call.
+    Blocks are held until the session runs and the stream has its place on the timeline. The
+    recorder gets all blocks of one read together, because voice detection and the room cost mostly
+    per call.
 
     Args:
         mic: whose sound it is.
@@ -44,10 +44,10 @@ class Placer(Sink):
         self.lost_s = 0.0
 
     def go(self) -> None:
-        """The session has begun: what was held counts, from its first sample on."""
+        """Start recording; what was held counts, from its first sample."""
         self._going = True
 
-    def take(self, samples: Samples, end: float, channels: Samples) -> None:  # noqa: ARG002 -- what the device gave is for others
+    def take(self, samples: Samples, end: float, channels: Samples) -> None:  # noqa: ARG002 -- other sinks use the raw channels
         if self._clock is not None:
             self._append(samples, end)
             return
@@ -60,19 +60,19 @@ class Placer(Sink):
             self._clock.overflow()
 
     def pour(self) -> None:
-        """Give the recorder what was read; it is contiguous."""
+        """Pass what was read to the recorder; it is contiguous."""
         if self._unheard:
             unheard, self._unheard = self._unheard, []
             self._recorder.hear(self._mic, self._start, np.concatenate(unheard))
 
     def lose(self) -> None:
-        """Keep what was said; the next stream is placed anew."""
+        """Keep what was said; the next stream gets a new place."""
         self.pour()
         self._clock, self._held = None, []
         self._recorder.pause(self._mic)
 
     def finish(self, rest: Samples) -> None:
-        """Take the last sound; what is open in the recorder stays so."""
+        """Pass on the last sound; utterances open in the recorder stay open."""
         if self._clock is None and self._held and self._going:
             self._place_held()
         if self._clock is not None:
@@ -82,7 +82,7 @@ class Placer(Sink):
 
     def cancel_out(self) -> None:
         log.warning(
-            "%s: its two channels cancel each other, so their difference is heard: one is"
+            "%s: its two channels cancel each other, so their difference is used: one is"
             " wired the wrong way round, as with a balanced microphone on a stereo input",
             self._mic,
         )
@@ -113,7 +113,7 @@ class Placer(Sink):
 
 
 def _slipped(samples: Samples, slip: int) -> Samples:
-    """Double (+) or leave out (-) single samples, spread over the block."""
+    """Repeat (+) or drop (-) single samples, spread over the block."""
     if slip == 0:
         return samples
     places = np.linspace(0, len(samples) - 1, abs(slip) + 2).astype(int)[1:-1]

@@ -1,6 +1,6 @@
-"""Records a session: what the room hears becomes utterances, which go into a sink.
+"""Records a session: turns what the room hears into utterances and passes them to a sink.
 
-The service's sink is the spool, on the disk; `transcribe` has one in memory.
+The service's sink is the spool, on the disk; `transcribe` keeps them in memory.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from node.core.room.segmenter import Event
 
 REMEMBERED = 64
-"""Utterances of a mic that may be withdrawn: two a second for half a minute."""
+"""Utterances of a mic that can still be withdrawn: half a minute of two a second."""
 
 
 class Begun(Protocol):
-    """An utterance as a sink knows it; it begins at sample `start` of the session."""
+    """A sink's handle for an utterance, which begins at sample `start` of the session."""
 
     @property
     def start(self) -> int: ...
@@ -34,32 +34,32 @@ B = TypeVar("B", bound=Begun)
 
 
 class UtteranceSink(Protocol[B]):
-    """Where utterances go. Called by the thread that has the recorder.
+    """Where utterances go; called by the thread that owns the recorder.
 
-    Each that is begun is ended or discarded; one that has ended may be withdrawn later.
+    Each one begun is later ended or discarded; one that has ended may still be withdrawn.
     """
 
     def begin(
         self, session_id: str, mic: str, speaker: str, language: str | None, at: tuple[int, int]
     ) -> B | None:
-        """Somebody has begun to speak; None where there is no room for what they say.
+        """Begin an utterance; return None if there is no room for it.
 
-        `at` are the first samples of the sound that is kept and of the speech in it.
+        `at` holds the first sample of the sound to keep, and that of the speech in it.
         """
 
     def append(self, spoken: B, samples: npt.NDArray[np.int16], more: int) -> None:
-        """Take more of it, int16 at 16 kHz; at least `more` samples follow."""
+        """Add sound to it, int16 at 16 kHz; at least `more` samples follow."""
 
     def end(self, spoken: B, ended: Ended) -> None:
-        """It has been spoken: in mode "tag" perhaps by another, as `ended` says."""
+        """End it; in mode "tag" `ended` may say that another mic's speaker said it."""
 
     def discard(self, spoken: B) -> None:
-        """It has ended, and was another mic's speech: forget it."""
+        """Forget it: it has ended and was another mic's speech."""
 
     def withdraw(self, spoken: B, other: str, *, keep: bool) -> None:
-        """It has ended as its mic's own, and was the speech of the mic `other` all the same.
+        """Withdraw it: it ended as its mic's own, but was the speech of the mic `other`.
 
-        `keep` says whether a text is to be made of it, if there is none yet.
+        `keep` says whether to transcribe it all the same, if that is still to be done.
         """
 
 
@@ -84,47 +84,47 @@ class Recorder(Generic[B]):
         self._ended: dict[str, deque[B]] = {}
 
     def join(self, mic: str, assignment: Assignment, position: int = 0) -> None:
-        """Let another mic in, whose first sample lies at `position` or behind it."""
+        """Add a mic, whose first sample is at `position` or later."""
         self._room.add(mic, self._silero.detector(), position)
         self._assignments[mic] = assignment
         self._ended[mic] = deque(maxlen=REMEMBERED)
 
     def assign(self, mic: str, assignment: Assignment) -> None:
-        """Change who sits at a mic. Muting ends its open utterance; unmuting begins anew."""
+        """Change a mic's assignment; muting or unmuting it ends its open utterance."""
         if assignment.enabled != self._assignments[mic].enabled:
             self._write(self._room.flush(mic))
         self._assignments[mic] = assignment
 
     def hear(self, mic: str, position: int, samples: npt.NDArray[np.int16]) -> None:
-        """Take samples of a mic at 16 kHz, the first of which lies at `position`."""
+        """Take samples of a mic at 16 kHz; the first is at `position`."""
         self._write(self._room.skip_to(mic, position))
         self._write(self._room.feed(mic, samples))
 
     def pause(self, mic: str) -> None:
-        """A mic is away: end what it has open."""
+        """End a mic's open utterance: no more sound follows for now."""
         self._write(self._room.flush(mic))
 
     def close(self, mic: str) -> int:
-        """The session is over: end what a mic has open; gives the sample at which it ends."""
+        """End a mic's open utterance for good; return the sample at which its sound ends."""
         self.pause(mic)
         return self._room.position(mic)
 
     @property
     def busy(self) -> bool:
-        """Whether somebody speaks, or may be about to."""
+        """Whether somebody is speaking, or may be about to."""
         return self._room.busy
 
     def level_dbfs(self, mic: str) -> float:
-        """Level of a mic since the last call, in dB below full scale."""
+        """Return the level of a mic since the last call, in dBFS."""
         return self._room.level_dbfs(mic)
 
     def lags_s(self) -> dict[str, float | None]:
-        """Delay of each mic against the earliest one, where it is known."""
+        """Return the delay of each mic against the earliest, in seconds; None if not yet known."""
         return self._room.lags_s()
 
     def _write(self, heard: MicEvents) -> None:
         for mic, event in heard:
-            if isinstance(event, Withdrawn):  # of what was written, be the mic muted by now or not
+            if isinstance(event, Withdrawn):  # even if the mic has been muted since
                 self._withdraw(mic, event)
             elif self._assignments[mic].enabled:
                 self._note(mic, event)

@@ -1,4 +1,4 @@
-"""Utterances on their way to the disk, while somebody speaks: and in memory while it refuses."""
+"""Writes utterances to the disk while they are spoken; keeps them in memory if it refuses."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_MEMORY_S = 1800
-"""Seconds of speech kept in memory while the disk refuses (55 MB); then the oldest is dropped."""
+"""Seconds of speech kept in memory while the disk refuses (55 MB); beyond that the oldest goes."""
 
 LOOK_EVERY_S = 2.0
-"""How often a full spool is looked at: with tens of thousands of files that takes a moment."""
+"""How often to recount a full spool: with tens of thousands of files that takes a moment."""
 
 
 class Spoken:
-    """One utterance: what the disk has of it, and what it still has to take or to give back."""
+    """One utterance: what is on the disk, and what is still to be written or deleted."""
 
     def __init__(
         self, session_id: str, mic: str, speaker: str, language: str | None, start: int
@@ -61,7 +61,7 @@ class Spoken:
 
     @property
     def utterance(self) -> Utterance | None:
-        """Its row, once the disk has taken one."""
+        """Its row, once it is on the disk."""
         return self._on_disk[0] if self._on_disk else None
 
     def append(self, samples: npt.NDArray[np.int16]) -> None:
@@ -69,12 +69,12 @@ class Spoken:
         self.heard += len(samples)
 
     def forget(self) -> None:
-        """It was nothing of its own: memory lets go of it now, the disk in `settle`."""
+        """Drop it, as another mic's speech: from memory now, from the disk in `settle`."""
         self._forgotten = True
         self.drop_sound()
 
     def withdraw(self, other: str, *, keep: bool) -> None:
-        """It has ended, and was the speech of the mic `other`: `keep` it as such, or forget it."""
+        """Treat an ended one as speech of the mic `other`: `keep` it as such, or forget it."""
         assert self.ended is not None
         if self._captured:
             self._withdrawal = other, keep
@@ -84,7 +84,7 @@ class Spoken:
             self.forget()
 
     def drop_sound(self) -> bool:
-        """Forget what waits in memory; says whether nothing at all is left of it."""
+        """Drop what waits in memory; return whether nothing at all is left of it."""
         self._unwritten.clear()
         self.heard = 0
         if self.ended is not None:
@@ -95,13 +95,13 @@ class Spoken:
         return False
 
     def settle(self, utterances: Utterances) -> bool:
-        """Go on from where the disk refused last, as far as it being captured, or forgotten.
+        """Write what is still missing on the disk, or delete a forgotten utterance.
 
         Returns:
-            Whether nothing more will come: it waits for the engine, or no trace of it is left.
+            Whether it is done: it waits for the engine, or no trace of it is left.
 
         Raises:
-            StoreError, OSError: the disk refuses; what is missing is kept for the next call.
+            StoreError, OSError: the disk refuses; the next call goes on from there.
         """
         if self._forgotten:
             if self._on_disk is not None:
@@ -129,7 +129,9 @@ class Spoken:
     def withdrawn(
         self, utterances: Utterances, tell: Callable[[Segment], tuple[str, str]]
     ) -> Segment | None:
-        """Have it withdrawn, once it is settled; gives its segment where it was one already.
+        """Withdraw it in the store, if that is due; return its segment if it had one already.
+
+        To be called once it is settled.
 
         Raises:
             StoreError: the disk refuses.
@@ -141,10 +143,10 @@ class Spoken:
 
 
 class Spool:
-    """The sink of the service: has each utterance until it waits for the engine or is forgotten.
+    """The service's sink: holds each utterance until it waits for the engine or is forgotten.
 
-    Once the disk has refused anything, all that comes after it waits for `retry`, which goes
-    through the utterances in the order in which they began. Owned by the listener thread.
+    Once the disk has refused something, everything after it waits for `retry`, which goes through
+    the utterances in the order in which they began. Owned by the listener thread.
     """
 
     def __init__(
@@ -174,9 +176,9 @@ class Spool:
     def begin(
         self, session_id: str, mic: str, speaker: str, language: str | None, at: tuple[int, int]
     ) -> Spoken | None:
-        """Somebody has begun to speak; None where the spool is full: it is dropped, and said.
+        """Begin an utterance; if the spool is full, report it as dropped and return None.
 
-        `at` are the first samples of the sound that is kept and of the speech in it.
+        `at` holds the first sample of the sound to keep, and that of the speech in it.
         """
         if not self._has_room():
             reason = f"storage.max_spool_mb ({self._max_bytes // MB}) is reached"
@@ -189,44 +191,44 @@ class Spool:
         return spoken
 
     def append(self, spoken: Spoken, samples: npt.NDArray[np.int16], more: int) -> None:
-        """Take more of it; at least `more` samples follow."""
+        """Add sound to it; at least `more` samples follow."""
         spoken.append(samples)
         self._push(spoken)
         if self._speaking is not None and (utterance := spoken.utterance) is not None:
             self._speaking.heard(utterance, spoken.speech, spoken.heard, more)
 
     def end(self, spoken: Spoken, ended: Ended) -> None:
-        """It has been spoken."""
+        """End it."""
         spoken.ended = ended
-        self._utterances.hold(spoken.session_id, 1)  # without a row it would not be waited for
+        self._utterances.hold(spoken.session_id, 1)  # waited for even without a row on the disk
         self._push(spoken)
         self._bound_memory()
-        self._fall_silent(spoken)  # only now: the transcriber must know of it as one or the other
+        self._fall_silent(spoken)  # only now: the transcriber must know it as open or captured
 
     def discard(self, spoken: Spoken) -> None:
-        """It was another mic's speech: forget it, as soon as the disk lets go of it."""
+        """Forget it: it was another mic's speech."""
         self._fall_silent(spoken)
         spoken.forget()
         self._push(spoken)
 
     def withdraw(self, spoken: Spoken, other: str, *, keep: bool) -> None:
-        """It has ended as its mic's own, and was the speech of the mic `other` all the same.
+        """Withdraw it: it ended as its mic's own, but was the speech of the mic `other`.
 
         Args:
             spoken: what `end` was called with.
-            other: the mic whose own utterance has what was said.
-            keep: whether a text is to be made of it, if there is none yet.
+            other: the mic whose own utterance has the same speech.
+            keep: whether to transcribe it all the same, if that is still to be done.
         """
         if spoken not in self._unsettled:
             if spoken.utterance is None:  # nothing of it was kept
                 return
             self._unsettled.append(spoken)
-            self._utterances.hold(spoken.session_id, 1)  # its session must not end without that
+            self._utterances.hold(spoken.session_id, 1)  # its session must wait for that
         spoken.withdraw(other, keep=keep)
         self._push(spoken)
 
     def retry(self) -> None:
-        """Go on with what the disk has refused so far."""
+        """Try again to write what the disk has refused."""
         if not self._refused:
             return
         self._refused = False
@@ -248,14 +250,14 @@ class Spool:
         return True
 
     def _make_room(self) -> bool:
-        """Give up kept sound where that helps; says whether there is room."""
+        """Delete kept sound as needed; return whether there is room."""
         while self._audio.total_bytes() > self._max_bytes:
             if not self._audio.drop_oldest_kept():
                 return False
         return True
 
     def _may_look(self) -> bool:
-        """Look anew before speech is dropped: somebody else may have made room."""
+        """Recount before dropping speech, but not too often; somebody may have made room."""
         if time.monotonic() < self._look_at:
             return False
         self._audio.look()
@@ -263,7 +265,7 @@ class Spool:
         return True
 
     def _push(self, spoken: Spoken) -> None:
-        """Settle as much of an utterance as the disk takes now."""
+        """Settle an utterance as far as the disk allows now."""
         if self._refused:
             return
         try:
@@ -291,7 +293,7 @@ class Spool:
         while seconds > MAX_MEMORY_S:
             oldest = late.pop(0)
             seconds -= oldest.seconds
-            reason = f"{oldest.seconds:.0f} s of speech: the disk has refused them for too long"
+            reason = f"{oldest.seconds:.0f} s of speech: the disk has been refusing for too long"
             self._post(SpeechDropped(None, reason))
             if oldest.drop_sound():
                 self._let_go(oldest)

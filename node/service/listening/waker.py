@@ -1,4 +1,4 @@
-"""What a thread waits with that other threads may wake: descriptors, and a pipe of its own."""
+"""Lets a thread wait for file descriptors, and other threads wake it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DRAIN_BYTES = 4096
 
 
 class Waker:
-    """Rung by any thread; waited for by one, which made it with `start`."""
+    """Any thread may call `wake`; one thread waits. Uses a pipe, made by `start`."""
 
     def __init__(self) -> None:
         self._out, self._in = -1, -1
@@ -29,16 +29,16 @@ class Waker:
         os.set_blocking(self._in, False)
 
     def wake(self) -> None:
-        """End the wait that is on, or the next one at once; before the start nobody waits."""
+        """End the current wait, or the next one at once; does nothing before `start`."""
         if self._in < 0:
             return
         try:
             os.write(self._in, b"\0")
         except BlockingIOError:
-            log.debug("the pipe is full: who waits is about to wake up anyway")
+            log.debug("the pipe is full: the waiting thread is about to wake up anyway")
 
     def wait(self, descriptors: Iterable[int], timeout_s: float) -> list[int]:
-        """Wait for the waker or a descriptor; gives those that can be read, or are at their end."""
+        """Wait for `wake` or a descriptor; return those that are readable or at their end."""
         wanted = {self._out, *descriptors}
         if wanted != self._polled:
             self._polled, self._poll = wanted, select.poll()
