@@ -1,4 +1,4 @@
-"""What waits for the engine: what comes next, and what is given up when too much waits."""
+"""What waits for the engine: what comes next, and what to give up if too much waits."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
     from node.service.items import WorkerItem
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
-"""From one attempt to read a sound to the next; doubled each time between these two."""
+"""Wait before reading a sound again; doubles from the first to the second value."""
 
 SHORTEST_PAUSE_S = 0.1
 
 PATIENCE_S = 600.0
-"""A sound that cannot be read for so long is given up: the rest of its session would never end."""
+"""A sound that cannot be read for this long is given up, so that its session can end."""
 
 MAX_TOGETHER = 4
-"""Short utterances that go through the decoder at once: two take 1.5 times as long as one, four 2.5
-times (`python -m tests.bench.backlog`); of more, the first would wait too long."""
+"""Short utterances to decode at once: two take 1.5 times as long as one, four 2.5 times
+(`python -m tests.bench.backlog`); with more, the first would wait too long."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Postponed:
-    """Monotonic times: since when, and until when an utterance is left alone."""
+    """Monotonic times since and until which an utterance is postponed."""
 
     since: float
     until: float
 
 
 class Backlog:
-    """Owned by the transcriber thread; `load` may be read by others."""
+    """Owned by the transcriber thread; others may read `load`."""
 
     def __init__(
         self,
@@ -63,19 +63,19 @@ class Backlog:
 
     @property
     def load(self) -> Load:
-        """What is given up to keep up."""
+        """How much quality is given up to keep up."""
         return self._overload.load
 
     @property
     def beam_size(self) -> int | None:
-        """In place of the configured one, where that is given up."""
+        """Beam size that replaces the configured one; None to keep that."""
         return 1 if self.load >= Load.BEAM_1 else None
 
     def weigh(self, rtf: float | None) -> None:
-        """See how much waits of what people say now, and what to give up for it.
+        """Measure how much current speech waits, and decide what to give up.
 
-        Counted from when it could be begun with: a long pause to end an utterance, or a disk that
-        was full, is no load.
+        Waiting counts from when an utterance was captured: neither the pause that ends it nor a
+        full disk is load.
         """
         now, (oldest, backlog_s) = self._clock(), self._utterances.queue()
         since = self._utterances.captured_at(oldest) if oldest else None
@@ -83,15 +83,15 @@ class Backlog:
         before = self.load
         event = self._overload.look(now, backlog_s=backlog_s, lag_s=lag_s, rtf=rtf)
         if self.load is not before:
-            message = f"{backlog_s:.0f} s of speech wait, the oldest for {lag_s:.0f} s"
+            message = f"{backlog_s:.0f} s of speech are waiting, the oldest for {lag_s:.0f} s"
             self._post(LoadChanged(event, message))
 
     def next(self) -> list[Utterance]:
-        """What has waited longest, with what goes through the decoder beside it; empty: nothing.
+        """Return what has waited longest, with what can be decoded together with it, if anything.
 
-        Oldest first is fair between microphones: nobody who speaks without a pause comes before
-        what others have said earlier. Speech of an earlier process, which is late in any case,
-        takes turns with what people say now: neither can keep the other waiting for long.
+        Oldest first is fair between microphones: somebody who speaks without a pause does not
+        overtake what others said earlier. Speech from an earlier process, which is late anyway,
+        takes turns with current speech, so that neither keeps the other waiting for long.
         """
         found = self._utterances.next(
             MAX_TOGETHER, replayed_first=self._replayed_next, without=self._left_alone()
@@ -107,14 +107,14 @@ class Backlog:
         return found[:1]
 
     def set_apart(self, utterances: Iterable[Utterance]) -> None:
-        """Give these out one by one: it must be seen at which of them the engine fails."""
+        """Hand these out one by one, to find the one that fails."""
         self._apart.update(utterance.id for utterance in utterances)
 
     def postpone(self, utterance: Utterance) -> bool:
-        """Its sound cannot be read: leave it alone for a while, each time for longer.
+        """Leave an utterance whose sound cannot be read alone for a while, longer each time.
 
         Returns:
-            Whether there is still hope of it.
+            Whether it is worth another try: False after `PATIENCE_S`.
         """
         now = self._clock()
         earlier = self._postponed.get(utterance.id)
@@ -129,15 +129,15 @@ class Backlog:
         return waited_s < PATIENCE_S
 
     def is_postponed(self, utterance: Utterance) -> bool:
-        """Whether its sound could not be read at the last attempt."""
+        """Return whether its sound could not be read at the last attempt."""
         return utterance.id in self._postponed
 
     def done(self, utterance: Utterance) -> None:
-        """It does not wait any more."""
+        """Forget an utterance that no longer waits."""
         self._postponed.pop(utterance.id, None)
 
     def pause_s(self) -> float | None:
-        """Seconds until one that is left alone is to be tried again; None where there is none."""
+        """Return the seconds until a postponed utterance is due; None if there is none."""
         if not self._postponed:
             return None
         next_at = min(each.until for each in self._postponed.values())
@@ -148,7 +148,7 @@ class Backlog:
         return {key for key, each in self._postponed.items() if each.until > now}
 
     def lag_s(self, utterance: Utterance) -> float:
-        """Seconds from the end of its speech to now."""
+        """Return the seconds from the end of its speech to now."""
         zero = self._sessions.zero(utterance.session_id)
         if zero is not None:
             return time.monotonic() - zero - utterance.spoken[1] / SAMPLE_RATE

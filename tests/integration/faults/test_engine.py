@@ -103,6 +103,6 @@ def test_ending_the_process(lab: Callable[[str], Room], fault: str, status: int)
     assert final["session_id"] == session
     assert HELLO.text in final["text"]
     wait_until(lambda: failures(room, after), 5, "the failure is said")
-    assert "the process has died of it" in failures(room)[0]["message"]
+    assert "it has crashed the process" in failures(room)[0]["message"]
     assert len(kept(room)) == 1
     assert room.node.end() == 0

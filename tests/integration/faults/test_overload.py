@@ -71,7 +71,7 @@ def test_the_ladder_is_climbed_said_and_left_and_nothing_is_lost(
     assert climbed == [rung for rung in LADDER if rung in climbed]
     assert left == LADDER[::-1]
     assert [len(events(room, name)) for name in ("overloaded", "recovered")] == [1, 1]
-    assert "s of speech wait" in events(room, "overloaded")[0]["message"]
+    assert "s of speech are waiting" in events(room, "overloaded")[0]["message"]
 
 
 def is_event(event_type: str) -> Any:
