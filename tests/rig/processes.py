@@ -76,6 +76,14 @@ def children(pid: int) -> list[int]:
     return [child for child in pids if (fields := _stat(child)) and int(fields[1]) == pid]
 
 
+def command_line(pid: int) -> str:
+    """What a process was started with; empty for one that is gone, or about to be."""
+    try:
+        return (PROC / str(pid) / "cmdline").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def threads(pid: int) -> int:
     return len(list((PROC / str(pid) / "task").iterdir()))
 

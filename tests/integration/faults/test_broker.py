@@ -24,7 +24,7 @@ from tests.rig.outbox import (
     waiting,
 )
 from tests.rig.patience import stretched
-from tests.rig.processes import wait_until
+from tests.rig.processes import children, command_line, wait_until
 from tests.rig.proxy import Proxy
 from tests.rig.vmics import VirtualMic, VirtualMics
 
@@ -83,7 +83,7 @@ def test_no_broker_at_start(
 
 
 def _capturing(pid: int) -> bool:
-    return any("capture_child" in " ".join(c.cmdline()) for c in psutil.Process(pid).children())
+    return any("capture_child" in command_line(child) for child in children(pid))
 
 
 def test_a_broker_without_memory_learns_all_states_anew(

@@ -16,7 +16,7 @@ from tests.model.sentences import SENTENCES, Sentence
 from tests.rig.broker import Broker
 from tests.rig.mqtt import Watcher
 from tests.rig.node import TOPIC, Room, RunningNode, configuration, spoken
-from tests.rig.processes import PROC, children, wait_until
+from tests.rig.processes import children, command_line, wait_until
 from tests.rig.recorder import correlation, noise
 from tests.rig.vmics import VirtualMic, VirtualMics
 
@@ -77,7 +77,7 @@ def capture(room: Room, mic: str) -> int:
 
     def find() -> int | None:
         for pid in children(room.node.pid):
-            if f'"device": "{mic}"'.encode() in (PROC / str(pid) / "cmdline").read_bytes():
+            if f'"device": "{mic}"' in command_line(pid):
                 return pid
         return None
 
