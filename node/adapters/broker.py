@@ -1,8 +1,8 @@
-"""The MQTT broker, through paho: callbacks become items in one inbox, and that is all they do.
+"""The MQTT broker, through paho: callbacks put items into one inbox and do nothing else.
 
-paho keeps its own queue in memory and resends it all at once on reconnect; here it never holds
-more than what is in flight, and nothing across connections: what must not be lost is resent from
-the outbox, what is a state is published anew.
+paho would queue messages in memory and resend them all at once on reconnect. Here it holds only
+what is in flight, and nothing across connections: what must not be lost is resent from the outbox,
+and states are published again.
 """
 
 from __future__ import annotations
@@ -34,35 +34,35 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_QUEUED_COMMANDS = 1024
-"""Commands waiting to be taken; a burst beyond it is dropped and counted, never kept in memory."""
+"""Most commands that wait; more are dropped and counted, never kept in memory."""
 
 MAX_KEPT_BYTES = 64 * 1024 + 1
-"""Of a longer payload only so much is kept: enough to see that it is longer than any request."""
+"""Bytes kept of a payload: enough to see that it is longer than any request may be."""
 
 MAX_PACKET_BYTES = 1024 * 1024
-"""An MQTT 5 broker does not pass on what is longer: paho would take it into memory whole."""
+"""Largest packet an MQTT 5 broker may send us: paho would read any packet into memory whole."""
 
 RECONNECT_MIN_S, RECONNECT_MAX_S = 2.0, 60.0
-"""Waits between reconnects double from the first of these up to the second; each is drawn anew
-between a half and the whole of that."""
+"""Waits between reconnects double from the first to the second; each is drawn at random between
+half of that and all of it."""
 
 CONNECT_TIMEOUT_S = 5.0
 """How long a broker may take to answer; paho's own limit for a connection is the same."""
 
 STEADY_S = 30.0
-"""The waits begin anew after a connection that stood so long. One that the broker accepts and soon
-cuts is no success: such a node would come back every other second for ever."""
+"""A connection that lasts this long resets the waits. One that the broker accepts and soon cuts
+does not count: the node would come back every other second for ever."""
 
 TAKEN_OVER = 0x8E
 """MQTT 5 reason code of a DISCONNECT: session taken over."""
 
 FAILED, PROTOCOL_ERROR, QUOTA_EXCEEDED = 0x80, 0x82, 0x97
-"""The first reason code that means failure, and two of them (MQTT 5, 2.4)."""
+"""The first reason code that means failure, and two such codes (MQTT 5, 2.4)."""
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerSettings:
-    """Where the broker is and how it is spoken to."""
+    """Where the broker is and how to connect to it."""
 
     host: str
     port: int
@@ -80,10 +80,10 @@ class BrokerSettings:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """A connection stands.
+    """The connection is up.
 
-    `max_packet` is the largest message the broker takes, in bytes; of QoS 1 it takes no more than
-    `receive_maximum` that it has not acknowledged. None: it has set no such limit.
+    `max_packet` is the largest packet the broker accepts, in bytes; `receive_maximum` is how many
+    unacknowledged QoS 1 messages it accepts. None: it has set no limit.
     """
 
     max_packet: int | None = None
@@ -94,7 +94,7 @@ class Connected:
 class Disconnected:
     """The connection is gone, or could not be made.
 
-    `taken_over`: another client has connected under this node's client id.
+    `taken_over`: another client has connected with this node's client id.
     """
 
     reason: str
@@ -103,7 +103,7 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Something came in on a subscribed topic."""
+    """A message on a subscribed topic."""
 
     topic: str
     payload: bytes
@@ -116,7 +116,7 @@ class Message:
 class Acknowledged:
     """The broker has answered a subscription or a QoS 1 publish.
 
-    `refused` is its reason where it did not accept it; `try_later` says that it may soon.
+    `refused` is its reason if it did not accept it; `try_later`: it may accept it soon.
     """
 
     mid: int
@@ -128,18 +128,18 @@ BrokerItem = Connected | Disconnected | Message | Acknowledged
 
 
 Acknowledgement = tuple[ReasonCode, object]
-"""What a broker says to a CONNECT: its reason code and properties."""
+"""A broker's answer to a CONNECT: its reason code and properties."""
 
 Trouble = OSError | ReasonCode | None
-"""Why there is no connection: no way there, the broker's answer, or (None) its silence."""
+"""Why there is no connection: a network error, the broker's answer, or its silence (None)."""
 
 
 def new_client(
     settings: BrokerSettings, will_topic: str | None = None, *, keeps_trying: bool = True
 ) -> Client:
-    """A client that will connect as these settings say, once its loop runs.
+    """Return a client that connects as the settings say, once its loop runs.
 
-    A password without a user goes with an empty user name: paho sends none without.
+    A password without a user is sent with an empty user name: paho sends no password without one.
     """
     five = settings.protocol == "5"
     client = Client(
@@ -165,7 +165,7 @@ def new_client(
 
 
 def lacks(properties: object) -> str | None:
-    """What the node needs and a broker says in its CONNACK that it does not offer."""
+    """Return what the node needs but the broker does not offer, according to its CONNACK."""
     if getattr(properties, "MaximumQoS", 1) < 1:
         return "QoS 1 (Maximum QoS is 0)"
     if getattr(properties, "RetainAvailable", 1) == 0:
@@ -176,10 +176,10 @@ def lacks(properties: object) -> str | None:
 def ask(
     settings: BrokerSettings, will_topic: str | None = None
 ) -> tuple[ReasonCode, object] | None:
-    """Connect once, with `will_topic` just as a node does, and go again without a trace.
+    """Connect once, with a will as a node does, and disconnect without leaving a trace.
 
     Returns:
-        The broker's answer with its properties; None where it closes the connection or is silent.
+        The broker's answer with its properties; None if it closes the connection or is silent.
 
     Raises:
         OSError: there is no connection, or TLS fails (ssl.SSLError).
@@ -233,7 +233,7 @@ class Broker:
         self._failures = 0
 
     def start(self) -> None:
-        """Connect, and go on connecting for ever; where there is no broker yet, later."""
+        """Connect, and keep trying for ever; the broker need not be there yet."""
         client = new_client(self._settings, self._will_topic)
         client.suppress_exceptions = True  # an error in a callback must not end the thread
         client.on_pre_connect = self._on_pre_connect
@@ -260,11 +260,11 @@ class Broker:
             _cut(self._client)
 
     def settled(self) -> None:
-        """What has ended the connections is known and left out: the waits begin anew."""
+        """Reset the waits: what made the broker end the connections is not sent any more."""
         self._failures = 0
 
     def subscribe(self, topic_filter: str) -> int | None:
-        """Subscribe; its mid comes back in `Acknowledged`, or None where it could not go."""
+        """Subscribe, and return the mid to expect in `Acknowledged`; None if it was not sent."""
         assert self._client is not None
         return self._client.subscribe(topic_filter, 1)[1]
 
@@ -278,7 +278,7 @@ class Broker:
         expiry_s: int | None = None,
         correlation: bytes | None = None,
     ) -> int | None:
-        """Send a message; its mid comes back in `Acknowledged`, or None where it could not go."""
+        """Publish, and return the mid to expect in `Acknowledged`; None if it was not sent."""
         assert self._client is not None
         properties = None
         if self._five and (expiry_s is not None or correlation is not None):
@@ -291,13 +291,13 @@ class Broker:
         return info.mid if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
 
     def alive(self) -> bool:
-        """Whether paho's network thread runs, once it has begun; it must until `stop`."""
+        """Return whether paho's network thread runs, or has yet to start; it must until `stop`."""
         return self._network_thread is None or self._network_thread.is_alive()
 
     # paho's thread runs everything below.
 
     def _on_pre_connect(self, _client: Client, _data: object) -> None:
-        """Get to know the thread: paho does not tell which one it is."""
+        """Remember the thread: paho does not say which one it is."""
         self._network_thread = threading.current_thread()
 
     def _on_socket_open(self, _client: Client, _data: object, connection: Any) -> None:
@@ -306,10 +306,10 @@ class Broker:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _draw_wait(self, client: Client) -> None:
-        """Set the next wait: paho's own are the same for all nodes whose broker comes back."""
+        """Set a random wait: with paho's own, all nodes would reconnect at the same moment."""
         longest = min(RECONNECT_MAX_S, RECONNECT_MIN_S * 2**self._failures)
         wait = random.uniform(longest / 2, longest)
-        client.reconnect_delay_set(wait, wait)  # type: ignore[arg-type]  # any number will do
+        client.reconnect_delay_set(wait, wait)  # type: ignore[arg-type]  # a float works too
         self._failures = min(self._failures + 1, 16)
 
     def _on_connect(
@@ -333,28 +333,28 @@ class Broker:
     def _on_connect_fail(self, client: Client, _data: object) -> None:
         self._draw_wait(client)
         where = f"{self._settings.host}:{self._settings.port}"
-        error = sys.exception()  # paho calls this while it handles it
+        error = sys.exception()  # paho calls this while handling it
         advice = self._explain(error if isinstance(error, OSError) else OSError("no connection"))
         self._deliver(Disconnected(f"no connection to {where}: {advice}"))
 
     def _on_disconnect(
         self, client: Client, _data: object, flags: Any, reason: ReasonCode, _props: object
     ) -> None:
-        if not self._is_open:  # paho says it twice where the broker has said it first
+        if not self._is_open:  # paho calls this twice if the broker disconnects first
             return
         since, refused = self._stands_since, self._refused
         self._is_open, self._stands_since, self._refused = False, None, False
         if since is not None and time.monotonic() - since >= STEADY_S:
             self._failures = 0
         self._draw_wait(client)
-        if refused:  # said already, and better
+        if refused:  # already reported, with a better reason
             return
         said = bool(flags.is_disconnect_packet_from_server)
         if since is None:
             trouble = reason if said or reason.value == PROTOCOL_ERROR else None
             self._deliver(Disconnected(self._explain(trouble)))
             return
-        what = f"the broker ends the connection: {reason}" if said else "connection lost"
+        what = f"the broker closed the connection: {reason}" if said else "connection lost"
         self._deliver(Disconnected(what, self._five and said and reason.value == TAKEN_OVER))
 
     def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
@@ -387,5 +387,5 @@ class Broker:
 def _cut(client: Client) -> None:
     stream = client.socket()
     if stream is not None:
-        with suppress(OSError):  # it has ended by itself
+        with suppress(OSError):  # it is already closed
             stream.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]  # it is a socket

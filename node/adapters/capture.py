@@ -68,10 +68,10 @@ class CardSource:
 
 @dataclass(frozen=True, slots=True)
 class FileSource:
-    """A 16-bit PCM WAV file played in real time; after it silence for ever, or with `loop` again.
+    """A 16-bit PCM WAV file played in real time, then silence for ever; with `loop`, repeated.
 
     `start_at` is when its first sample is due, in seconds of CLOCK_MONOTONIC: files with the same
-    one stay aligned, and one that is started again goes on where it would be.
+    `start_at` stay aligned, and one that is restarted resumes where it would be by then.
     """
 
     file: Path
@@ -129,15 +129,14 @@ CaptureEvent = Opened | Block | Overflowed | Failed | Exited
 
 @dataclass(frozen=True, slots=True)
 class InputDevice:
-    """An input that PortAudio lists; `default_rate` is in Hz."""
+    """An input that PortAudio lists."""
 
     name: str
     channels: int
-    default_rate: float
 
 
 class CaptureProcess:
-    """One child that delivers one source; started once, and not again after its end."""
+    """One child that delivers one source; it can be started only once."""
 
     def __init__(self, source: CaptureSource) -> None:
         self._source = source
@@ -152,7 +151,7 @@ class CaptureProcess:
         return self._process.pid
 
     def start(self) -> None:
-        """Start the child; what comes of it is had from `read()`.
+        """Start the child; `read()` returns what it delivers.
 
         Raises:
             OSError: no process can be started.
@@ -194,11 +193,11 @@ class CaptureProcess:
         try:
             return self._parse()
         except (ValueError, TypeError, KeyError) as error:
-            reason = f"bug: the capture program of {self._source} wrote no record: {error!r}"
+            reason = f"bug: the capture program of {self._source} wrote a broken record: {error!r}"
             return [Failed(reason), self._end()]
 
     def kill(self) -> None:
-        """End the child at once and close the descriptor; nothing is read after it. Repeatable.
+        """Kill the child and close the descriptor; nothing is read afterwards. Can be repeated.
 
         Waits at most 1 s: a child stuck in a driver is left, and reaped when another is started.
         """
@@ -210,7 +209,7 @@ class CaptureProcess:
         self._process.stdout.close()
 
     def _parse(self) -> list[CaptureEvent]:
-        """Take the complete records off the pending bytes; ValueError or TypeError if none."""
+        """Return the complete records received; ValueError, TypeError or KeyError if broken."""
         events: list[CaptureEvent] = []
         start = 0
         while len(self._pending) - start >= HEADER.size:
@@ -257,7 +256,7 @@ class CaptureProcess:
 
 
 def _opened(payload: bytes) -> Opened:
-    """Raises ValueError, TypeError or KeyError where it is no record of an opening."""
+    """Return the content of an OPEN record; ValueError, TypeError or KeyError if broken."""
     body = json.loads(payload)
     rate, channels = int(body["rate"]), int(body["channels"])
     if rate <= 0 or channels <= 0:
@@ -298,18 +297,17 @@ def list_inputs(timeout_s: float = 10) -> list[InputDevice]:
         inputs, nameless = [_input(device) for device in answer["inputs"]], int(answer["nameless"])
     except (ValueError, TypeError, KeyError) as error:
         raise MicError(
-            f"the program that lists PortAudio's inputs gave no list, and status"
-            f" {child.returncode}: see what it prints: {shlex.join(_command(LIST))}"
+            "the program that lists PortAudio's inputs gave no list and exited with status"
+            f" {child.returncode}; run it to see why: {shlex.join(_command(LIST))}"
         ) from error
     if nameless:
-        logger.warning("%d devices are left out: their names are no UTF-8", nameless)
+        logger.warning("%d devices are left out: their names are not UTF-8", nameless)
     return inputs
 
 
 def _input(device: dict[str, Any]) -> InputDevice:
-    """Raises KeyError, TypeError or ValueError where it is none."""
-    name, channels = str(device["name"]), int(device["channels"])
-    return InputDevice(name, channels, float(device["default_rate"]))
+    """Return a listed input; KeyError, TypeError or ValueError if it is broken."""
+    return InputDevice(str(device["name"]), int(device["channels"]))
 
 
 def _command(spec: str) -> list[str]:

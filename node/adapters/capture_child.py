@@ -1,19 +1,20 @@
 """Deliver one microphone on standard output; a program of its own, run by `capture.py`.
 
-A process a microphone, because PortAudio's faults (hangs, endless loops, aborts on unplug) can
-only be cured by a kill. It imports no numpy, and of this package only the form of its records and
-the rule for names of inputs: it costs 11 MiB that way.
+Each microphone has a process, because only a kill cures PortAudio's faults (hangs, endless loops,
+aborts on unplug). It costs 11 MiB, as it does not import numpy, and from this package only the
+record format and the rule for input names.
 
 `argv[1]` is a JSON object, one of
   {"kind": "portaudio", "device": "<PortAudio or ALSA name>", "rates": [16000, …]}
   {"kind": "card", "card": 2, "device": 0, "rates": [16000, …]}
   {"kind": "file", "file": "x.wav", "loop": false, "start_at": <CLOCK_MONOTONIC seconds>}
-  {"kind": "list"}, answered by {"inputs": [PortAudio's inputs], "nameless": 0}, the second being
-    the devices whose names are no UTF-8; or by {"reason": "…"}
+  {"kind": "list"}, answered with {"inputs": [{"name", "channels"}, …], "nameless": 0}, where
+    `nameless` counts devices whose names are not UTF-8; or with {"reason": "…"}
 
-Else standard output carries records: a header `<4sId` (tag, payload bytes, CLOCK_MONOTONIC), then
+Otherwise standard output carries records: a header `<4sId` (tag, payload bytes, CLOCK_MONOTONIC),
+then
   OPEN  JSON {"rate", "channels", "name"}: the stream runs at `rate` Hz
-  DATA  interleaved 16-bit little-endian PCM; the time is that of the end of the block
+  DATA  interleaved 16-bit little-endian PCM; the time is when the block ended
   OVER  empty: samples were lost before the next block
   FAIL  JSON {"reason"}, for a person; the exit status is then 1
 """
@@ -30,7 +31,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
-# Behind all else: a package that is not installed is the folder this program lies in.
+# Last in the path: if the package is not installed, it is found where this program lies.
 sys.path.append(os.path.abspath(f"{__file__}/../../.."))  # noqa: PTH100 -- pathlib costs 1 MiB
 
 from node.core.capture_records import HEADER, SAMPLE_BYTES
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
     import wave
     from collections.abc import Iterator
 
-# Measured on virtual microphones: 0.5 % of a core, where 32 ms cost 0.8 % and 20 ms 1.2 %; 64 ms
-# are delivered 100 ms apart, and a block size left to PortAudio costs 1.3 to 3.3 %.
+# Measured on virtual microphones: 0.5 % of a core, against 0.8 % for 32 ms and 1.2 % for 20 ms;
+# blocks of 64 ms arrive 100 ms apart, and a block size left to PortAudio costs 1.3 to 3.3 %.
 BLOCK_S = 0.048
 MIN_FILE_RATE = 8000
 FILE_LATE_S = 1.0  # a file player held up for longer loses sound, as a microphone would
@@ -53,7 +54,7 @@ class CaptureError(Exception):
 
 
 class Records:
-    """Writes framed records; a reader that is gone shows as BrokenPipeError."""
+    """Writes framed records; BrokenPipeError if the reader is gone."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -99,8 +100,7 @@ def _list(stream: BinaryIO) -> int:
     except CaptureError as error:
         stream.write(json.dumps({"reason": str(error)}).encode())
         return 1
-    keys = {"name": "name", "channels": "max_input_channels", "default_rate": "default_samplerate"}
-    devices = [{key: device[theirs] for key, theirs in keys.items()} for device in inputs]
+    devices = [{"name": each["name"], "channels": each["max_input_channels"]} for each in inputs]
     stream.write(json.dumps({"inputs": devices, "nameless": nameless}).encode())
     return 0
 
@@ -111,9 +111,9 @@ def _capture(spec: dict[str, Any], records: Records) -> int:
         run(spec, records)
     except CaptureError as error:
         reason = str(error)
-    except BrokenPipeError:  # nobody listens any more
+    except BrokenPipeError:  # nobody reads any more
         return 1
-    except Exception as error:  # noqa: BLE001 -- standard error is discarded: this is its only way out
+    except Exception as error:  # noqa: BLE001 -- stderr is discarded: only this reports it
         reason = f"bug in the capture program: {type(error).__name__}: {error}"
     with contextlib.suppress(BrokenPipeError):
         records.failed(reason)
@@ -137,9 +137,9 @@ def _portaudio() -> Any:
 
 
 def _inputs(portaudio: Any) -> tuple[list[dict[str, Any]], int]:
-    """Return the inputs, and how many devices bear a name that is no UTF-8 and so cannot be used.
+    """Return the inputs, and how many devices cannot be used because their names are not UTF-8.
 
-    One by one: `query_devices()` gives none at all where one of them has such a name.
+    Asks for each by its index: `query_devices()` fails for all if one has such a name.
     """
     inputs, nameless = [], 0
     for index in itertools.count():
@@ -148,7 +148,7 @@ def _inputs(portaudio: Any) -> tuple[list[dict[str, Any]], int]:
         except UnicodeDecodeError:
             nameless += 1
             continue
-        except portaudio.PortAudioError:  # behind the last one
+        except portaudio.PortAudioError:  # past the last one
             break
         if device["max_input_channels"] > 0:
             inputs.append(device)
@@ -159,7 +159,7 @@ def _find_input(inputs: list[dict[str, Any]], spec: dict[str, Any]) -> dict[str,
     """Return the input that the spec names.
 
     Raises:
-        CaptureError: there is none, or a part of a name fits several.
+        CaptureError: there is none, or part of a name fits several.
     """
     names = ", ".join(repr(device["name"]) for device in inputs) or "none"
     if spec["kind"] == "card":
@@ -174,7 +174,7 @@ def _find_input(inputs: list[dict[str, Any]], spec: dict[str, Any]) -> dict[str,
             f" program holds it, and that this user is in the group audio (inputs: {names})"
         )
     if len(found) > 1:
-        raise CaptureError(f"{_label(spec)} fits several inputs: write one in full ({names})")
+        raise CaptureError(f"{_label(spec)} fits several inputs: give one in full ({names})")
     return found[0]
 
 
@@ -201,13 +201,13 @@ def _open_stream(portaudio: Any, device: dict[str, Any], rates: list[int]) -> An
     reasons = "; ".join(f"{why} ({', '.join(tried)})" for why, tried in refusals.items())
     raise CaptureError(
         f"{device['name']!r} cannot be opened: check that it is plugged in, that no other program"
-        f" holds it, and that it knows one of the rates tried. PortAudio says: {reasons}"
+        f" holds it, and that it supports one of the rates tried. PortAudio says: {reasons}"
     )
 
 
 def _start_stream(portaudio: Any, index: int, rate: int, channels: int) -> Any:
-    # Blocking reads and no callback: that would need memory both writable and executable, which
-    # MemoryDenyWriteExecute of systemd forbids.
+    # Blocking reads: a callback would need memory that is both writable and executable, which
+    # systemd's MemoryDenyWriteExecute forbids.
     stream = portaudio.RawInputStream(
         device=index,
         samplerate=rate,
@@ -244,8 +244,8 @@ def _run_portaudio(spec: dict[str, Any], records: Records) -> None:
             records.write(b"DATA", bytes(pcm), end)
     except portaudio.PortAudioError as error:
         raise CaptureError(
-            f"{device['name']!r} has stopped delivering, as when it is unplugged: check its cable"
-            f" and its power ({_reason(error)})"
+            f"{device['name']!r} has stopped delivering sound, as if unplugged: check its cable"
+            f" and power ({_reason(error)})"
         ) from error
 
 
@@ -259,8 +259,8 @@ def _run_file(spec: dict[str, Any], records: Records) -> None:
 
 
 def _open_wav(path: str) -> wave.Wave_read:
-    """Open a WAV file, or raise CaptureError where it is not one of 16-bit samples."""
-    import wave  # noqa: PLC0415 -- microphones do without it
+    """Open a WAV file; CaptureError if it is not one with 16-bit samples."""
+    import wave  # noqa: PLC0415 -- microphones do not need it
 
     try:
         wav = wave.open(path, "rb")  # noqa: SIM115 -- the caller closes it
@@ -279,9 +279,9 @@ def _open_wav(path: str) -> wave.Wave_read:
 
 
 def _pace(records: Records, start_at: float, rate: int, frames: int) -> Iterator[tuple[int, float]]:
-    """Yield, when a block of `frames` is over, its first frame and the time of its end.
+    """Yield the first frame and the end time of each block of `frames`, once it has ended.
 
-    The frame due at time t is (t - start_at) * rate, also for a player that is started late.
+    The frame due at time t is (t - start_at) * rate, even if the player starts late.
     """
     position = max(0, round((time.monotonic() - start_at) * rate))
     while True:
@@ -298,7 +298,7 @@ def _pace(records: Records, start_at: float, rate: int, frames: int) -> Iterator
 
 
 def _block(wav: wave.Wave_read, position: int, frames: int, *, loop: bool) -> bytes:
-    """Return `frames` frames from `position` on; after the last one the first again, or silence."""
+    """Return `frames` frames from `position` on; past the end, loop or pad with silence."""
     total = wav.getnframes()
     size = frames * wav.getnchannels() * SAMPLE_BYTES
     if not loop:

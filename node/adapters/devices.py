@@ -1,6 +1,6 @@
 """USB microphones, found in /proc/asound and /sys.
 
-PortAudio is not asked: its list is frozen when it starts, leaves out devices in use, and bears
+PortAudio is not asked: its list is frozen when it starts, leaves out devices in use, and goes by
 card numbers, which change when a microphone is plugged in again.
 """
 
@@ -20,15 +20,15 @@ CAPTURE_PCM = re.compile(r"pcm([0-9]{1,4})c")
 USB_INTERFACE = re.compile(r"\d+-[\d.]+:\d+\.\d+")
 
 MAX_CHARS = 128
-"""A USB string descriptor has 126 at most; what is longer comes from a driver out of order."""
+"""A USB string descriptor has at most 126; anything longer comes from a faulty driver."""
 
 
 @dataclass(frozen=True, slots=True)
 class UsbMic:
     """A USB sound card that records.
 
-    `card` and `device` are ALSA's numbers of the moment; `usb_id` is `vendor:product` in
-    hexadecimal. The texts are what the device says of itself, fit for a terminal and for a line.
+    `card` and `device` are ALSA's current numbers; `usb_id` is `vendor:product` in hexadecimal.
+    The texts come from the device, made safe to print on one line.
     """
 
     name: str
@@ -42,9 +42,9 @@ class UsbMic:
 def find_usb_mics(proc_root: Path, sys_root: Path) -> list[UsbMic]:
     """Return the microphones plugged in now, in natural order of USB port (1-1.2 before 1-1.10).
 
-    Of a USB device with several sound cards the first one that records is taken.
+    If a USB device has several sound cards, the first one that records is taken.
     Reads `proc_root`/asound and `sys_root`/class/sound, normally under /proc and /sys. A card that
-    vanishes meanwhile is passed over; so is one that is not fully there yet.
+    vanishes meanwhile, or is not fully there yet, is skipped.
     """
     try:
         cards = (proc_root / "asound/cards").read_text(errors="replace")
@@ -54,8 +54,8 @@ def find_usb_mics(proc_root: Path, sys_root: Path) -> list[UsbMic]:
     for line in CARD_LINE.finditer(cards):
         try:
             mic = _usb_mic(int(line["card"]), _fit(line["name"]), proc_root, sys_root)
-        # Unplugged between two reads; the next look shows it consistently. RuntimeError: links that
-        # lead to themselves, before Python 3.13.
+        # Unplugged between two reads; the next scan finds it whole or not at all. RuntimeError: a
+        # loop of symbolic links, before Python 3.13.
         except (OSError, RuntimeError):
             continue
         if mic is not None:
@@ -66,7 +66,7 @@ def find_usb_mics(proc_root: Path, sys_root: Path) -> list[UsbMic]:
 
 
 def _usb_mic(card: int, name: str, proc_root: Path, sys_root: Path) -> UsbMic | None:
-    """Read one card; None where it does not record or is not on USB.
+    """Read one card; None if it does not record or is not on USB.
 
     Raises:
         OSError: the card has vanished.
@@ -97,7 +97,7 @@ def _usb_mic(card: int, name: str, proc_root: Path, sys_root: Path) -> UsbMic | 
 def _serial(usb_device: Path) -> str | None:
     """Return the serial number, None for a device without one.
 
-    Read before idVendor: where this file is missing and that one is not, the device is still there
+    Read it before idVendor: if this file is missing and that one is not, the device is still there
     and has no serial number.
     """
     try:
@@ -111,6 +111,6 @@ def _text(path: Path) -> str:
 
 
 def _fit(text: str) -> str:
-    """Without what would command a terminal or end a line."""
+    """Return the text without control characters and line ends, cut to `MAX_CHARS`."""
     printable = "".join(char if char.isprintable() else " " for char in text[:MAX_CHARS])
     return printable.strip()

@@ -79,15 +79,6 @@ def inspect(path: Path) -> Contents:
         raise _complaint(path, error) from error
 
 
-def duration_s(path: Path) -> float:
-    """Return the length of a recording, from its container or its last time stamp.
-
-    Raises:
-        SoundFileError: it does not exist or has no sound.
-    """
-    return inspect(path).length_s
-
-
 def read(path: Path) -> Iterator[Samples]:
     """Yield a recording piece by piece, as `Reader` does.
 

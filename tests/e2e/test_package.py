@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 NAME = f"scribe_node-{__version__}"
 DATA = f"{NAME}.data/data/share/scribe-node/"
 DOCUMENTS_BESIDE = {"README.md", "CHANGELOG.md", "LICENSE"}
-NOT_FOR_USERS = {"config/demo/make_recordings.py"}
 
 
 @pytest.fixture(scope="module")

@@ -58,7 +58,7 @@ def test_a_list_of_inputs_that_is_none_is_reported(
     (tmp_path / "sounddevice.py").write_text(
         f"import os, sys; os.write(int(os.environ.get('OUT', '3')), {said!r}); os._exit(0)"
     )
-    with pytest.raises(MicError, match="gave no list, and status 0"):
+    with pytest.raises(MicError, match="gave no list and exited with status 0"):
         list_inputs()
 
 

@@ -78,7 +78,7 @@ def test_a_config_nested_without_end_is_the_models_fault(folder: Path) -> None:
 @pytest.mark.parametrize("config", [{}, [], None, {"suppress_ids": []}])
 def test_the_config_of_another_kind_of_model_is_refused(folder: Path, config: object) -> None:
     (folder / "config.json").write_text(json.dumps(config))
-    assert "config.json is none of a CTranslate2 Whisper model" in refusal(folder)
+    assert "config.json is not that of a CTranslate2 Whisper model" in refusal(folder)
 
 
 def test_a_missing_preprocessor_file_means_80_bands(folder: Path, asked: list[str]) -> None:
@@ -87,12 +87,12 @@ def test_a_missing_preprocessor_file_means_80_bands(folder: Path, asked: list[st
     settings = EngineSettings(str(folder), folder, folder / "downloads")
     assert open_model(settings).model.n_mels == 80
     file.write_text(json.dumps({"feature_size": 128}))
-    assert "hears 80 mel bands, but its preprocessor_config.json makes 128" in refusal(folder)
+    assert "expects 80 mel bands, but its preprocessor_config.json gives 128" in refusal(folder)
     assert asked == []
 
 
 def test_a_type_that_the_processor_lacks_is_not_the_models_fault(folder: Path) -> None:
     said = refusal(folder, UNSUPPORTED_BY_ANY_CPU)
     assert said.startswith("transcription.compute_type: ")
-    assert f"does not compute in {UNSUPPORTED_BY_ANY_CPU}; use one of auto, default, " in said
+    assert f"does not support {UNSUPPORTED_BY_ANY_CPU}; use one of auto, default, " in said
     assert "float32" in said

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from node.adapters.sound_files import Reader, SoundFileError, duration_s, inspect, read
+from node.adapters.sound_files import Reader, SoundFileError, inspect, read
 from tests.rig.recordings import RATE, damage, record, truncate
 from tests.rig.talk import voice
 from tests.rig.vmics import write_wav
@@ -75,7 +75,7 @@ def test_every_format_gives_the_same_sound(
     found, remarks = heard(path)
     assert remarks == []
     assert len(found) / RATE == pytest.approx(LENGTH_S, abs=0.1)
-    assert duration_s(path) == pytest.approx(LENGTH_S, abs=0.15)
+    assert inspect(path).length_s == pytest.approx(LENGTH_S, abs=0.15)
     for number in (1, 6):
         assert begins_at(found, second(sound, number)) == pytest.approx(number, abs=0.1)
 
@@ -91,7 +91,7 @@ def test_a_track_that_joins_late_or_pauses_has_silence_there(
     found, [remark] = heard(path)
     assert "time stamps nothing was recorded for 1" in remark
     assert len(found) / RATE == pytest.approx(LENGTH_S + 15, abs=0.1)
-    assert duration_s(path) == pytest.approx(LENGTH_S + 15, abs=0.1)
+    assert inspect(path).length_s == pytest.approx(LENGTH_S + 15, abs=0.1)
     assert not found[: round(9.9 * RATE)].any()
     assert begins_at(found, second(sound, 1)) == pytest.approx(11, abs=0.05)
     assert begins_at(found, second(sound, 6)) == pytest.approx(21, abs=0.05)
@@ -114,7 +114,7 @@ def test_time_stamps_of_another_clock_are_not_followed(
 
 def test_what_was_recorded_live_has_a_length(sound: Samples, tmp_path: Path) -> None:
     path = record(tmp_path / "a.webm", sound, "libopus", rate=48000, begin_s=3, live="1")
-    assert duration_s(path) == pytest.approx(LENGTH_S + 3, abs=0.1)
+    assert inspect(path).length_s == pytest.approx(LENGTH_S + 3, abs=0.1)
 
 
 def test_an_offset_is_taken_out_and_silence_stays_silent(sound: Samples, tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_a_title_of_any_encoding_and_any_name(
     path = Path("http:10%20é 12:30.wav")
     path.write_bytes(content[:36] + chunk + content[36:])
     assert len(heard(path)[0]) == len(sound)
-    assert duration_s(path) == LENGTH_S
+    assert inspect(path).length_s == LENGTH_S
 
 
 def test_of_a_video_the_first_sound_track_is_read(sound: Samples, tmp_path: Path) -> None:

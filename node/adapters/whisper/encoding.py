@@ -1,7 +1,7 @@
 """From sound to an encoding: the window, what was said before, and the language.
 
-An utterance is encoded in a window fitted to it, or in a wider one behind what its speaker said
-just before. Language, text and word times all come from that one encoding.
+An utterance is encoded in a window fitted to it, or in a wider one that starts with what its
+speaker said just before. Language, text and word times all come from that one encoding.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ MEL_HOP = 160
 FULL_WINDOW = 3000
 FLOOR_WINDOW = 1000
 WINDOW_MARGIN = 200
-"""Mel frames: Whisper's window, the shortest we use, and what is left free behind the sound.
+"""Mel frames: Whisper's window, the shortest one used here, and the margin after the sound.
 
-10 s and 2 s: no loss on 26 clips in handy-computer/transcribe.cpp #149. It also keeps clear of
+10 s and 2 s lost nothing on 26 clips in handy-computer/transcribe.cpp #149. The floor also avoids
 windows of 159 and 160 frames, whose encoding CTranslate2 would take for mel.
 """
 
@@ -46,29 +46,29 @@ CONTEXT_WINDOW = 1500
 """Mel frames that an utterance and what was said before it may fill together."""
 
 SHORT = 400
-"""Mel frames (4 s): a longer utterance has context enough of its own.
+"""Mel frames (4 s): a longer utterance has enough context of its own.
 
-Word errors of 4,500 words of some 45 voices, English and French, by themselves and behind what was
-said before: 23.3 % and 19.4 % below 4 s, 17.4 % and 17.4 % above.
+Word error rate on 4,500 words of some 45 voices, English and French, alone and after what was said
+before: 23.3 % and 19.4 % below 4 s, 17.4 % and 17.4 % above.
 """
 
 SAME_LANGUAGE = 0.8
-"""Probability from which an utterance is in the language of what stands before it.
+"""Probability from which an utterance is in the language of the speech before it.
 
-Its own part of the common encoding tells, which knows what is before it: of 256 utterances in the
-same language one had less, of 44 in another three had more.
+It is that of the utterance's part of the common encoding, which also knows the earlier speech: of
+256 utterances in the same language one had less, of 44 in another language three had more.
 """
 
 TRAILING_SILENCE = SAMPLE_RATE // 2
 """Zeros appended to every utterance: without them Whisper drops last words (pipecat #5621)."""
 
 MIN_PROBABILITY = 1e-9
-"""Of a language: a model that gives all the allowed ones none has them equal."""
+"""Of a language: if a model gives the allowed ones no probability at all, they become equal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One utterance with what is known of it; see `Engine.transcribe`."""
+    """An utterance and what is known about it; see `Engine.transcribe`."""
 
     samples: npt.NDArray[np.int16]
     language: str | None = None
@@ -80,7 +80,7 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """An utterance encoded over a window of `width` mel frames, and how it is to be decoded."""
+    """An utterance encoded over a window of `width` mel frames, and how to decode it."""
 
     clip: Clip
     width: int
@@ -91,7 +91,7 @@ class Look:
 
 
 class Encoder:
-    """Hears with a `faster_whisper.WhisperModel`."""
+    """Encodes sound with a `faster_whisper.WhisperModel`."""
 
     def __init__(self, whisper: Any, settings: EngineSettings, decoder: Decoder) -> None:
         self._whisper = whisper
@@ -100,7 +100,7 @@ class Encoder:
         self._hears_alone = hears_alone(settings)
 
     def alone(self, clip: Clip, beam_size: int, *, full: bool = False) -> Look:
-        """Encode an utterance by itself, in a window fitted to it or in all of Whisper's."""
+        """Encode an utterance by itself, in a window fitted to it or in Whisper's whole window."""
         features = self.features(clip.samples)
         width = FULL_WINDOW if full else _width(features.shape[1])
         encoding = self._encode(features, width)
@@ -110,16 +110,16 @@ class Encoder:
         return Look(clip, width, encoding, shares[code], request)
 
     def full(self, look: Look) -> Look:
-        """The same utterance, in the same language, by itself in all of Whisper's window."""
+        """Encode the utterance again, in the same language, alone in Whisper's whole window."""
         encoding = self._encode(self.features(look.clip.samples), FULL_WINDOW)
         request = replace(look.request, lead=0, before="")
         return replace(look, encoding=encoding, request=request, width=FULL_WINDOW, earlier=[])
 
     def behind(self, clip: Clip, beam_size: int) -> Look | None:
-        """Encode an utterance behind what its speaker said before.
+        """Encode an utterance after what its speaker said before.
 
-        None where nothing fits, or where that was in another language: of two languages in one
-        window Whisper writes one.
+        Returns None if nothing fits, or if that was in another language: of two languages in one
+        window, Whisper writes only one.
         """
         if self._hears_alone or len(clip.samples) > SHORT * MEL_HOP:
             return None
@@ -149,15 +149,15 @@ class Encoder:
         return Look(clip, width, decoded, probability, request, earlier)
 
     def features(self, samples: npt.NDArray[np.int16]) -> Features:
-        """Log mel frames of the sound and a little silence behind it, of shape (mels, frames)."""
+        """Return log mel frames of the sound and a little silence, of shape (mels, frames)."""
         padded = np.pad(samples.astype(np.float32) / 32768, (0, TRAILING_SILENCE))
         frames: Features = self._whisper.feature_extractor(padded)
         return frames[:, : _frames(len(samples))]
 
     def _encode(self, features: Features, width: int) -> Any:
-        """The encoding of (mels, frames) over so many frames, silence behind them.
+        """Encode features of shape (mels, frames), padded to `width` frames with silence.
 
-        It is the silence of Whisper's own feature extraction, the floor of its log spectrum.
+        Silence is the floor of the log spectrum, as in Whisper's own feature extraction.
         faster-whisper's `pad_or_trim` puts zeros there, which are loud.
         """
         missing = width - features.shape[1]
@@ -168,7 +168,7 @@ class Encoder:
         return self._whisper.encode(np.ascontiguousarray(features[:, :width]))
 
     def _shares(self, encoding: Any, language: str | None) -> dict[str, float]:
-        """Probability of each language it may be, by its sound alone: the one given is certain."""
+        """Return the probability of each possible language by sound alone; one given is certain."""
         if not self._whisper.model.is_multilingual:
             return {"en": 1.0}  # whatever is asked for: `base.en` writes nothing else
         if language is not None:
@@ -181,29 +181,29 @@ class Encoder:
 
 
 def shares_window(duration_s: float) -> bool:
-    """Whether an utterance is so short that the window is the same for all of its kind."""
+    """Return whether an utterance fits the shortest window, so that others have the same one."""
     return _frames(round(duration_s * SAMPLE_RATE)) + WINDOW_MARGIN <= FLOOR_WINDOW
 
 
 def _frames(samples: int) -> int:
-    """Mel frames of so much sound and the silence behind it."""
+    """Return the mel frames of this many samples and the silence after them."""
     return -(-(samples + TRAILING_SILENCE) // MEL_HOP)
 
 
 def _lead(earlier: Sequence[Earlier]) -> int:
-    """Mel frames of earlier speech, an even number: two make a position of the encoding."""
+    """Return the mel frames of earlier speech, an even number: two make one encoding position."""
     return sum(len(utterance.samples) for utterance in earlier) // (2 * MEL_HOP) * 2
 
 
 def _width(frames: int) -> int:
-    """Mel frames to encode for so many of sound."""
+    """Return how many mel frames to encode for this many frames of sound."""
     return min(FULL_WINDOW, max(FLOOR_WINDOW, frames + WINDOW_MARGIN))
 
 
 def _part(encoding: Any, first: int, last: int, mels: int) -> Any:
-    """Positions of an encoding of shape (1, positions, width).
+    """Return positions `first` to `last` of an encoding of shape (1, positions, width).
 
-    One more where there would be as many as mel bands: CTranslate2 would take them for those.
+    One more if there would be as many as mel bands: CTranslate2 would take them for mel.
     """
     from ctranslate2 import StorageView  # noqa: PLC0415  (slow to import)
 

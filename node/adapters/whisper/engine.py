@@ -1,11 +1,10 @@
 """Whisper through faster-whisper and CTranslate2: one utterance in, its words out.
 
-The encoder runs once an utterance; `WhisperModel.transcribe` would encode a whole 30 s window, and
-a second time for the language. What looks wrong is looked at again: by itself, where it was heard
-behind what was said before, and then over Whisper's whole window; so is what may be a cough.
-Whatever comes in, there are at most these two more encodings, and at most one more search beside
-theirs: of what looked wrong among others, alone. Only where the decoder was caught in a loop all
-this is done once more for each half.
+The encoder runs once per utterance; `WhisperModel.transcribe` would encode a whole 30 s window, and
+once more for the language. A text that looks wrong is tried again: alone, if it was heard after
+earlier speech, and then over Whisper's whole window, as is one that may be a cough. That is at most
+two more encodings and searches, and one more search if it was decoded together with others. Only
+after a loop of the decoder is all this repeated for each half.
 """
 
 from __future__ import annotations
@@ -41,37 +40,36 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 AUDIBLE = 100
-"""A sample well above the guard on levels, for the first run."""
-
+"""A sample well above the level guard, for the first run."""
 
 CAUGHT = frozenset({"loop", "compression", "rate"})
-"""Guards that find a decoder in a loop."""
+"""Guards that detect a decoder in a loop."""
 
 DIVISIBLE = 5 * SAMPLE_RATE
-"""Samples of an utterance that is heard again in halves where the decoder was caught."""
+"""Samples from which an utterance is heard again in halves after a loop."""
 
 
 class Engine:
-    """One Whisper model. Owned by the transcriber thread; `load` first.
+    """One Whisper model, owned by the transcriber thread; call `load` first.
 
-    `removed` counts by guard the texts of which all or some was taken for invented, `retries` the
-    second looks.
+    `removed` counts, by guard, texts of which some or all was taken for a hallucination; `retries`
+    counts second looks.
     """
 
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
         self._whisper: Any = None
         self._decoder: Any = None
-        self._encoder: Any = None  # as the two above: there once it is loaded
+        self._encoder: Any = None  # like the two above, set by `load`
         self.notice: str | None = None
         self.removed: Counter[str] = Counter()
         self.retries = 0
 
     def load(self) -> None:
-        """Load the model and run it once, so that the first utterance pays for nothing.
+        """Load the model and run it once, so that the first utterance is not slower.
 
         Raises:
-            ModelError: it is neither in its folder nor cached, nor can it be downloaded.
+            ModelError: it is neither in its folder nor cached, and cannot be downloaded.
         """
         self._whisper = open_model(self._settings)
         self._decoder = Decoder(self._whisper, self._settings)
@@ -98,16 +96,16 @@ class Engine:
         Args:
             samples: int16 at 16 kHz, one dimension.
             language: Whisper's code, or None to find it among the configured languages.
-            prior: the language expected, weighed with what is detected.
-            beam_size: in place of the configured one.
+            prior: the expected language, weighed with what is detected.
+            beam_size: instead of the configured one.
             window: likewise.
-            hotwords: words to listen for beside the configured ones.
-            overlapped: somebody else speaks meanwhile: the transcript needs the times of words,
-                also where they are not configured.
-            earlier: what the speaker said just before, the oldest first.
+            hotwords: words to listen for besides the configured ones.
+            overlapped: somebody else speaks meanwhile: the transcript needs word times, even if
+                they are not configured.
+            earlier: what the speaker said just before, oldest first.
 
         Returns:
-            What was said; an empty text where it was silence or noise.
+            What was said; the text is empty for silence or noise.
         """
         clip = Clip(samples, language, prior, hotwords, overlapped=overlapped, earlier=earlier)
         look = self._look(clip, beam_size, window)
@@ -118,9 +116,9 @@ class Engine:
     def transcribe_together(
         self, clips: Sequence[Clip], *, beam_size: int | None = None
     ) -> list[Transcription]:
-        """Recognise several utterances, those with windows of one width in one search.
+        """Recognise several utterances, those with windows of the same width in one search.
 
-        The texts are those of each alone: what looks wrong beside others is decoded alone again.
+        The texts are the same as one by one: a text that looks wrong is decoded again alone.
         """
         looks = [self._look(clip, beam_size, None) for clip in clips]
         audible = [look for look in looks if look is not None]
@@ -133,9 +131,9 @@ class Engine:
     def draft(
         self, samples: npt.NDArray[np.int16], language: str | None, *, prior: Prior | None = None
     ) -> str:
-        """The text of speech that goes on, as cheaply as can be: one look with beam 1.
+        """Return the text of unfinished speech, as cheaply as possible: one look with beam 1.
 
-        Empty where that looks wrong.
+        Empty if it looks wrong.
         """
         look = self._look(Clip(samples, language, prior), 1, "fit")
         if look is None:
@@ -144,13 +142,13 @@ class Engine:
         return "" if said.faults or said.is_silence else judged(said)[0]
 
     def together(self, duration_s: float) -> bool:
-        """Whether an utterance is so short that the window is the same for all of its kind."""
+        """Return whether an utterance is short enough to be decoded together with others."""
         return shares_window(duration_s)
 
     def _look(
         self, clip: Clip, beam_size: int | None, window: Literal["fit", "full"] | None
     ) -> Look | None:
-        """Encode an utterance and find its language; None where there is nothing to hear."""
+        """Encode an utterance and find its language; None if it is inaudible."""
         if is_inaudible(clip.samples):
             return None
         beam_size = beam_size or self._settings.beam_size
@@ -163,7 +161,7 @@ class Engine:
         return Transcription("", clip.language or "", 0.0, 0.0)
 
     def _heard(self, look: Look, said: Said, *, half: bool = False) -> Transcription:
-        """What was said, once the guards have judged what was decoded."""
+        """Return what was said, after the guards have judged the decoded text."""
         look, said = self._best(look, said)
         text, guard = judged(said)
         if guard:
@@ -188,16 +186,16 @@ class Engine:
         )
 
     def _halved(self, look: Look) -> Transcription:
-        """What is heard in both halves of a sound over all of which the decoder was caught.
+        """Return what is heard in the two halves of a sound in which the decoder looped.
 
-        A loop leaves one of its rounds and nothing of what was said behind it.
+        A loop leaves one of its rounds, and nothing of what was said after it.
         """
         middle = quietest(look.clip.samples)
         halves = [self._half(look, part) for part in np.split(look.clip.samples, [middle])]
         return joined(halves, middle / SAMPLE_RATE, look.probability)
 
     def _half(self, whole: Look, samples: npt.NDArray[np.int16]) -> Transcription:
-        """What is heard in a part of a sound by itself; that is not divided again."""
+        """Return what is heard in one half by itself; it is not divided again."""
         clip = replace(
             whole.clip, samples=samples, language=whole.request.language, prior=None, earlier=()
         )
@@ -207,14 +205,14 @@ class Engine:
         return self._heard(look, self._decoder.decode(look.encoding, look.request), half=True)
 
     def _words(self, look: Look, text: str) -> tuple[Word, ...]:
-        """When each word was spoken, in seconds from the first sample."""
-        # Without the silence behind the sound, which would pass for the noise of the room.
+        """Return when each word was spoken, in seconds from the first sample."""
+        # Without the silence after the sound, which would pass for the noise of the room.
         spectrum = self._encoder.features(look.clip.samples)[:, : len(look.clip.samples) // MEL_HOP]
         aligned = self._decoder.words(look.encoding, text, look.request)
         return within_speech(aligned, audible(spectrum))
 
     def _best(self, look: Look, said: Said) -> tuple[Look, Said]:
-        """The better of at most three looks: behind what was said before, alone, and full."""
+        """Return the best of at most three looks: after earlier speech, alone, and full."""
         looks = [(look, said)]
         if look.earlier and _is_doubtful(look, said):
             looks.append(self._again(self._encoder.alone(look.clip, look.request.beam_size)))
@@ -232,7 +230,7 @@ class Engine:
 
     def _note(self, guard: str) -> None:
         self.removed[guard] += 1
-        log.debug("a text was taken for invented, wholly or in part: %s", guard)
+        log.debug("some or all of a text removed as a hallucination: %s", guard)
 
 
 def _echoes(look: Look, said: Said) -> bool:
@@ -241,7 +239,7 @@ def _echoes(look: Look, said: Said) -> bool:
 
 
 def _is_doubtful(look: Look, said: Said) -> bool:
-    """Whether what stood before may be to blame for a text, or keep a guard from seeing silence."""
+    """Return whether earlier speech may have spoiled a text or hidden silence from a guard."""
     return not said.text or bool(said.faults) or _echoes(look, said)
 
 

@@ -17,16 +17,16 @@ log = logging.getLogger(__name__)
 
 FILES = ("model.bin", "config.json", "tokenizer.json")
 VOCABULARIES = ("vocabulary.json", "vocabulary.txt")
-"""Files that a model's folder must hold, and of which it must hold one."""
+"""Files that a model folder must have, and files of which it must have one."""
 
 CONFIG_KEYS = frozenset({"suppress_ids", "suppress_ids_begin"})
 """Keys of `config.json` without which CTranslate2 fails at the first utterance."""
 
 NOTICE_FILE = "notice.txt"
-"""A model folder may say in this file what it cannot do; the node repeats it wherever it can."""
+"""A model folder may state the model's limits in this file; the node repeats them everywhere."""
 
 ALONE = "learned_from_single_utterances"
-"""Key of a model's `config.json`; CTranslate2 passes over what it does not know."""
+"""Key of a model's `config.json`; CTranslate2 ignores keys that it does not know."""
 
 MAX_AUTO_THREADS = 4
 """More threads gain little on one encode and cost the rest of the machine (faster-whisper #33)."""
@@ -34,7 +34,7 @@ MAX_AUTO_THREADS = 4
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """The `transcription` section, with the model found out to be a name or a folder."""
+    """The `transcription` section, with the model resolved to a name or a folder."""
 
     model: str
     folder: Path | None
@@ -52,14 +52,14 @@ class EngineSettings:
 def open_model(settings: EngineSettings) -> Any:
     """Load the `faster_whisper.WhisperModel` that the settings name.
 
-    A folder is all there is to a model that has one: the network is not asked for what is missing.
+    A folder must be complete: what is missing is not fetched from the network.
 
     Raises:
         HubError: it is not on this machine, and the hub does not deliver it.
-        ModelError: its folder or its files are no good; or this machine cannot compute in the
-            type configured.
+        ModelError: its folder or files are unusable, or this machine does not support the
+            configured compute type.
     """
-    # Imported here: it takes a second and 90 MB that `check` and `--help` need not pay.
+    # Imported here: it takes a second and 90 MB, which commands without a model need not pay.
     from faster_whisper import WhisperModel  # noqa: PLC0415
 
     threads = settings.threads or min(MAX_AUTO_THREADS, os.cpu_count() or 1)
@@ -78,11 +78,11 @@ def open_model(settings: EngineSettings) -> Any:
 
 
 def notice_of(settings: EngineSettings) -> str | None:
-    """What the model's folder says of its own limits."""
+    """Return what the model folder says about the model's limits, if anything."""
     file = settings.folder / NOTICE_FILE if settings.folder else None
     if file is None or not file.is_file():
         return None
-    try:  # whatever its encoding: it is for people, who read the rest of it
+    try:  # in any encoding: people can read it even with some characters replaced
         return file.read_text(encoding="utf-8", errors="replace").strip() or None
     except OSError as error:
         log.warning("%s cannot be read: %s", file, error)
@@ -90,10 +90,10 @@ def notice_of(settings: EngineSettings) -> str | None:
 
 
 def hears_alone(settings: EngineSettings) -> bool:
-    """Whether the model has learned from single utterances only, as its `config.json` says.
+    """Return whether the model was trained on single utterances only, by its `config.json`.
 
-    It is lost where something stands before an utterance, and has no leaning to English. Models
-    that were trained as Whisper was do not say so, and neither does a file that makes no sense.
+    Such a model fails on an utterance with speech before it, and has no bias towards English.
+    Models trained like Whisper do not say so, and an unreadable file counts as not saying so.
     """
     file = settings.folder / "config.json" if settings.folder else None
     if file is None or not file.is_file():
@@ -101,24 +101,24 @@ def hears_alone(settings: EngineSettings) -> bool:
     try:
         return bool(json.loads(file.read_bytes()).get(ALONE))
     except (OSError, ValueError, AttributeError, RecursionError) as error:
-        log.warning("%s cannot be read (%s): fetch the model anew", file, type(error).__name__)
+        log.warning("%s cannot be read (%s): fetch the model again", file, type(error).__name__)
         return False
 
 
 def _require_type(compute_type: str) -> None:
-    """Raises ModelError where CTranslate2 cannot compute in this type here."""
+    """Raise ModelError if CTranslate2 does not support this type on this machine."""
     from ctranslate2 import get_supported_compute_types  # noqa: PLC0415 -- see open_model
 
     supported = {"auto", "default", *get_supported_compute_types("cpu")}
     if compute_type not in supported:
         raise ModelError(
-            f"transcription.compute_type: this machine's processor does not compute in"
-            f" {compute_type}; use one of {', '.join(sorted(supported))}"
+            f"transcription.compute_type: this machine's processor does not support {compute_type};"
+            f" use one of {', '.join(sorted(supported))}"
         )
 
 
 def _require_files(folder: Path) -> None:
-    """Raises ModelError where a file is missing: faster-whisper would fetch some from the network.
+    """Raise ModelError if a file is missing: faster-whisper would fetch some from the network.
 
     `preprocessor_config.json` may be missing, see `_require_bands`.
     """
@@ -140,13 +140,13 @@ def _require_files(folder: Path) -> None:
         raise ModelError(f"transcription.model: {folder}/config.json: {error}") from error
     if not isinstance(config, dict) or not config.keys() >= CONFIG_KEYS:
         raise ModelError(
-            f"transcription.model: {folder}/config.json is none of a CTranslate2 Whisper model:"
-            f" it must hold {' and '.join(sorted(CONFIG_KEYS))}"
+            f"transcription.model: {folder}/config.json is not that of a CTranslate2 Whisper model:"
+            f" it must have {' and '.join(sorted(CONFIG_KEYS))}"
         )
 
 
 def _missing(folder: Path) -> list[str]:
-    """Names of files that a model's folder lacks. Raises OSError where it cannot be read."""
+    """Return the names of files that a model folder lacks; OSError if it cannot be read."""
     wanted = [(name,) for name in FILES] + [VOCABULARIES]
     return [
         " or ".join(names)
@@ -156,18 +156,18 @@ def _missing(folder: Path) -> list[str]:
 
 
 def _require_bands(model: Any, source: str) -> None:
-    """Raises ModelError where sound would be analysed in other bands than the model has learned."""
+    """Raise ModelError if sound would be analysed in other mel bands than the model expects."""
     wanted, made = model.model.n_mels, len(model.feature_extractor.mel_filters)
     if wanted != made:
         raise ModelError(
-            f"transcription.model: {source} hears {wanted} mel bands, but its"
-            f" preprocessor_config.json makes {made} (80 where that file is missing or damaged);"
-            " take that file from where the model comes from"
+            f"transcription.model: {source} expects {wanted} mel bands, but its"
+            f" preprocessor_config.json gives {made} (80 if that file is missing or damaged);"
+            " copy that file from where the model comes from"
         )
 
 
 def _open(model_class: Any, source: str, settings: EngineSettings, threads: int) -> Any:
-    """Load what is on the disk; ask the network only where nothing is."""
+    """Load the model from the disk; ask the network only if it is not there."""
     options = {
         "device": "cpu",
         "compute_type": settings.compute_type,
@@ -185,7 +185,7 @@ def _open(model_class: Any, source: str, settings: EngineSettings, threads: int)
 
 
 def _downloaded(settings: EngineSettings) -> str:
-    """Folder of the model, fetched from the hub.
+    """Return the folder of the model, fetched from the hub.
 
     Raises:
         HubError: the hub does not deliver it.
@@ -206,7 +206,7 @@ def _downloaded(settings: EngineSettings) -> str:
 
 
 def _advice(settings: EngineSettings, error: Exception) -> str:
-    """What to say of a model that is there and cannot be loaded."""
+    """Return what to say about a model that is there but cannot be loaded."""
     model = settings.folder or settings.model
     return f"transcription.model: {model} cannot be loaded: {_reason(error)}"
 
