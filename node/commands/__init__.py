@@ -1,1 +1,1 @@
-"""One command of the command line each, but `run`, which is `node.app`."""
+"""The commands of the command line and what they share; `run` is in `node.app`."""

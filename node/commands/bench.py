@@ -1,4 +1,4 @@
-"""`bench`: what this machine can do, measured on the models that are here. Nothing is fetched."""
+"""`bench`: what this machine can do, measured with the models on it. Nothing is fetched."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ if TYPE_CHECKING:
     from node.config import Config
 
 BUDGET_S = 30
-"""Seconds that are shared out; a large model on a slow machine may take longer for one run."""
+"""Seconds for all measurements; one run of a large model on a slow machine may take longer."""
 
 SHARE_S = 6
-"""Of these for one model with one number of threads."""
+"""Of these, for one model with one number of threads."""
 
 ROOM_MICS = 4
 HEARING_S = 5.0
-"""Microphones and seconds of sound that hearing is measured on."""
+"""Microphones and seconds of sound used to measure the cost of hearing."""
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure and print; gives the exit status.
+    """Measure and print; return the exit status.
 
     Raises:
         ConfigError: the configuration is wrong.
-        ModelError: no model is on this machine, or one cannot be loaded.
+        ModelError: there is no model on this machine, or one cannot be loaded.
     """
     config = load_config(arguments.config)
     console = new_console()
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _present(config: Config) -> dict[str, EngineSettings]:
-    """The models on this machine: the configured one first, then others, by name."""
+    """Return the models on this machine by name: the configured one first, then others."""
     settings = engine_settings(config)
     found: dict[str, EngineSettings] = {}
     if settings.folder is not None:
@@ -77,12 +77,12 @@ def _present(config: Config) -> dict[str, EngineSettings]:
     for name in dict.fromkeys((settings.model, *RELATIVE)):
         folder = None if "/" in name else cached_model(name, settings.download_root)
         if folder is not None:
-            # As a folder, so that nothing that is amiss with it is mended from the network.
+            # As a folder, so that nothing missing is fetched from the network.
             found[name] = replace(settings, model=name, folder=folder)
     if not found:
         raise ModelError(
-            f"no model is on this machine: run `python -m node fetch-model` ({settings.model}), or"
-            " give a folder in transcription.model"
+            "there is no model on this machine: run `python -m node fetch-model`"
+            f" ({settings.model}), or give a folder in transcription.model"
         )
     return found
 
@@ -114,13 +114,13 @@ def _run(settings: EngineSettings, config: Config, threads: int, until: float) -
 
 
 def _thread_counts(config: Config, cores: int) -> list[int]:
-    """One, two and four as far as there are cores, and what is configured."""
+    """Return 1, 2 and 4 up to the number of cores, and the configured number."""
     configured = config.transcription.threads or min(MAX_AUTO_THREADS, cores)
     return sorted({configured, *(n for n in (1, 2, 4) if n <= cores)})
 
 
 def _rows(measured: dict[str, Measured], hearing: float, cores: int) -> tuple[Row, ...]:
-    """What was measured, and estimates from the first of them that is one of Whisper's sizes."""
+    """Return what was measured, and estimates from the first model of one of Whisper's sizes."""
     rows = [row(name, costs, hearing, cores) for name, costs in measured.items()]
     known = next((name for name in measured if name in RELATIVE), None)
     if known is not None:

@@ -1,4 +1,4 @@
-"""From measured costs to what a machine can follow, and what to configure."""
+"""Which models a machine can keep up with, by measured costs, and what to configure."""
 
 from __future__ import annotations
 
@@ -11,22 +11,21 @@ if TYPE_CHECKING:
     from node.commands.bench_model import Cost, Measured
 
 RESERVE = 0.8
-"""Share of the time that may be planned with: at more, utterances wait long for each other."""
+"""Share of the time to plan with: above it, utterances wait long for each other."""
 
 WANTED_MICS = 2.0
-"""What the advised model follows at full speech: in a meeting two speak at once at times."""
+"""Microphones at full speech for the advised model: in a meeting two sometimes speak at once."""
 
 GAIN = 0.9
-"""More threads are advised only where they take less than this share of the time."""
-
+"""More threads are advised only if they take less than this share of the time."""
 
 BUSY = 0.3
-"""Share of the cores that other work may take for figures to be trusted."""
+"""Share of the cores that other work may take while the figures can be trusted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Relative:
-    """Costs of a size of Whisper against those of `base`."""
+    """Costs of a size of Whisper relative to `base`."""
 
     encode: float
     encode_full: float
@@ -48,7 +47,7 @@ RELATIVE = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What this machine can do with one model. Mics are at full speech: nobody ever pauses."""
+    """What this machine can do with one model; `mics` are at full speech: nobody ever pauses."""
 
     model: str
     measured: Measured
@@ -58,8 +57,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """All that was found out: `hearing` in processor seconds for a second of one microphone,
-    `threads` the first model with several numbers of threads, `load` that of the machine before.
+    """All results.
+
+    `hearing`: processor seconds per second of one microphone; `threads`: the first model with
+    several numbers of threads; `load`: of the machine, before.
     """
 
     cores: int
@@ -71,7 +72,7 @@ class Findings:
 
     @property
     def is_disturbed(self) -> bool:
-        """Whether other work has taken so much of the machine that the figures are too high."""
+        """Whether other work took so much of the machine that the figures are too high."""
         return self.load > BUSY * self.cores
 
 
@@ -80,13 +81,13 @@ def row(
 ) -> Row:
     """Work out how many microphones can be followed.
 
-    The engine takes one utterance at a time, so its time alone is a limit; the processor, which it
-    shares with the hearing of every microphone, is another.
+    There are two limits: the engine takes one utterance at a time, and it shares the processor with
+    the hearing of every microphone.
 
     Args:
         model: its name, for people.
         measured: what its utterances cost.
-        hearing: processor seconds for a second of one microphone.
+        hearing: processor seconds per second of one microphone.
         cores: of the machine.
         estimated: whether the costs are scaled from those of another model.
     """
@@ -96,7 +97,7 @@ def row(
 
 
 def best_threads(runs: Sequence[Measured]) -> Measured:
-    """The run with the fewest threads that is not much slower than any with more."""
+    """Return the run with the fewest threads that is not much slower than any with more."""
     best, *more = sorted(runs, key=lambda run: run.threads)
     for run in more:
         if run.rtf < GAIN * best.rtf:
@@ -105,14 +106,14 @@ def best_threads(runs: Sequence[Measured]) -> Measured:
 
 
 def estimates(model: str, measured: Measured, present: Mapping[str, object]) -> dict[str, Measured]:
-    """Costs of the sizes that are not present, scaled from a model that was measured."""
+    """Return the costs of the sizes that are not present, scaled from a measured model."""
     if model not in RELATIVE:
         return {}
     return {name: _scaled(measured, model, name) for name in RELATIVE if name not in present}
 
 
 def advised(rows: Sequence[Row]) -> Row | None:
-    """The largest model that follows enough microphones; None where none does."""
+    """Return the largest model that keeps up with enough microphones; None if none does."""
     order = list(RELATIVE)
     fitting = [r for r in rows if r.mics >= WANTED_MICS and r.model in RELATIVE]
     return max(fitting, key=lambda r: order.index(r.model), default=None)

@@ -18,28 +18,28 @@ if TYPE_CHECKING:
     from node.adapters.whisper import EngineSettings
 
 SPOKEN_TOKENS_PER_S = 3.0
-"""Of speech: about 2.3 words a second, 1.3 tokens a word. A model that is given babble would say
-anything; it is made to say so much, as speech would.
+"""Of speech: about 2.3 words a second, 1.3 tokens a word. A model would write anything for babble,
+so it is made to write this much.
 """
 
 UTTERANCES_S = (2.0, 4.0, 8.0)
-"""Lengths of what people say in one go."""
+"""Lengths of typical utterances."""
 
 WINDOW_S = 30.0
 """Whisper's window, full of speech: what a recording without pauses is cut into."""
 
 WINDOW_FACTOR = 10
-"""A full window costs about so many utterances of 8 s; it is left out where that takes too long."""
+"""A full window costs about this many utterances of 8 s; it is skipped if that takes too long."""
 
 ROUNDS = 3
-"""Each measurement is the median of so many, where there is time."""
+"""Each measurement is the median of this many, if there is time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Wall-clock seconds to transcribe sound of a length, and processor seconds of all threads.
+    """Wall-clock seconds to transcribe `seconds` of sound, and processor seconds of all threads.
 
-    `encode_s`: to its encoding and its language; `decode_s`: from there to the text.
+    `encode_s`: up to its encoding and language; `decode_s`: from there to the text.
     """
 
     seconds: float
@@ -59,9 +59,9 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A model with so many threads: what utterances cost, and a full window.
+    """What utterances and a full window cost a model with this number of threads.
 
-    `full`: the utterances, too, are encoded over a full window, whatever their length.
+    `full`: utterances of any length are also encoded over a full window.
     """
 
     threads: int
@@ -72,17 +72,17 @@ class Measured:
 
     @property
     def rtf(self) -> float:
-        """Over utterances of all lengths."""
+        """Real-time factor over utterances of all lengths."""
         return sum(c.takes_s for c in self.utterances) / sum(c.seconds for c in self.utterances)
 
     @property
     def cpu_rtf(self) -> float:
-        """Processor seconds of all threads for a second of speech."""
+        """Processor seconds of all threads per second of speech."""
         return sum(c.cpu_s for c in self.utterances) / sum(c.seconds for c in self.utterances)
 
 
 class ModelBench:
-    """One model, loaded with so many threads."""
+    """One model, loaded with this number of threads."""
 
     def __init__(self, settings: EngineSettings, language: str | None, threads: int) -> None:
         self._settings = replace(settings, threads=threads)
@@ -93,8 +93,8 @@ class ModelBench:
         """Load the model, and transcribe utterances of each length, then a full window.
 
         Args:
-            deadline: time of the monotonic clock after which nothing is measured twice.
-            until: a full window is left out where it would take longer than to this time.
+            deadline: monotonic time after which nothing is measured twice.
+            until: monotonic time; a full window that would take longer is left out.
 
         Raises:
             ModelError: the model cannot be loaded.
@@ -102,7 +102,7 @@ class ModelBench:
         began = time.monotonic()
         self._open()
         load_s = time.monotonic() - began
-        self._once(UTTERANCES_S[0])  # the first one of a process pays for what others find ready
+        self._once(UTTERANCES_S[0])  # the first run of a process is slower
         utterances = tuple(self._cost(seconds, deadline) for seconds in UTTERANCES_S)
         expected_s = WINDOW_FACTOR * utterances[-1].takes_s
         in_time = time.monotonic() + expected_s < until
@@ -132,7 +132,7 @@ class ModelBench:
         )
 
     def _once(self, seconds: float) -> Cost:
-        """As the engine does it: features, one encoding, the language and the text from it."""
+        """Transcribe as the engine does: features, one encoding, language and text from it."""
         clip = Clip(voice(seconds), self._language)
         full = self._settings.window == "full"
         began, used = time.perf_counter(), time.process_time()
@@ -154,9 +154,9 @@ class ModelBench:
 
 
 def hearing_cpu_s(mics: int, seconds: float) -> float:
-    """Processor seconds for a second of one microphone: voice detection, ownership, endpointing.
+    """Return processor seconds per second of one microphone: detection, ownership, endpointing.
 
-    Measured on `mics` microphones of one room that hear each other.
+    Measured on `mics` microphones in one room that hear each other.
     """
     from node.adapters.vad import Silero  # noqa: PLC0415
     from node.core.room.room import Room  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""What `bench` has found out: a table and bars for a person, a document for a script."""
+"""The results of `bench`: a table and bars for people, a document for scripts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BAR = 40
 """Columns of the longest bar."""
 
 MOST_MICS = 10
-"""What a full bar stands for; what goes beyond it is not told apart."""
+"""Microphones of a full bar; more are shown as a `+`."""
 
 NOTE = (
     "At full speech nobody ever pauses. In one room people take turns and each sentence is"
@@ -46,7 +46,7 @@ def show(console: Console, findings: Findings, hangover_s: float) -> None:
 
 
 def document(findings: Findings, hangover_s: float) -> dict[str, Any]:
-    """Everything, for scripts; times in seconds."""
+    """Return everything, for scripts; times in seconds."""
     advice = findings.advice
     return {
         "machine": {
@@ -82,7 +82,7 @@ def _cost(cost: Cost) -> dict[str, float]:
 
 
 def _text_after(measured: Measured, hangover_s: float) -> float:
-    """Seconds from the end of a typical utterance to its text, where nobody else speaks."""
+    """Return seconds from the end of a typical utterance to its text, if nobody else speaks."""
     typical = min(measured.utterances, key=lambda cost: abs(cost.seconds - TYPICAL_S))
     return hangover_s + typical.takes_s
 
@@ -128,8 +128,8 @@ def _remarks(findings: Findings) -> list[str]:
         )
     if any(row.estimated for row in findings.rows):
         lines.append(
-            "Estimates (░) are scaled from the measured model by what models of these sizes cost"
-            " against each other; `fetch-model NAME`, then `bench` again, measures one."
+            "Estimates (░) are scaled from the measured model by the relative costs of these sizes;"
+            " to measure one, run `fetch-model NAME`, then `bench` again."
         )
     return lines
 
@@ -139,15 +139,15 @@ def _advice(findings: Findings) -> str:
     if best is not None:
         sure = " (an estimate)" if best.estimated else ""
         return (
-            f"Advice: transcription.model: {best.model}, the largest that follows"
+            f"Advice: transcription.model: {best.model}, the largest that keeps up with"
             f" {WANTED_MICS:g} people who speak at once{sure}."
         )
     if any(row.model in RELATIVE for row in findings.rows):
         return (
-            f"Advice: no model follows {WANTED_MICS:g} people who speak at once; use tiny with"
-            " transcription.beam_size: 1."
+            f"Advice: no model keeps up with {WANTED_MICS:g} people who speak at once; use tiny"
+            " with transcription.beam_size: 1."
         )
-    return "No advice on models: this one is none of Whisper's sizes, so others cannot be judged."
+    return "No advice on models: this is not one of Whisper's sizes, so others cannot be judged."
 
 
 def _threads(findings: Findings) -> str:

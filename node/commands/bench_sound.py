@@ -1,4 +1,4 @@
-"""Sound that is speech to a voice detector and to the clock, though it says nothing."""
+"""Babble that a voice detector takes for speech and that takes as long to transcribe."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LEVEL = 0.25
 
 
 def voice(seconds: float, seed: int = 0) -> npt.NDArray[np.int16]:
-    """Babble of vowels at -12 dBFS: int16 at 16 kHz, shape (seconds * 16000,)."""
+    """Return a babble of vowels at -12 dBFS: int16 at 16 kHz, shape (seconds * 16000,)."""
     rng = np.random.default_rng(seed)
     time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
     syllable = (time * SYLLABLES_HZ).astype(int)
@@ -41,7 +41,7 @@ def voice(seconds: float, seed: int = 0) -> npt.NDArray[np.int16]:
 
 
 def _strength(frequency: float, formants: tuple[int, ...]) -> float:
-    """What the resonances let through of a harmonic; each one is 6 dB below the one before it."""
+    """Return how much of a harmonic passes the resonances, each 6 dB below the one before it."""
     parts = (
         2.0**-number / (1 + ((frequency - formant) / WIDTH_HZ) ** 2)
         for number, formant in enumerate(formants)

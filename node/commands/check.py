@@ -40,11 +40,11 @@ OUTCOME_COLOURS = {Outcome.OK: "green", Outcome.WARNING: "yellow", Outcome.WRONG
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the table; gives the exit status.
+    """Print the table; return the exit status.
 
     Returns:
-        0 where nothing is wrong (there may be warnings), 1 where something is, 78 where the
-        configuration is: then nothing else was tried.
+        0 if nothing is wrong (there may be warnings), 1 if something is, 78 if the configuration
+        is: then nothing else is tried.
     """
     console = new_console()
     try:

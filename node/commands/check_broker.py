@@ -1,4 +1,4 @@
-"""Whether the broker lets this node in, and whether it should as it does. Publishes nothing."""
+"""Checks that the broker accepts this node and that its login is safe. Publishes nothing."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 
 def check_broker(config: Config) -> Iterator[Finding]:
-    """Look at the login, then connect with it under a client id of its own."""
+    """Look at the login, then connect with it and a client id of its own."""
     yield from _login(config.mqtt)
     try:
         settings = broker_settings(config)
     except ConfigError as error:
-        yield wrong("broker", f"{error}; the broker was not asked")
+        yield wrong("broker", f"{error}; the broker was not tried")
         return
-    # Under the node's own id a running node would be thrown out.
+    # With the node's own id, a running node would be disconnected.
     will_topic = Topics(config.mqtt.base_topic, config.node.id).status
     yield _connect(replace(settings, client_id=f"{settings.client_id}:check"), will_topic)
 
@@ -47,8 +47,8 @@ def _login(mqtt: MqttConfig) -> Iterator[Finding]:
     if "." in mqtt.base_topic:
         yield warning(
             "base topic",
-            "mqtt.base_topic: RabbitMQ takes the dot for a level, so that no command arrives from"
-            ' there; write "_"',
+            "mqtt.base_topic: RabbitMQ takes the dot for a topic level, so no command would arrive"
+            ' through it; use "_"',
         )
     for problem in filter(None, (anonymous_warning(mqtt), plain_password_warning(mqtt))):
         yield warning("broker login", problem)
@@ -74,4 +74,4 @@ def _connect(settings: BrokerSettings, will_topic: str) -> Finding:
 def _who(settings: BrokerSettings) -> str:
     if settings.username:
         return f"as {settings.username}"
-    return "with a password alone" if settings.password else "anonymous"
+    return "with only a password" if settings.password else "anonymous"

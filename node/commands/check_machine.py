@@ -1,4 +1,4 @@
-"""What the node needs of this machine: a time zone, a disk, a processor, microphones."""
+"""Checks what the node needs from this machine: a time zone, a disk, a processor, microphones."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 LISTEN_S = 0.5
-"""How much sound of each microphone is looked at."""
+"""Seconds of sound to look at from each microphone."""
 
 
 def check_time_zone(config: Config) -> Iterator[Finding]:
@@ -48,7 +48,7 @@ def check_time_zone(config: Config) -> Iterator[Finding]:
 
 
 def check_storage(config: Config) -> Iterator[Finding]:
-    """The folder, then the database in it. Makes neither."""
+    """Check the folder, then the database in it. Creates neither."""
     folder = config.storage.path
     try:
         yield _storage_folder(folder, config.storage.max_spool_mb)
@@ -59,9 +59,9 @@ def check_storage(config: Config) -> Iterator[Finding]:
 
 
 def _storage_folder(folder: Path, spool_mb: int) -> Finding:
-    """Raises OSError where the folder is none, or cannot be written to."""
+    """Check the folder; OSError if it is not a folder or cannot be written to."""
     there = next(path for path in (folder, *folder.parents) if path.exists() or path.is_symlink())
-    with tempfile.TemporaryFile(dir=there) as file:  # made for this user alone
+    with tempfile.TemporaryFile(dir=there) as file:  # created for this user alone
         mode_of_file = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
         free_mb = shutil.disk_usage(there).free / MB
     mode = stat.S_IMODE(there.stat().st_mode)
@@ -69,12 +69,12 @@ def _storage_folder(folder: Path, spool_mb: int) -> Finding:
     if mode_of_file & OTHERS:
         return warning(
             "storage",
-            f"{detail}, but its file system keeps no permissions, as FAT and exFAT do not: others"
-            " may read transcripts; set storage.path to a folder on ext4 or the like, or mount this"
-            " one with the options uid= (the node's user) and umask=077",
+            f"{detail}, but its file system (FAT, exFAT?) does not store permissions: others may"
+            " read transcripts; set storage.path to a folder on ext4 or similar, or mount this one"
+            " with the options uid= (the node's user) and umask=077",
         )
     if there != folder:
-        detail += ", made at the first start"
+        detail += ", created at the first start"
     elif mode & OTHERS:
         shared = folder.is_mount() or mode & stat.S_ISVTX
         remedy = f"set storage.path to {folder}/scribe-node" if shared else f"chmod 700 {folder}"
@@ -82,18 +82,18 @@ def _storage_folder(folder: Path, spool_mb: int) -> Finding:
             "storage", f"{detail}, mode {mode:04o}: others may read transcripts; {remedy}"
         )
     if free_mb < MIN_FREE_MB:
-        return wrong("storage", f"{detail}: {MIN_FREE_MB} are needed to record; make room")
+        return wrong("storage", f"{detail}: {MIN_FREE_MB} MB are needed to record; free up space")
     if free_mb < spool_mb:
         return warning(
             "storage",
-            f"{detail}: less than storage.max_spool_mb ({spool_mb}); make room, or lower it",
+            f"{detail}: less than storage.max_spool_mb ({spool_mb}); free up space, or lower it",
         )
     return ok("storage", detail)
 
 
 def _database(file: Path) -> Finding:
     if not file.exists():
-        return ok("database", f"{file.name} is made at the first start")
+        return ok("database", f"{file.name} is created at the first start")
     try:
         with Database.looked_at(file) as database:
             sessions = Sessions(database).page(1, 0)[1]
@@ -108,7 +108,9 @@ def check_processor(config: Config) -> Iterator[Finding]:
     threads = config.transcription.threads or min(MAX_AUTO_THREADS, cores)
     detail = f"{platform.machine()}, {cores} cores; the model uses {threads} threads"
     if threads > cores:
-        yield warning("processor", f"{detail}: no more than cores; lower transcription.threads")
+        yield warning(
+            "processor", f"{detail}, more than there are cores; lower transcription.threads"
+        )
     else:
         yield ok("processor", detail)
 
@@ -142,14 +144,14 @@ def _ids(mics: list[MicInfo]) -> Iterator[Finding]:
     for mic in mics:
         if "." in mic.mic:
             remedy = (
-                "unassign it and restart the node: it is given another"
+                "unassign it and restart the node to give it another"
                 if mic.usb_port
-                else 'write "_" in the configuration'
+                else 'use "_" in the configuration'
             )
             yield warning(
                 f"microphone {mic.mic}",
-                "its id has a dot, which RabbitMQ takes for a level of the topic, so that it cannot"
-                f" be muted or named from there; {remedy}",
+                "its id has a dot, which RabbitMQ takes for a topic level, so it cannot be muted or"
+                f" named through RabbitMQ; {remedy}",
             )
 
 
@@ -160,7 +162,6 @@ def _heard(
     if level is None or (level.is_digital_silence and not recorded):
         return warning(
             what,
-            f"{detail}, but nothing except zeros: switch it on, or raise its capture level"
-            " (alsamixer, F4)",
+            f"{detail}, but only zeros: switch it on, or raise its capture level (alsamixer, F4)",
         )
     return ok(what, f"{detail}, {max(level.rms_dbfs, SILENCE_DBFS):g} dBFS")

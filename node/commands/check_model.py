@@ -1,4 +1,4 @@
-"""Whether the speech model is on this machine and loads."""
+"""Checks that the speech model is on this machine and loads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def check_model(config: Config) -> Iterator[Finding]:
         if settings.model not in known_models():
             known = ", ".join(known_models())
             yield wrong(
-                "model", f"transcription.model: {settings.model} is none of Whisper's: {known}"
+                "model",
+                f"transcription.model: {settings.model} is not a Whisper model; use one of {known}",
             )
             return
         if cached_model(settings.model, settings.download_root) is None:

@@ -1,4 +1,4 @@
-"""`transcribe --compare-window`: what the fitted window does to recordings of one's own."""
+"""`transcribe --compare-window`: what the fitted window does to your own recordings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WINDOWS: tuple[Literal["fit"], Literal["full"]] = ("fit", "full")
 
 
 class Clip(Protocol):
-    """`start` counts samples from the beginning of the recording."""
+    """An utterance; `start` is in samples from the beginning of the recording."""
 
     @property
     def speaker(self) -> str: ...
@@ -32,7 +32,7 @@ class Clip(Protocol):
 
 
 def compare(engine: Engine, utterances: Iterable[Clip], language: str | None) -> None:
-    """Print every utterance whose words differ, then how many do and what each window costs."""
+    """Print each utterance whose words differ, then how many do and how long each window took."""
     count = differing = words = changed = 0
     length_s = 0.0
     took = dict.fromkeys(WINDOWS, 0.0)
@@ -58,7 +58,7 @@ def compare(engine: Engine, utterances: Iterable[Clip], language: str | None) ->
 
 
 def words_changed(one: str, other: str) -> int:
-    """Words by which two texts differ, not counting case, accents and punctuation."""
+    """Return how many words differ between two texts, ignoring case, accents and punctuation."""
     first, second = plain_words(one).split(), plain_words(other).split()
     steps = SequenceMatcher(None, first, second, autojunk=False).get_opcodes()
     return sum(max(b - a, d - c) for kind, a, b, c, d in steps if kind != "equal")

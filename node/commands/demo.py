@@ -1,7 +1,7 @@
 """`demo`: everything in one terminal: a private broker, the node, a recorded meeting, a listener.
 
-The node runs as it would anywhere, in a process of its own; this command is one more MQTT client
-of it, and uses nothing but the topics. With `--mics` people speak themselves: see `demo_mics`.
+The node runs as it would anywhere, in a process of its own; this command is just another MQTT
+client of it, and uses only its topics. With `--mics` you speak yourself: see `demo_mics`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ AFTER_THE_LAST_WORD_S = 1.0
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Play the recorded meeting, or listen to who speaks; gives the exit status.
+    """Play the recorded meeting, or listen to the microphones; return the exit status.
 
     Raises:
         ConfigError: an argument or the configuration is wrong.
@@ -53,7 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.mics:
         return demo_mics.run(arguments)
     if arguments.config or arguments.speaker:
-        raise ConfigError(["--config, --speaker: are for --mics; the recorded meeting has its own"])
+        raise ConfigError(
+            ["--config, --speaker: only with --mics; the recorded meeting has its own"]
+        )
     return _run_the_meeting()
 
 
@@ -76,7 +78,7 @@ def _run_the_meeting() -> int:
 
 
 def _play(console: Console, config: Config, listener: DemoFollower) -> None:
-    """Assign, start, show the segments as they come, stop, and show the whole."""
+    """Assign, start, show the segments as they arrive, stop, and show the transcript."""
     listener.wait_online()
     info = listener.wait_for(listener.topics.info)
     if info["model_notice"]:
@@ -98,7 +100,7 @@ def _play(console: Console, config: Config, listener: DemoFollower) -> None:
 
 
 def _speakers() -> dict[str, str]:
-    """Name by mic, in the order in which they first speak."""
+    """Return the speaker of each mic, in the order in which they first speak."""
     reference = json.loads((DEMO / "reference.json").read_text(encoding="utf-8"))
     return {spoken["mic"]: spoken["speaker"] for spoken in reference}
 

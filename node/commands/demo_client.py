@@ -1,4 +1,4 @@
-"""The demonstrations' MQTT client, one like any other, and how they show what it receives."""
+"""The MQTT client of the demos, one like any other, and how they show what it receives."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ SPEAKER_COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
 
 ONLINE_S = 60.0
 ANSWER_S = 60.0
-"""A loaded machine may take long; no step of a demo is waited for longer than this."""
+"""Longest wait for any step of a demo; a loaded machine may be slow."""
 
 LOOK_EVERY_S = 0.5
-"""How often it is seen whether the node still runs, while nothing comes."""
+"""How often to check that the node still runs while nothing arrives."""
 
 
 class DemoFollower:
-    """What it receives, it takes out of a queue, in order.
+    """Receives everything the node publishes, and hands it out in order.
 
     Args:
         config: the node's own.
@@ -63,10 +63,10 @@ class DemoFollower:
         self._client.loop_stop()
 
     def wait_online(self) -> None:
-        """Wait for the node to serve.
+        """Wait until the node is online.
 
         Raises:
-            NodeError: it has ended, or is not there after a minute.
+            NodeError: it has ended, or is not online after a minute.
         """
         for message in self._until(time.monotonic() + ONLINE_S):
             if message.topic == self.topics.status and message.payload.decode() == ONLINE:
@@ -78,10 +78,10 @@ class DemoFollower:
         self._client.publish(f"{self.topics.root}/request/{verb}", payload, qos=1)
 
     def ask(self, verb: str, request: dict[str, Any]) -> Any:
-        """The data of the answer.
+        """Send a request and return the data of the answer.
 
         Raises:
-            NodeError: the node refuses, and says why; or there is no answer.
+            NodeError: the node refuses, with its reason; or there is no answer.
         """
         self.tell(verb, request)
         answer = self.wait_for(self.topics.response(verb))
@@ -90,10 +90,10 @@ class DemoFollower:
         return answer["data"]
 
     def wait_for(self, topic: str, others: Any = None) -> Any:
-        """The next JSON on `topic`; segments that come meanwhile go to `others`.
+        """Return the next JSON on `topic`; segments that arrive meanwhile go to `others`.
 
         Raises:
-            NodeError: it has not come after a minute, or the node has ended.
+            NodeError: nothing has arrived after a minute, or the node has ended.
         """
         for message in self._until(time.monotonic() + ANSWER_S):
             if message.topic == topic:
@@ -103,20 +103,20 @@ class DemoFollower:
         raise NodeError(f"nothing on {topic} after {ANSWER_S:.0f} s; see the node's log")
 
     def segments(self, until: float) -> Iterator[dict[str, Any]]:
-        """Segments as they come, until a moment (monotonic)."""
+        """Yield segments as they arrive, until this monotonic time."""
         for message in self._until(until):
             if message.topic.endswith("/segment"):
                 yield json.loads(message.payload)
 
     def next(self, patience_s: float = math.inf) -> MQTTMessage:
-        """The next message, whatever it is about.
+        """Return the next message on any topic.
 
         Raises:
-            NodeError: nothing has come for `patience_s` seconds, or the node has ended.
+            NodeError: nothing has arrived for `patience_s` seconds, or the node has ended.
         """
         for message in self._until(time.monotonic() + patience_s):
             return message
-        raise NodeError(f"nothing has come from the node for {patience_s:.0f} s; see its log")
+        raise NodeError(f"nothing from the node for {patience_s:.0f} s; see its log")
 
     def _until(self, deadline: float) -> Iterator[MQTTMessage]:
         while (left := deadline - time.monotonic()) > 0:
@@ -129,7 +129,8 @@ class DemoFollower:
 
 def show(console: Console, segment: dict[str, Any], colours: dict[str, str]) -> None:
     """Print a segment as one line."""
-    line = Text(f"{segment['start'][11:19]} ", style="dim")
+    line = Text()
+    line.append(f"{segment['start'][11:19]} ", style="dim")
     line.append(f"{segment['speaker']:<7} ", style=colours.get(segment["speaker"], "white"))
     line.append(segment["text"])
     line.append(f"  {segment['language']}, {segment['latency_s']:.1f} s", style="dim")
@@ -137,7 +138,7 @@ def show(console: Console, segment: dict[str, Any], colours: dict[str, str]) -> 
 
 
 def show_transcript(console: Console, final: dict[str, Any]) -> None:
-    """Print the whole, and where its files are."""
+    """Print the transcript, and where its files are."""
     console.print(Panel(Text(final["text"].rstrip()), title="Transcript, in order of speech"))
     for form, path in final["files"].items():
         console.print(f"{form:>5}  {path}", soft_wrap=True)

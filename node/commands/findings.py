@@ -1,4 +1,4 @@
-"""What `check` has found out about one thing."""
+"""What `check` found out about one thing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class Outcome(Enum):
-    """How it is: the node works, works but not as it should, or does not work."""
+    """Whether the node works, works but not as it should, or does not work."""
 
     OK = "ok"
     WARNING = "warning"

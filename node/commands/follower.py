@@ -1,4 +1,4 @@
-"""A look at what a running node has published; publishes nothing itself."""
+"""Reads what a running node has published; publishes nothing itself."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ if TYPE_CHECKING:
 
 
 class Follower:
-    """Keeps the newest payload of some topics, within its context.
+    """Keeps the newest payload of some topics; connected inside its context.
 
     Args:
-        settings: the node's own; the client id is made another one, or the node would be
-            thrown out.
+        settings: the node's own; the client id is changed, or the node would be disconnected.
         topics: what to follow.
     """
 
@@ -44,7 +43,7 @@ class Follower:
         """Connect.
 
         Raises:
-            NodeError: the broker is not there, or lets this client not in.
+            NodeError: the broker cannot be reached, or refuses this client.
         """
         client, settings = self._client, self._settings
         client.suppress_exceptions = True  # an error in a callback must not end the thread
@@ -74,28 +73,28 @@ class Follower:
 
     @property
     def connected(self) -> bool:
-        """Whether the broker is there: else what has come is old."""
+        """Whether the broker is connected; if not, what has arrived is old."""
         return self._client.is_connected()
 
     def wait(self, topics: Iterable[str], timeout_s: float) -> bool:
-        """Wait until each of these has come; says whether all have."""
+        """Wait until each of these topics has a payload; return whether all have."""
         wanted = set(topics)
         with self._changed:
             return self._changed.wait_for(lambda: wanted <= self._payloads.keys(), timeout_s)
 
     def wait_news(self, timeout_s: float) -> None:
-        """Wait until something has come since the last call."""
+        """Wait until something has changed since the last call."""
         with self._changed:
             self._changed.wait_for(lambda: self._version > self._seen, timeout_s)
             self._seen = self._version
 
     def text(self, topic: str) -> str:
-        """The payload; empty where none has come or it was taken back."""
+        """Return the payload; empty if none has arrived or it was cleared."""
         with self._changed:
             return self._payloads.get(topic, b"").decode(errors="replace")
 
     def json(self, topic: str) -> dict[str, Any]:
-        """The payload as an object; empty where there is none to be read."""
+        """Return the payload as an object; empty if there is none or it is not JSON."""
         try:
             payload = json.loads(self.text(topic) or "{}")
         except ValueError:
@@ -115,7 +114,7 @@ class Follower:
 
     def _on_disconnect(self, *_: object) -> None:
         with self._changed:
-            self._version += 1  # news, of a kind
+            self._version += 1  # this is a change too
             self._changed.notify_all()
 
     def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:

@@ -1,4 +1,4 @@
-"""Where the utterances of recorded tracks go: into memory, in place of spool, store and backlog."""
+"""Keeps the utterances of recorded tracks in memory, instead of spool, store and backlog."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from node.core.room.segmenter import Ended, Samples
 
 REMEMBERED = 64
-"""Utterances of a track that may begin or end during one of another's: two a second for 28 s."""
+"""Utterances of a track that may overlap with one of another track: two a second for 28 s."""
 
 
 @dataclass(slots=True)
 class OpenRecorded:
-    """An utterance and its sound so far; it has its number and its end once it has ended."""
+    """An utterance and its sound so far; its number and end are set when it ends."""
 
     utterance: Utterance
     pieces: list[Samples] = field(default_factory=list)
@@ -34,7 +34,7 @@ class OpenRecorded:
 
 @dataclass(frozen=True, slots=True)
 class RecordedUtterance:
-    """One that has ended, and its sound; `overlapped`: at another track somebody else speaks."""
+    """A finished utterance and its sound; `overlapped`: somebody else speaks on another track."""
 
     utterance: Utterance
     samples: Samples
@@ -51,14 +51,14 @@ class RecordedUtterance:
 
 @dataclass(frozen=True, slots=True)
 class Withdrawal:
-    """An utterance that came as its speaker's own, and was the speech of the mic `other`."""
+    """An utterance first taken for its speaker's own, but in fact the speech of mic `other`."""
 
     utterance: Utterance
     other: str
 
 
 class MemorySink:
-    """Hands on each utterance as soon as it has ended, numbered in that order, and forgets it."""
+    """Hands on each utterance as soon as it ends, numbered in that order, and forgets it."""
 
     def __init__(self) -> None:
         self._waiting: deque[RecordedUtterance | Withdrawal] = deque()
@@ -68,14 +68,14 @@ class MemorySink:
         self.others: Counter[str] = Counter()
 
     def take(self) -> Iterator[RecordedUtterance | Withdrawal]:
-        """What has ended or was withdrawn since the last call, in that order."""
+        """Yield what has ended or was withdrawn since the last call, in that order."""
         while self._waiting:
             yield self._waiting.popleft()
 
     def begin(
         self, session_id: str, mic: str, speaker: str, language: str | None, at: tuple[int, int]
     ) -> OpenRecorded:
-        """See `UtteranceSink`, as for all that follow; there always is room."""
+        """See `UtteranceSink`, for this and the next methods; there is always room."""
         start = at[0]
         spoken = self._spoken[mic]
         spoken[start] = (start, math.inf)
@@ -118,12 +118,12 @@ class MemorySink:
         self._waiting.append(Withdrawal(spoken.utterance, other))
 
     def _is_anothers(self, spoken: OpenRecorded) -> None:
-        """It was another's speech, which counts on the other's track."""
+        """Count it as another's speech, which is on the other's track too."""
         self.others[spoken.utterance.mic] += 1
         self._spoken[spoken.utterance.mic].pop(spoken.start, None)
 
     def _speaks_beside(self, mic: str, start: int, end: int) -> bool:
-        """Whether an utterance of another track, ended or not, overlaps with these samples."""
+        """Return whether an utterance of another track, ended or not, overlaps these samples."""
         return any(
             began < end and ended > start
             for other, spoken in self._spoken.items()

@@ -29,7 +29,7 @@ class Level:
     """Loudness of a stretch of sound in dB below full scale: its mean and its loudest sample.
 
     The mean is of what a session hears: one channel, without offset. The loudest sample is of all
-    that the device gives, for that is what is cut off where it is too loud.
+    channels of the device, as these are what clips.
     """
 
     rms_dbfs: float
@@ -37,7 +37,7 @@ class Level:
 
     @property
     def is_digital_silence(self) -> bool:
-        """Nothing but zeros, which no working microphone gives: even a quiet room is noise."""
+        """Whether there are only zeros; a working microphone has noise even in a quiet room."""
         return self.peak_dbfs <= SILENCE_DBFS
 
 
@@ -56,7 +56,7 @@ class Meter(Sink):
 
     @property
     def failure(self) -> str | None:
-        """Why it gives no sound; None while it does, or may still (see OPEN_ATTEMPTS)."""
+        """Why it gives no sound; None while it does, or still may (see OPEN_ATTEMPTS)."""
         if self.microphone.failure and self.microphone.has_stalled:
             return "it gives no sound: plug it in again"
         return self.microphone.failure if self.microphone.attempts >= OPEN_ATTEMPTS else None
@@ -70,7 +70,7 @@ class Meter(Sink):
         self.heard_s += len(sound) / SAMPLE_RATE
 
     def take_level(self) -> Level | None:
-        """The level since the last call; None where nothing was heard."""
+        """Return the level since the last call; None if nothing was heard."""
         if self._count == 0:
             return None
         level = Level(_dbfs(math.sqrt(self._power / self._count)), _dbfs(self._peak))
@@ -81,8 +81,8 @@ class Meter(Sink):
 class Meters:
     """The meters of all inputs. Leaving the context ends every capture process.
 
-    Use it in the thread that lasts: the kernel ends a capture process with the thread that
-    started it.
+    Use it in a thread that lives longer: the kernel kills a capture process when the thread that
+    started it ends.
     """
 
     def __init__(self, mics: Iterable[str], inventory: Inventory) -> None:
@@ -103,7 +103,7 @@ class Meters:
             microphone.stop()
 
     def listen(self, seconds: float) -> None:
-        """Take what all inputs deliver, for so long."""
+        """Take what all inputs deliver in this time."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             self._step(left)

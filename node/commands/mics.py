@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
 REFRESH_S = 0.125
 MEASURE_S = 1.0
-"""How long the level is measured where no terminal can show it live."""
+"""How long the level is measured if there is no terminal to show it live."""
 
 HOLD_S = 2.0
 """How long the mark of the loudest sample stays."""
 
 METER_CELLS, NARROW_METER_CELLS = 24, 8
 WIDE_COLUMNS = 110
-"""Below so many columns of the terminal the bar is short, so that names keep their room."""
+"""On a terminal with fewer columns the bar is short, to leave room for the names."""
 
 METER_FLOOR_DBFS = -60.0
 LOUD_DBFS, TOO_LOUD_DBFS = -18.0, -6.0
-"""From here on the bar is yellow, and red: speech with peaks above that is about to clip."""
+"""Levels from which the bar is yellow, and red: speech with peaks above is about to clip."""
 
 NO_INPUT = (
     "no microphone was found: plug in a USB microphone (`arecord -l` must list it), or name an"
@@ -47,7 +47,7 @@ NO_INPUT = (
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show the inputs; live on a terminal until Ctrl-C, else measured for one second.
+    """Show the inputs: live on a terminal until Ctrl-C, otherwise measured for one second.
 
     Raises:
         ConfigError: the configuration is wrong.
@@ -86,7 +86,7 @@ def _show_live(view: _View, console: Console, meters: Meters) -> None:
 
 
 class _View:
-    """The table, and what it has to remember between two refreshes."""
+    """The table, and what it remembers between refreshes."""
 
     def __init__(self, console: Console, mics: list[MicPayload], meters: Meters) -> None:
         self._console = console
@@ -130,7 +130,7 @@ class _View:
 
 
 class _PeakHold:
-    """Keeps the loudest of the last two seconds, as the mark on a meter does."""
+    """Keeps the loudest sample of the last two seconds, like the mark on a meter."""
 
     def __init__(self) -> None:
         self._peak = SILENCE_DBFS
@@ -158,7 +158,7 @@ def _opens(meter: Meter) -> Text:
 
 
 def _bar(level: float, peak: float, cells: int) -> Text:
-    """The mean as a bar of `cells` characters, the peak as a mark on it."""
+    """Return the mean as a bar of `cells` characters, with the peak as a mark on it."""
     filled, mark = round(cells * _share(level)), round(cells * _share(peak))
     bar = Text()
     for cell in range(cells):
@@ -169,7 +169,7 @@ def _bar(level: float, peak: float, cells: int) -> Text:
 
 
 def _share(dbfs: float) -> float:
-    """How much of the bar is filled at a level: none at the floor, all at full scale."""
+    """Return how much of the bar a level fills: none at the floor, all at full scale."""
     return min(1.0, max(0.0, 1 - dbfs / METER_FLOOR_DBFS))
 
 

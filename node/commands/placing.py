@@ -1,4 +1,4 @@
-"""When the recorded tracks of a meeting began: as the operator says, or found from their sound."""
+"""When the recorded tracks of a meeting began: as given, or found from their sound."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ if TYPE_CHECKING:
     from node.core.room.hearing import Floats
 
 LARGEST_OFFSET_S = 86_400.0
-"""A day: more is a slip of the hand, and would be a transcript of silence."""
+"""A day: more is a typing error, and would give a transcript of silence."""
 
 AT_ZERO = Placed(0.0, 1.0, 0)
 
 
 def check(offsets: Sequence[float], files: Sequence[Path]) -> None:
-    """Look at what `--offset` says.
+    """Check what `--offset` says.
 
     Raises:
-        ConfigError: there are more offsets than files, or one is no time within a day.
+        ConfigError: there are more offsets than files, or one is not a time within a day.
     """
     if len(offsets) > len(files):
         raise ConfigError([f"--offset: {len(offsets)} offsets for {len(files)} files"])
     for each in offsets:
         if not math.isfinite(each) or abs(each) > LARGEST_OFFSET_S:
-            raise ConfigError([f"--offset: {each:g} is no number of seconds within a day"])
+            raise ConfigError([f"--offset: {each:g} is not a number of seconds within a day"])
 
 
 def place(tracks: Sequence[Track], offsets: Sequence[float]) -> list[Placed]:
-    """Where each track lies on the timeline of all, which the earliest of them begins.
+    """Return where each track lies on the common timeline, which starts with the earliest.
 
     Args:
-        tracks: those that are transcribed, perhaps fewer than there were files.
+        tracks: those to transcribe, perhaps fewer than the files given.
         offsets: seconds at which the files began, in their order on the command line and from any
-            moment; 0 where there are fewer. Without any, the tracks are placed by their sound.
+            moment; 0 for files without one. Without any, the tracks are placed by their sound.
     """
     if not offsets:
         return _found(tracks)
@@ -55,10 +55,10 @@ def place(tracks: Sequence[Track], offsets: Sequence[float]) -> list[Placed]:
 
 
 def _found(tracks: Sequence[Track]) -> list[Placed]:
-    """Tracks as their sound places them; says what was found.
+    """Place the tracks by their sound; print what was found.
 
-    Those that share no sound with another begin at 0. So do those that cannot be read, of which
-    nothing is said here: whoever transcribes them does so.
+    Those that share no sound with another begin at 0. So do those that cannot be read, which are
+    reported when they are transcribed.
     """
     if len(tracks) == 1:
         return [AT_ZERO]
@@ -78,7 +78,7 @@ def _found(tracks: Sequence[Track]) -> list[Placed]:
 
 
 def _told(files: Sequence[Path], placed: Sequence[Placed]) -> Iterator[str]:
-    """What was found, a line for each track that is moved and for those that cannot be placed."""
+    """Yield a line for each track that is moved, and for those that cannot be placed."""
     groups: dict[int, list[int]] = {}
     for number, each in enumerate(placed):
         groups.setdefault(each.group, []).append(number)
@@ -86,19 +86,19 @@ def _told(files: Sequence[Path], placed: Sequence[Placed]) -> Iterator[str]:
         yield from _moved([(files[number], placed[number]) for number in members])
     main = max(groups.values(), key=len)
     if len(main) == 1:
-        yield f"{_listed(files)} share no sound: taken as begun together; --offset says otherwise"
+        yield f"{_listed(files)} share no sound: assumed to start together; if not, use --offset"
         return
     for members in groups.values():
         if members is not main:
             names = _listed([files[number] for number in members])
             yield (
-                f"{names}: no sound shared with the other tracks, so taken as begun with them;"
-                " --offset says otherwise"
+                f"{names}: no sound shared with the other tracks, so assumed to start with them;"
+                " if not, use --offset"
             )
 
 
 def _moved(group: list[tuple[Path, Placed]]) -> Iterator[str]:
-    """The tracks of one group that began later than its earliest, or by another clock."""
+    """Yield a line for each track of a group that began later or has another clock."""
     earliest = next(file for file, track in group if track.start_s < MATTERS_S)
     clock, _ = group[0]
     for file, track in group:
@@ -106,7 +106,7 @@ def _moved(group: list[tuple[Path, Placed]]) -> Iterator[str]:
             yield f"{file} began {track.start_s:.2f} s after {earliest}"
         if ppm := round((1 - track.rate) * 1e6):
             side = "fast" if ppm > 0 else "slow"
-            yield f"{file}: its clock is {abs(ppm)} ppm {side} against that of {clock}: put right"
+            yield f"{file}: its clock is {abs(ppm)} ppm {side} against that of {clock}: corrected"
 
 
 def _listed(files: Sequence[Path]) -> str:

@@ -1,4 +1,4 @@
-"""A broker and a node of a command's own, which end with it: what the demonstrations run on."""
+"""A private broker and node, which end with the command: what the demos run on."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ LOG = "demo.log"
 
 @contextlib.contextmanager
 def private_storage(name: str) -> Iterator[Path]:
-    """Where transcripts stay after a demonstration, so that they can be looked at.
+    """Provide a folder where transcripts stay after a demo, so that you can look at them.
 
-    It is one demonstration's alone while that runs: two nodes would finish each other's sessions.
+    It is locked while a demo runs: two nodes would finish each other's sessions.
 
     Raises:
-        NodeError: another demonstration has it.
+        NodeError: another demo uses it.
         StoreError: the folder cannot be made or written.
     """
     home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share")
@@ -55,7 +55,7 @@ def private_storage(name: str) -> Iterator[Path]:
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder for this user alone, if it is not there.
+    """Create a folder for this user alone, if it does not exist.
 
     Raises:
         StoreError: it cannot be made.
@@ -67,7 +67,7 @@ def make_private(folder: Path) -> None:
 
 
 def end_with_the_terminal() -> None:
-    """Unwind on SIGTERM and on the end of the terminal too: nothing may be left to listen on."""
+    """Clean up on SIGTERM and when the terminal closes too: nothing may keep listening."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _exit)
 
@@ -78,19 +78,19 @@ def _exit(number: int, _frame: object) -> NoReturn:
 
 @contextlib.contextmanager
 def private_broker() -> Iterator[int]:
-    """A mosquitto of our own on a free loopback port, which is given.
+    """Run a private mosquitto on a free loopback port, and yield the port.
 
     Raises:
         NodeError: it is not installed, or does not start.
     """
     program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if program is None:
-        raise NodeError("mosquitto is not installed; `sudo apt install mosquitto`")
+        raise NodeError("mosquitto is not installed: run `sudo apt install mosquitto`")
     with tempfile.TemporaryDirectory(prefix="scribe-demo-") as folder:
         port = _free_port()
         file = Path(folder) / "mosquitto.conf"
         file.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
-        # In a group of its own: Ctrl-C is for the demo, which ends the node before its broker.
+        # In its own process group: Ctrl-C is for the demo, which ends the node before the broker.
         process = subprocess.Popen(
             [program, "-c", str(file)], stderr=subprocess.DEVNULL, process_group=0
         )
@@ -104,9 +104,9 @@ def private_broker() -> Iterator[int]:
 
 @contextlib.contextmanager
 def private_node(config: Config, config_file: Path) -> Iterator[Callable[[], bool]]:
-    """The node in a process of its own, which ends as a service ends: by SIGTERM.
+    """Run the node in a process of its own, ended by SIGTERM as a service is.
 
-    Gives what says whether it runs. `config_file` is what it would read again if it were told to.
+    Yields a function that tells whether it runs. `config_file` is what it reads on a reload.
     """
     process = multiprocessing.get_context("spawn").Process(
         target=_serve, args=(config, config_file)
@@ -128,7 +128,7 @@ def _serve(config: Config, config_file: Path) -> None:
     try:
         status = Node(config, config_file, Notifier()).run()
     except NodeError as error:
-        sys.exit(str(error))  # said on the terminal; the status is 1
+        sys.exit(str(error))  # printed on the terminal; the status is 1
     sys.exit(status)
 
 

@@ -1,4 +1,4 @@
-"""A recorded track on its way through `transcribe`: read in pieces, where its time has come."""
+"""A recorded track for `transcribe`, read in pieces as the timeline reaches them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class RecordedTrack:
-    """One file on its way, where it lies on the timeline of all tracks.
+    """One file, placed on the timeline of all tracks.
 
     `begin` is its first sample there, `position` the one to be read next; `expected_end_s` goes by
-    the length that the file says.
+    the length that the file states.
     """
 
     def __init__(self, track: Track, placed: Placed) -> None:
@@ -39,9 +39,9 @@ class RecordedTrack:
         self._ahead: Samples = np.empty(0, np.int16)
 
     def read_to(self, position: int) -> Samples | None:
-        """Samples up to a position behind `begin`, or to the end; None if that was reached before.
+        """Return samples up to a position after `begin`, or to the end; None if it was reached.
 
-        No more than that, whatever the pieces of the file: a room gives up on tracks that lag.
+        Never more, however large the file's pieces are: a room gives up on tracks that lag.
         """
         wanted, pieces = position - self.position, [self._ahead]
         read = len(self._ahead)
@@ -56,37 +56,37 @@ class RecordedTrack:
     def _next_piece(self) -> Samples | None:
         try:
             return next(self._pieces, None)
-        except SoundFileError as error:  # looked like a recording: others may be one
+        except SoundFileError as error:  # only this one: the others may be fine
             self.failure = str(error)
             return None
 
     @property
     def remarks(self) -> list[str]:
-        """What there is to say of the file once it is read."""
+        """Remarks about the file once it is read."""
         return [self.failure] if self.failure else self._reader.remarks
 
     @property
     def end_s(self) -> float:
-        """Where on the timeline what has been read ends."""
+        """Where on the timeline the sound read so far ends."""
         return self.position / SAMPLE_RATE
 
     def found(self, utterances: int, others: int) -> Found:
-        """What was found in it, of which so many utterances, and so many of these of others."""
+        """Return what was found in it; `others` counts the utterances that are another's."""
         length_s = (self.position - self.begin) / SAMPLE_RATE
         return Found(length_s, self.level_dbfs, utterances, others)
 
 
 def read(reader: Reader, placed: Placed) -> Iterator[Samples]:
-    """A track's sound piece by piece, as the common clock would have counted its samples.
+    """Yield a track's sound piece by piece, resampled to the common clock.
 
     Raises:
-        SoundFileError: as `Reader.pieces`.
+        SoundFileError: see `Reader.pieces`.
     """
     pieces = reader.pieces()
     if placed.rate == 1:
         yield from pieces
         return
-    import soxr  # noqa: PLC0415 -- loaded where it is needed
+    import soxr  # noqa: PLC0415 -- only tracks with another clock need it
 
     common = SAMPLE_RATE * placed.rate
     stream = soxr.ResampleStream(SAMPLE_RATE, common, 1, dtype="int16", quality="HQ")

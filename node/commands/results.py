@@ -1,4 +1,4 @@
-"""Where `transcribe` writes: tried before the work, for that may take an hour."""
+"""Where `transcribe` writes: tried before the work, which may take an hour."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class OutputError(NodeError):
 
 
 def try_place(output: Path | None, recordings: Iterable[Path]) -> None:
-    """Make sure that a file can be written; leaves what is there as it is.
+    """Make sure that a file can be written, without changing what is there.
 
     Raises:
         ConfigError: it cannot, or is one of the recordings.
@@ -29,7 +29,7 @@ def try_place(output: Path | None, recordings: Iterable[Path]) -> None:
         if there and any(file.exists() and output.samefile(file) for file in recordings):
             raise ConfigError([f"--output: {output} is one of the recordings"])
         if there and not output.is_file() and not output.is_dir():
-            return  # a pipe or a device: to open it may be to wait for a reader
+            return  # a pipe or a device: opening it may wait for a reader
         with output.open("ab"):
             pass
         if not there:

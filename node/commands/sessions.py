@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 ALL = -1
-"""No limit, to SQLite."""
+"""SQLite's LIMIT for all rows."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -55,7 +55,7 @@ def _row(session: dict[str, Any], zone: tzinfo) -> tuple[str, ...]:
 
 
 def _length(started: datetime, ended_at: str | None) -> str:
-    """Hours, minutes and seconds of a session that has ended."""
+    """Return hours, minutes and seconds of a session that has ended."""
     if ended_at is None:
         return "-"
     minutes, seconds = divmod(round((parse_iso(ended_at) - started).total_seconds()), 60)

@@ -1,4 +1,4 @@
-"""`status`: how the running node is, at a glance, as it says itself over MQTT."""
+"""`status`: the running node at a glance, from what it publishes over MQTT."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WAIT_S = 3.0
 
 REFRESH_S = 5.0
 LINES = 5
-"""Of the live transcript only so many are shown."""
+"""Lines shown of the live transcript."""
 
 STATE_COLOURS = {
     "idle": "green",
@@ -39,7 +39,7 @@ STATE_COLOURS = {
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print it once, or show it live until Ctrl-C; gives 1 where the node is offline.
+    """Print it once, or show it live until Ctrl-C; return 1 if the node is offline.
 
     Raises:
         ConfigError: the configuration is wrong.
@@ -52,8 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
         follower.wait(states, WAIT_S)
         if not follower.text(topics.status):
             raise NodeError(
-                f"the broker {config.mqtt.host} knows of no node {topics.root}: is it running,"
-                " with this configuration?"
+                f"the broker {config.mqtt.host} knows no node {topics.root}: is it running with"
+                " this configuration?"
             )
         view = _View(follower, topics, new_console())
         if arguments.watch:
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 class _View:
-    """What is shown of the payloads that have come."""
+    """What is shown of the payloads that have arrived."""
 
     def __init__(self, follower: Follower, topics: Topics, console: Console) -> None:
         self._follower = follower
@@ -102,12 +102,12 @@ class _View:
         return lines + [Text(str(problem), "yellow") for problem in problems if problem]
 
     def _state(self) -> tuple[str, str]:
-        """In words, and in which colour."""
+        """Return the state in words, and its colour."""
         session = self._follower.json(self._topics.session)
         if not self._follower.connected:
             return "no connection to the broker; what follows is old", STATE_COLOURS[OFFLINE]
         if self._follower.text(self._topics.status) != ONLINE:
-            return "offline; what follows is the last it has said", STATE_COLOURS[OFFLINE]
+            return "offline; what follows is the last it published", STATE_COLOURS[OFFLINE]
         state = str(session.get("state", "unknown"))
         words = [state]
         if session.get("session_id"):
@@ -147,7 +147,7 @@ def _mic_state(mic: dict[str, Any]) -> Text:
 
 
 def _health(health: dict[str, Any]) -> str:
-    """The figures of `T/health` that tell whether the machine keeps up."""
+    """Return the figures of `T/health` that tell whether the machine keeps up."""
     parts = [
         f"{health.get('outbox', 0)} messages unsent",
         f"{health.get('backlog_s') or 0:g} s to transcribe",

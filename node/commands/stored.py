@@ -1,4 +1,4 @@
-"""The database of a node, which may be running, to read from."""
+"""Reads the database of a node, which may be running."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def stored_sessions(config: Config) -> Iterator[Sessions]:
-    """The sessions at `storage.path`; nothing is changed there.
+    """Yield the sessions at `storage.path`; nothing is changed there.
 
     Raises:
-        StoreError: there are none, or this user may not see them.
+        StoreError: there are none, or this user may not read them.
     """
     file = config.storage.path / DATABASE
     try:
@@ -44,7 +44,7 @@ def stored_sessions(config: Config) -> Iterator[Sessions]:
 
 
 def remembered_mics(config: Config) -> list[tuple[MicInfo, Assignment]]:
-    """The microphones that the node knows; none where it has no database yet."""
+    """Return the microphones that the node knows; none if it has no database yet."""
     file = config.storage.path / DATABASE
     if not os.access(file, os.R_OK | os.W_OK):
         return []
@@ -53,7 +53,7 @@ def remembered_mics(config: Config) -> list[tuple[MicInfo, Assignment]]:
             return sessions.remembered_mics()
     except (StoreError, DamageError) as error:
         problem = str(error)
-    except ValueError:  # its text repeats what is there, which is for nobody's log
+    except ValueError:  # its text repeats the row, which must not be logged
         problem = "a row of the table mic is damaged; the next start sets it aside"
     log.warning("the ids and speakers that the node knows are not shown: %s", problem)
     return []

@@ -1,4 +1,4 @@
-"""How commands print a table: fitted to a terminal; elsewhere one line a row, of any length."""
+"""How commands print tables: fitted to a terminal, elsewhere with one line per row."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ UNLIMITED_COLUMNS = 100_000
 
 
 def new_table(console: Console, *columns: str) -> Table:
-    """An empty table whose cells are wrapped where the terminal is narrow, never cut."""
+    """Return an empty table whose cells wrap on a narrow terminal and are never cut."""
     table = Table(
         box=box.SIMPLE_HEAD if console.is_terminal else None, padding=(0, 2, 0, 0), pad_edge=False
     )
@@ -20,7 +20,7 @@ def new_table(console: Console, *columns: str) -> Table:
 
 
 def new_console() -> Console:
-    """Standard output. Where it is no terminal nothing is wrapped, so that grep finds it."""
+    """Return standard output. Unless it is a terminal nothing wraps, so that grep works."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = UNLIMITED_COLUMNS
@@ -28,7 +28,7 @@ def new_console() -> Console:
 
 
 def print_table(console: Console, table: Table) -> None:
-    """Print it; where there is no terminal, without the blanks that fill its last column."""
+    """Print a table; without a terminal, without the blanks that pad its last column."""
     if console.is_terminal:
         console.print(table)
         return

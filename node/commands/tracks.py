@@ -1,4 +1,4 @@
-"""The tracks that `transcribe` is given: which of them can be read, and what there is to say."""
+"""The tracks given to `transcribe`: which can be read, and what to report about them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SHORTEST_S = 0.25
-"""What a word takes at least, as in `vad.min_speech_ms`."""
+"""Shortest word, as in `vad.min_speech_ms`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """A file, the microphone that it stands for, and who spoke into that.
+    """A file, the microphone it stands for, and the person who spoke into it.
 
-    `number` is its place on the command line, from 1; `length_s` is what the file says.
+    `number` is its place on the command line, from 1; `length_s` is the length the file states.
     """
 
     number: int
@@ -39,7 +39,7 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found in a track: its level, its length, its utterances and another's in it."""
+    """What was found in a track; `others` counts the utterances that are another's speech."""
 
     length_s: float
     level_dbfs: float
@@ -48,14 +48,14 @@ class Found:
 
 
 def say(text: str) -> None:
-    """A line for the operator, apart from the transcript."""
+    """Print a line for the operator, apart from the transcript."""
     sys.stderr.write(f"{text}\n")
 
 
 def chosen(files: Sequence[Path], speakers: Sequence[str]) -> tuple[list[Track], list[str]]:
-    """The tracks that can be read, each once, and why others cannot; says which are left out.
+    """Return the tracks that can be read, each once, and why others cannot; print what is left out.
 
-    A speaker is the one named in its place, else the file's own name.
+    A speaker's name is the one given in the same place, else the file's name.
 
     Raises:
         ConfigError: there are more names than files.
@@ -69,7 +69,7 @@ def chosen(files: Sequence[Path], speakers: Sequence[str]) -> tuple[list[Track],
     for number, (file, name) in enumerate(zip(files, names, strict=True), start=1):
         twin = next((track for track in tracks if _is_same(track.file, file)), None)
         if twin is not None:
-            say(f"{file}: given twice, read once, as what {twin.speaker} said")
+            say(f"{file}: given twice; read once, for {twin.speaker}")
             continue
         try:
             contents = sound_files.inspect(file)
@@ -79,8 +79,8 @@ def chosen(files: Sequence[Path], speakers: Sequence[str]) -> tuple[list[Track],
         tracks.append(Track(number, file, _legible(name), contents.length_s))
         if contents.tracks > 1:
             say(
-                f"{file}: has {contents.tracks} sound tracks; the first is heard, the others are"
-                " not: extract them to files of their own"
+                f"{file}: has {contents.tracks} sound tracks; only the first is used: extract the"
+                " others to files of their own"
             )
     if not tracks:
         raise SoundFileError("\n".join(problems))
@@ -91,7 +91,7 @@ def chosen(files: Sequence[Path], speakers: Sequence[str]) -> tuple[list[Track],
 
 
 def why_empty(file: Path, found: Found) -> str:
-    """Why nothing of a track is in the transcript."""
+    """Return why nothing of a track is in the transcript."""
     if found.length_s < SHORTEST_S:
         reason = f"it is {found.length_s:.2f} s long"
     elif found.level_dbfs <= SILENCE_DBFS:
@@ -113,7 +113,7 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 def _legible(name: str) -> str:
-    """A name that can be written, whatever bytes it was given as."""
+    """Return a name that can be printed, whatever bytes it was given as."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
@@ -121,6 +121,6 @@ def _say_who_shares_a_name(tracks: Sequence[Track]) -> None:
     for name, count in Counter(track.speaker for track in tracks).items():
         if count > 1:
             say(
-                f"{name}: the name of {count} tracks, whose lines look like one person's; give"
-                " each a --speaker of its own"
+                f"{name}: {count} tracks have this name, so their lines look like one person's;"
+                " give each its own --speaker"
             )

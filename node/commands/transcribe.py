@@ -1,8 +1,8 @@
-"""`transcribe`: the service's own way from sound to transcript, over recorded tracks.
+"""`transcribe`: the service's own pipeline from sound to transcript, over recorded tracks.
 
-One file a microphone of the same meeting, each placed on one timeline where it began. The tracks
-are heard side by side in equal steps by the service's recorder, and the service's recogniser makes
-text of every utterance. Only where these wait between the two is another place: in memory.
+There is one file for each microphone of a meeting, placed on a common timeline. The service's
+recorder hears the tracks side by side in equal steps, and its recogniser transcribes every
+utterance. Only the queue between the two differs: it is in memory.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ if TYPE_CHECKING:
     from node.core.model import Segment
 
 STEP = SAMPLE_RATE // 10
-"""Samples (0.1 s) heard of one track before the next has its turn: a room waits for 0.3 s."""
+"""Samples (0.1 s) heard from one track before the next has its turn: a room waits for 0.3 s."""
 
 START = datetime(2000, 1, 1, tzinfo=UTC)
-"""Recordings do not say when they were made: times of day count from the beginning."""
+"""Recordings do not say when they were made, so times of day count from the beginning."""
 
 SESSION = f"{START:%Y%m%dT%H%M%SZ}-0000"
 
@@ -81,9 +81,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _shown(segments: Iterator[Segment], length_s: float) -> list[Segment]:
-    """Segments with words in them, numbered; shows meanwhile how far they are.
+    """Return the segments that have text, numbered; show the progress meanwhile.
 
-    One that comes again, as another's speech, takes its own place.
+    One that comes again, as another's speech, keeps its place.
     """
     kept: dict[str, Segment] = {}
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
@@ -105,7 +105,7 @@ def _say_remarks(tracks: Iterable[RecordedTrack]) -> None:
 def _say_who_is_missing(
     tracks: Iterable[RecordedTrack], sink: MemorySink, segments: list[Segment]
 ) -> None:
-    """Say of each track that has nothing in the transcript why that is so."""
+    """Say why each track that has nothing in the transcript has nothing."""
     heard = {segment.mic for segment in segments if segment.crosstalk_of is None}
     for track in tracks:
         if track.mic not in heard and not track.failure:
@@ -116,9 +116,9 @@ def _say_who_is_missing(
 def _segments(
     engine: Engine, heard: Iterable[RecordedUtterance | Withdrawal], hotwords: str | None
 ) -> Iterator[Segment]:
-    """What the engine makes of each utterance; an empty text where nothing was said.
+    """Yield the segment of each utterance; its text is empty if nothing was said.
 
-    What turns out to have been another's speech comes once more, with `crosstalk_of`.
+    One that turns out to be another's speech comes once more, with `crosstalk_of`.
     """
     recogniser = Recogniser(engine)
     said: dict[str, Segment] = {}
@@ -156,9 +156,9 @@ def _language(config: Config) -> str | None:
 def _utterances(
     tracks: Iterable[RecordedTrack], sink: MemorySink, config: Config
 ) -> Iterator[RecordedUtterance | Withdrawal]:
-    """The utterances of all tracks as they end; in mode "tag" those of other mics among them.
+    """Yield the utterances of all tracks as they end; in mode "tag" also another's speech.
 
-    Behind one of them it may be said that it was another's speech.
+    A `Withdrawal` follows an utterance that turns out to be another's speech.
     """
     mode = config.crosstalk.mode
     recorder = Recorder(SESSION, Room(endpointing(config), mode), Silero(), sink, mode)
@@ -182,7 +182,7 @@ def _utterances(
 
 
 def _config(arguments: argparse.Namespace) -> Config:
-    """The configuration, with what the command line says in its place."""
+    """Return the configuration, overridden by the command line."""
     config = load_config(arguments.config) if arguments.config else Config()
     changes: dict[str, object] = {}
     if arguments.model is not None:

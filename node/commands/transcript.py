@@ -1,4 +1,4 @@
-"""`transcript`: a stored session, also one that is being recorded, in any format."""
+"""`transcript`: a stored session in any format, even one that is being recorded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the transcript of the session named, or of the newest.
+    """Print the transcript of the named session, or of the newest.
 
     Raises:
         ConfigError: the configuration is wrong.
@@ -41,7 +41,7 @@ def _find(sessions: Sessions, session_id: str | None) -> Session:
     if session_id is None:
         newest, _ = sessions.page(1, 0)
         if not newest:
-            raise StoreError("there is no session yet; `sessions` lists them once there are")
+            raise StoreError("there are no sessions yet; `sessions` lists them once there are")
         session_id = newest[0]["session_id"]
     session = sessions.get(session_id)
     if session is None:

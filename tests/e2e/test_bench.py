@@ -78,7 +78,9 @@ def test_bench_without_any_model_says_what_to_do_and_fetches_nothing(tmp_path: P
     done = run("bench", "--config", named(tmp_path, "base"), env=offline())
     assert done.returncode == 1
     assert done.stdout == ""
-    assert "no model is on this machine: run `python -m node fetch-model` (base)" in done.stderr
+    assert (
+        "there is no model on this machine: run `python -m node fetch-model` (base)" in done.stderr
+    )
     assert not (tmp_path / "storage").exists()
 
 

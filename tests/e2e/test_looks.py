@@ -79,7 +79,7 @@ def test_status_says_when_it_has_lost_the_broker(tmp_path: Path) -> None:
 def test_a_node_nobody_knows(broker: Broker, tmp_path: Path) -> None:
     done = run("status", "--config", write(tmp_path, configuration(tmp_path, broker.port, [])))
     assert done.returncode == 1
-    assert "knows of no node scribe/lab" in done.stderr
+    assert "knows no node scribe/lab" in done.stderr
 
 
 def test_a_node_that_is_offline(broker: Broker, watcher: Watcher, tmp_path: Path) -> None:

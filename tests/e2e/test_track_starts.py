@@ -109,7 +109,7 @@ def test_a_clock_that_runs_fast_is_put_right(together: list[Sound], tmp_path: Pa
     files = recorded(tmp_path, tracks, (0.0, 12.0, 0.0))
     lines, said = transcribed(*files)
     assert_each_sentence_once(lines, 12.0, PAUSE_S)
-    clock = re.search(r"(.+): its clock is (\d+) ppm fast against that of (.+): put right\n", said)
+    clock = re.search(r"(.+): its clock is (\d+) ppm fast against that of (.+): corrected\n", said)
     assert clock is not None, said
     assert (clock[1], clock[3]) == (str(files[1]), str(files[0]))
     assert int(clock[2]) == pytest.approx(250, abs=25)
@@ -126,7 +126,7 @@ def test_tracks_that_share_no_sound_are_named(separate: list[Sound], tmp_path: P
     alice, bruno, chloe = recorded(tmp_path, separate, (0.0, 0.0, 0.0))
     lines, said = transcribed(alice, bruno, chloe)
     assert_each_sentence_once(lines, 0.0)
-    assert f"{alice}, {bruno} and {chloe} share no sound: taken as begun together" in said
+    assert f"{alice}, {bruno} and {chloe} share no sound: assumed to start together" in said
 
 
 def test_one_track_that_shares_no_sound_is_named(

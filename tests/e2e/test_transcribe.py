@@ -152,7 +152,7 @@ def test_further_sound_tracks_are_named(sound: Samples, tmp_path: Path) -> None:
     path = record(tmp_path / "a.mkv", sound, "libopus", rate=48000, tracks=2, video=True)
     done = transcribe(path)
     assert len(lines(done)) == 3
-    assert f"{path}: has 2 sound tracks; the first is heard" in done.stderr
+    assert f"{path}: has 2 sound tracks; only the first is used" in done.stderr
 
 
 def test_one_file_twice_is_read_once_and_one_name_twice_is_said(
@@ -167,7 +167,7 @@ def test_one_file_twice_is_read_once_and_one_name_twice_is_said(
     assert len(lines(twice)) == 3
     other = write_wav(tmp_path / "c.wav", spoken(THIRD), RATE)
     namesakes = transcribe(path, other, "--speaker", "Zoé", "--speaker", "Zoé")
-    assert "Zoé: the name of 2 tracks" in namesakes.stderr
+    assert "Zoé: 2 tracks have this name" in namesakes.stderr
 
 
 @pytest.mark.parametrize("place", ["no/such/folder/out", "recording.wav", "."])

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TOKENS_PER_S = 6.5
 TOKENS_PER_S_OTHER_SCRIPTS = 13.0
 SPARE_TOKENS = 16
-"""Cap on tokens for a duration (after Moonshine's): a text that reaches it is a loop, no speech."""
+"""Cap on tokens for a duration (after Moonshine's): a text that reaches it is a loop."""
 
 _OTHER_SCRIPTS = (
     "am ar as be bg bn bo el fa gu he hi hy ja ka kk km kn ko lo mk ml mn mr my ne pa ps ru sa sd"
