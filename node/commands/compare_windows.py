@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 WINDOWS: tuple[Literal["fit"], Literal["full"]] = ("fit", "full")
 
 
-class Clip(Protocol):
+class RecordedSpeech(Protocol):
     """An utterance; `start` is in samples from the beginning of the recording."""
 
     @property
@@ -31,7 +31,7 @@ class Clip(Protocol):
     def samples(self) -> npt.NDArray[np.int16]: ...
 
 
-def compare(engine: Engine, utterances: Iterable[Clip], language: str | None) -> None:
+def compare(engine: Engine, utterances: Iterable[RecordedSpeech], language: str | None) -> None:
     """Print each utterance whose words differ, then how many do and how long each window took."""
     count = differing = words = changed = 0
     length_s = 0.0
@@ -64,7 +64,7 @@ def words_changed(one: str, other: str) -> int:
     return sum(max(b - a, d - c) for kind, a, b, c, d in steps if kind != "equal")
 
 
-def _difference(utterance: Clip, texts: list[str]) -> str:
+def _difference(utterance: RecordedSpeech, texts: list[str]) -> str:
     minutes, seconds = divmod(utterance.start / SAMPLE_RATE, 60)
     head = f"{minutes:.0f}:{seconds:04.1f} {utterance.speaker}"
     return "\n".join([head, *(f"  {w}: {t or '-'}" for w, t in zip(WINDOWS, texts, strict=True))])
