@@ -7,12 +7,16 @@ import re
 import shutil
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.rig.broker import HOST, free_port
 from tests.rig.commands import run, write
 from tests.rig.node import MODEL, configuration
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = pytest.mark.alone("it measures the machine")
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 SIZES = ["tiny", "base", "small", "medium", "large-v3-turbo", "large-v3"]

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tests.rig.broker import Broker
     from tests.rig.mqtt import Message, Watcher
 
+pytestmark = pytest.mark.alone("how often unfinished speech is looked at depends on the machine")
+
 PAUSE_S = 0.25
 """Too short to end an utterance."""
 
