@@ -33,7 +33,7 @@ def table(*rows: tuple[type, Handler]) -> Mapping[type, Handler]:
     wrong = {
         "no handler": KINDS.difference(kinds),
         "several handlers": {kind for kind in kinds if kinds.count(kind) > 1},
-        "a handler, but are no items": set(kinds) - KINDS,
+        "a handler, but are not items": set(kinds) - KINDS,
     }
     found = [
         f"{', '.join(sorted(kind.__name__ for kind in those))} have {what}"

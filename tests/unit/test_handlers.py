@@ -53,5 +53,5 @@ def test_a_kind_with_two_handlers_is_found_at_once() -> None:
 
 
 def test_a_handler_for_what_never_comes_in_is_found_at_once() -> None:
-    with pytest.raises(TypeError, match="str have a handler, but are no items"):
+    with pytest.raises(TypeError, match="str have a handler, but are not items"):
         table(*rows(), on(str, ignore))

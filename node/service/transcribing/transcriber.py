@@ -145,7 +145,7 @@ class Transcriber:
     # The transcriber thread runs everything below.
 
     def _run(self) -> None:
-        if not self._load():
+        if not self._load_model():
             return
         while not self._quit.is_set():
             self._wake.clear()
@@ -156,7 +156,7 @@ class Transcriber:
                 self._post(DiskFailed(str(error)))
                 self._quit.wait(DISK_RETRY_S)
 
-    def _load(self) -> bool:
+    def _load_model(self) -> bool:
         """Load the model, trying until it succeeds; return False when told to quit."""
         while not self._quit.is_set():
             try:
