@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
 import sqlite3
 import stat
 import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +23,7 @@ from node.core.model import Assignment, MicInfo
 from tests.rig.broker import free_port
 from tests.rig.commands import Terminal, rows, run, write
 from tests.rig.hub import hub, hub_env
-from tests.rig.node import MODEL, configuration
+from tests.rig.node import MODEL, ROOT, configuration
 from tests.rig.processes import alive, children, wait_until
 from tests.rig.weights import real_base
 from tests.rig.wheels import only, packed
@@ -289,3 +291,25 @@ def test_fetch_model_where_the_model_is_a_folder(tmp_path: Path, folder: str, st
     done = run("fetch-model", "--config", write(tmp_path, config))
     assert done.returncode == status
     assert done.stdout.startswith("There is nothing to fetch: ")
+
+
+THREADS = """
+from node.cli import main
+main(["sessions", "--config", "missing.yaml"])
+import numpy
+print(open("/proc/self/status").read().partition("Threads:")[2].split()[0])
+"""
+
+
+def test_numpy_starts_no_threads_of_its_own(tmp_path: Path) -> None:
+    """OpenBLAS starts them when numpy is imported; on one core there is none to start."""
+    environment = {name: v for name, v in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS],
+        cwd=tmp_path,
+        env={**environment, "PYTHONPATH": str(ROOT)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "1\n"
