@@ -28,7 +28,7 @@ RABBITMQ_USERS = {
 }
 """Users of `rabbitmq`: what they may publish on, and subscribe to."""
 
-# What a property takes on a loaded machine is no part of it.
+# How long a property takes on a loaded machine does not matter.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
@@ -37,7 +37,7 @@ UNIT = Path(__file__).parent / "unit"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what waits for real programs: `-m "not realtime"` leaves what only computes."""
+    """Mark what waits for real programs: `-m "not realtime"` runs only what computes."""
     for item in items:
         if UNIT not in item.path.parents:
             item.add_marker(pytest.mark.realtime)
@@ -57,7 +57,7 @@ def watcher(broker: Broker) -> Iterator[Watcher]:
 
 @pytest.fixture(scope="session")
 def rabbitmq() -> Iterator[RabbitMQ]:
-    """One for all tests, with a user for each thing it may forbid."""
+    """One broker for all tests, with a user for each thing it may forbid."""
     with RabbitMQ(RABBITMQ_USERS) as running:
         yield running
 

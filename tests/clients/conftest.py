@@ -1,4 +1,4 @@
-"""Tests on the real programs, which `make test-clients` installs; left out of other runs."""
+"""Tests with the real programs, which `make test-clients` installs; other runs skip them."""
 
 from __future__ import annotations
 

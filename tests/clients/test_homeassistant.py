@@ -53,7 +53,7 @@ AUTOMATIONS = [
         late=True,
         actions=publish("heard/bruno", "{{ text }}"),
     ),
-    # What a beginner writes; it shows that the restarts of these tests do fire it again.
+    # What a beginner writes; shows that the restarts in these tests would fire it again.
     {
         "id": "naive",
         "alias": "naive",
@@ -80,21 +80,21 @@ AUTOMATIONS = [
 
 @dataclass
 class Home:
-    """All that stands in the house."""
+    """Home Assistant, broker and node together."""
 
     assistant: HomeAssistant
     broker: Broker
     room: Room
 
     def heard(self, topic: str, after: int = 0) -> list[str]:
-        """What the automations have said."""
+        """Return what the automations have said."""
         return [m.text for m in self.room.watcher.messages(f"heard/{topic}", after)]
 
     def wait_heard(self, topic: str, after: int) -> str:
         return self.room.watcher.wait_for(f"heard/{topic}", 20, after).text
 
     def say(self, mic: str, count: int) -> None:
-        """Speak the keyword, and wait until it is written down."""
+        """Speak the keyword, and wait until it is transcribed."""
         before = len(self.segments())
         self.room.say(mic, LIGHT)
         wait_until(lambda: len(self.segments()) >= before + count, 30, "it is written down")
@@ -103,7 +103,7 @@ class Home:
         return [m.json() for m in self.room.watcher.messages(f"{TOPIC}/mic/+/segment")]
 
     def stop(self) -> None:
-        """End the session, by the switch."""
+        """End the session with the switch."""
         self.assistant.act("switch.turn_off", "switch.scribe_transcription")
         self.assistant.wait_state("sensor.scribe_state", "idle", 60)
 
@@ -240,7 +240,7 @@ def test_a_session_started_by_a_button_reminds_and_is_stopped(home: Home) -> Non
 
 
 def test_one_trigger_for_each_utterance_through_every_restart(home: Home) -> None:
-    """What is said while a part is away comes late or not at all, never twice."""
+    """What is said while a part is away arrives late or not at all, never twice."""
     assistant, room, after = home.assistant, home.room, home.room.watcher.count()
     room.do("mics/assign", assignments=[{"mic": m, "speaker": "Bruno"} for m in ("desk", "door")])
     assistant.act("switch.turn_on", "switch.scribe_transcription")
@@ -271,7 +271,7 @@ def test_one_trigger_for_each_utterance_through_every_restart(home: Home) -> Non
     room.node.program.kill_group()
     assistant.wait_state("switch.scribe_transcription", "unavailable", 60)
     room.node.start().wait_online(room.watcher, restarted)
-    # The session that the kill cut off is closed, and its transcript comes once.
+    # The session that the kill cut off is closed, and its transcript arrives once.
     home.wait_heard("transcript", restarted)
     assistant.wait_state("sensor.scribe_state", "idle", 60)
     assistant.act("switch.turn_on", "switch.scribe_transcription")
@@ -280,7 +280,7 @@ def test_one_trigger_for_each_utterance_through_every_restart(home: Home) -> Non
     home.stop()
     wait_until(lambda: len(home.heard("transcript", after)) == 2, 20, "the second transcript")
 
-    time.sleep(5)  # whatever would come again has come
+    time.sleep(5)  # long enough for any repeat to arrive
     assert home.heard("bruno", after) == [LIGHT.text] * 5
     assert len(home.heard("anybody", after)) == 5
     assert len(home.heard("transcript", after)) == 2
@@ -295,7 +295,7 @@ def test_a_deleted_session_leaves_no_words(home: Home) -> None:
     home.say("desk", 1)
     assistant.wait_state("sensor.scribe_mic_1_last_words", LIGHT.text)
     room.stop()
-    restarted = room.watcher.count()  # also what an earlier process left on the broker goes
+    restarted = room.watcher.count()  # what an earlier process left on the broker goes too
     room.node.end()
     room.node.start().wait_online(room.watcher, restarted)
     for one in room.do("session/list")["sessions"]:
@@ -313,5 +313,5 @@ def test_home_assistant_has_nothing_to_complain_about(home: Home) -> None:
     assert OTHER.text not in log
     complaints = [line for line in log.splitlines() if re.search("WARNING|ERROR", line)]
     ours = [line for line in complaints if re.search("mqtt|template|automation|scribe", line)]
-    # It lost the broker that the test took away, as did the automation that is none of ours.
+    # The test took its broker away, and the automation `naive` is not one of ours.
     assert not [line for line in ours if not re.search("socket|connection was lost|naive", line)]

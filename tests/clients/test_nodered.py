@@ -31,7 +31,7 @@ class Flow:
     room: Room
 
     def answer(self, button: str, verb: str) -> dict[str, Any]:
-        """Press a button, and give the answer once the flow has matched it with its request."""
+        """Press a button; return the answer once the flow has matched it with its request."""
         after = self.room.watcher.count()
         self.red.press(button)
         message = self.room.watcher.wait_for(f"{TOPIC}/response/{verb}", 60, after)
@@ -78,7 +78,7 @@ def test_a_session_by_the_buttons_of_the_flow(flow: Flow) -> None:
 
 
 def test_a_repeated_or_late_segment_acts_no_more(flow: Flow) -> None:
-    """The broker may deliver twice; what was said long ago switches nothing."""
+    """The broker may deliver twice; old speech switches nothing."""
     watcher, after = flow.room.watcher, flow.room.watcher.count()
     segment = {"id": "x/1", "session_id": "x", "speaker": "Zoé", "text": LIGHT.text}
     topic = f"{TOPIC}/mic/desk/segment"

@@ -31,7 +31,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
 
 @pytest.fixture(autouse=True)
 def _no_session_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A test that fails in mid-session must not fail the next one of its module."""
+    """A test that fails in mid-session must not make the next one fail."""
     yield
     if "room" in request.fixturenames:
         room: Room = request.getfixturevalue("room")

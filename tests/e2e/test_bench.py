@@ -23,12 +23,12 @@ SIZES = ["tiny", "base", "small", "medium", "large-v3-turbo", "large-v3"]
 
 
 def offline() -> dict[str, str]:
-    """An environment in which anything that is asked of the network fails at once."""
+    """An environment in which every use of the network fails at once."""
     return {"HF_ENDPOINT": f"http://{HOST}:{free_port()}", "NO_PROXY": HOST, "no_proxy": HOST}
 
 
 def cache(folder: Path, name: str) -> None:
-    """Lay the demonstration model where a download of `name` would have left that one."""
+    """Put the demo's model where a download of `name` would have left that one."""
     root = folder / "storage" / "models" / f"models--Systran--faster-whisper-{name}"
     shutil.copytree(MODEL, root / "snapshots" / REVISION)
     (root / "refs").mkdir()

@@ -34,7 +34,7 @@ CONNACK_UNSUPPORTED = b"\x20\x02\x00\x01"  # MQTT 3.1.1, 3.2: unacceptable proto
 
 
 def recorded(folder: Path, port: int, **sections: Any) -> dict[str, Any]:
-    """A configuration whose one mic is a file, which needs no sound system; laid over as usual."""
+    """A configuration whose one mic is a file, so that no sound system is needed."""
     folder.mkdir(exist_ok=True)
     noise = np.random.default_rng(1).integers(-900, 900, 48000, dtype=np.int16)
     sound = write_wav(folder / "noise.wav", noise, 16000)
@@ -43,7 +43,7 @@ def recorded(folder: Path, port: int, **sections: Any) -> dict[str, Any]:
 
 
 def check(folder: Path, config: dict[str, Any]) -> tuple[int, dict[str, tuple[str, str]]]:
-    """Exit status, and state and detail of each thing."""
+    """Return the exit status, and state and detail of each thing."""
     done = run("check", "--config", write(folder, config))
     return done.returncode, table(done.stdout)
 
@@ -54,8 +54,8 @@ def table(output: str) -> dict[str, tuple[str, str]]:
 
 
 def broker_says(folder: Path, port: int, **mqtt: Any) -> tuple[int, str, str]:
-    """Exit status, and state and detail of the broker alone."""
-    # A model that is not there is a warning, and is not loaded: these checks are about brokers.
+    """Return the exit status, and state and detail of the broker alone."""
+    # A missing model is only a warning, and nothing is loaded: this is about brokers.
     others = {"transcription": {"model": "tiny"}}
     status, found = check(folder, recorded(folder, port, mqtt=mqtt, **others))
     return status, *found["broker"]
@@ -131,7 +131,7 @@ def test_logins(tmp_path: Path) -> None:
 
 
 def test_a_password_without_a_user(tmp_path: Path) -> None:
-    """MQTT 5 knows it, for tokens; it is sent, and what a broker that wants a user says is too."""
+    """MQTT 5 allows it, for tokens; it is sent, and a broker that wants a user says so."""
     password = tmp_path / "password"
     password.write_text("the token")
     password.chmod(0o600)
@@ -159,7 +159,7 @@ def test_a_password_without_a_user_and_mqtt_3_1_1(tmp_path: Path) -> None:
     ("line", "lacks"), [("retain_available false", "retained messages"), ("max_qos 0", "QoS 1")]
 )
 def test_a_broker_that_lacks_what_the_node_needs(tmp_path: Path, line: str, lacks: str) -> None:
-    """`check` says it, and so does the node, which the broker would refuse for ever."""
+    """`check` says so, and so does the node, which could never work with that broker."""
     port = free_port()
     with Broker(extra=f"listener {port} {HOST}\n{line}"):
         status, state, detail = broker_says(tmp_path, port)
@@ -214,7 +214,7 @@ def test_tls(tmp_path: Path) -> None:
         assert unknown[:2] == (1, "wrong")
         assert "its certificate is not accepted" in unknown[2]
         assert "set mqtt.tls.ca_file" in unknown[2]
-        # Another name of 127.0.0.1, which the certificate does not hold.
+        # Another name for 127.0.0.1, which is not in the certificate.
         misnamed = broker_says(tmp_path, broker.tls_port, host="127.1", tls=trusted)
         assert misnamed[:2] == (1, "wrong")
         assert "set mqtt.host to the name in the certificate" in misnamed[2]
@@ -228,7 +228,7 @@ def test_tls(tmp_path: Path) -> None:
 
 @contextmanager
 def one_connection(answer: bytes) -> Iterator[tuple[int, SimpleQueue[bytes]]]:
-    """A broker that gives the one client that connects this answer; its port, what it is sent."""
+    """A broker that gives its one client this answer; yields its port and what it received."""
     received: SimpleQueue[bytes] = SimpleQueue()
     with socket.create_server((HOST, 0)) as server:
 
@@ -268,7 +268,7 @@ def test_microphones(tmp_path: Path, broker: Broker, virtual_mics: VirtualMics) 
 
 
 def test_a_microphone_whose_id_has_a_dot(tmp_path: Path, broker: Broker) -> None:
-    """RabbitMQ takes the dot for a level of the topic. Ids are those that the node knows."""
+    """RabbitMQ takes the dot for a topic level. Ids are those that the node remembers."""
     tree = UsbTree(tmp_path / "machine").create()
     tree.plug(Card(1, "1-1.2"), Card(2, "1-1.3"))
     audio = {
@@ -369,7 +369,7 @@ def test_storage_behind_a_link_that_leads_to_no_folder(
 def test_storage_that_keeps_no_permissions(
     tmp_path: Path, broker: Broker, umask: str, state: str
 ) -> None:
-    """It is that way before the first start already, when the folder is not there yet."""
+    """So it is before the first start, when the folder does not exist yet."""
     with FatDisk(tmp_path / "stick", f"umask={umask}") as stick:
         settings = {"path": str(stick.folder / "scribe"), "max_spool_mb": 10}
         config = recorded(tmp_path, broker.port, storage=settings, transcription={"model": "tiny"})

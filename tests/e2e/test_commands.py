@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tests.rig.vmics import VirtualMics
 
 UNKNOWN = "distil-small.en"
-"""A model whose official files are not known: the hub of the tests may serve any as this."""
+"""A model whose official SHA-256 is not known: the test hub can serve any files as it."""
 
 TONE_DBFS = -9.0  # root mean square of a sine at half of full scale
 
@@ -61,7 +61,7 @@ def test_mics_tells_a_mic_with_a_tone_from_a_silent_one(
         done = run("mics", "--config", file)
         assert done.returncode == 0, done.stderr
         table = rows(done.stdout)
-        return table if level(table[0][-1]) > TONE_DBFS - 1 else None  # the player has begun
+        return table if level(table[0][-1]) > TONE_DBFS - 1 else None  # the player has started
 
     desk, wall = wait_until(measured, 30, "the tone is heard") or []
     assert desk[:5] == ["1", "desk", "desk", "desk", "yes"]
@@ -200,12 +200,12 @@ def test_fetch_model_refuses_other_bytes_from_the_hub(tmp_path: Path) -> None:
 
 @pytest.fixture
 def registry_of_base(tmp_path: Path) -> Iterator[Path]:
-    """The real `base` in wheels, as the package registry has it."""
+    """The real `base` in wheels, as in the package registry."""
     wheels = tmp_path / "wheels"
     wheels.mkdir()
     packed(wheels, real_base(), PACKED["base"].wheels)
     yield wheels
-    for large in (wheels, tmp_path / "storage"):  # pytest keeps the folders of some runs
+    for large in (wheels, tmp_path / "storage"):  # pytest keeps the folders of its last runs
         shutil.rmtree(large)
 
 
@@ -232,7 +232,7 @@ def test_fetch_model_takes_base_from_the_registry_where_the_hub_is_away(
 
 
 def assert_damage_is_noticed(file: Path, model: Path, env: dict[str, str]) -> None:
-    """Then what it says to do mends it."""
+    """Then the advice it prints repairs it."""
     with (model / "model.bin").open("r+b") as weights:
         weights.seek(100_000_000)
         weights.write(b"damage")
@@ -260,7 +260,7 @@ def test_fetch_model_where_neither_hub_nor_registry_answers(tmp_path: Path) -> N
 def test_fetch_model_goes_nowhere_else_for_a_fault_of_this_machine(
     tmp_path: Path, offline: str
 ) -> None:
-    """It was told to stay offline, or its own folder cannot be written."""
+    """This machine was told to stay offline, or its folder cannot be written."""
     (tmp_path / "storage").mkdir()
     if offline == "0":
         (tmp_path / "storage" / "models").write_text("a file")

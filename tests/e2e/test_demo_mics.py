@@ -1,4 +1,4 @@
-"""`make run MICS=1`: who is at the machine speaks, and reads it."""
+"""`make run MICS=1`: speak into your own microphones, and read it."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ COMMAND: tuple[str | Path, ...] = (sys.executable, "-m", "node", "demo", "--mics
 
 
 def configuration(folder: Path, *mics: str, model: Path | str = MODEL) -> Path:
-    """What a user with microphones that are no USB card would write; the model is small."""
+    """What a user whose microphones are not USB cards would write; the model is small."""
     sections = {
-        # Of a broker and a storage folder that the demonstration leaves alone.
+        # A broker and a storage folder that the demo must leave alone.
         "mqtt": {"host": "broker.invalid", "base_topic": "elsewhere"},
         "storage": {"path": str(folder / "ordinary")},
         "audio": {
@@ -52,9 +52,9 @@ def environment(folder: Path) -> dict[str, str]:
 
 @contextlib.contextmanager
 def speaking(command: Sequence[str | Path], env: dict[str, str]) -> Iterator[tuple[Program, Pids]]:
-    """The demonstration once one may speak, and its processes, which a test may not leave behind.
+    """The demo, ready for speech, and its processes, which a test must not leave behind.
 
-    Broker and node are in groups of their own, which the group of the command does not end.
+    Broker and node have process groups of their own, so ending the command's is not enough.
     """
     with Program(command, env, ROOT) as demo:
         demo.wait_output("Speak; Ctrl-C ends it", 60)
@@ -97,7 +97,7 @@ def test_one_runs_at_a_time_and_the_end_of_the_terminal_leaves_nothing_that_list
     command = [*COMMAND, "--config", configuration(tmp_path, "desk")]
     demo_env = environment(tmp_path)
     with speaking(command, demo_env) as (demo, processes):
-        assert len(processes) >= 3  # the broker, the node and what records
+        assert len(processes) >= 3  # the broker, the node and the recorder
         second = subprocess.run(
             command, env=demo_env, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
         )
@@ -115,7 +115,7 @@ def test_without_a_microphone_it_says_what_to_do(tmp_path: Path) -> None:
         assert demo.wait(240) != 0
         output = demo.output()
     assert "no microphone was found (lectern: not connected): plug in a USB microphone" in output
-    assert "Error 1" in output  # make's word for the status of the command
+    assert "Error 1" in output  # how make reports the exit status
     assert "Broker on port" not in output
     assert "Traceback" not in output
 
@@ -150,7 +150,7 @@ def test_a_model_that_is_not_there_is_said_in_words(
 def test_a_model_that_is_named_is_fetched_to_where_the_node_has_it_too(
     virtual_mics: VirtualMics, tmp_path: Path
 ) -> None:
-    """The hub of the tests may serve anything as this one: its official files are not known."""
+    """The test hub can serve any files as this one: its official SHA-256 is not known."""
     need("mosquitto")
     assert virtual_mics.env
     name = "distil-small.en"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 HELLO, BONJOUR, MEETING = SENTENCES[0], SENTENCES[31], SENTENCES[10]
 HELD_S = 40
-"""Longer than anything is waited for while the engine is held; no hang yet for the node."""
+"""Longer than any wait while the engine is held, but not yet a hang for the node."""
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def mics() -> Iterator[VirtualMics]:
 
 
 class Slow:
-    """A room whose engine is held up at will."""
+    """A room whose engine can be held up."""
 
     def __init__(
         self, folder: Path, broker: Broker, mics: VirtualMics, watcher: Watcher, *, resume: bool
@@ -66,7 +66,7 @@ class Slow:
         return body
 
     def state(self, wanted: str, session: str, *finishing: str) -> None:
-        """Wait until `T/session` shows this session in this state, and these being written."""
+        """Wait until `T/session` shows this session and state, and these being finished."""
         self.room.watcher.wait_for(
             lambda m: (
                 m.topic == f"{TOPIC}/session"
@@ -128,7 +128,7 @@ def test_three_sessions_one_after_the_other(slow: Slow) -> None:
     slow.state("recording", third, first, second)
     slow.say(third, MEETING)
 
-    # Those that are being written are there, and are not to be deleted.
+    # Those being written are listed, and cannot be deleted.
     for session in (first, second, third):
         assert room.do("transcript/get", session_id=session)["total"] == 0
         assert room.refused("session/delete", session_id=session)["code"] == "session_active"
@@ -168,7 +168,7 @@ def test_three_sessions_one_after_the_other(slow: Slow) -> None:
 
 
 def test_the_switch_begins_the_next_one_too(slow: Slow) -> None:
-    """`ON` while the last session is being written is no time to say no."""
+    """`ON` is accepted while the last session is still being written."""
     room = slow.room
     first = room.start(desk="Alice")
     slow.say(first, HELLO)
@@ -186,7 +186,7 @@ def test_the_switch_begins_the_next_one_too(slow: Slow) -> None:
 
 @pytest.mark.parametrize("slow", [True, False], indirect=True, ids=["resumed", "closed"])
 def test_a_kill_with_two_in_flight(slow: Slow, request: pytest.FixtureRequest) -> None:
-    """One is recorded, one is being written: both end, each with what was said in it."""
+    """One is recorded while one is being written: both end, each with its own words."""
     room = slow.room
     first = room.start(desk="Alice")
     slow.say(first, HELLO)
@@ -233,4 +233,4 @@ def test_a_session_that_was_stopped_is_not_recorded_further_after_a_kill(slow: S
     slow.node.start().wait_online(room.watcher, after)
     assert lines(slow.final(first)["text"]) == [f"Alice: {HELLO.text}"]
     states = [m.json()["state"] for m in room.watcher.messages(f"{TOPIC}/session", after)]
-    assert "recording" not in states[1:]  # the first is what the broker has kept
+    assert "recording" not in states[1:]  # the first is the one the broker retained

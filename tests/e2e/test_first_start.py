@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def wheels(tmp_path: Path) -> Iterator[Path]:
-    """A package registry without anything."""
+    """An empty package registry."""
     folder = tmp_path / "wheels"
     folder.mkdir()
     yield folder
-    for large in (folder, tmp_path / "storage"):  # pytest keeps the folders of some runs
+    for large in (folder, tmp_path / "storage"):  # pytest keeps the folders of its last runs
         shutil.rmtree(large)
 
 

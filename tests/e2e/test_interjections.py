@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 RATE = 16000
 BEGIN_S = 1.0
 BREATH_S = 0.4
-"""Less than the pause that ends an utterance, so that the two sentences are one."""
+"""Shorter than the pause that ends an utterance, so that two sentences make one."""
 
 ENGLISH = {sentence.text: sentence for sentence in SENTENCES if sentence.language == "en"}
 FIRST = ENGLISH["The meeting starts at nine."]
@@ -46,7 +46,7 @@ def quiet(seconds: float) -> Samples:
 
 
 def tracks() -> tuple[Samples, Samples, float]:
-    """Alice's and Bruno's, and the second at which he begins: while she takes breath."""
+    """Alice's and Bruno's track, and the second at which he begins, while she takes a breath."""
     first, second = spoken(FIRST, "en-us+f3"), spoken(SECOND, "en-us+f3")
     alice = [quiet(BEGIN_S), first, quiet(BREATH_S), second, quiet(1.5)]
     begins = BEGIN_S + len(first) / RATE + BREATH_S / 4
@@ -57,7 +57,7 @@ def tracks() -> tuple[Samples, Samples, float]:
 def transcribed(
     folder: Path, form: str, *, word_timestamps: bool, answer: Sentence | None = None
 ) -> str:
-    """Both tracks as a transcript; Bruno may answer 0.3 s after Alice."""
+    """Transcribe both tracks; Bruno may answer 0.3 s after Alice."""
     alice, bruno, _ = tracks()
     if answer is not None:
         bruno = np.concatenate([bruno[: len(alice) - round(1.2 * RATE)], spoken(answer, "en-gb")])

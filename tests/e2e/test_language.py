@@ -1,4 +1,4 @@
-"""The language of a word that may be of either, told by what its speaker said before."""
+"""The language of a word that exists in both, told by what its speaker said before."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from tests.rig.node import Room
 
 EITHER = Sentence("en", "en-us+f3", "Anna.")
-"""Alone, the demonstration model takes it for French, with 63 to 76 % wherever it is cut."""
+"""Alone, the demo's model takes it for French, with 63 to 76 % wherever it is cut."""
 
 ENGLISH = SENTENCES[20]
 

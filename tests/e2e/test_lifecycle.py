@@ -56,7 +56,7 @@ def test_thirty_sessions_leak_nothing(lab: Room) -> None:
         wait_until(lambda: not children(lab.node.pid), 5, "the capture processes are gone")
         return threads(lab.node.pid), open_files(lab.node.pid), len(children(lab.node.pid))
 
-    for _ in range(5):  # what is loaded on first use is no leak
+    for _ in range(5):  # what is loaded on first use is not a leak
         cycle()
     before, memory = usage(), psutil.Process(lab.node.pid).memory_info().rss
     for _ in range(30):
@@ -118,7 +118,7 @@ def test_sighup_takes_up_what_is_safe_and_names_the_rest(lab: Room) -> None:
 
 
 def test_a_mic_that_a_reload_brings_can_be_recorded_at_once(lab: Room) -> None:
-    """Its device is named in part and in other case, which `run` and `check` take alike."""
+    """Its device is given by part of its name and in other case; `run` and `check` agree."""
     config = yaml.safe_load(lab.node.file.read_text(encoding="utf-8"))
     named = {"desk": "desk", "lectern": "DOO", "both": "D"}
     config["audio"]["devices"] = [{"mic": mic, "device": name} for mic, name in named.items()]
@@ -211,14 +211,14 @@ def test_the_broker_goes_and_comes_back(
 
 
 def test_no_model(broker: Broker, watcher: Watcher, tmp_path: Path) -> None:
-    """The node comes up and says so; it is ready by itself once the model is there."""
+    """The node starts and says so, and becomes ready by itself once the model is there."""
     missing = tmp_path / "model"
     config = configuration(
         tmp_path, broker.port, [], transcription={"model": str(missing)}, audio=_file_mic(tmp_path)
     )
     with RunningNode(tmp_path, config) as node:
         node.wait_online(watcher)
-        room = Room(node, None, watcher)  # type: ignore[arg-type]  # nobody speaks here
+        room = Room(node, None, watcher)  # type: ignore[arg-type]  # nobody speaks
         info = watcher.wait_for(f"{TOPIC}/info").json()
         assert info["model_state"] == "unavailable"
         assert str(missing) in info["model_notice"]
@@ -238,7 +238,7 @@ def test_no_model(broker: Broker, watcher: Watcher, tmp_path: Path) -> None:
 
 
 def test_a_missing_model_is_said_once(broker: Broker, watcher: Watcher, tmp_path: Path) -> None:
-    """However often the node looks for it; another reason is said as well."""
+    """However often the node looks for it; a new reason is reported too."""
     missing = tmp_path / "model"
     damaged = shutil.copytree(MODEL, tmp_path / "damaged")
     (damaged / "model.bin").write_bytes(b"no model")
@@ -246,7 +246,7 @@ def test_a_missing_model_is_said_once(broker: Broker, watcher: Watcher, tmp_path
     with RunningNode(tmp_path, config, module=eager_node.__name__) as node:
         node.wait_online(watcher)
         time.sleep(10 * eager_node.MODEL_RETRY_S)  # so often it looks
-        damaged.rename(missing)  # whole at once: each file by itself would be another reason
+        damaged.rename(missing)  # all files at once: each missing file would be a new reason
         node.program.wait_output("cannot be loaded", 10)
         time.sleep(10 * eager_node.MODEL_RETRY_S)
         assert watcher.request(TOPIC, "health/check")["status"] == "ok"
@@ -257,7 +257,7 @@ def test_a_missing_model_is_said_once(broker: Broker, watcher: Watcher, tmp_path
 def test_a_stereo_recording_played_as_a_microphone(
     broker: Broker, watcher: Watcher, tmp_path: Path
 ) -> None:
-    """Any rate, any number of channels: here the voice is on one of two, at 44.1 kHz."""
+    """Any rate and number of channels: here the voice is on one of two, at 44.1 kHz."""
     voice = spoken(HELLO, pause_s=3)
     right = soxr.resample(voice, 16000, 44100)
     file = write_wav(tmp_path / "tape.wav", np.stack([np.zeros_like(right), right], axis=1), 44100)

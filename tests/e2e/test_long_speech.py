@@ -1,6 +1,6 @@
 """A minute of speech without a pause: judged by the sound that reaches the engine.
 
-The demonstration model is weak on dense speech, so its words say nothing here; with
+The demo's model is weak on dense speech, so its words are not checked; with
 `storage.keep_audio` every stretch handed to it is kept, and must tile what was said.
 """
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 RATE = 16000
 SPEECH_S = 60
 QUIET_S = 2.0
-"""Before it, for the recorder to begin in, and after it."""
+"""Before the speech, for the recorder to start in, and after it."""
 SEATED = {"assignments": [{"mic": "desk", "speaker": "Alice"}]}
 
 

@@ -1,4 +1,4 @@
-"""`status`, `sessions` and `transcript`: looks at a node that runs, and at what it has stored."""
+"""`status`, `sessions` and `transcript`: a look at a running node and what it has stored."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ def test_it_plays_the_demo(installed: Environment, elsewhere: Path) -> None:
 
 
 def test_it_is_typed(installed: Environment, elsewhere: Path) -> None:
-    """Who imports it gets its types: mypy knows what `Topics.root` is."""
+    """Code that imports it gets its types: mypy knows what `Topics.root` is."""
     user = elsewhere / "user.py"
     user.write_text(
         'from node.core.mqtt.topics import Topics\nreveal_type(Topics("a", "b").root)\n'

@@ -1,4 +1,4 @@
-"""The hooks of a commit and a push let good work pass and stop each kind of bad."""
+"""The hooks for commit and push let good work pass and stop each kind of mistake."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TIMEOUT_S = 120
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A small one with the settings of this one, and with this environment as its `.venv`."""
+    """A small repository with the settings of this one, and this environment as its `.venv`."""
     need("git")
     if find_spec("pre_commit") is None:
         if os.environ.get("CI"):
@@ -48,7 +48,7 @@ def repository(tmp_path: Path) -> Path:
 
 
 def hooks(repository: Path, stage: str) -> tuple[int, str]:
-    """Run all hooks of a stage on all files; gives the exit status and what was said."""
+    """Run all hooks of a stage on all files; return the exit status and the output."""
     subprocess.run(["git", "add", "--all"], cwd=repository, check=True)
     environment = {**os.environ, "PRE_COMMIT_HOME": str(repository.parent / "pre-commit")}
     command = (sys.executable, "-m", "pre_commit", "run", "--all-files", "--color=never")

@@ -1,4 +1,4 @@
-"""What nobody may find out by the way, that a mute is one, and that a recording is shown as one."""
+"""Nothing leaks by the way, a mute is a mute, and recording is always shown."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def lab(broker: Broker, watcher: Watcher, mics: VirtualMics, tmp_path: Path) -> 
 
 
 def retained(room: Room) -> dict[str, Message]:
-    """What the broker tells a newcomer of the node, once it has told everything."""
+    """Return everything the broker tells a new client about the node."""
     with Watcher(room.watcher._port) as newcomer:
         newcomer.publish("marker")
         newcomer.wait_for("marker")
@@ -50,9 +50,9 @@ def retained(room: Room) -> dict[str, Message]:
 
 
 def test_neither_secrets_nor_words_get_out_by_the_way(mics: VirtualMics, tmp_path: Path) -> None:
-    """The log, `T/info`, arguments and environments of all processes, other users of the machine.
+    """In the log, `T/info`, arguments and environments of all processes, and to other users.
 
-    The storage folder is one that its owner has made readable to everybody.
+    The owner has made the storage folder readable to everybody.
     """
     storage = tmp_path / "storage"
     storage.mkdir(mode=0o755)
@@ -90,7 +90,7 @@ def test_neither_secrets_nor_words_get_out_by_the_way(mics: VirtualMics, tmp_pat
 
 
 def processes(pid: int) -> str:
-    """Arguments and environment of a process and all that it has started."""
+    """Return arguments and environment of a process and of all that it has started."""
     root = psutil.Process(pid)
     everyone = [root, *root.children(recursive=True)]
     assert len(everyone) > 1, "the capture process"
@@ -98,7 +98,7 @@ def processes(pid: int) -> str:
 
 
 def test_recording_is_shown_for_as_long_as_there_is_one(lab: Room) -> None:
-    """Through a stop, a kill and a stop of the service, as a newcomer finds it retained."""
+    """Through a stop, a kill and a stop of the service, as a new client finds it retained."""
     wait_until(lambda: state(lab) == ("online", "idle", [False, False]), 5, "idle")
     lab.start(desk="Alice")
     wait_until(lambda: state(lab) == ("online", "recording", [True, False]), 5, "recording")
@@ -107,7 +107,7 @@ def test_recording_is_shown_for_as_long_as_there_is_one(lab: Room) -> None:
     lab.start(desk="Alice")
     wait_until(lambda: state(lab) == ("online", "recording", [True, False]), 5, "recording")
     lab.node.program.kill_group()
-    # By the last will; the rest is as old as this says.
+    # From the last will, which says that the rest is old.
     wait_until(lambda: state(lab) == ("offline", "recording", [True, False]), 5, "offline")
     after = lab.watcher.count()
     lab.node.start().wait_online(lab.watcher, after)
@@ -121,7 +121,7 @@ def test_recording_is_shown_for_as_long_as_there_is_one(lab: Room) -> None:
 
 
 def state(room: Room) -> tuple[str, str, list[bool]] | None:
-    """Status, session state and the mics' `recording`; None before the node has said them all."""
+    """Return status, session state and the mics' `recording`; None until all are published."""
     found = retained(room)
     topics = ["mic/desk/state", "mic/door/state"]
     if not {"status", "session", *topics} <= set(found):
@@ -131,7 +131,7 @@ def state(room: Room) -> tuple[str, str, list[bool]] | None:
 
 
 def test_a_mute_in_mid_sentence_keeps_nothing_behind_it(lab: Room) -> None:
-    """What was said before it stays, and nothing of what is said behind it is ever written."""
+    """What was said before stays, and nothing said while muted is ever written."""
     lab.start(desk="Alice", door="Bruno")
     length_s = lab.say("desk", LONG, pause_s=0)
     spool, kept = lab.node.storage / "spool", lab.node.storage / "audio"
@@ -187,7 +187,7 @@ def test_a_mute_does_not_wait_for_a_full_disk(
 
 
 def _is_full(room: Room, disk: SmallDisk) -> bool:
-    """Fill what has come free since, until the node's database is refused."""
+    """Fill whatever has become free, until the node's database is refused."""
     disk.fill()
     answer = room.ask("mics/assign", assignments=[{"mic": "door", "speaker": "Bruno"}])
     return bool(answer["status"] == "error")

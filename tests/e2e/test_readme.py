@@ -1,4 +1,4 @@
-"""Every command of the documents is run here as it is written, but for paths, ports and names."""
+"""Every command of the documents is run as written, except for paths, ports and names."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_the_service_as_the_readme_runs_it(broker: Broker, tmp_path: Path) -> No
 
 
 def _tell(command: str, broker: Broker, seen: Watcher) -> None:
-    """Publish a request as it is written, and wait until it is granted."""
+    """Publish a request as written, and wait until it succeeds."""
     answer = re.search(r"scribe/pi/request/(\S+)", command)
     assert answer
     before = seen.count()
@@ -179,6 +179,6 @@ def test_recorded_tracks_as_the_readme_transcribes_them(tmp_path: Path) -> None:
 
 
 def test_the_benchmark_runs() -> None:
-    """Once round, for a moment: its figures say nothing here."""
+    """Run once, briefly: its figures mean nothing here."""
     tables = plumbing.measure(rounds=1, seconds=0.2, started=1)
     assert [table.row_count for table in tables] == [1, 3, 4]

@@ -138,7 +138,7 @@ def test_start_at_the_instant_of_a_stop_begins_the_next_session(room: Room) -> N
 
 
 def test_too_many_requests_during_a_start_are_answered_busy(room: Room) -> None:
-    """Each by its transaction: it would wait for an answer for ever without."""
+    """Each by its transaction id, or the client would wait for an answer for ever."""
     after = room.watcher.count()
     room.mics.freeze("desk")
     try:
@@ -184,7 +184,7 @@ def _answer_to(transaction: float | str) -> Any:
 
 
 def test_a_retained_command_is_ignored(broker: Broker, tmp_path: Path) -> None:
-    """Retained by mistake, it would start a session at every restart of the node."""
+    """A command retained by mistake would start a session at every restart of the node."""
     with Watcher(broker.port) as watcher:
         watcher.publish(f"{TOPIC}/session/set", "MAYBE", retain=True)
         watcher.publish(f"{TOPIC}/request/health/check", "{}", retain=True)
@@ -207,7 +207,7 @@ def test_shortcuts_and_the_group_topic(room: Room) -> None:
     after = room.watcher.count()
     room.watcher.publish("scribe/all/session/set", "ON")
     assert room.state("recording", after, 20)["speakers"]["desk"] == "Zoé"
-    room.watcher.publish(f"{TOPIC}/session/set", "ON")  # is so already: no complaint
+    room.watcher.publish(f"{TOPIC}/session/set", "ON")  # already so: no error
     after = room.watcher.count()
     room.watcher.publish(f"{TOPIC}/session/set", "OFF")
     room.state("idle", after)
@@ -260,13 +260,13 @@ def test_a_response_topic_cannot_command_a_node(room: Room) -> None:
 def test_a_burst_of_garbage_leaves_the_node_as_it_was(room: Room) -> None:
     junk = [b"", b"\x00", b"{}", b'"x"', b"nan", b"[" * 999, '{"mic": "é\\ud800"}'.encode()]
     before = room.watcher.count()
-    room.node.program.signal(signal.SIGSTOP)  # or it might keep up with a slow client
+    room.node.program.signal(signal.SIGSTOP)  # or it might keep up with this slow client
     for number in range(2000):
         verb = ("mics/assign", "session/delete", "transcript/get", "x/y", "")[number % 5]
         room.watcher._client.publish(f"{TOPIC}/request/{verb}", junk[number % len(junk)], 0)
     requests = f"{TOPIC}/request/#"
     wait_until(lambda: len(room.watcher.messages(requests, before)) == 2000, 60, "all is sent")
-    # What finds no place in the queue is dropped, and said once the burst is over.
+    # What does not fit in the queue is dropped, and reported once the burst is over.
     after = room.watcher.count()
     room.node.program.signal(signal.SIGCONT)
     dropped = room.watcher.wait_for(_is_event("commands_dropped"), 60, after).json()
@@ -275,7 +275,7 @@ def test_a_burst_of_garbage_leaves_the_node_as_it_was(room: Room) -> None:
 
 
 def test_every_published_payload_is_as_documented(room: Room) -> None:
-    """All that the node has said in this module, against the types its schemas are made from."""
+    """Everything the node published in this module, against the types behind its schemas."""
     kinds = {
         "info": "info", "session": "session", "mics": "mics", "transcript/live": "live",
         "transcript/final": "transcript", "transcript/last": "transcript",
@@ -293,7 +293,7 @@ def test_every_published_payload_is_as_documented(room: Room) -> None:
 
 
 def test_mqtt_3_1_1(broker: Broker, tmp_path: Path) -> None:
-    """Client and node both speak the older protocol: no properties, answers by transaction."""
+    """Client and node both use the older protocol: no properties, answers by transaction id."""
     config = configuration(tmp_path, broker.port, [], mqtt={"protocol": "3.1.1"})
     with Watcher(broker.port, protocol=MQTTv311) as watcher, RunningNode(tmp_path, config) as node:
         node.wait_online(watcher)

@@ -145,7 +145,7 @@ def test_stop_in_mid_sentence_keeps_the_last_words(room: Room) -> None:
     sentence = ENGLISH[6]
     length_s = room.say("desk", sentence, pause_s=0)
     spool = room.node.storage / "spool"
-    # The utterance's audio is on the disk while it is spoken: its size is how far speech has got.
+    # Speech is on the disk while it is spoken: the size of its file shows how far it is.
     wait_until(
         lambda: any(f.stat().st_size > (length_s - 0.5) * 32000 for f in spool.iterdir()),
         10,
@@ -223,7 +223,7 @@ def test_silence_gives_no_segment(room: Room) -> None:
 
 
 def test_noise_gives_no_segment(room: Room) -> None:
-    """A fan, and somebody typing: loud enough for any threshold of level."""
+    """A fan, and somebody typing: loud enough for any level threshold."""
     noise = np.random.default_rng(7)
     fan = np.cumsum(noise.normal(0, 60, 6 * 16000))
     fan = 3000 * (fan - np.convolve(fan, np.ones(400) / 400, "same")) / np.abs(fan).max()

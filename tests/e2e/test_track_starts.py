@@ -1,4 +1,4 @@
-"""Recorders that were started one by one: the demonstration's tracks, with bleed, cut apart."""
+"""Recorders started one by one: the demo's tracks, with bleed, cut at different times."""
 
 from __future__ import annotations
 
@@ -32,28 +32,28 @@ BLEED = 10 ** (-12 / 20)
 NOISE = 18.0
 """RMS of a quiet room in steps of 16 bits: -65 dBFS."""
 NEAR_S = 0.6
-"""Between the time at which a sentence is said and that of its line, which begins before it."""
+"""Between the time of a sentence and that of its line, which begins earlier."""
 MAX_WER = 0.05
 SILENT_AT_S, PAUSE_S = 16.6, 300.0
-"""A moment at which nobody speaks, and how long a break is made there."""
+"""A moment at which nobody speaks, and the length of a break put there."""
 
 
 @pytest.fixture(scope="module")
 def separate() -> list[Sound]:
-    """As they come: nobody is heard in another's track."""
+    """The demo's tracks as they are: nobody is heard in another's."""
     files = [DEMO / f"mic-{name}.wav" for name in NAMES]
     return [np.concatenate(list(sound_files.read(file))).astype(np.float64) for file in files]
 
 
 @pytest.fixture(scope="module")
 def together(separate: list[Sound]) -> list[Sound]:
-    """As a room would have them."""
+    """The tracks as a room would record them."""
     everyone = np.sum(separate, axis=0)
     return [own + BLEED * (everyone - own) for own in separate]
 
 
 def recorded(folder: Path, tracks: list[Sound], begins_s: tuple[float, ...]) -> list[Path]:
-    """Files of recorders begun at these times, in a quiet room until the meeting begins."""
+    """Files of recorders started at these times; the room is quiet until the meeting begins."""
     files: list[Path] = []
     for name, track, begin_s in zip(NAMES, tracks, begins_s, strict=True):
         count = round((max(begins_s) - begin_s) * SAMPLE_RATE)
@@ -64,7 +64,7 @@ def recorded(folder: Path, tracks: list[Sound], begins_s: tuple[float, ...]) -> 
 
 
 def transcribed(*arguments: str | Path) -> tuple[list[dict[str, Any]], str]:
-    """The lines of the transcript, and what was said beside it."""
+    """Return the lines of the transcript, and what was printed beside it."""
     done = run("transcribe", *arguments, "--model", MODEL, "--format", "json")
     assert done.returncode == 0, done.stderr
     lines: list[dict[str, Any]] = json.loads(done.stdout)["seglst"]
@@ -74,7 +74,7 @@ def transcribed(*arguments: str | Path) -> tuple[list[dict[str, Any]], str]:
 def assert_each_sentence_once(
     lines: list[dict[str, Any]], begin_s: float, pause_s: float = 0.0
 ) -> None:
-    """All that is said in the demonstration, in order, from `begin_s` on and with that break."""
+    """All that is said in the demo, in order, from `begin_s` on and with that break."""
     expected = sorted(REFERENCE, key=lambda spoken: spoken["start"])
     assert len(lines) == len(expected)
     wanted = " ".join(f"{spoken['mic'][4:]}: {spoken['text']}" for spoken in expected)
@@ -155,7 +155,7 @@ def test_tracks_without_an_offset_begin_at_0(separate: list[Sound], tmp_path: Pa
 
 
 def test_what_is_left_out_moves_no_other_track(separate: list[Sound], tmp_path: Path) -> None:
-    """Each offset is that of the file in its place: one is missing here, one is given twice."""
+    """Each offset belongs to the file in its place: here one is missing, one is given twice."""
     alice, bruno, chloe = recorded(tmp_path, separate, (1.5, 0.0, 0.0))
     files = (tmp_path / "missing.wav", alice, alice, bruno, chloe)
     offsets = [part for each in ("50", "1.5", "90", "0") for part in ("--offset", each)]
@@ -168,7 +168,7 @@ def test_what_is_left_out_moves_no_other_track(separate: list[Sound], tmp_path: 
 def test_a_damaged_track_is_placed_and_its_damage_said_once(
     together: list[Sound], tmp_path: Path
 ) -> None:
-    """Though a recording is read to place it, and again to transcribe it."""
+    """Even though a recording is read twice, to place it and to transcribe it."""
     alice, bruno, _ = recorded(tmp_path, together, (2.0, 0.0, 2.0))
     sound = np.rint(together[2]).astype(np.int16)
     chloe = damage(record(tmp_path / "chloe.mp3", sound, "libmp3lame"), 0.9, 0.92)

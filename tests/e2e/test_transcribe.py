@@ -1,4 +1,4 @@
-"""`transcribe` on what people give it: files late, damaged, silent, doubled, or no recordings."""
+"""`transcribe` on what people give it: late, damaged, silent or doubled files, and others."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def sound() -> Samples:
 
 def transcribe(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     done = run("transcribe", *arguments, "--model", MODEL)
-    # The model of the demo says what it is for, which is no matter here.
+    # The demo's model prints a notice, which does not matter here.
     said = done.stderr.splitlines(keepends=True)
     done.stderr = "".join(line for line in said if not line.endswith("real speech.\n"))
     return done
 
 
 def lines(done: subprocess.CompletedProcess[str]) -> list[str]:
-    """The texts of a transcript."""
+    """Return the texts of a transcript."""
     return [line.partition(": ")[2] for line in done.stdout.splitlines()]
 
 
 def test_faint_speech_above_an_offset_is_heard(sound: Samples, tmp_path: Path) -> None:
-    """An offset of 1.8 % of full scale changes no word of what is said in a quiet room."""
+    """An offset of 1.8 % of full scale changes no word spoken in a quiet room."""
     room = np.random.default_rng(0).standard_normal(len(sound)) * 4
     faint = np.round(sound * 10 ** (-30 / 20) + room)
     texts = []
@@ -94,7 +94,7 @@ def test_what_can_be_read_is_transcribed_and_the_rest_is_said(
 def test_a_file_that_breaks_while_it_is_read_leaves_the_others(
     sound: Samples, tmp_path: Path
 ) -> None:
-    """Its header is right, and there is no sound behind it."""
+    """Its header is right, but no sound follows."""
     good = write_wav(tmp_path / "good.wav", sound, RATE)
     broken = record(tmp_path / "broken.flac", sound, "flac")
     content = broken.read_bytes()
@@ -183,7 +183,7 @@ def test_the_place_of_the_output_is_tried_before_the_work(
 
 
 def test_what_cannot_be_written_in_the_end_is_not_lost(sound: Samples, tmp_path: Path) -> None:
-    """The folder goes away while the work is done, here because a device has no room."""
+    """The output fails after the work is done, here because a device is full."""
     path = write_wav(tmp_path / "a.wav", sound, RATE)
     done = transcribe(path, "--output", "/dev/full")
     assert done.returncode == 1

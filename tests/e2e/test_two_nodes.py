@@ -28,7 +28,7 @@ SAID = {"kitchen": SENTENCES[5:8], "office": SENTENCES[31:34]}
 
 
 def make_room(folder: Path, name: str, port: int, watcher: Watcher) -> Room:
-    """A node of this name, which hears a tape of its own on a mic that both rooms call `table`."""
+    """A node with this name; it hears its own tape on a mic that both rooms call `table`."""
     home = folder / name
     home.mkdir()
     tape = record(home, "table", SAID[name], random.Random(1))
@@ -39,7 +39,7 @@ def make_room(folder: Path, name: str, port: int, watcher: Watcher) -> Room:
 
 @pytest.fixture
 def flat(broker: Broker, watcher: Watcher, tmp_path: Path) -> Iterator[dict[str, Room]]:
-    """Both nodes on one broker, their people known."""
+    """Both nodes on one broker, with their speakers assigned."""
     rooms = {name: make_room(tmp_path, name, broker.port, watcher) for name in SAID}
     with rooms["kitchen"].node, rooms["office"].node:
         for name, room in rooms.items():
@@ -49,7 +49,7 @@ def flat(broker: Broker, watcher: Watcher, tmp_path: Path) -> Iterator[dict[str,
 
 
 def segments(room: Room, count: int) -> list[dict[str, str]]:
-    """The first segments that this node has published on its own topics."""
+    """Return the first segments that this node published on its own topics."""
 
     def come() -> list[dict[str, str]] | None:
         found = room.watcher.messages(f"{room.node.topic}/mic/+/segment")
@@ -99,7 +99,7 @@ def test_each_answers_a_group_request_on_its_own_topics(
 def test_a_group_start_with_names_is_refused_where_a_mic_is_unknown(
     flat: dict[str, Room], watcher: Watcher
 ) -> None:
-    """Each node checks for itself; one that is asked for what it has not says so alone."""
+    """Each node checks for itself; only the one asked for something it lacks says so."""
     after = watcher.count()
     flat["office"].do("mics/assign", assignments=[{"mic": "table", "speaker": ""}])
     watcher.publish("scribe/all/request/session/start")
@@ -132,7 +132,7 @@ def test_a_kill_of_one_leaves_the_other_alone(flat: dict[str, Room], watcher: Wa
 
 
 def room_broker(house: Broker) -> Broker:
-    """The broker of a room, which the example file joins to that of the house."""
+    """A room's broker, bridged to the house's by the example file."""
     text = BRIDGE.read_text(encoding="utf-8")
     return Broker(extra=text.replace("house.local:1883", f"{HOST}:{house.port}"))
 
@@ -155,13 +155,13 @@ def test_a_bridge_joins_the_broker_of_a_room_to_that_of_the_house(
         outside.wait_for(lambda m: m.topic == "scribe/bridge/kitchen" and m.text == "1", 15)
         room = make_room(tmp_path, "kitchen", broker.port, outside)
         with room.node:
-            # Commands go in and answers come out; the node knows of one broker only.
+            # Commands go in and answers come out; the node knows only its own broker.
             room.node.wait_online(outside)
             room.do("mics/assign", assignments=[{"mic": 1, "speaker": "Alice"}])
             after = outside.count()
             outside.publish("scribe/all/session/set", "ON")
             session = room.state("recording", after)["session_id"]
-            # The house goes away in the middle of it: what is said meanwhile comes later.
+            # The house's broker stops meanwhile: what is said then arrives later.
             first = segments(room, 1)[0]["id"]
             house.stop()
             outside.wait_disconnected()
@@ -179,7 +179,7 @@ def test_a_bridge_joins_the_broker_of_a_room_to_that_of_the_house(
                 "the house has every segment of the room",
             )
             done = room.stop()
-            # Retained there as here.
+            # Retained on both.
             outside.wait_for(
                 lambda m: (
                     m.topic == "scribe/kitchen/transcript/last"
@@ -193,7 +193,7 @@ def test_a_bridge_joins_the_broker_of_a_room_to_that_of_the_house(
                 assert last.json()["session_id"] == session == done["session_id"]
                 for topic in ("status", "info", "session", "mics", "mic/table/state"):
                     assert newcomer.wait_for(f"scribe/kitchen/{topic}").retain
-            # Nothing goes round in a circle.
+            # Nothing loops.
             sent = len(inside.messages("scribe/kitchen/request/mics/assign"))
             assert sent == len(outside.messages("scribe/kitchen/request/mics/assign")) == 1
             after = outside.count()
@@ -211,7 +211,7 @@ def ids(watcher: Watcher) -> set[str]:
 
 
 def test_the_bridge_passes_on_all_topics_of_the_access_rules() -> None:
-    """Every topic that the example's access rules let a node write or read, and no other."""
+    """Exactly the topics that the example's access rules let a node write or read."""
     rules = (ROOT / "config/mosquitto/acl").read_text(encoding="utf-8")
     own = rules.split("user node\n")[1].split("\n\n")[0]
     allowed = set(re.findall(r"^topic (?:read|write|readwrite) (\S+)$", own, re.MULTILINE))

@@ -22,7 +22,7 @@ RATE = 16000
 SAID = [sentence for sentence in SENTENCES if sentence.language == "en"][:2]
 FAINTER_DB = -30
 LEAD_S = 6.0
-"""Silence first: a machine that is busy starts to play late, and skips so much."""
+"""Silence first: on a busy machine playing starts late and skips as much."""
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def wired(tmp_path: Path, broker: Broker, watcher: Watcher) -> Iterator[Room]:
 
 
 def loudest_dbfs(wired: Room, mic: str) -> float:
-    """The highest of the levels published; those of all mics are measured at once."""
+    """Return the highest level published; all mics are measured at once."""
     states = wired.watcher.messages(f"{wired.node.topic}/mic/{mic}/state")
     return max(state.json()["level_dbfs"] or -100.0 for state in states)
 

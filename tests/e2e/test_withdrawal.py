@@ -1,4 +1,4 @@
-"""What was another's speech is taken back: live, after a kill, and by `transcribe`."""
+"""Another's speech is withdrawn: live, after a kill, and by `transcribe`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.rig.mqtt import Message, Watcher
 
 TRIES = 5
-"""Sessions in which the word may be kept twice: it hangs on the samples at which a frame begins."""
+"""Attempts at a session that keeps the word twice: it depends on where frames begin."""
 
 LIVE, FINAL = f"{TOPIC}/transcript/live", f"{TOPIC}/transcript/final"
 
@@ -53,7 +53,7 @@ def table(
 def introduced(table: Room) -> tuple[str, str, str]:
     """Begin a session in which the first word is published twice.
 
-    Gives the session's id, the copy's, and the copy's line.
+    Returns the session's id, the copy's id, and the copy's line.
     """
     for _ in range(TRIES):
         session = table.start(desk="Alice", door="Bruno")
@@ -74,7 +74,7 @@ def untimed(text: str) -> list[str]:
 
 
 def replied(table: Room, session: str) -> None:
-    """Wait for the last of what is said."""
+    """Wait for the last words."""
 
     def texts() -> list[str]:
         return [segment["text"] for segment in table.segments(session, 2)]
@@ -83,9 +83,9 @@ def replied(table: Room, session: str) -> None:
 
 
 def check_end(table: Room, session: str, line: str, copy: str) -> list[str]:
-    """See that what was withdrawn is nowhere but in the JSON file, once the session is written.
+    """Check that what was withdrawn is only in the JSON file, once the session is written.
 
-    Gives the lines of the transcript.
+    Returns the lines of the transcript.
     """
     answer = table.stop()
     final = table.watcher.wait_for(
@@ -157,7 +157,7 @@ def test_a_withdrawal_that_was_not_said_yet_outlives_a_kill(table: Room, broker:
     table.node.start().wait_online(table.watcher, after)
     table.watcher.wait_for(is_withdrawal_of(copy), 30, after)
     table.state("recording", after)
-    # Whether or not anybody says something more.
+    # Whether or not anybody says anything more.
     table.watcher.wait_for(is_live_without(line), 10, after)
     check_end(table, session, line, copy)
 

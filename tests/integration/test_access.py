@@ -1,4 +1,4 @@
-"""The broker's files of `config/mosquitto`: three users, each of whom may do what it needs."""
+"""The broker's files in `config/mosquitto`: three users, each allowed what it needs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ persistence true
 persistence_location {folder}/
 include_dir {folder}/conf.d
 """
-"""What /etc/mosquitto/mosquitto.conf of Debian says beside the places of its log and its pid."""
+"""What Debian's /etc/mosquitto/mosquitto.conf says besides the paths of its log and pid."""
 
 STATES = ("status", "info", "session", "mics", "mic/a.b/state", "mic/a.b/last_words", "health")
 TEXTS = ("transcript/live", "transcript/last", "transcript/last_words", "transcript/final")
@@ -73,7 +73,7 @@ def broker() -> Iterator[Broker]:
 
 
 def taken(port: int, user: str, topics: set[str]) -> set[str]:
-    """Which of `topics` the broker lets a user write to."""
+    """Return which of `topics` the broker lets a user write to."""
     answers: dict[int, bool] = {}
     all_answered = threading.Event()
 
@@ -159,7 +159,7 @@ def test_the_brokers_file_keeps_strangers_out(tmp_path: Path) -> None:
     (tmp_path / "conf.d").mkdir()
     (tmp_path / "conf.d" / "mosquitto.conf").write_text(text)
     file = tmp_path / "mosquitto.conf"
-    # Started as root it would become the user mosquitto, who cannot read the files of the test.
+    # Started as root it would switch to user mosquitto, who cannot read the test's files.
     user = "user root\n" if os.geteuid() == 0 else ""
     file.write_text(user + DEBIANS_OWN.format(folder=tmp_path))
     with Program(["mosquitto", "-c", file]) as program:

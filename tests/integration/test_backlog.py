@@ -1,4 +1,4 @@
-"""What comes next of what waits, and several utterances in one search: real store, real engine."""
+"""Which waiting utterance comes next, and several in one search: real store, real engine."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ HOUR = 3600.0
 
 
 class Waiting:
-    """A store in which speech waits, and what hands it out."""
+    """A store in which speech waits, and the backlog that hands it out."""
 
     def __init__(self, folder: Path) -> None:
         self.store = Store(folder, keep_audio=False)
         self.store.open()
         self.items: list[WorkerItem] = []
-        self.later_s = HOUR  # all that is said has waited long
+        self.later_s = HOUR  # everything has waited long
         self.backlog = Backlog(
             sessions=self.store.sessions,
             utterances=self.store.utterances,
@@ -61,7 +61,7 @@ class Waiting:
         utterances.captured(utterance, Ended(end, speech=(start, end)))
 
     def take(self) -> list[str]:
-        """Do what comes next; gives the mics it was of."""
+        """Transcribe what comes next; return its mics."""
         found = self.backlog.next()
         for utterance in found:
             self.store.utterances.transcribed(utterance, None)
@@ -148,7 +148,7 @@ def test_what_has_failed_goes_alone(waiting: Waiting) -> None:
     utterances = waiting.store.utterances
     first = waiting.backlog.next()
     utterances.retry(first[0])
-    utterances.attempt(first[2])  # and the process dies
+    utterances.attempt(first[2])  # and then the process dies
     assert [waiting.take() for _ in range(2)] == [["0"], ["1"]]
     assert [waiting.take() for _ in range(2)] == [["2"], ["3", "4"]]
 
@@ -163,7 +163,7 @@ def test_what_failed_together_goes_one_by_one(waiting: Waiting) -> None:
 
 
 def test_speech_of_two_kinds_that_both_fail_together_is_done_all_the_same(waiting: Waiting) -> None:
-    """Neither puts the other together again: each batch would fail for ever, in turns."""
+    """Neither may put the other in a batch again: both would fail for ever, in turns."""
     waiting.session(OLD)
     for at in range(2):
         waiting.say(OLD, f"old-{at}", 10 * at, 10 * at + 3)
@@ -200,7 +200,7 @@ def test_texts_are_the_same_together_and_alone(
 ) -> None:
     silence = np.zeros(SAMPLE_RATE, np.int16)
     sounds = [spoken(s, pause_s=0.3) if s else silence for s in said]
-    if long:  # one that has a wider window than the others
+    if long:  # one with a wider window than the others
         sounds.append(spoken(*SENTENCES[5:9], pause_s=0.8))
     together = engine.transcribe_together([Clip(each) for each in sounds], beam_size=beam_size)
     alone = [engine.transcribe(each, None, beam_size=beam_size) for each in sounds]

@@ -53,7 +53,7 @@ def test_an_input_whose_name_is_no_utf_8_hides_no_other(
 def test_a_list_of_inputs_that_is_none_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: bytes
 ) -> None:
-    """As where the child has been killed on its way, for want of memory."""
+    """As if the child had been killed on its way, for lack of memory."""
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (tmp_path / "sounddevice.py").write_text(
         f"import os, sys; os.write(int(os.environ.get('OUT', '3')), {said!r}); os._exit(0)"
@@ -122,7 +122,7 @@ def test_stereo_microphone_is_taken_as_one_channel(
     assert recorder.opened.channels == 1
 
 
-# PortAudio gives one channel of any ALSA device, so that this one has to be made up.
+# PortAudio opens one channel of any ALSA device, so this case has to be faked.
 REFUSES_MONO = """
 import time
 class PortAudioError(Exception): pass

@@ -1,4 +1,4 @@
-"""Capture children as processes: their end, their parent's end, and streams gone wrong."""
+"""Capture children as processes: their end, their parent's end, and broken streams."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def waiting(tmp_path: Path) -> FileSource:
 
 
 def test_child_dies_with_its_parent(tmp_path: Path, waiting: FileSource) -> None:
-    """Also where it never writes, and so never learns from its pipe."""
+    """Even if it never writes, and so never notices a broken pipe."""
     script = tmp_path / "parent.py"
     script.write_text(
         "import pathlib, select, signal\n"
@@ -61,7 +61,7 @@ def test_child_dies_with_its_parent(tmp_path: Path, waiting: FileSource) -> None
 def test_no_child_outlives_its_end_or_kill(
     tmp_path: Path, waiting: FileSource, recorders: Recorders
 ) -> None:
-    others = set(children(os.getpid()))  # a broker that serves all tests, perhaps
+    others = set(children(os.getpid()))  # perhaps a broker that serves all tests
     recorders.start_failing(FileSource(tmp_path / "none.wav", loop=False, start_at=0))
     process = CaptureProcess(waiting)
     process.start()

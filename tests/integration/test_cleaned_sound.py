@@ -1,4 +1,4 @@
-"""Speech that was cleaned when it had ended is what the engine is given, on any disk."""
+"""The engine is given the speech as cleaned after its end, on any disk."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SESSION = "20261122T100000Z-3f9c"
 HEARD = np.full(2 * SAMPLE_RATE, 1000, np.int16)
 END = SAMPLE_RATE + SAMPLE_RATE // 2
 CLEANED = np.arange(END, dtype=np.int16)
-"""As long as the utterance; what was heard goes on beyond its end."""
+"""As long as the utterance; the sound heard goes on beyond its end."""
 
 
 class Desk:
@@ -69,7 +69,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 @contextmanager
 def no_file_may_grow(beyond: int) -> Iterator[None]:
-    """A disk that refuses what would make any file longer; Python ignores the signal for it."""
+    """A disk that refuses to make any file longer; Python ignores the signal that says so."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (beyond, before[1]))
     try:

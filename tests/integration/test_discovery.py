@@ -1,4 +1,4 @@
-"""Discovery on a real broker: announced, said again at a birth, taken back when it is over."""
+"""Discovery on a real broker: announced, repeated at a birth message, withdrawn at the end."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def again(node: RunningNode, watcher: Watcher, configuration: dict[str, Any]) ->
 
 
 def retained(port: int, topics: str = CONFIGS) -> dict[str, Any]:
-    """What a client that comes now is given, by the name of the device."""
+    """Return what a new client receives, by the name of the device."""
     with Watcher(port, topics=[topics, "end"]) as late:
         late.publish("end")
         late.wait_for("end")
@@ -69,7 +69,7 @@ def announced(watcher: Watcher, after: int = 0) -> list[Message]:
 def test_the_list_of_what_was_announced_survives_a_power_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is on the disk before it bears its name, and so is its name in the end."""
+    """Its content is on the disk before it gets its name, and so is the name in the end."""
     steps: list[str] = []
     sync, rename = os.fsync, os.replace
 
@@ -110,7 +110,7 @@ def test_a_birth_brings_all_again_discovery_first(node: RunningNode, watcher: Wa
     wait_until(lambda: len(announced(watcher)) == 3, 5, "three devices")
     wait_until(lambda: states <= {m.topic for m in watcher.messages()}, 5, "every state")
     after, began = watcher.count(), time.monotonic()
-    for _ in range(3):  # a burst is one birth
+    for _ in range(3):  # a burst counts as one birth
         watcher.publish("homeassistant/status", "online", qos=0)
     wait_until(lambda: states <= {m.topic for m in watcher.messages(after=after)}, 6, "them again")
     own = [m for m in watcher.messages(after=after) if m.topic != "homeassistant/status"]

@@ -38,7 +38,7 @@ NOISE_S = 15
 PIECE_S = 3
 
 SURE_OF_ENGLISH = Prior("en", (1 - SWITCH) / SWITCH)
-"""As sure as the past can make it."""
+"""The strongest expectation that the past can give."""
 
 
 def loaded(**settings: Any) -> Engine:
@@ -63,7 +63,7 @@ def engine() -> Engine:
 
 @pytest.fixture
 def encoded(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Mel frames of every encoding, as they are made."""
+    """Collects the mel frames of every encoding."""
     widths: list[int] = []
     encode = engine._whisper.encode
 
@@ -145,7 +145,7 @@ def test_a_doubted_word_is_heard_again_over_the_full_window(
     encoded: list[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """How sure a model is of a word varies by processor: here it is told."""
+    """How sure a model is of a word varies by processor: here it is set."""
 
     def decode(encoding: Any, request: DecodeRequest) -> Said:
         full = 2 * encoding.shape[1] == FULL_WINDOW
@@ -163,7 +163,7 @@ def test_a_doubted_word_is_heard_again_over_the_full_window(
 def test_where_the_decoder_is_caught_both_halves_are_heard(
     engine: Engine, encoded: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No sound loops for sure on every processor: a text of two sentences counts as one here."""
+    """No sound loops on every processor for certain: here two sentences count as a loop."""
 
     def caught(said: Said) -> tuple[str, Any]:
         return (said.text[:5], "loop") if said.text.count(".") > 1 else judged(said)
@@ -256,7 +256,7 @@ def test_the_benchmark_runs() -> None:
 
 
 def test_the_longest_hotwords_and_prompt_together_leave_room_for_the_text() -> None:
-    """As long as the configuration takes them; both fill more than Whisper has positions."""
+    """As long as the configuration allows; both need more positions than Whisper has."""
     names = tuple(f"Przemysław Kowalski {number}" for number in range(50))
     prompt = ("Bonjour. Nous parlons de l'école et du jardin. " * 30)[:1000]
     TranscriptionConfig(hotwords=names, initial_prompt=prompt)

@@ -57,7 +57,7 @@ def settings(folder: Path, broker: Broker, **storage: int) -> dict[str, Any]:
 
 
 def again(room: Room, configuration: dict[str, Any] | None = None) -> int:
-    """End the node and start it again; gives the number of the first message since."""
+    """End the node and start it again; return the number of the first message since."""
     assert room.node.end() == 0
     if configuration is not None:
         room.node.configure(configuration)
@@ -75,7 +75,7 @@ def hold(room: Room, mic: str, *texts: Any) -> str:
 
 
 def traces(storage: Path, *words: str) -> list[str]:
-    """The files in which any of these words stands, in their name or among their bytes."""
+    """Return the files that have any of these words in their name or content."""
     wanted = [word.encode() for word in words]
     return [
         str(file.relative_to(storage))
@@ -86,7 +86,7 @@ def traces(storage: Path, *words: str) -> list[str]:
 
 
 def retained(room: Room) -> list[Message]:
-    """What the broker tells a newcomer, once it has told everything of the node."""
+    """Return everything the broker tells a new client about the node."""
     with Watcher(room.watcher._port) as newcomer:
         newcomer.publish("marker")
         newcomer.wait_for("marker")
@@ -94,26 +94,26 @@ def retained(room: Room) -> list[Message]:
 
 
 def shown(room: Room, *words: str) -> list[str]:
-    """The retained topics that show any of these words."""
+    """Return the retained topics that have any of these words."""
     return [m.topic for m in retained(room) if any(word.encode() in m.payload for word in words)]
 
 
 def check_gone(room: Room, session: str, *words: str) -> None:
-    """The words are gone now; the id is kept until the broker has forgotten them too."""
+    """The words are gone at once; the id stays until the broker has forgotten them too."""
     assert traces(room.node.storage, *words) == []
     wait_until(lambda: not shown(room, session, *words), 5, "the broker shows nothing of it")
     wait_until(lambda: not traces(room.node.storage, session), 10, "nothing is left of its id")
 
 
 def expire(storage: Path, session: str, days: float) -> None:
-    """Make a session older than it is; the node is not running."""
+    """Make a session older than it is while the node is not running."""
     with closing(sqlite3.connect(storage / "scribe.db")) as database, database:
         statement = "UPDATE session SET done_at_s = done_at_s - ? WHERE id = ?"
         assert database.execute(statement, (days * 86400, session)).rowcount == 1
 
 
 def wait_noted(storage: Path, sessions: int) -> None:
-    """Wait until the age clock has been told that so many sessions are done."""
+    """Wait until the age clock knows that this many sessions have finished."""
 
     def noted() -> bool:
         with closing(sqlite3.connect(f"file:{storage}/scribe.db?mode=ro", uri=True)) as database:
@@ -124,7 +124,7 @@ def wait_noted(storage: Path, sessions: int) -> None:
 
 
 def leave_more(storage: Path, session: str) -> None:
-    """What faults leave of a session: sound the engine failed on, a message the broker refused."""
+    """What faults leave: sound the engine failed on, a message the broker refused."""
     (storage / "failed" / f"{session}.00009.0.desk.s16le").write_bytes(b"\1\2" * 8000)
     (storage / "transcripts" / f".{next(_names(storage, session))}.part").write_text(SECRET.text)
     row = (session, f"{TOPIC}/mic/desk/segment", f'{{"text": "{SECRET.text}"}}', "too large")
@@ -143,7 +143,7 @@ def test_no_byte_of_a_deleted_session_is_left(room: Room) -> None:
     session = room.start(desk="Alice")
     room.say("desk", SECRET)
     room.segments(session, 1)
-    room.do("transcript/save")  # while it is recorded
+    room.do("transcript/save")  # during the recording
     room.stop()
     room.do("transcript/save", session_id=session, formats=["text", "json"])
     other = hold(room, "door", OTHER)
@@ -155,7 +155,7 @@ def test_no_byte_of_a_deleted_session_is_left(room: Room) -> None:
     assert f"{TOPIC}/mic/desk/last_words" in shown(room, SECRET.text)
     room.do("session/delete", session_id=session)
     check_gone(room, session, SECRET.text)
-    # What is another's stays.
+    # Other sessions' data stays.
     assert len(traces(storage, OTHER.text)) >= 4
     assert shown(room, OTHER.text)
     assert [s["session_id"] for s in room.do("session/list")["sessions"]] == [other]
@@ -164,13 +164,13 @@ def test_no_byte_of_a_deleted_session_is_left(room: Room) -> None:
 
 def test_the_only_session_takes_every_retained_word_with_it(room: Room) -> None:
     session = hold(room, "desk", SECRET, THIRD)
-    assert len(shown(room, session)) == 4  # live, last, last words of all and of the mic
+    assert len(shown(room, session)) == 4  # live, final, and the last words of all and of the mic
     room.do("session/delete", session_id=session)
     check_gone(room, session, SECRET.text, THIRD.text)
 
 
 def test_words_that_were_shown_last_are_taken_back_while_another_session_runs(room: Room) -> None:
-    """The live text is still that of the session before."""
+    """The live text is still that of the previous session."""
     session = hold(room, "desk", SECRET)
     room.start(door="Bruno")
     assert f"{TOPIC}/transcript/live" in shown(room, SECRET.text)
@@ -180,7 +180,7 @@ def test_words_that_were_shown_last_are_taken_back_while_another_session_runs(ro
 
 
 def test_a_deletion_that_was_broken_off_is_finished_at_the_next_start(room: Room) -> None:
-    """The process died when the rows were gone and nothing else was."""
+    """The process died when only the rows were gone."""
     session = hold(room, "desk", SECRET)
     assert room.node.end() == 0
     storage = room.node.storage
@@ -201,7 +201,7 @@ def test_a_deletion_that_was_broken_off_is_finished_at_the_next_start(room: Room
 def test_a_file_that_cannot_be_removed_goes_as_soon_as_it_can(
     room: Room, *, restarted: bool
 ) -> None:
-    """Its name must not be forgotten, though the broker has forgotten all it knew."""
+    """Its id must not be forgotten, although the broker has forgotten everything."""
     session = hold(room, "desk", SECRET)
     (name,) = _names(room.node.storage, session)
     file = room.node.storage / "transcripts" / name
@@ -232,7 +232,7 @@ def test_another_program_that_reads_only_delays_it(room: Room) -> None:
 
 
 def test_a_session_that_waits_for_the_engine_can_be_deleted(room: Room, broker: Broker) -> None:
-    """Cut off by a kill, and no model to finish it with: it is never taken up again."""
+    """Cut off by a kill, without a model to finish it: it is never resumed."""
     session = room.start(desk="Alice")
     room.say("desk", SECRET)
     room.segments(session, 1)
@@ -249,7 +249,7 @@ def test_a_session_that_waits_for_the_engine_can_be_deleted(room: Room, broker: 
 def test_old_sessions_go_by_themselves(room: Room, broker: Broker) -> None:
     storage = room.node.storage
     old, new = hold(room, "desk", SECRET), hold(room, "door", OTHER)
-    again(room)  # the first look is at the start
+    again(room)  # it looks first at the start
     wait_noted(storage, 2)
     assert room.node.end() == 0
     expire(storage, old, days=30.1)
@@ -267,7 +267,7 @@ def test_old_sessions_go_by_themselves(room: Room, broker: Broker) -> None:
 
 def test_all_but_the_newest_sessions_go(room: Room, broker: Broker) -> None:
     sessions = []
-    for _ in range(8):  # more than are removed at a time
+    for _ in range(8):  # more than are removed at once
         sessions.append(room.start(desk="Alice"))
         room.stop()
     after = again(room, settings(room.node.folder, broker, keep_sessions=1))
@@ -280,7 +280,7 @@ def test_all_but_the_newest_sessions_go(room: Room, broker: Broker) -> None:
 def test_a_wrong_clock_removes_nothing(
     room: Room, broker: Broker, clock: WallClock, hours: int
 ) -> None:
-    """Years ahead or in 1976, at a start and set right in the middle of a run."""
+    """Years ahead or in 1976, at a start, and corrected during a run."""
     sessions = {hold(room, "desk", SECRET)}
     clock.step_to(hours)
     again(room, settings(room.node.folder, broker, keep_days=2))

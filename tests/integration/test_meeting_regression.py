@@ -1,6 +1,6 @@
 """A minute of three people in one room through `transcribe`: each sentence once, in its place.
 
-The room is a plain one: every microphone has the others 10 dB lower, later, muffled, and with an
+The room is simple: every microphone hears the others 10 dB lower, later, muffled, and with an
 echo. `tests.bench.accuracy` measures the same in rooms with reverberation.
 """
 
@@ -26,17 +26,17 @@ Meeting = tuple[list[Spoken], np.ndarray[tuple[int, int], np.dtype[np.int16]]]
 VOICES = ("en-us", "fr-fr+m3", "en-us+f3")
 BLEED = 10 ** (-10 / 20)
 LAG_S = 0.004
-"""From one microphone to the next: 1.4 m."""
+"""Samples from one microphone to the next: 1.4 m."""
 ECHO_S, ECHO = 0.021, 0.4
 MUFFLED = np.hanning(9) / np.hanning(9).sum()
-"""Takes the highest octave from what reaches a microphone from afar."""
+"""Removes the highest octave from what reaches a microphone from afar."""
 NOISE = 10 ** (-60 / 20)
 GAINS = (1.0, 0.5, 1.4)
 TURNS = 2 * (0, 1, 2, 0, 1, 0, 2, 1, 2, 1, 0, 2, 0, 1, 2)
-"""Who speaks; the second time round they say the same again."""
+"""Who speaks; the second time they say the same again."""
 SENTENCES_EACH = 5
 OVERLAPS = {5: 0.6, 9: 0.8, 13: 0.7, 18: 0.5, 22: 0.9, 26: 0.6}
-"""Turns that begin before the end of the last one, and by how much, in s."""
+"""Turns that begin before the previous one ends, and by how many seconds."""
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_without_ownership_the_same_meeting_is_a_muddle(meeting: Meeting) -> Non
 
 
 def _conversation(rng: random.Random) -> list[Spoken]:
-    """Sentences that the model knows, each of a voice that it says them in."""
+    """Sentences that the model knows, each from one of its own voices."""
     said: list[Spoken] = []
     end = 1.0
     known = [[s for s in SENTENCES if s.voice == voice] for voice in VOICES]
@@ -109,7 +109,7 @@ def _recorded(said: list[Spoken]) -> np.ndarray[tuple[int, int], np.dtype[np.int
 
 
 def _error_rate(said: list[Spoken], lines: list[Line]) -> float:
-    """Wrong, missing and surplus words of each name's whole text, as a share of the words said."""
+    """Return wrong, missing and surplus words over each speaker's text, per word said."""
     errors = 0
     for speaker in range(len(VOICES)):
         reference = [w for s in said if s.speaker == speaker for w in words(s.text)]

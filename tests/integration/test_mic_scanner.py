@@ -1,4 +1,4 @@
-"""Microphones are looked for while everything else goes on, however long PortAudio takes."""
+"""Looking for microphones holds up nothing else, however long PortAudio takes."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_more_than_can_wait_are_answered_busy(watcher: Watcher) -> None:
     answers = [watcher.wait_for(answer_to(number), 40, after).json() for number in range(70)]
     refused = [answer["error"]["code"] for answer in answers if answer["status"] == "error"]
     assert set(refused) == {"busy"}
-    assert len(refused) == 5  # one look has begun with the first, 64 wait for the next
+    assert len(refused) == 5  # one scan has begun with the first, 64 wait for the next
 
 
 def test_a_reload_that_names_no_input_any_more_leaves_nobody_waiting(
@@ -72,7 +72,7 @@ def test_a_reload_that_names_no_input_any_more_leaves_nobody_waiting(
         body = json.dumps({"transaction": number})
         watcher.publish(f"{TOPIC}/request/mics/detect", body)
     watcher.publish(f"{TOPIC}/request/health/check", json.dumps({"transaction": 3}))
-    watcher.wait_for(answer_to(3), 30, after)  # those before it wait
+    watcher.wait_for(answer_to(3), 30, after)  # the ones before it wait
     node.configure(configuration(tmp_path, broker.port, []))
     node.program.signal(signal.SIGHUP)
     answers = [watcher.wait_for(answer_to(number), 30, after) for number in range(3)]

@@ -18,7 +18,7 @@ def items() -> queue.SimpleQueue[BrokerItem]:
 
 
 def test_an_ended_thread_is_seen(items: queue.SimpleQueue[BrokerItem]) -> None:
-    """It goes on for ever while there is no broker; where it ends all the same, that is told."""
+    """It runs for ever without a broker; if it ends all the same, that is reported."""
     settings = BrokerSettings("127.0.0.1", free_port(), "test")
     broker = Broker(settings, "test/status", items.put, lambda _trouble: "none is there")
     broker.start()

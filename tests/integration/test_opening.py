@@ -1,4 +1,4 @@
-"""Models that cannot be opened: what is wrong is said at once, and without the network."""
+"""Models that cannot be opened: the fault is reported at once, and without the network."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names that somebody wants the addresses of, which none has here."""
+    """Collects the host names that are looked up; none can be resolved here."""
     names: list[str] = []
 
     def refuse(host: str, *_: object, **__: object) -> None:

@@ -1,4 +1,4 @@
-"""The store knows who spoke during an utterance, whatever has become of it since."""
+"""The store knows who spoke during an utterance, whatever has happened to it since."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def begun(store: Store, mic: str, start_s: float) -> Utterance:
 
 
 def ended(store: Store, utterance: Utterance, end_s: float) -> Utterance:
-    """Its speech ends, half a second before its sound; gives it as the engine is handed it."""
+    """End its speech half a second before its sound; return it as the engine gets it."""
     end = round(end_s * SAMPLE_RATE)
     event = Ended(end + SAMPLE_RATE // 2, speech=(utterance.start, end))
     store.utterances.captured(utterance, event)

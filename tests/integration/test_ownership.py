@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SECONDS = 14
 TICKS = SECONDS * SAMPLE_RATE // TICK
 SETTLED = 8 * SAMPLE_RATE // TICK
-"""Both have spoken alone for 2 s and more."""
+"""Both have spoken alone for at least 2 s."""
 TURNS: Turns = {
     0: [(1, 3), (5, 7), (9, 10), (12, 13)],
     1: [(3, 5), (7, 8.5), (10.2, 11.5), (12, 13)],
@@ -31,7 +31,7 @@ def meeting(bleed_db: float = -10, gains: tuple[float, float] = (1, 1), lag: int
 
 
 def shares(tracks: Tracks, names: tuple[str, ...] = NAMES) -> Tracks:
-    """Share of every microphone, shape (microphones, ticks), in the order of `tracks`."""
+    """Return each microphone's share, shape (microphones, ticks), in the order of `tracks`."""
     ownership = Ownership()
     for name in names:
         ownership.add(name)
@@ -47,7 +47,7 @@ def shares(tracks: Tracks, names: tuple[str, ...] = NAMES) -> Tracks:
 
 
 def owned(found: Tracks, mic: int, start: float, end: float) -> float:
-    """Part of the ticks well within a time that are the microphone's."""
+    """Return the part of the ticks well within a time that are the microphone's."""
     first, last = int((start + 0.2) * SAMPLE_RATE / TICK), int((end - 0.2) * SAMPLE_RATE / TICK)
     return float((found[mic, first:last] >= OWNED).mean())
 

@@ -1,4 +1,4 @@
-"""Words while they are spoken: on virtual microphones, with the real engine and broker."""
+"""Partial texts on virtual microphones, with the real engine and broker."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def partials(room: Room, mic: str = "+") -> list[Message]:
 
 
 def talk(room: Room) -> list[dict[str, Any]]:
-    """One short sentence, then two people at once; gives the segments of these."""
+    """One short sentence, then two people at once; return the segments of these."""
     session = room.start(desk="Alice", door="Bruno")
     room.say("desk", FIRST)
     room.segments(session, 1)
@@ -108,7 +108,7 @@ def test_nothing_is_published_of_unfinished_speech_by_default(start: Callable[..
 def test_no_pass_is_made_that_a_final_text_would_wait_for(
     start: Callable[..., Room], tmp_path: Path
 ) -> None:
-    """A machine that needs longer for a pass than a pause lasts: it makes one, when all is over."""
+    """If a pass takes longer than a pause lasts, there is only one, at the end."""
     slow = tmp_path / "slow"
     slow.touch()
     env = {"ENGINE_SLOW_S": "0.7", "ENGINE_SLOW_WHILE": str(slow)}

@@ -1,7 +1,7 @@
 """Recorded human speech and the real `base`: what synthetic voices do not show.
 
 `SPEECH` names a folder of recordings with a `manifest.jsonl` (see `tests/bench/speech.py`) and a
-folder `cases` of tracks that have failed before. Without it these tests are left out.
+folder `cases` of tracks that have failed before. Without it these tests are skipped.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def transcript(*tracks: Path) -> dict[str, Any]:
 
 
 def heard(engine: Engine, said: list[Recording], *, context: bool) -> tuple[int, int]:
-    """Wrong words and wrong languages of what one speaker says, one after the other."""
+    """Return wrong words and wrong languages in what one speaker says, in order."""
     languages, contexts, at = LanguagePrior(), Contexts(), 0
     wrong = others = 0
     for one in said:
@@ -118,7 +118,7 @@ def test_the_decoder_goes_on_behind_a_sentence_that_has_ended(
 
 
 def test_the_same_words_said_twice_are_written_twice(engine: Engine, speech: Path) -> None:
-    """What stands before is no reason to leave out or to repeat what is said."""
+    """Earlier speech must not make words disappear or repeat."""
     said = [s for s in recordings(speech)["ohf-fr"] if len(s.text.split()) > 2]
     contexts, at = Contexts(), 0
     texts = []

@@ -51,7 +51,7 @@ def heard(path: Path) -> tuple[Samples, list[str]]:
 
 
 def begins_at(sound: Samples, part: Samples) -> float:
-    """Second at which a part is heard in some sound, by correlation; it must be there."""
+    """Return the second at which a part is heard in a sound, by correlation; it must be there."""
     size = len(sound) + len(part)
     spectrum = np.fft.rfft(sound, size) * np.conj(np.fft.rfft(part, size))
     likeness = np.fft.irfft(spectrum, size)[: len(sound)]

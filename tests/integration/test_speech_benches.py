@@ -1,4 +1,4 @@
-"""The benchmarks on a folder of recordings: a few sentences of espeak-ng, demonstration model."""
+"""The benchmarks on a folder of a few espeak-ng sentences, with the demo's model."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def bench(name: str, *options: str | Path) -> str:
-    """What a benchmark prints of the demonstration model."""
+    """Return what a benchmark prints for the demo's model."""
     command = [sys.executable, "-m", f"tests.bench.{name}", "--model", "demo", *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -54,7 +54,7 @@ def test_words_of_clips(speech: Path, tmp_path: Path) -> None:
     rows = [line.split("|")[1:-1] for line in printed.splitlines() if line.startswith("| ")]
     assert [row[0].strip() for row in rows] == ["Speech", "espeak, en", "espeak, fr", "all"]
     assert [row[1].strip() for row in rows[1:]] == ["6", "6", "12"]
-    # The demonstration model has learned no text behind another: "node" says nothing here.
+    # The demo's model has not learned text after other text: "node" means nothing here.
     alone = rows[0].index(" word errors: node, each alone ")
     assert float(rows[-1][alone].split()[0]) < 10
     assert rows[-1][rows[0].index(" right language: node, each alone ")].strip() == "12"

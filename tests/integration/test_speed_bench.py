@@ -1,4 +1,4 @@
-"""The models and systems of the benchmark of speed, on a network of one layer."""
+"""The models and systems of the speed benchmark, on a network of one layer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SHAPE = models.Shape(width=384, encoder_layers=1, decoder_layers=1, heads=6)
-"""As wide as `tiny`: in fewer dimensions the directions of the words would lie too close."""
+"""As wide as `tiny`: in fewer dimensions the words' directions would be too close."""
 
 
 SPOKEN = ("startoftranscript", "en", "transcribe", "notimestamps")
@@ -53,7 +53,7 @@ def test_it_speaks_until_it_is_stopped_and_is_sure_of_it(whisper: Any) -> None:
 
 
 def test_nothing_sends_it_round_again(whisper: Any) -> None:
-    """Its text is confident, does not repeat itself and has no silence in it."""
+    """The text is confident, does not repeat itself and contains no silence."""
     segments, info = whisper.transcribe(np.zeros(16000 * 5, np.float32), max_new_tokens=60)
     (segment,) = segments
     assert info.language == "en"
@@ -69,7 +69,7 @@ def meeting() -> Meeting:
 
 
 LAGS = {"floor": True, "faster-blocks": True, "faster-vad": False, "batched": False}
-"""Whether a system works while people speak."""
+"""Return whether a system works while people speak."""
 
 
 @pytest.mark.parametrize("system", LAGS)

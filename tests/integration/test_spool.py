@@ -1,4 +1,4 @@
-"""The spool over a real store: what the disk refuses, and how much lies there, without looking."""
+"""The spool over a real store: what the disk refuses, and how much is on it."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def _hear(event: str, arguments: tuple[object, ...]) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _audited() -> None:
-    """For the rest of the process: a hook cannot be taken away."""
+    """For the rest of the process: a hook cannot be removed."""
     sys.addaudithook(_hear)
 
 
 class Desk:
-    """A spool over a folder that holds kept sound already."""
+    """A spool over a folder that already has kept sound."""
 
     def __init__(self, folder: Path, kept: int) -> None:
         (folder / "audio").mkdir()
@@ -64,7 +64,7 @@ class Desk:
         )
 
     def refuse(self, *, refuses: bool) -> None:
-        """Let SQLite take nothing more, or everything again."""
+        """Make SQLite refuse everything, or accept everything again."""
         with self.store.utterances._database.reading() as connection:
             connection.execute(f"PRAGMA query_only={'ON' if refuses else 'OFF'}")
 
@@ -85,7 +85,7 @@ class Desk:
         return refused
 
     def say(self, number: int, seconds: int = 1) -> bool:
-        """Whether there is room for it."""
+        """Return whether there is room for it."""
         start = number * 100 * SECOND
         spoken = self.spool.begin(SESSION, "desk", "Alice", None, (start, start))
         if spoken is None:
@@ -112,7 +112,7 @@ def desk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Desk]:
 def test_what_is_to_be_forgotten_is_forgotten_when_the_disk_lets_go_of_it(
     desk: Desk, tmp_path: Path, *, began_before: bool
 ) -> None:
-    """A neighbour's speech: refused once, and nothing of it keeps its session from ending."""
+    """A neighbour's speech: refused once, and nothing of it stops its session from ending."""
     desk.refuse(refuses=not began_before)
     spoken = desk.begin()
     desk.refuse(refuses=True)
@@ -130,7 +130,7 @@ def test_what_is_to_be_forgotten_is_forgotten_when_the_disk_lets_go_of_it(
 
 @pytest.mark.parametrize("desk", [0], indirect=True)
 def test_what_the_disk_has_refused_is_taken_in_order(desk: Desk) -> None:
-    """Begun before, and while it refuses; ended, forgotten, and still being spoken."""
+    """Begun before it refuses, and meanwhile; ended, forgotten, and still being spoken."""
     first = desk.begin(1)
     desk.refuse(refuses=True)
     desk.end(first, 1)
@@ -166,7 +166,7 @@ def test_no_folder_is_looked_at_while_people_speak(desk: Desk) -> None:
 
 @pytest.mark.parametrize("desk", [12], indirect=True)
 def test_what_is_known_is_what_is_there(desk: Desk, tmp_path: Path) -> None:
-    """Spoken, forgotten, transcribed, given up, erased, and dropped for want of room."""
+    """Spoken, forgotten, transcribed, given up, erased, and dropped for lack of room."""
     for number in range(6):
         assert desk.say(number, seconds=20)
     discarded = desk.spool.begin(SESSION, "desk", "Alice", None, (0, 0))
@@ -179,7 +179,7 @@ def test_what_is_known_is_what_is_there(desk: Desk, tmp_path: Path) -> None:
     there = [*(tmp_path / "spool").iterdir(), *(tmp_path / "audio").iterdir()]
     assert desk.store.audio.total_bytes() == sum(file.stat().st_size for file in there)
     names = sorted(file.name for file in (tmp_path / "audio").iterdir())
-    assert names[0] > OLD.format(0)  # the oldest have given way
+    assert names[0] > OLD.format(0)  # the oldest made room
     desk.store.audio.forget(SESSION)
     there = [*(tmp_path / "spool").iterdir(), *(tmp_path / "audio").iterdir()]
     assert desk.store.audio.total_bytes() == sum(file.stat().st_size for file in there)

@@ -1,4 +1,4 @@
-"""The node's database as the commands that only look open it."""
+"""The node's database as read-only commands open it."""
 
 from __future__ import annotations
 

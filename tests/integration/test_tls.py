@@ -1,4 +1,4 @@
-"""TLS to the broker: what is right connects, what is wrong is named by file and key."""
+"""TLS to the broker: right settings connect, wrong ones are named by file and key."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ authorityKeyIdentifier=none
 
 
 class MutualBroker(Broker):
-    """Asks every client on `tls_port` for a certificate of its own authority."""
+    """Requires from every client on `tls_port` a certificate of its own authority."""
 
     def __init__(self, folder: Path) -> None:
         port = free_port()
@@ -136,7 +136,7 @@ def test_an_expired_client_certificate(mutual: Broker, files: Path, tmp_path: Pa
 
 
 def test_an_authority_that_python_3_13_does_not_take(tmp_path: Path) -> None:
-    """Home-made ones mostly lack keyUsage. The command that is said makes one that serves."""
+    """Home-made ones mostly lack keyUsage. The command in the advice makes one that works."""
     make_certificates(tmp_path, ca_extensions=())
     make_certificate(tmp_path, "client")
     ca_file = tmp_path / "ca.crt"
@@ -159,7 +159,7 @@ def test_an_authority_that_python_3_13_does_not_take(tmp_path: Path) -> None:
 
 
 def test_a_broker_certificate_that_python_3_13_does_not_take(tmp_path: Path) -> None:
-    """It must name the key of its authority, which older tools than this openssl left out."""
+    """It must name the key of its authority, which tools older than this openssl left out."""
     make_certificates(tmp_path, extensions=UNNAMED)
     make_certificate(tmp_path, "client")
     with MutualBroker(tmp_path) as broker:
@@ -170,7 +170,7 @@ def test_a_broker_certificate_that_python_3_13_does_not_take(tmp_path: Path) -> 
 def check_refusal_is_said(
     folder: Path, broker: Broker, tls: dict[str, str], what: str, module: str = "node"
 ) -> None:
-    """The node runs on and says it; `check` says the same; neither goes on without TLS."""
+    """The node runs on and says so; `check` says the same; neither connects without TLS."""
     config = tls_configuration(folder, broker.tls_port, **tls)
     with Watcher(broker.port) as watcher, RunningNode(folder, config, module=module) as node:
         node.program.wait_output(what, 30)

@@ -1,4 +1,4 @@
-"""The transcriber thread over a real store and the real engine: whose fault it is, what hangs."""
+"""The transcriber thread over a real store and the real engine: faults and hangs."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ PATIENCE_S = 30
 
 
 class NotingEngine(Engine):
-    """Asks after each pass over unfinished speech by how much it is overdue.
+    """Notes after each pass over unfinished speech how overdue it is.
 
-    `meanwhile` is called while it is at an utterance.
+    `meanwhile` is called while it works on an utterance.
     """
 
     overdue_s: list[float]
@@ -58,7 +58,7 @@ class NotingEngine(Engine):
 
 
 class Desk:
-    """A store, a transcriber that works on it, and what it has told."""
+    """A store, a transcriber that works on it, and what it has reported."""
 
     def __init__(self, folder: Path) -> None:
         self.database = folder / DATABASE
@@ -93,14 +93,14 @@ class Desk:
         )
 
     def remembers(self, mic: str) -> bool:
-        """Whether what somebody has said would help with what they say next."""
+        """Return whether what somebody has said would help with what they say next."""
         return bool(self.transcriber._recogniser._contexts.of((SESSION, mic, mic), 10 * 16000))
 
     def wait_for(self, kind: type[Any]) -> None:
         wait_until(lambda: any(isinstance(i, kind) for i in self.items), PATIENCE_S, kind.__name__)
 
     def change(self, statement: str) -> None:
-        """Change the database as somebody else might."""
+        """Change the database from outside."""
         with closing(sqlite3.connect(self.database, timeout=10)) as database, database:
             database.execute("PRAGMA legacy_alter_table=ON")
             database.execute(statement)

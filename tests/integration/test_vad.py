@@ -1,4 +1,4 @@
-"""Voice activity detection on speech: what it costs to hear several frames at once is nothing."""
+"""Voice activity detection on speech: hearing several frames at once loses nothing."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_reset_detector_hears_as_a_new_one() -> None:
 
 @pytest.mark.parametrize("above_noise_db", [30, 10])
 def test_a_sentence_after_stillness_begins_where_it_did(above_noise_db: float) -> None:
-    """What the network is spared costs no beginning: the same frames are speech, but for one."""
+    """Skipping frames misses no beginning: the same frames are speech, except for one."""
     speech = np.concatenate([say(s.text, s.language, s.voice) for s in SENTENCES[:3]])
     gap = np.zeros(5 * SAMPLE_RATE)
     sound = np.concatenate([gap, speech, gap, speech])
@@ -65,7 +65,7 @@ def test_a_sentence_after_stillness_begins_where_it_did(above_noise_db: float) -
 
 @pytest.mark.parametrize("speech_db", [-30, -45])
 def test_speech_after_a_minute_of_a_fan_is_heard_as_after_a_second(speech_db: float) -> None:
-    """Silero's state runs full on steady noise, which no loudness tells from speech: a fan."""
+    """Steady noise such as a fan saturates Silero's state; its loudness is like speech."""
     speech = np.concatenate([say(s.text, s.language, s.voice) for s in SENTENCES[:4]])
     level = np.sqrt(np.mean(speech.astype(float) ** 2))
     voice = speech / level * 32768 * 10 ** (speech_db / 20)
@@ -86,7 +86,7 @@ def test_speech_after_a_minute_of_a_fan_is_heard_as_after_a_second(speech_db: fl
 
 
 def test_faint_speech_is_heard_like_loud_speech() -> None:
-    """The same speech over the same fan, once as from afar: the network takes that for noise."""
+    """The same speech over the same fan, and once from afar: the network takes that for noise."""
     speech = np.concatenate([say(s.text, s.language, s.voice) for s in SENTENCES[:8]])
     level = np.sqrt(np.mean(speech.astype(float) ** 2))
     noise = fan(len(speech), np.random.default_rng(5))
@@ -110,7 +110,7 @@ class _Counting(Silero):
 
 
 TOLD_NOT_TO = ("CI", "GITHUB_ACTIONS", "ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS")
-"""What keeps ONNX Runtime from reporting: a test without them is as a user's machine is."""
+"""What stops ONNX Runtime from reporting: without them a test is like a user's machine."""
 
 
 def test_no_report_of_its_use_is_made_ready(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the listener waits with: descriptors, and a waker that other threads ring."""
+"""How the listener waits: for descriptors, and for a waker used by other threads."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_ring_ends_the_wait_of_another_thread() -> None:
 
 
 def test_a_bell_that_was_never_hung_can_be_rung() -> None:
-    """A node whose start fails stops what has not begun."""
+    """A node whose start fails also stops what has not started."""
     silent = Waker()
     silent.wake()
     silent.start()

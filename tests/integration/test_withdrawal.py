@@ -1,4 +1,4 @@
-"""What was kept and was another's speech, in every state that its withdrawal may find it in.
+"""Withdrawing an utterance that was another's speech, in every state it may be in.
 
 Over a real spool and store; the transcriber's part is played step by step.
 """
@@ -49,7 +49,7 @@ HEARD = Transcription("Bonjour.", "fr", 0.9, 0.9)
 
 @dataclass
 class Desk:
-    """A spool over a store; says and withdraws what Alice's mic has of Bruno's at the door."""
+    """A spool over a store; says and withdraws what Alice's mic picks up of Bruno at the door."""
 
     store: Store
 
@@ -67,7 +67,7 @@ class Desk:
         )
 
     def refuse(self, *, refuses: bool) -> None:
-        """Let SQLite take nothing more, or everything again."""
+        """Make SQLite refuse everything, or accept everything again."""
         with self.store.utterances._database.reading() as connection:
             connection.execute(f"PRAGMA query_only={'ON' if refuses else 'OFF'}")
 
@@ -124,7 +124,7 @@ def spool(folder: Path) -> list[str]:
 
 
 def is_nowhere(desk: Desk, folder: Path) -> bool:
-    """Whether there is no trace of anything that was said."""
+    """Return whether no trace is left of anything that was said."""
     waits = desk.store.utterances.waiting(SESSION)
     return not waits and not desk.segments() and not desk.unsent() and not spool(folder)
 
@@ -282,7 +282,7 @@ def test_what_the_disk_refuses_is_tried_again_and_its_session_waits(desk: Desk) 
 def test_what_a_mic_has_had_written_is_withdrawn_be_it_muted_or_not(
     desk: Desk, muted_from_s: float | None, dropped: int
 ) -> None:
-    """Of one who was muted nothing was written, and nothing happens."""
+    """Nothing was written for a muted speaker, and nothing happens."""
     silero = Silero()
     silero.locate()
     recorder = Recorder(SESSION, Room(Endpointing(), "drop"), silero, desk.spool, "drop")

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Manager:
-    """Hears at `path` what a `Notifier` sends."""
+    """Receives at `path` what a `Notifier` sends."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -19,7 +19,7 @@ class Manager:
         self._socket.setblocking(False)
 
     def received(self) -> list[str]:
-        """The messages that came since it was asked last."""
+        """Return the messages received since the last call."""
         messages = []
         while True:
             try:

@@ -1,4 +1,4 @@
-"""Segments and sessions for tests, with only what matters to the test written out."""
+"""Segments and sessions for tests, which only spell out what matters to them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ line_text = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), 
 
 
 def segment(seq: int, start_s: float = 0.0, text: str = "Bonjour.", **changes: Any) -> Segment:
-    """A segment of one second that begins `start_s` seconds into the session."""
+    """Return a segment of one second that begins `start_s` seconds into the session."""
     start = round(start_s * SAMPLE_RATE)
     mic = changes.get("mic", "desk")
     values: dict[str, Any] = {

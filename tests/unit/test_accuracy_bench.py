@@ -34,7 +34,7 @@ SAID = (
     *(("en", "ann", 12), ("fr", "bea", 12), ("en", "cy", 12), ("fr", "dora", 12)),
     *(("en", "eve", 1), ("fr", "flo", 1), ("en", "gil", 1)),
 )
-"""Language, name and number of utterances of 2 s: those of one utterance have little to say."""
+"""Language, name and number of utterances of 2 s; one with a single utterance says little."""
 
 BLEEDS = ("4@-2.5,10%,two", "4@-10,10%,two", "4@none,10%,two")
 
@@ -180,7 +180,7 @@ def seated(people: Speakers, count: int, languages: str | None, seed: int = 1) -
 def test_a_table_of_one_language(people: Speakers) -> None:
     drawn = [seated(people, 2, "one", seed) for seed in range(20)]
     assert {tuple(langs) for langs in drawn} == {("en", "en"), ("fr", "fr")}
-    assert seated(people, 4, "one") == ["en"] * 4  # there are three of the other
+    assert seated(people, 4, "one") == ["en"] * 4  # there are three of the other language
     assert seated(people, 3, "fr") == ["fr"] * 3
 
 
@@ -284,7 +284,7 @@ def test_separated_voices_go_to_the_microphones_that_are_theirs(
 
     rng = np.random.default_rng(1)
     seconds = 20
-    steps = rng.random((2, seconds * 4)) > 0.5  # each speaks at times of their own
+    steps = rng.random((2, seconds * 4)) > 0.5  # each speaks at different times
     loudness = np.repeat(steps, SAMPLE_RATE // 4, axis=1) + 0.001
     voices = rng.standard_normal(loudness.shape) * loudness * 1000
     mixing = np.array([[4.0, 5.0], [0.5, 1.0]])  # the louder microphone hears both best

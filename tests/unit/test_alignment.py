@@ -1,4 +1,4 @@
-"""Recorders that began one after another: synthetic talk, whose place in each track is known."""
+"""Recorders started one after another: synthetic talk with a known place in each track."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 NOISE = 10 ** (-75 / 20)
 VOICE = 0.1
 MUFFLED = (np.hanning(9) / 5).astype(np.float32)
-"""Takes the highest octave from what reaches a microphone from afar."""
+"""Removes the highest octave from what reaches a microphone from afar."""
 BREATH = np.ones(6, np.float32) / 6
 TIME_S = np.arange(SAMPLE_RATE, dtype=np.float32) / SAMPLE_RATE
 RATE = SAMPLE_RATE / HOP
 NEAR_S = 0.02
-"""What a shift may be wrong by: little more than one of the hops that ownership compares."""
+"""Largest error of a shift: little more than one of the hops that ownership compares."""
 
 
 def talk(seconds: float, rng: np.random.Generator) -> Sound:
@@ -51,7 +51,7 @@ def talk(seconds: float, rng: np.random.Generator) -> Sound:
 
 
 def conversation(people: int, seconds: float, rng: np.random.Generator) -> list[Sound]:
-    """What each says, in turns of 1 to 5 s."""
+    """Return what each says, in turns of 1 to 5 s."""
     voices = [talk(seconds, rng) for _ in range(people)]
     turn = 0
     begin = 0
@@ -65,7 +65,7 @@ def conversation(people: int, seconds: float, rng: np.random.Generator) -> list[
 
 
 def room(voices: list[Sound], bleed_db: float, rng: np.random.Generator) -> list[Sound]:
-    """What each one's microphone hears: the others come 4 ms later, fainter and muffled."""
+    """Return what each microphone hears: the others 4 ms later, fainter and muffled."""
     bleed = 10 ** (bleed_db / 20)
     muffled = [np.convolve(np.roll(v, 64), MUFFLED, "same") * bleed for v in voices]
     everyone = np.sum(muffled, axis=0)
@@ -135,7 +135,7 @@ def test_a_short_track_within_a_long_one_is_found() -> None:
 
 
 def test_silence_counts_neither_way() -> None:
-    """Recorders left on for three minutes after one of talk."""
+    """Recorders left on for three minutes after one minute of talk."""
     rng = np.random.default_rng(14)
     heard = room([np.pad(v, (0, 180 * SAMPLE_RATE)) for v in conversation(2, 60, rng)], -10, rng)
     tracks = [recorded(sound, begin) for sound, begin in zip(heard, (0, 8), strict=True)]

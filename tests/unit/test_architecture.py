@@ -12,14 +12,14 @@ ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "node").rglob("*.py"))
 
 LAYERS = ["core", "adapters", "service", "app", "commands", "cli"]
-"""From the inside out: each may import what stands before it, and itself."""
+"""From the inside out: each may import what comes before it, and itself."""
 
 ANYWHERE = {"errors", "config"}
 IMPURE = {"asyncio", "io", "logging", "multiprocessing", "os", "pathlib", "queue"}
 IMPURE |= {"random", "shutil", "signal", "socket", "sqlite3", "subprocess", "threading", "time"}
 
 PUBLIC_ALL_THE_SAME = {"os._exit", "_replace"}
-"""Documented in spite of their names: they avoid a clash."""
+"""Documented despite their underscore, which avoids a clash."""
 
 MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 45
@@ -40,7 +40,7 @@ def syntax(file: Path) -> ast.Module:
 
 @cache
 def imports(file: Path) -> list[str]:
-    """Full names of all that a file imports, anywhere in it."""
+    """Return the full names of everything that a file imports, anywhere in it."""
     found: list[str] = []
     for statement in ast.walk(syntax(file)):
         if isinstance(statement, ast.Import):
@@ -52,12 +52,12 @@ def imports(file: Path) -> list[str]:
 
 
 def own_imports(file: Path) -> list[list[str]]:
-    """What a file imports of this package: the parts behind `node`."""
+    """Return what a file imports from this package: the parts after `node`."""
     return [name.split(".")[1:] for name in imports(file) if name.split(".")[0] == "node"]
 
 
 def layer_of(parts: list[str]) -> str:
-    """Name behind `node`; empty for the package itself."""
+    """Return the name after `node`; empty for the package itself."""
     return parts[0] if parts else ""
 
 
@@ -66,7 +66,7 @@ def files_in(layer: str) -> list[Path]:
 
 
 def functions(file: Path) -> list[tuple[str, int]]:
-    """`file: Class.function` with its length in lines."""
+    """Yield `file: Class.function` with its length in lines."""
     found: list[tuple[str, int]] = []
 
     def visit(parent: ast.AST, path: list[str]) -> None:
@@ -89,9 +89,9 @@ def is_private(name: str) -> bool:
 
 
 def private_names_used(file: Path) -> set[str]:
-    """Attributes, also of `self` (it may be inherited), and what is imported or looked up by name.
+    """Return attributes, also of `self` (they may be inherited), and names imported or looked up.
 
-    Those of an imported module by their full name: `os._exit`.
+    Those of an imported module have their full name: `os._exit`.
     """
     found = {name.split(".")[-1] for name in imports(file)}
     for node in ast.walk(syntax(file)):
@@ -104,7 +104,7 @@ def private_names_used(file: Path) -> set[str]:
 
 
 def private_names_made(file: Path) -> set[str]:
-    """What a file itself defines: functions, classes, variables, and attributes of `self`."""
+    """Return what a file defines: functions, classes, variables, and attributes of `self`."""
     found: set[str] = set()
     for node in ast.walk(syntax(file)):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -165,7 +165,7 @@ def test_adapters_do_not_know_each_other() -> None:
 
 
 def test_the_capture_process_imports_next_to_nothing_of_the_package() -> None:
-    """It is started for every mic: what it imports costs memory each time."""
+    """One runs for every mic: what it imports costs memory each time."""
     imported = own_imports(ROOT / "node/adapters/capture_child.py")
     shared = {"core/capture_records", "core/input_names"}
     assert {"/".join(parts[:2]) for parts in imported} == shared

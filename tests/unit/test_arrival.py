@@ -1,4 +1,4 @@
-"""Who speaks, by when sound arrives: voices of noise at places that are some samples apart."""
+"""Who speaks, by when sound arrives: noise voices at places some samples apart."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BLEED = 10 ** (-3 / 20)
 
 
 def voices(count: int, turns: list[tuple[int, ...]], seed: int = 1) -> Sound:
-    """Noise of each voice, (count, samples), in turns of who speaks."""
+    """Return the noise of each voice, (count, samples), speaking in turns."""
     rng = np.random.default_rng(seed)
     sound = np.zeros((count, len(turns) * TURN * TICK))
     for number, who in enumerate(turns):
@@ -46,7 +46,7 @@ def later(sound: Sound, samples: int) -> Sound:
 def room(
     said: Sound, mics: int, *, gains: tuple[float, ...] = (1, 1, 1), device: int = 0
 ) -> Samples:
-    """What microphones hear of voices, voice n at microphone n; the last one's device is late."""
+    """Return what microphones hear, voice n sitting at microphone n; the last device is late."""
     rng = np.random.default_rng(2)
     tracks = rng.standard_normal((mics, said.shape[1])) * 0.003
     for voice, sound in enumerate(said):
@@ -60,7 +60,7 @@ def room(
 
 
 def heard(tracks: Samples, lags: tuple[int, ...] = (0, 0, 0)) -> Arrivals:
-    """All windows of the tracks, whose sound is so many hops late."""
+    """Return all windows of the tracks, whose sound is this many hops late."""
     hearing, arrivals = Hearing(), Arrivals()
     names = [str(number) for number in range(len(tracks))]
     for name in names:
@@ -79,7 +79,7 @@ def heard(tracks: Samples, lags: tuple[int, ...] = (0, 0, 0)) -> Arrivals:
 
 
 def told(arrivals: Arrivals, turn: int) -> list[list[int]]:
-    """What is said of ticks well within a turn, each answer once."""
+    """Return the answers for ticks well within a turn, each once."""
     ticks = np.arange(turn * TURN + 8, (turn + 1) * TURN - 8)
     answers: list[list[int]] = np.unique(arrivals.whose(ticks), axis=1).T.tolist()
     return answers
@@ -134,7 +134,7 @@ def test_nothing_is_said_while_one_alone_has_spoken() -> None:
 
 
 def test_nothing_is_said_where_loudness_contradicts() -> None:
-    """Each hears the other's speaker louder: whoever sits where, it is not as is taken."""
+    """Each hears the other's speaker louder: whoever sits where, not as assumed."""
     tracks = room(voices(2, TURNS), 2)
     own = voices(2, TURNS)
     swapped = np.stack([later(own[1], PATH), later(own[0], PATH)]) * 3000

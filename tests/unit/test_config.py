@@ -45,7 +45,7 @@ def value_at(config: Any, key: str) -> Any:
 
 
 def sections(model: type[BaseModel]) -> list[type[BaseModel]]:
-    """`model` and every model that its fields hold."""
+    """Return `model` and every model in its fields."""
     found = [model]
     for field in model.model_fields.values():
         for kind in (field.annotation, *get_args(field.annotation)):

@@ -211,7 +211,7 @@ def test_a_file_that_cannot_be_read_is_named() -> None:
 
 
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
-    """SIGHUP reads the files again, which would hold the node up for ever."""
+    """SIGHUP reads the files again, and such a file would block the node for ever."""
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ConfigError, match=f"{tmp_path}/pipe: is a pipe, which can be read only on"):
         load_config(tmp_path / "pipe")

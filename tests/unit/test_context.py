@@ -1,4 +1,4 @@
-"""What a speaker said before: remembered while it can help, forgotten when it may harm."""
+"""What a speaker said before: remembered while it helps, forgotten when it may harm."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def samples(seconds: float) -> Any:
 
 
 class Talk:
-    """A speaker who says one thing after the other, with a second between."""
+    """A speaker who says one thing after another, a second apart."""
 
     def __init__(self) -> None:
         self.contexts, self.at = Contexts(), 0

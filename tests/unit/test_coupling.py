@@ -10,13 +10,13 @@ from node.core.room.hearing import BANDS
 
 MICS = 3
 LEAKS = {(0, 1): -20.0, (1, 0): -20.0, (0, 2): -30.0, (2, 0): -30.0, (1, 2): -8.0, (2, 1): -8.0}
-"""Level in dB of each one's speaker at the other microphones, and the same on the way back."""
+"""Level in dB of each speaker at the other microphones; the same both ways."""
 HOPS = 150
 FLOOR = 1e-8
 
 
 def spoken(speaker: int) -> Levels:
-    """2.4 s of one speaker, as loud in every band as 50 dB over the noise floor."""
+    """2.4 s of one speaker, 50 dB over the noise floor in every band."""
     power = np.full((MICS, HOPS, BANDS), 1e-3, np.float32)
     for other in set(range(MICS)) - {speaker}:
         power[other] *= 10 ** (LEAKS[speaker, other] / 10)
@@ -47,7 +47,7 @@ def leaks_db(coupling: Coupling) -> dict[tuple[int, int], float]:
 
 
 def test_leaks_are_learnt_near_to_what_they_are(learnt: Coupling) -> None:
-    """What is believed without evidence, -12 dB, still weighs an eighth."""
+    """The assumption without evidence, -12 dB, still weighs an eighth."""
     weighed = {pair: db + (PRIOR_DB - db) / 8 for pair, db in LEAKS.items()}
     assert leaks_db(learnt) == pytest.approx(weighed, abs=1)
 

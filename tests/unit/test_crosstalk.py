@@ -45,7 +45,7 @@ def room(mics: str, mode: Mode) -> Room:
 
 
 def feed(made: Room, tracks: dict[str, Tracks]) -> MicEvents:
-    """Half a second of each microphone in turn, as they deliver it."""
+    """Half a second from each microphone in turn, as they deliver it."""
     heard: MicEvents = []
     sound = {mic: talk.samples_of(track) for mic, track in tracks.items()}
     longest = max(len(samples) for samples in sound.values())
@@ -88,7 +88,7 @@ def guest(order: str, seconds: float, **levels: float) -> dict[str, Tracks]:
 
 
 INTRODUCED = 3.0
-"""Second from which both are known."""
+"""Second from which both are known to the room."""
 
 
 def later(made: list[Utterance]) -> set[Utterance]:
@@ -138,7 +138,7 @@ def test_a_guest_is_kept_once_by_the_microphone_that_hears_better(mics: str, mod
 
 
 def test_what_another_was_forgotten_for_is_kept() -> None:
-    """Even where the guest then walks over, so that the other one hears more of it better."""
+    """Even if the guest then walks over, so that the other hears more of it better."""
     made = room("ab", "tag")
     feed(made, conversation("ab"))
     events = feed(made, guest("ab", 1.2, a=1, b=0.85)) + made.flush("b")
@@ -186,7 +186,7 @@ def test_what_was_kept_too_early_is_withdrawn_once_both_are_known() -> None:
 
 
 class DeafAtFirst(Loudness):
-    """Takes the first two seconds for no speech, as a real one may."""
+    """Misses speech in the first two seconds, as a real one may."""
 
     def __init__(self) -> None:
         self._frames = 0

@@ -25,7 +25,7 @@ class Diary:
         return self._tasks.setdefault(name, lambda now: self.calls.append((name, now)))
 
     def run(self, now: float) -> list[str]:
-        """The tasks called at `now`, in their order."""
+        """Return the tasks called at `now`, in order."""
         before = len(self.calls)
         self.deadlines.run(now)
         return [name for name, _ in self.calls[before:]]
@@ -179,7 +179,7 @@ PERIODS = st.sampled_from([0.1, 0.5, 2.0, 3.0, 4.0])
 
 
 class Invariants(RuleBasedStateMachine):
-    """Whatever is set, moved and cancelled: nothing is early, late, lost or called twice."""
+    """However deadlines are set, moved and cancelled, none is early, late, lost or called twice."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -211,7 +211,7 @@ class Invariants(RuleBasedStateMachine):
 
     @rule(passed=WHENS)
     def run(self, passed: float) -> None:
-        """Sleep for as long as it says, or are late by something."""
+        """Sleep for as long as it says, or a little longer."""
         before = self.diary.deadlines.wait_s(self.now)
         self.now += passed
         called = self.diary.run(self.now)

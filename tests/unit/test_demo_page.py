@@ -1,4 +1,4 @@
-"""What `demo --mics` shows of the messages that come, on a terminal and elsewhere."""
+"""What `demo --mics` shows of the messages it receives, on a terminal and elsewhere."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def segment(text: str, session_id: str = SESSION) -> MQTTMessage:
 
 
 def shown(*messages: MQTTMessage, terminal: bool) -> list[str]:
-    """What is written at each message, and at the end."""
+    """Return what is written at each message, and at the end."""
     file = io.StringIO()
     console = Console(file=file, force_terminal=terminal, width=80, color_system=None)
     written = []

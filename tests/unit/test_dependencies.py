@@ -1,4 +1,4 @@
-"""What the package imports, what it says it needs, and what is installed of that."""
+"""What the package imports, what it declares, and what is installed."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ PINNED = re.compile(r"^[^\s#][^\\]*", re.MULTILINE)
 
 
 def normal(name: str) -> str:
-    """A package's name as registries compare it."""
+    """Return a package's name as registries compare it."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def imported() -> set[str]:
-    """Names of all packages imported anywhere in the node, without Python's own and itself."""
+    """Return all packages imported anywhere in the node, except Python's own and itself."""
     found: set[str] = set()
     for file in (ROOT / "node").rglob("*.py"):
         for statement in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):

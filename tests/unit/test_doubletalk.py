@@ -1,4 +1,4 @@
-"""Two who speak at once: what a room hands on of each of them."""
+"""Two people speak at once: what a room hands on of each."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TURNS: Turns = {
 """Each speaks alone, twice; then one begins while the other still speaks."""
 SECONDS = 12.0
 INTRODUCED = 2.6 * SAMPLE_RATE
-"""Sample from which both are known."""
+"""Sample from which both are known to the room."""
 
 
 class Loudness:
@@ -110,7 +110,7 @@ def test_what_is_longer_than_what_is_kept_stays_as_it_is(monkeypatch: pytest.Mon
 def test_an_utterance_of_which_nothing_is_left_was_anothers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As where too much was taken for its own while it was spoken."""
+    """As if too much was taken for its own while it was spoken."""
     monkeypatch.setattr(doubletalk, "OWN_SHARE", 1.0)
     heard = heard_by(talk.meeting(TURNS, SECONDS))
     others = {mic: ended.crosstalk_of for mic, _, ended in ends(heard) if ended.sound is not None}

@@ -130,7 +130,7 @@ def test_every_file_format_has_a_writer() -> None:
 
 @pytest.mark.parametrize(("speaker", "tag"), [("Bob --", "<v Bob -- >"), ("Bob -", "<v Bob ->")])
 def test_a_speakers_name_makes_no_arrow(speaker: str, tag: str) -> None:
-    """WebVTT would take it for another cue's beginning."""
+    """WebVTT would take it for the start of another cue."""
     written = to_vtt(transcript(segment(1, 0.4, "Oui.", speaker=speaker)))
     assert written.splitlines()[-1] == f"{tag}Oui."
 

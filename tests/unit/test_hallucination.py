@@ -136,7 +136,7 @@ def test_more_words_than_a_mouth_can_say_go() -> None:
 def test_signs_that_a_text_is_wrong_are_counted(
     text: str, changes: dict[str, object], signs: int
 ) -> None:
-    """Silence is none: it is judged by itself."""
+    """Silence is not a fault: it is judged separately."""
     assert said(text, **changes).faults == signs
 
 

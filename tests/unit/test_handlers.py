@@ -1,4 +1,4 @@
-"""Whatever comes into the main thread's inbox has exactly one handler."""
+"""Every item type in the main thread's inbox has exactly one handler."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def ignore(_item: object) -> None:
-    """Take anything."""
+    """Accept anything."""
 
 
 def rows(*left_out: type) -> list[Any]:
@@ -31,7 +31,7 @@ def test_the_node_has_a_handler_for_everything_that_may_come_in(tmp_path: Path) 
     file = tmp_path / "node.yaml"
     Node(config, file, Notifier())
     assert handlers(Parts(config, file, Notifier(), lambda: None))
-    assert list(tmp_path.iterdir()) == []  # nothing is started by making it
+    assert list(tmp_path.iterdir()) == []  # creating it starts nothing
 
 
 def test_an_item_goes_to_its_handler_and_to_no_other() -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def pi(root: Path, serial: bytes) -> Path:
-    """A copy of what a Raspberry Pi's kernel shows of its board."""
+    """A copy of what a Raspberry Pi's kernel shows about its board."""
     folder = root / "firmware/devicetree/base"
     folder.mkdir(parents=True)
     (folder / "serial-number").write_bytes(serial)

@@ -1,4 +1,4 @@
-"""What microphones heard is the same, however it is delivered."""
+"""What the microphones heard is the same, however it is delivered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is taken out of a microphone's sound, and what stays as it was."""
+"""What is removed from a microphone's sound, and what stays as it was."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def tone(band: int) -> Samples:
 
 
 def taken_out(sound: Samples, band_gains: Gains) -> Samples:
-    """Every frame masked alike; the first and the last one lie beside silence."""
+    """Every frame is masked alike; the first and the last one are next to silence."""
     padded = np.pad(sound, HOP)
     frames = [
         masked(
@@ -48,7 +48,7 @@ def taken_out(sound: Samples, band_gains: Gains) -> Samples:
 
 
 def level_db(sound: Samples) -> float:
-    """Away from both ends, where a tone begins and ends."""
+    """Away from both ends of the tone."""
     middle = sound[2 * TICK : -2 * TICK].astype(np.float64)
     return 10 * float(np.log10(np.mean(middle**2)))
 
@@ -66,7 +66,7 @@ def test_what_is_wholly_anothers_is_40_db_fainter() -> None:
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 99), st.floats(0, 32767))
 def test_a_gain_next_to_one_changes_nothing(seed: int, loudness: float) -> None:
-    """Cut into windows, filtered and put together again, sound is what it was."""
+    """Cut into windows, filtered and put back together, sound is unchanged."""
     sound = noise(seed, loudness)
     parts = taken_out(sound, ALL * np.float32(1 - 1e-6)).astype(int)
     assert np.abs(parts - sound).max() <= 1
@@ -82,7 +82,7 @@ def test_a_bands_gain_concerns_that_band(band: int) -> None:
 
 
 def test_gains_change_within_a_frame() -> None:
-    """Each of the three windows has its own."""
+    """Each of the three windows has its own mask."""
     early = ALL.copy()
     early[2] = 0
     sound = tone(3)

@@ -1,4 +1,4 @@
-"""The sink of `transcribe`: what it hands on of the utterances of recorded tracks, and when."""
+"""The sink of `transcribe`: which utterances of recorded tracks it hands on, and when."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def sink() -> MemorySink:
 
 
 def begin(sink: MemorySink, mic: str, start: int) -> OpenRecorded:
-    """Of an utterance, with all its sound: samples that count from its first one."""
+    """Begin an utterance with all its sound: samples that count from its first one."""
     spoken = sink.begin(SESSION, mic, mic.title(), "en", (start, start + 100))
     for part in np.split(np.arange(LENGTH, dtype=np.int16), 4):
         sink.append(spoken, part, 0)
@@ -31,7 +31,7 @@ def begin(sink: MemorySink, mic: str, start: int) -> OpenRecorded:
 
 
 def ended(spoken: OpenRecorded, crosstalk_of: str | None = None) -> Ended:
-    """Where its speech is from sample 100 to 700, and its end at 800."""
+    """Return an end with speech from sample 100 to 700, at 800."""
     start = spoken.start
     return Ended(start + 800, crosstalk_of, (start + 100, start + 700))
 
@@ -112,7 +112,7 @@ def test_a_withdrawal_comes_behind_its_utterance(sink: MemorySink) -> None:
 
 
 def test_speech_at_another_track_overlaps_ended_or_not(sink: MemorySink) -> None:
-    """Speech: the sound before and behind it overlaps with nothing."""
+    """Only speech counts: the sound before and after it overlaps with nothing."""
     say(sink, "desk", 0)
     say(sink, "door", 600)
     say(sink, "door", 5000)

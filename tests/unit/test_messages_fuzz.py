@@ -39,19 +39,19 @@ ANSWERS = {"done", "bad_json", "invalid_request"}
 
 
 def check_answer(error: RequestError, *codes: str) -> None:
-    """The peer is told what is wrong: a documented code, and words that UTF-8 can carry."""
+    """The client is told what is wrong: a documented code, and text that UTF-8 can encode."""
     assert error.code in codes
     assert str(error).encode()
 
 
 def taken(verb: str, payload: bytes) -> str:
-    """What the node makes of a request; anything but a `RequestError` would end the process."""
+    """Parse a request as the node does; any error but `RequestError` would end the process."""
     try:
         body = decode(payload)
         json.dumps(transaction_of(body), ensure_ascii=False, allow_nan=False).encode()
         parse(VERBS[verb].form, body)
     except RequestError as error:
-        words = str(error).encode()  # raises on what UTF-8 cannot carry
+        words = str(error).encode()  # raises on what UTF-8 cannot encode
         return error.code if words else "no words"
     return "done"
 

@@ -12,13 +12,13 @@ USB_ID = "0d8c:013c"
 SERIAL = "usb-0d8c-013c-2008"
 
 LEFT, RIGHT = UsbPlace("1-1.2", USB_ID, "2008"), UsbPlace("1-1.3", USB_ID, "2008")
-"""Twins: two devices of one product and one serial number."""
+"""Twins: two devices of the same product with the same serial number."""
 
 PLAIN = UsbPlace("1-1.2", USB_ID, None)
 
 
 class Desk:
-    """USB ports at which one look follows another, each of which knows what went before."""
+    """USB ports at one scan after another, each of which remembers the ones before."""
 
     def __init__(self, known: dict[str, UsbPlace] | None = None) -> None:
         self.known = known or {}
@@ -76,7 +76,7 @@ def test_a_unique_serial_moves_with_its_device() -> None:
 def test_a_device_back_where_a_twin_has_taken_its_place_is_another_one() -> None:
     desk = Desk()
     desk.look(LEFT)
-    assert desk.look(RIGHT) == [SERIAL]  # nothing tells it from the first one, moved
+    assert desk.look(RIGHT) == [SERIAL]  # nothing distinguishes it from the first one, moved
     assert desk.look(RIGHT, LEFT) == [SERIAL, "usb-1-1_2"]
     assert desk.look(LEFT) == ["usb-1-1_2"]
 

@@ -1,5 +1,6 @@
-"""Whose a tick is, on 4 s of talk: noise in syllables, with leaks. More of it in the integration
-tests.
+"""Whose a tick is, on 4 s of talk: noise in syllables, with leaks.
+
+The integration tests have longer cases.
 """
 
 from __future__ import annotations
@@ -41,14 +42,14 @@ def room(*mics: str) -> Ownership:
 def attend(
     ownership: Ownership, tracks: Tracks, mics: tuple[str, ...] = NAMES, first: int = 0
 ) -> None:
-    """Hear and learn, from tick `first` on, with nothing asked meanwhile."""
+    """Hear and learn, from tick `first` on, without asking anything meanwhile."""
     for tick, heard in enumerate(talk.ticks(tracks, mics), start=first):
         ownership.hear(tick, *heard)
         ownership.learn(tick + 1)
 
 
 def shares(tracks: Tracks) -> Tracks:
-    """Share of both microphones as it is judged along the way, shape (2, ticks); NaN: not asked."""
+    """Return both shares as judged along the way, shape (2, ticks); NaN: not asked."""
     ownership = room(*NAMES)
     found = np.full((2, tracks.shape[1] // TICK), np.nan, np.float32)
     for tick, heard in enumerate(talk.ticks(tracks, NAMES)):
@@ -67,7 +68,7 @@ def ticks_of(span: tuple[float, float], trim_s: float = 0.15) -> tuple[int, int]
 
 
 def owned(found: Tracks, span: tuple[float, float]) -> list[float]:
-    """Part of the ticks well within a time that are each microphone's."""
+    """Return the part of the ticks well within a time that are each microphone's."""
     first, last = ticks_of(span)
     part = (found[:, first:last] >= OWNED).mean(axis=1)
     return [float(mine) for mine in part]
@@ -109,7 +110,7 @@ def test_ticks_in_which_nobody_speaks_are_not_judged() -> None:
 
 def test_a_tick_is_judged_alike_whenever_it_is_asked_for() -> None:
     """In order, twice each, only what is new is worked out; backwards, all of it each time, with
-    what echoes from further back.
+    echoes from further back.
     """
     ownership = room(*NAMES)
     attend(ownership, meeting(lag_s=0.1))

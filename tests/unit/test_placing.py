@@ -1,4 +1,4 @@
-"""A track's sound on the clock of another."""
+"""A track's sound on another track's clock."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_sound_is_brought_to_the_common_clock(ppm: float, tmp_path: Path) -> Non
 
 
 def tracks(folder: Path, *numbers: int) -> list[Track]:
-    """Tracks of files that are not there."""
+    """Tracks whose files do not exist."""
     return [Track(number, folder / f"{number}.wav", f"{number}", 1.0) for number in numbers]
 
 

@@ -1,4 +1,4 @@
-"""While somebody speaks, how much silence has still to be heard before the end: it must be true."""
+"""While somebody speaks, the silence still missing before the end must be true."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LOUD = 8000
 LONGEST = 24
 SILENCE = 40
-"""Ticks: more than the pause that ends an utterance and all look-ahead."""
+"""Ticks: more than the pause that ends an utterance plus all look-ahead."""
 
 
 class LoudnessDetector:
@@ -44,7 +44,7 @@ class LoudnessDetector:
 def test_no_utterance_ends_before_what_was_promised_to_follow(
     spoken: list[tuple[int, int]], ticks: int, mode: Mode
 ) -> None:
-    """Alice speaks and pauses, in ticks; her sound and Bruno's silence come so many at once."""
+    """Alice speaks and pauses, in ticks; her sound and Bruno's silence arrive in such blocks."""
     levels = [level for loud, quiet in spoken for level in [LOUD] * loud + [0] * quiet]
     alice = np.repeat(np.array([*levels, *[0] * SILENCE], np.int16), TICK)
     pair = Room(Endpointing(), mode)

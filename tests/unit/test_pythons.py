@@ -1,4 +1,4 @@
-"""Which Pythons the node runs on: said once and for all, before anything else can fail."""
+"""Which Pythons the node runs on: reported before anything else can fail."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def text(name: str) -> str:
 
 
 def started_on(version: tuple[int, int]) -> subprocess.CompletedProcess[str]:
-    """`python -m node --version` by a Python that takes itself for another one."""
+    """Run `python -m node --version` with a Python that claims another version."""
     program = (
         f"import sys; sys.version_info = ({version[0]}, {version[1]}, 0, 'final', 0);"
         " sys.argv = ['node', '--version'];"
@@ -66,7 +66,7 @@ def test_all_that_name_the_pythons_agree() -> None:
 
 
 def test_a_package_that_is_missing_is_named_with_what_installs_it() -> None:
-    """As where the system's Python is called in a clone."""
+    """As if the system's Python were run in a clone."""
     command = [sys.executable, "-S", "-m", "node", "check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""What the documents say of topics, verbs, events, keys and files is so, and all of it is said."""
+"""What the documents say of topics, verbs, events, keys and files is true and complete."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 TEXT = "\n".join(text(file) for file in DOCUMENTS)
 CODE = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", TEXT)
-"""Everything between single backticks."""
+"""Return everything between single backticks."""
 
 MQTT = text(ROOT / "docs" / "mqtt.md")
 TOPICS = Topics("scribe", "pi")
@@ -46,7 +46,7 @@ README_LINES = 250
 PICTURE_BYTES = 60_000
 SVG = "{http://www.w3.org/2000/svg}"
 CELL = 12.2
-"""How wide rich draws a character."""
+"""Return how wide rich draws a character."""
 
 
 def fenced(language: str) -> list[str]:
@@ -54,7 +54,7 @@ def fenced(language: str) -> list[str]:
 
 
 def first_cells(content: str) -> list[str]:
-    """The code in the first column of the tables of a text."""
+    """Return the code in the first column of a text's tables."""
     rows = re.findall(r"^\| (`.*?) \|", content, re.MULTILINE)
     return [code for row in rows for code in re.findall(r"`([^`]+)`", row)]
 
@@ -107,7 +107,7 @@ def test_the_yaml_of_the_documents_is_yaml() -> None:
 
 
 def requests_of_the_documents() -> list[tuple[str, str]]:
-    """Verb and payload of each request that is written out."""
+    """Yield verb and payload of each request that is written out."""
     shell = re.findall(r"-t scribe/pi/request/(\S+) -m '([^']+)'", TEXT)
     assert shell
     return shell
@@ -157,7 +157,7 @@ def test_the_topics_of_the_examples_exist() -> None:
 
 
 def events_of_the_code() -> set[str]:
-    """What every `….event(…)` of the package begins with, and every event made elsewhere."""
+    """Return how each `….event(…)` of the package begins, and every event made elsewhere."""
     files = (ROOT / "node").rglob("*.py")
     code = "".join(file.read_text(encoding="utf-8") for file in files)
     names = re.findall(r"\w\.event\(\s*([^\s,)]+)", code)
@@ -199,7 +199,7 @@ def test_the_readme_is_short_and_leads_to_every_page() -> None:
 
 
 def test_fenced_blocks_are_of_kinds_that_are_checked() -> None:
-    """Commands stand in blocks of `sh`, which tests/e2e/test_readme.py reads."""
+    """Commands are in `sh` blocks, which tests/e2e/test_readme.py reads."""
     assert {kind for kind, _ in blocks(TEXT)} == {"", "sh", "yaml"}
     assert TEXT.count("```") == 2 * len(blocks(TEXT))
     plain = "".join(fenced(""))
@@ -207,7 +207,7 @@ def test_fenced_blocks_are_of_kinds_that_are_checked() -> None:
 
 
 def lines_of_the_picture(svg: str) -> list[str]:
-    """What it shows, row by row; rich leaves out cells that are blank."""
+    """Return what it shows, row by row; rich leaves out blank cells."""
     rows: dict[str, str] = {}
     for piece in ET.fromstring(svg).iter(f"{SVG}text"):  # noqa: S314  # our own file
         said, y, x = piece.text or "", piece.attrib["y"], float(piece.attrib["x"])

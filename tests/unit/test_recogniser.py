@@ -1,4 +1,4 @@
-"""What the engine is given beside the sound, and what is learnt of what it heard."""
+"""What the engine is given besides the sound, and what is learned from its results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FOLDER = Path("nowhere")
 
 
 def said(number: int = 1, **changes: Any) -> Utterance:
-    """Of one second, ten seconds behind the one before."""
+    """Return an utterance of one second, ten seconds after the one before."""
     start = 10 * number * SAMPLE_RATE
     utterance = Utterance(SESSION, number, "desk", "Alice", None, start, start + SAMPLE_RATE)
     return replace(utterance, **changes)
@@ -29,7 +29,7 @@ def said(number: int = 1, **changes: Any) -> Utterance:
 
 @pytest.fixture
 def recogniser() -> Recogniser:
-    """Its engine is never asked here."""
+    """A recogniser whose engine is never used."""
     return Recogniser(Engine(EngineSettings("none", FOLDER, FOLDER, languages=("en", "fr"))))
 
 

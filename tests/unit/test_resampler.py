@@ -33,6 +33,6 @@ def test_what_is_at_16_khz_passes_untouched() -> None:
 
 
 def test_a_column_of_channels_will_do() -> None:
-    """Folding one channel gives a view whose samples do not lie side by side."""
+    """Folding one channel gives a view whose samples are not contiguous."""
     wide = np.stack([tone(48000), np.zeros(48000, np.int16)], axis=1)
     assert len(Resampler(48000)(wide[:, 0])) > 0

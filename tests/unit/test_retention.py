@@ -1,4 +1,4 @@
-"""Which sessions go, and that no wrong clock makes them go all at once."""
+"""Which sessions are deleted, and that no wrong clock deletes them all at once."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_by_age() -> None:
 
 
 def test_by_count_the_newest_stay() -> None:
-    """The newest are those begun last, whatever the wall clock said then."""
+    """The newest are those started last, whatever the wall clock said then."""
     sessions = [Finished(name, 0) for name in "abcd"]
     assert due(sessions, 0, keep_days=None, keep_sessions=1) == ["a", "b", "c"]
     assert due(sessions, 0, keep_days=None, keep_sessions=4) == []
@@ -53,7 +53,7 @@ def test_a_night_between_two_runs_counts() -> None:
 
 
 def test_a_clock_that_is_set_late_in_the_run_counts_the_night_then() -> None:
-    """A machine without a clock of its own wakes up in the past, until the network tells it."""
+    """A machine without a clock wakes up in the past, until the network sets it."""
     clock = AgeClock(100, NOON, 30)
     assert clock.now_s(60, after(-DAY_S)) == 160
     assert clock.now_s(120, after(DAY_S / 2 + 120)) == 220 + DAY_S / 2
@@ -76,7 +76,7 @@ def test_a_jump_of_years_counts_a_week_at_most(keep_days: int | None, most_s: fl
     ),
 )
 def test_the_age_never_runs_ahead(keep_days: int, runs: list[tuple[float, list[float]]]) -> None:
-    """However the wall clock jumps, a run adds what it lasts and one bounded gap; never less."""
+    """However the wall clock jumps, a run adds its duration and one bounded gap, never less."""
     age, noted, lasted, gaps = 0.0, NOON, 0.0, 0
     for length_s, jumps in runs:
         clock = AgeClock(age, noted, keep_days)

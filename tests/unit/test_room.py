@@ -67,7 +67,7 @@ parts = st.lists(st.tuples(st.sampled_from([0, LOUD]), st.integers(1, 12_000)), 
 
 
 def heard_alone(samples: Samples) -> list[Event]:
-    """The utterances of one track, by endpointing and nothing else."""
+    """Return the utterances of one track, by endpointing alone."""
     segmenter, detector = Segmenter(Endpointing()), LoudnessDetector()
     frames = np.pad(samples, (0, -len(samples) % TICK)).reshape(-1, TICK)
     voices = detector(frames).tolist()
@@ -98,7 +98,7 @@ def test_one_microphone_is_heard_as_its_endpointing_has_it(
 @settings(max_examples=8, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3000)), max_size=40))
 def test_no_sample_is_lost_or_doubled(order: list[tuple[str, int]]) -> None:
-    """However the blocks of three microphones come: each is judged whole, once, in order."""
+    """However the blocks of three microphones arrive, each is judged whole, once, in order."""
     three = room("a", "b", "c", mode="tag")
     track = sound((LOUD, 40 * TICK))
     fed = dict.fromkeys("abc", 0)

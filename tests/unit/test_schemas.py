@@ -16,7 +16,7 @@ SCHEMAS = schemas()
 
 
 def references(value: Any) -> list[str]:
-    """Every `$ref` of a schema."""
+    """Yield every `$ref` of a schema."""
     if isinstance(value, dict):
         own = [value["$ref"]] if "$ref" in value else []
         return own + [found for part in value.values() for found in references(part)]

@@ -66,12 +66,12 @@ def utterances(events: Iterable[Event]) -> list[Utterance]:
 
 
 def counter(start: int, end: int) -> Samples:
-    """Samples that tell where they were, all about as loud: none is an onset."""
+    """Samples that show where they were, all about as loud: none is an onset."""
     return (np.arange(start, end) % 8192 + 16384).astype(np.int16)
 
 
 class Feeder:
-    """Feeds frames of a sample counter, one for each probability."""
+    """Feed frames of a sample counter, one for each probability."""
 
     def __init__(self, endpointing: Endpointing | None = None) -> None:
         self.segmenter = Segmenter(endpointing or Endpointing())
@@ -102,7 +102,7 @@ class Feeder:
         return utterances(self.events)
 
     def found(self) -> list[tuple[int, int]]:
-        """First frame and the frame after the last one of each utterance, after a flush."""
+        """Return first frame and frame after the last of each utterance, after a flush."""
         return [utterance.frames for utterance in self.flush()]
 
 
@@ -261,7 +261,7 @@ probabilities = st.lists(
 
 
 def long_runs(heard: Sequence[float], endpointing: Endpointing) -> list[tuple[int, int]]:
-    """Frames [first, end) of every run of speech that is long enough to be confirmed."""
+    """Return frames [first, end) of every run of speech long enough to be confirmed."""
     runs, start = [], None
     for index, probability in enumerate([*heard, 0.0]):
         if probability >= endpointing.start_threshold:
@@ -345,5 +345,5 @@ def test_a_split_goes_on_where_it_cut(endpointing: Endpointing, heard: list[floa
         new = feeder.feed([probability]).events[before:]
         ends = [event.end for event in new if isinstance(event, Ended)]
         starts = [event.start for event in new if isinstance(event, Started)]
-        if ends and starts:  # what becomes certain only as it is split has begun before
+        if ends and starts:  # what is confirmed only by the split began before
             assert ends == starts[-len(ends) :]

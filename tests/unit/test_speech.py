@@ -31,7 +31,7 @@ def tone(seconds: float) -> npt.NDArray[np.int16]:
 
 
 def listed(folder: Path, said: list[tuple[str, str, float]]) -> Path:
-    """A folder with a manifest; each utterance with its language, speaker and seconds."""
+    """Make a folder with a manifest; each utterance has its language, speaker and seconds."""
     lines = []
     for number, (lang, speaker, seconds) in enumerate(said):
         name = f"{number}.wav"

@@ -1,4 +1,4 @@
-"""What the benchmark of speed counts."""
+"""What the speed benchmark counts."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ FRAME = 0.02
 
 
 def placed(stamps: Stamps, begin: float, count: int, jitter: float = 0.0) -> float:
-    """Place frames stamped from `begin` on; gives the silence put between them."""
+    """Place frames stamped from `begin` on; return the silence put between them."""
     signs = [1 if number % 2 else -1 for number in range(count)]
     return sum(
         stamps.place(begin + number * FRAME + sign * jitter, FRAME)
@@ -47,7 +47,7 @@ def test_packets_that_come_early_and_late_are_no_gaps() -> None:
 
 
 def test_many_small_losses_are_filled_when_they_are_much() -> None:
-    """One packet in ten is missing: the track is never later than a gap."""
+    """One packet in ten is missing: the track is never late by more than a gap."""
     stamps = Stamps(0.0)
     for number in range(1000):
         if number % 10:

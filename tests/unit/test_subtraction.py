@@ -1,4 +1,4 @@
-"""What others leak is taken out of a microphone's sound, and its own speech stays."""
+"""Others' leaks are removed from a microphone's sound, and its own speech stays."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Floats = npt.NDArray[np.float32]
 
 HOPS = 600
 ALONE = 300
-"""Hops in which the other speaks alone; both speak in those that follow."""
+"""Hops in which the other speaks alone; in those that follow both speak."""
 
 
 def room(seed: int) -> Floats:
-    """An impulse response: 20 ms on its way, then 0.1 s of reverberation, 10 dB below the voice."""
+    """Impulse response: 20 ms of travel, then 0.1 s of reverberation, 10 dB below the voice."""
     rng = np.random.default_rng(seed)
     path = rng.standard_normal(1600) * np.exp(-np.arange(1600) / 400)
     path = np.concatenate([np.zeros(320), path / np.sqrt(np.square(path).sum())])
@@ -69,7 +69,7 @@ def test_nothing_is_left_where_only_the_other_speaks() -> None:
     rest = subtract(Stretch(sound, shares()), ALONE, HOPS)
     assert rest is not None
     assert level_db(rest.sound) < level_db(leak[EDGE + ALONE * HOP :]) - 17  # 15.6 by the filter
-    assert rest.own.min(axis=1).mean() < 0.05  # of the band in which the other speaks
+    assert rest.own.min(axis=1).mean() < 0.05  # in the band in which the other speaks
 
 
 def test_unrelated_sound_stays_as_it_is() -> None:

@@ -1,4 +1,4 @@
-"""When systemd hears that the node is up and alive, and what it hears of its state."""
+"""When systemd is told that the node is up and alive, and what it is told of its state."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MIC = MicInfo("desk", "Desk", None, "hw:1", None, None, None, connected=True)
 
 @dataclass
 class Session:
-    """What a conductor says of itself."""
+    """What a conductor reports."""
 
     state: State = State.IDLE
     message: str | None = None
@@ -41,20 +41,20 @@ class Session:
 
 @dataclass
 class Workers:
-    """What a watchdog says of them."""
+    """What a watchdog reports."""
 
     in_doubt: str | None = None
 
 
 @dataclass
 class Voice:
-    """What a publisher says of its broker."""
+    """What a publisher reports about its broker."""
 
     away: str | None = "not connected yet"
 
 
 class Desk:
-    """A supervision between a manager who listens and parts whose state is set by hand."""
+    """A supervision between a listening manager and parts whose state is set by hand."""
 
     def __init__(self, path: Path) -> None:
         self._manager = Manager(path)
@@ -75,14 +75,14 @@ class Desk:
         self.supervision.start()
 
     def tick(self, now: float) -> list[str]:
-        """What is sent at `now`, together with what was sent before."""
+        """Return what is sent at `now`, together with what was sent before."""
         self.deadlines.run(now)
         self.supervision.look(now)
         self.supervision.settle()
         return self._manager.received()
 
     def pings(self, *moments: float) -> list[float]:
-        """Those of these moments at which the watchdog was pinged."""
+        """Return those of these moments at which the watchdog was pinged."""
         return [now for now in moments if "WATCHDOG=1" in self.tick(now)]
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Which message or subscription a broker cuts connections for, on links good and bad."""
+"""Which message or subscription makes a broker cut connections, on good and bad links."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TOPICS = [f"topic/{number}" for number in range(20)]
 
 
 class Sender:
-    """Sends one small message on each topic at every connection, as the node does its states."""
+    """Sends one small message per topic at every connection, as the node does with its states."""
 
     def __init__(self, topics: list[str], size: int = 100) -> None:
         self.suspicion = Suspicion()
@@ -27,10 +27,10 @@ class Sender:
         self._mid = 0
 
     def connect(self, cuts: Callable[[int, str], bool]) -> bool:
-        """One connection; `cuts` is asked with place and topic. Says whether it ended well.
+        """Make one connection; `cuts` is asked with place and topic. Return whether it ended well.
 
-        The broker answers one message after the other. What is behind the one that it cuts at has
-        been sent as well, as far as the window goes.
+        The broker answers one message after another. Those after the one it cuts at have been sent
+        too, as far as the window goes.
         """
         self.connections += 1
         allowed = [topic for topic in self._topics if self.suspicion.limit(topic) is None]
@@ -97,7 +97,7 @@ def test_a_single_cut_is_forgotten() -> None:
 
 
 def test_a_message_larger_than_any_before_may_be_too_large() -> None:
-    """Smaller ones on the topic go on being sent; if they are cut for too, it is the topic."""
+    """Smaller ones on the topic are still sent; if they are cut for too, it is the topic."""
     suspicion = Suspicion()
     size = 20 * SAFE_BYTES
     for _ in range(MAX_CUTS):
@@ -138,7 +138,7 @@ def test_a_subscription() -> None:
 
 
 def test_a_message_without_an_answer() -> None:
-    """What is sent with QoS 0 is proven by the answer to what was sent after it."""
+    """A QoS 0 message is proven by the answer to what was sent after it."""
     suspicion = Suspicion()
     for _ in range(MAX_CUTS):
         _answer_some(suspicion, at=0.0)

@@ -120,7 +120,7 @@ def test_a_manager_that_is_gone_is_said_and_survived(
 
 @pytest.mark.parametrize("formatter", [JournalFormatter, LineFormatter])
 def test_no_client_can_forge_a_line(formatter: type[LineFormatter]) -> None:
-    """What a client sends may be named in a log line; it must not become one of its own."""
+    """A log line may quote what a client sends, which must not become a line of its own."""
     topic = "x\n<2>node.app: the house is on fire\r\x1b[2K\x85"
     record = logging.makeLogRecord({"levelno": 30, "msg": "%s: ignored", "args": (topic,)})
     line = formatter("%(message)s").format(record)
@@ -155,7 +155,7 @@ def test_the_journal_is_told_from_a_file_that_came_after_it(
 
 
 def setting(name: str) -> str:
-    """The last value of a key of the unit."""
+    """Return the last value of a key of the unit."""
     values: list[str] = re.findall(rf"^{name}=(.*)$", UNIT.read_text(), re.MULTILINE)
     return values[-1]
 
@@ -168,14 +168,14 @@ def test_the_times_of_the_unit_fit_those_of_the_node() -> None:
 
 def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
     need("systemd-analyze")
-    # It wants the program to be there; `true` is, everywhere.
+    # The program must exist; `true` does, everywhere.
     copy = tmp_path / UNIT.name
     unit = re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", UNIT.read_text(), flags=re.MULTILINE)
     copy.write_text(unit)
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", copy], capture_output=True, text=True, check=False
     )
-    # It ends with 0 also where it ignores a line: it may not say anything.
+    # It exits with 0 even if it ignores a line, so it must print nothing.
     assert done.stdout + done.stderr == ""
     assert done.returncode == 0
 

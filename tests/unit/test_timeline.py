@@ -28,7 +28,7 @@ class Loss:
 
 @dataclass
 class Stream:
-    """A simulated mic: a crystal that is off by `ppm`, blocks that arrive late, sound lost."""
+    """A simulated mic: a crystal off by `ppm`, blocks that arrive late, lost sound."""
 
     ppm: float = 0.0
     block: int = 1024
@@ -38,7 +38,7 @@ class Stream:
     errors: list[tuple[float, float]] = field(default_factory=list)
 
     def run(self, seconds: float) -> None:
-        """Place every block; notes (second, placement error in s) of each block's first sample."""
+        """Place every block; note (second, placement error in s) of each block's first sample."""
         clock, chance = StreamClock(ZERO), random.Random(4)
         held: list[tuple[int, float]] = []
         anchored = False
@@ -91,7 +91,7 @@ def test_drift_is_taken_out_once_and_not_twice(ppm: float) -> None:
     stream = Stream(ppm=ppm)
     stream.run(150)
     late = [error * ppm for second, error in stream.errors if second > 5]
-    assert min(late) > -0.002 * abs(ppm)  # never much to the other side of the truth
+    assert min(late) > -0.002 * abs(ppm)  # never much on the other side of the truth
 
 
 def test_nothing_slips_without_drift() -> None:
@@ -133,7 +133,7 @@ def test_a_stall_is_no_loss() -> None:
     clock = StreamClock(0.0)
     clock.anchor([(512, 0.032)])
     for block in range(1, 400):
-        stalled = 100 <= block < 150  # 1.6 s of blocks come at once
+        stalled = 100 <= block < 150  # 1.6 s of blocks arrive at once
         arrival = 0.032 * (150 if stalled else block)
         assert clock.place(512, arrival).silence == 0
 

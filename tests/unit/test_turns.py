@@ -23,7 +23,7 @@ LONG = "le budget de la fête est de dix mille euros et nous avons besoin de dou
 
 
 def said(seq: int, speaker: str, start_s: float, text: str, word_s: float = WORD_S) -> Segment:
-    """A segment whose words follow one another evenly; each `_` is a pause as long as a word."""
+    """Return a segment with evenly spaced words; each `_` is a pause as long as a word."""
     words = [
         Word(word, round(number * word_s, 3), round((number + 1) * word_s, 3), 0.9)
         for number, word in enumerate(text.split())
@@ -141,7 +141,7 @@ def test_one_cut_serves_all_who_interject_before_it() -> None:
 
 
 def test_parts_that_nothing_comes_between_are_one() -> None:
-    """Bob's second thought ends another sentence of hers, but is a part of his own line."""
+    """Bob's second thought ends another sentence of hers, but belongs to his own line."""
     alice = said(1, "Alice", 0, f"{LONG}. {LONG}. {LONG}")
     bob = said(2, "Bob", 1.9, "Attends un peu." + " _" * 20 + " Non.")
     assert [turn.segment.seq for turn in turns([alice, bob])] == [1, 2, 1]
@@ -192,7 +192,7 @@ def test_words_that_are_not_the_text_cut_nothing() -> None:
 
 
 WORDS = st.lists(st.sampled_from(["", "", "_", ",", "."]), min_size=1, max_size=20)
-"""What follows each word of somebody: nothing, a pause of half a second, a sign."""
+"""What follows each word: nothing, a pause of half a second, or punctuation."""
 
 
 @st.composite
@@ -210,7 +210,7 @@ def meetings(draw: st.DrawFn) -> list[Segment]:
 
 
 def first_word(turn: Turn) -> float:
-    """Second at which a line's first word begins."""
+    """Return the second at which a line's first word begins."""
     if turn.segment.words is None:
         return turn.segment.start / SAMPLE_RATE
     word = next(w for w in turn.segment.words if w.word == turn.text.split()[0])

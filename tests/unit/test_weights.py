@@ -1,4 +1,4 @@
-"""Which files count as the official ones of a model."""
+"""Which files count as a model's official ones."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_what_comes_from_the_registry_is_known_to_the_last_file(model: str) -> N
 
 
 def failed(error: Exception) -> Exception:
-    """As the hub's client wraps it."""
+    """Wrap an error as the hub's client does."""
     wrapped = RuntimeError("the hub failed")
     wrapped.__cause__ = error
     return wrapped

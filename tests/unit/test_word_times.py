@@ -13,7 +13,7 @@ from node.core.text.word_times import audible, within_speech
 from tests.unit.spoken import words
 
 LOUD, QUIET = 1.0, -0.5
-"""Of a log spectrum as Whisper has it."""
+"""Of a log spectrum as Whisper computes it."""
 
 
 def spectrum(*parts: tuple[float, float]) -> npt.NDArray[np.float32]:

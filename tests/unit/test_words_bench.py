@@ -1,4 +1,4 @@
-"""What the benchmark of words counts, with systems that write what they are told to."""
+"""What the word benchmark counts, with systems that write what they are told to."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TEXTS = {"u0": "turn on the light", "u1": "good night"}
 
 
 class Parrot:
-    """Writes the same of everything, in one language; notes when it is asked."""
+    """Writes the same for everything, in one language; notes when it is asked."""
 
     def __init__(self, text: str, language: str) -> None:
         self._said = text, language
@@ -44,7 +44,7 @@ class Parrot:
 
 
 class Gambler(Parrot):
-    """Writes the first clip in one way only, and the others differently in other runs."""
+    """Always writes the same for the first clip, and differs between runs for the others."""
 
     def also(self, _samples: npt.NDArray[np.int16]) -> list[str]:
         return ["", "Good night."] if self.starts[-1] else []

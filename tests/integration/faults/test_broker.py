@@ -38,7 +38,7 @@ HELLO, BONJOUR = SENTENCES[0], SENTENCES[31]
 
 @pytest.fixture
 def forgetful() -> Iterator[Broker]:
-    """A broker that a restart leaves without its sessions and its retained messages."""
+    """A broker that loses its sessions and retained messages at a restart."""
     with Broker(persistence=False) as broker:
         yield broker
 
@@ -52,7 +52,7 @@ def desk() -> Iterator[VirtualMics]:
 def test_no_broker_at_start(
     broker: Broker, watcher: Watcher, desk: VirtualMics, tmp_path: Path
 ) -> None:
-    """A session goes on after a crash while there is no broker; all of it is said later."""
+    """A session resumes after a crash without a broker; all of it is published later."""
     proxy = Proxy(broker.port)
     session = {"resume": True}
     config = configuration(tmp_path, proxy.port, ["desk"], session=session)
@@ -174,7 +174,7 @@ def test_a_connection_that_is_cut_again_and_again(
 def test_a_link_too_slow_for_its_cuts_condemns_no_message(
     broker: Broker, watcher: Watcher, tmp_path: Path
 ) -> None:
-    """Every connection ends before anything is acknowledged: that says nothing of the message."""
+    """Every connection ends before anything is acknowledged: the message is not to blame."""
     fill_outbox(tmp_path / "storage", [1, 2, 3])
     with Proxy(broker.port) as proxy:
         proxy.lifetime_s, proxy.delay_s = 0.5, 0.2
@@ -190,7 +190,7 @@ def test_a_link_too_slow_for_its_cuts_condemns_no_message(
 def test_a_broker_that_cuts_each_connection_is_asked_less_and_less(
     broker: Broker, tmp_path: Path
 ) -> None:
-    """It lets the node in every time, which is no reason to come back at once."""
+    """It accepts the node every time, which is no reason to come back at once."""
     with Proxy(broker.port) as proxy:
         proxy.lifetime_s = 0.1
         config = configuration(tmp_path, proxy.port, [])
@@ -227,7 +227,7 @@ def test_a_broker_that_takes_few_messages_at_once(
 def test_a_broker_that_has_had_enough_for_now(
     broker: Broker, watcher: Watcher, tmp_path: Path
 ) -> None:
-    """What it refuses for its quota is no refusal for good: it is sent again, of every kind."""
+    """What it refuses for its quota is not refused for good: every kind is sent again."""
     fill_outbox(tmp_path / "storage", range(1, 6))
     with Proxy(broker.port, counts=lambda topic: topic.startswith(TOPIC)) as proxy:
         proxy.over_quota = 8
@@ -243,7 +243,7 @@ def test_a_broker_that_has_had_enough_for_now(
 
 
 def test_dropped_answers_are_said(broker: Broker, watcher: Watcher, tmp_path: Path) -> None:
-    """Nothing is acknowledged for a while, and large answers are asked for all the time."""
+    """Nothing is acknowledged for a while, and large answers are requested all the time."""
     storage = tmp_path / "storage"
     past_session(storage, segments=1000)
     asked = 60
@@ -268,14 +268,14 @@ def test_dropped_answers_are_said(broker: Broker, watcher: Watcher, tmp_path: Pa
             dropped = int(told.split()[0])
             assert 0 < dropped < asked
             answers = watcher.messages(f"{TOPIC}/response/transcript/get")
-            # Those on their way when the connection was given up come twice.
+            # Those in flight when the connection was given up arrive twice.
             assert len(answers) >= asked - dropped
             assert watcher.request(TOPIC, "health/check")["status"] == "ok"
             assert node.program.output().count("messages_dropped") == 1
 
 
 def test_acknowledgements_that_never_come(broker: Broker, watcher: Watcher, tmp_path: Path) -> None:
-    """mosquitto drops them when its queue for a client is full; the connection stands on."""
+    """mosquitto drops them when its queue for a client is full; the connection stays up."""
     numbers = range(1, 31)
     fill_outbox(tmp_path / "storage", numbers)
     with Proxy(broker.port) as proxy:
@@ -322,7 +322,7 @@ def test_the_older_of_two_nodes_with_one_id_ends(
         session_id = room.start(desk="Alice")
         room.say("desk", HELLO)
         room.segments(session_id, 1)
-        time.sleep(room.say("desk", BONJOUR) - 1)  # said, but not yet known to have ended
+        time.sleep(room.say("desk", BONJOUR) - 1)  # spoken, but not yet known to have ended
         with RunningNode(other, configuration(other, broker.port, [])) as newer:
             older.program.wait_output("another node has connected with this node's id", 20)
             assert older.program.wait(10) == 78

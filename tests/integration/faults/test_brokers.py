@@ -1,4 +1,4 @@
-"""The same node on brokers that differ: mosquitto, a strict one that is far away, and RabbitMQ."""
+"""The same node on different brokers: mosquitto, a strict and distant one, and RabbitMQ."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FAR_S = 0.05
 
 @dataclass
 class Place:
-    """A broker as the node meets it, through a proxy, and as a client does that watches it."""
+    """A broker: for the node through a proxy, and for a client that watches it."""
 
     proxy: Proxy
     port: int

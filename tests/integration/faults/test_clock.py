@@ -70,7 +70,7 @@ def test_steps_move_nothing(room: Room, clock: WallClock) -> None:
 
 
 def test_files_of_one_second_do_not_overwrite_each_other(room: Room, clock: WallClock) -> None:
-    """The hour comes again, and with it the names of the files."""
+    """The same hour comes again, and with it the same file names."""
     paths = []
     for hours in (0.0, 3.0):
         clock.step_to(hours)

@@ -1,6 +1,6 @@
-"""A damaged database, and every step between two commits at which a process may have ended.
+"""A damaged database, and every step between two commits at which a process may die.
 
-Each test makes the storage folder what the fault leaves of it, and starts a node on it.
+Each test leaves the storage folder as the fault would, and starts a node on it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ UTTERANCE_9 = (
 def lab(tmp_path: Path, broker: Broker, watcher: Watcher) -> Iterator[Lab]:
     made = Lab(tmp_path, broker, watcher)
     yield made
-    sys.stderr.write(made.node.program.output())  # shown where the test has failed
+    sys.stderr.write(made.node.program.output())  # shown if the test fails
     made.node.__exit__(None)
 
 
@@ -91,7 +91,7 @@ def garbage_in_the_log(database: Path) -> None:
     ids=lambda damage: damage.__name__,
 )
 def test_damaged_database(lab: Lab, watcher: Watcher, damage: Callable[[Path], None]) -> None:
-    """It is set aside and said; speech that waits is adopted by the names of its files."""
+    """It is set aside and reported; waiting speech is adopted by its file names."""
     lab.hold_session()
     broken_off = "20260101T100000Z-00ff"
     waiting = lab.leave(broken_off, number=7, start=32000, sentence=HELLO)
@@ -167,7 +167,7 @@ def test_audio_without_row(lab: Lab, watcher: Watcher) -> None:
 
 
 def test_row_without_audio(lab: Lab, watcher: Watcher) -> None:
-    """It is given up and said, and keeps nothing waiting."""
+    """It is given up and reported, and holds up nothing."""
     session = lab.hold_session()
     lab.change(UTTERANCE_9, session, "captured")
     lab.change("UPDATE session SET state='stopping', utterances=9")
@@ -183,7 +183,7 @@ def test_row_without_audio(lab: Lab, watcher: Watcher) -> None:
 
 
 def test_died_while_a_neighbours_speech_was_forgotten(lab: Lab, watcher: Watcher) -> None:
-    """Its sound is gone and its row is not: there is nothing to transcribe, nor to complain of."""
+    """Its sound is gone but not its row: nothing to transcribe, nothing to report."""
     session = lab.hold_session()
     lab.change(UTTERANCE_9, session, "open")
     lab.change("UPDATE session SET state='stopping', utterances=9")
@@ -196,7 +196,7 @@ def test_died_while_a_neighbours_speech_was_forgotten(lab: Lab, watcher: Watcher
 
 
 def test_audio_whose_segment_is_committed(lab: Lab, watcher: Watcher) -> None:
-    """The process died between the commit and the end of the audio: nothing is said twice."""
+    """The process died between the commit and deleting the audio: nothing is said twice."""
     session = lab.hold_session()
     document = finished_document(lab, session)
     first = document["segments"][0]
@@ -214,7 +214,7 @@ def test_audio_whose_segment_is_committed(lab: Lab, watcher: Watcher) -> None:
 
 
 def test_audio_that_cannot_be_read_at_first(lab: Lab, watcher: Watcher) -> None:
-    """The disk is to blame, not the engine: others come first, and it is tried until it is read."""
+    """The disk is to blame, not the engine: others go first, and it is tried until readable."""
     session = lab.hold_session()
     lab.change(UTTERANCE_9, session, "captured")
     lab.change("UPDATE session SET state='stopping', utterances=10")
@@ -223,7 +223,7 @@ def test_audio_that_cannot_be_read_at_first(lab: Lab, watcher: Watcher) -> None:
     bad = lab.leave(session, number=9, start=160000, sentence=HELLO)
     good = bad.with_name("aside")
     bad.rename(good)
-    bad.symlink_to("/proc/self/mem")  # whose first byte is an I/O error
+    bad.symlink_to("/proc/self/mem")  # whose first byte gives an I/O error
     after = watcher.count()
     room = lab.start()
     event = watcher.wait_for(f"{TOPIC}/event", after=after).json()
@@ -242,7 +242,7 @@ def test_audio_that_cannot_be_read_at_first(lab: Lab, watcher: Watcher) -> None:
 
 
 def test_a_mistake_in_a_statement_ends_the_process(lab: Lab, watcher: Watcher) -> None:
-    """Not taken for a full disk and tried for ever: status 1, and the next start goes on."""
+    """Not taken for a full disk and tried for ever: status 1, and the next start works."""
     session = lab.hold_session()
     lab.change(UTTERANCE_9, session, "captured")
     lab.change("UPDATE session SET state='stopping', utterances=9")
@@ -261,7 +261,7 @@ def test_a_mistake_in_a_statement_ends_the_process(lab: Lab, watcher: Watcher) -
 
 
 def test_damage_that_only_shows_when_it_is_met(lab: Lab, watcher: Watcher) -> None:
-    """An index of what is not there, which no quick look finds: the next start does."""
+    """An index of rows that do not exist, which no quick check finds: the next start does."""
     lab.hold_session()
     session = "20260101T100000Z-00ff"
     lab.change(
@@ -308,7 +308,7 @@ def test_audio_that_was_given_up(lab: Lab) -> None:
 
 
 def test_died_between_writing_files_and_done(lab: Lab, watcher: Watcher) -> None:
-    """The names were noted, some files are written: the same files come again, and no others."""
+    """The names were noted, some files written: the same files come again, and no others."""
     session = lab.hold_session()
     before = finished_document(lab, session)
     (files,) = rows(lab.storage, "SELECT files FROM session WHERE id=?", session)[0]

@@ -1,4 +1,4 @@
-"""The disk full, refusing or read-only: recording goes on, all is kept, and it clears itself."""
+"""The disk full, refusing or read-only: recording goes on, all is kept, and it recovers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def mics() -> Iterator[VirtualMics]:
 
 
 class Place:
-    """Where the node of one test runs, with its storage on a disk of the test."""
+    """One test's node, with its storage on the test's disk."""
 
     def __init__(self, folder: Path, broker: Broker, mics: VirtualMics, watcher: Watcher) -> None:
         self.folder = folder
@@ -77,7 +77,7 @@ def event(room: Room, event_type: str, after: int, timeout: float = 15) -> dict[
 
 
 def fill_to_the_last_byte(room: Room, disk: SmallDisk, after: int) -> None:
-    """Also the room that the node gives away when its speech is first refused."""
+    """Even the room that the node gives up when its speech is first refused."""
     disk.fill()
     room.watcher.wait_for(
         lambda m: m.topic == f"{TOPIC}/event" and "the disk refuses" in m.json()["message"],
@@ -103,7 +103,7 @@ def test_full_in_mid_session(place: Place, disk: SmallDisk) -> None:
         event(room, "disk_low", after)
         room.say("door", BONJOUR, pause_s=2)
         fill_to_the_last_byte(room, disk, after)
-        # Heard in real time, by a node whose disk takes nothing any more.
+        # Heard in real time, by a node whose disk accepts nothing any more.
         room.say_to_the_end("desk", MEETING, COFFEE, pause_s=2)
         assert MEETING.text not in [s["text"] for s in room.segments(session, 1)]
         disk.make_room()
@@ -165,7 +165,7 @@ def test_start_on_a_full_disk(place: Place, disk: SmallDisk) -> None:
 
 
 def test_restarted_on_a_full_disk(place: Place, disk: SmallDisk) -> None:
-    """The ballast of the last process lets the next one open its database and finish."""
+    """The ballast lets the next process open its database and finish."""
     with place.node(disk.folder / "storage") as node:
         room = place.room(node)
         session = room.start(desk="Alice")
@@ -180,7 +180,7 @@ def test_restarted_on_a_full_disk(place: Place, disk: SmallDisk) -> None:
 
 
 def test_every_write_refused_and_taken_again(place: Place, tmp_path: Path) -> None:
-    """A limit on the size of files: the disk has room and says no, as a read-only one does."""
+    """A file size limit: the disk has room but refuses, as a read-only one does."""
     with place.node(tmp_path / "storage") as node:
         room = place.room(node)
         session = room.start(desk="Alice", door="Bruno")
@@ -206,13 +206,13 @@ def test_every_write_refused_and_taken_again(place: Place, tmp_path: Path) -> No
 
 
 def refuse(node: RunningNode, *, refuses: bool) -> None:
-    """Let the disk refuse every byte, or take them again."""
+    """Make the disk refuse every byte, or accept them again."""
     limit = 0 if refuses else resource.RLIM_INFINITY
     psutil.Process(node.pid).rlimit(psutil.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 
 
 def test_turned_read_only_by_the_kernel(place: Place, tmp_path: Path) -> None:
-    """Nothing stored is lost; mounted anew, the next start finishes the session."""
+    """Nothing stored is lost; once remounted, the next start finishes the session."""
     with (
         BreakingDisk(tmp_path / "card", 192) as card,
         place.node(card.folder / "storage") as node,
@@ -225,7 +225,7 @@ def test_turned_read_only_by_the_kernel(place: Place, tmp_path: Path) -> None:
         card.break_down()
         room.say("desk", BONJOUR)
         event(room, "disk_low", after)
-        with pytest.raises(pytest.fail.Exception):  # it has room, and takes nothing
+        with pytest.raises(pytest.fail.Exception):  # it has room but accepts nothing
             event(room, "disk_back", after, 8)
         assert room.do("health/check")["disk_free_mb"] > 0
         room.node.program.kill_group()

@@ -1,4 +1,4 @@
-"""The engine raising, hanging, or taking the process with it, always at the same utterance."""
+"""The engine raising, hanging, or killing the process, always at the same utterance."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_raising_always(lab: Callable[[str], Room]) -> None:
 
 @pytest.mark.parametrize(("fault", "status"), [("hang", 1), ("abort", -6)])
 def test_ending_the_process(lab: Callable[[str], Room], fault: str, status: int) -> None:
-    """Restarted as a service is: the utterance is set aside, all others are transcribed."""
+    """Restarted like a service: the utterance is set aside, all others are transcribed."""
     room = lab(fault)
     session = room.start(desk="Alice")
     room.say("desk", HELLO, LONG, MUSIC, pause_s=0.9)

@@ -64,7 +64,7 @@ def node(broker: Broker, watcher: Watcher, tmp_path: Path, protocol: str) -> Ite
 
 
 def fuzzed(chance: random.Random) -> bytes:
-    """A request with the right names and the wrong things in them, or no request at all."""
+    """A request with the right keys and wrong values, or no request at all."""
     if chance.random() < 0.3:
         return chance.choice(RAW)
     if chance.random() < 0.1:
@@ -79,7 +79,7 @@ def fuzzed(chance: random.Random) -> bytes:
 
 
 def works(node: RunningNode, watcher: Watcher) -> None:
-    """Whatever was left of it, a session can be begun and ended as ever."""
+    """Whatever is left of it, a session can start and stop as before."""
     assert node.program.process.poll() is None, node.program.output()
     watcher.request(TOPIC, "session/stop", timeout=30)
     watcher.publish(f"{TOPIC}/mic/tape/enabled/set", "ON")
@@ -91,7 +91,7 @@ def works(node: RunningNode, watcher: Watcher) -> None:
 
 
 def outside(folder: Path, node: RunningNode) -> set[str]:
-    """Every file of the test's folder that is not in the storage folder."""
+    """Return every file of the test's folder outside the storage folder."""
     files = (str(path.relative_to(folder)) for path in folder.rglob("*"))
     return {name for name in files if not name.startswith(node.storage.name)}
 
@@ -154,13 +154,13 @@ def test_megabytes(node: RunningNode, watcher: Watcher, protocol: str) -> None:
     works(node, watcher)
     answers = watcher.messages(f"{TOPIC}/response/mics/assign")
     assert {answer.json()["error"]["code"] for answer in answers} == {"too_large"}
-    # MQTT 5 has the broker keep from the node what is longer than it asks for.
+    # With MQTT 5 the broker does not send the node more than it asked for.
     assert len(answers) == (2 if protocol == "5" else 3)
     assert rss_mb(node) - used_mb < (30 if protocol == "5" else 120)
 
 
 def test_ten_thousand_at_once(node: RunningNode, broker: Broker, watcher: Watcher) -> None:
-    """What finds no place is dropped, and said when the burst is over."""
+    """What does not fit is dropped, and reported when the burst is over."""
     works(node, watcher)
     used_mb, chance = rss_mb(node), random.Random(SEED + 2)
     verbs = [*VERBS, "x/y"]
@@ -171,7 +171,7 @@ def test_ten_thousand_at_once(node: RunningNode, broker: Broker, watcher: Watche
             flood._client.publish(topic, payloads[number % len(payloads)], 0)
         told = flood.wait_for(_is_drop, 60).json()["message"]
     assert 0 < int(told.split()[0]) < 10_000
-    # A client of its own: mosquitto may have dropped what the flooded ones still wait for.
+    # A new client: mosquitto may have dropped what the flooded ones still wait for.
     with Watcher(broker.port, topics=[f"{TOPIC}/response/#"]) as calm:
         works(node, calm)
     assert rss_mb(node) - used_mb < 60

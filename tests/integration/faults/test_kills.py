@@ -1,4 +1,4 @@
-"""SIGKILL at instants of chance under load; `python -m tests.bench.soak` is the long campaign."""
+"""SIGKILL at random moments under load; `python -m tests.bench.soak` is the long campaign."""
 
 from __future__ import annotations
 

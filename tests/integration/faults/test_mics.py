@@ -1,4 +1,4 @@
-"""Microphones pulled, frozen, stalled and replugged in mid-session: that one alone is away."""
+"""Microphones pulled, frozen, stalled and replugged in mid-session: only that one is away."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
 
 @pytest.fixture(autouse=True)
 def _no_session_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What a test that fails has left must not fail the next one."""
+    """What a failed test leaves must not make the next one fail."""
     yield
     if "room" in request.fixturenames:
         room: Room = request.getfixturevalue("room")
@@ -73,7 +73,7 @@ def wait_state(room: Room, mic: str, **wanted: Any) -> None:
 
 
 def capture(room: Room, mic: str) -> int:
-    """The process that captures a mic."""
+    """Return the process that captures a mic."""
 
     def find() -> int | None:
         for pid in children(room.node.pid):
@@ -93,14 +93,14 @@ def of(segments: list[dict[str, Any]], mic: str) -> list[dict[str, Any]]:
 
 
 def kept(room: Room, session: str, mic: str) -> list[np.ndarray[Any, np.dtype[np.int16]]]:
-    """The sound of each utterance of a mic, in order."""
+    """Return the sound of each utterance of a mic, in order."""
     files = [f for f in (room.node.storage / "audio").glob("*.s16le") if session in f.name]
     own = sorted(f for f in files if mic in f.name)
     return [np.fromfile(file, "<i2") for file in own]
 
 
 def alike(room: Room, session: str, mic: str, said: Sentence) -> float:
-    """How much of a sentence, sample by sample, is in what was kept of a mic."""
+    """Return how much of a sentence, sample by sample, is in what was kept of a mic."""
     wanted = spoken(said)
     loud = np.flatnonzero(np.abs(wanted.astype(np.int32)) > 300)
     wanted = wanted[loud[0] : loud[-1]]
@@ -160,7 +160,7 @@ def test_frozen_and_thawed(room: Room) -> None:
 
 
 def test_the_device_stalls_for_a_moment(room: Room) -> None:
-    """Too short to be noticed as a loss: the gap is silence on the timeline."""
+    """Too short to count as a loss: the gap is silence on the timeline."""
     session = room.start(desk="Alice")
     after = room.watcher.count()
     began = [time.monotonic()]

@@ -1,4 +1,4 @@
-"""Sound that a source had to leave out, and says so."""
+"""A source that had to leave out sound, and says so."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def start(segment: dict[str, Any]) -> float:
 
 
 def test_a_reported_overflow_is_silence(broker: Broker, watcher: Watcher, tmp_path: Path) -> None:
-    """A player that is held up leaves sound out and says so; what comes after lies where it was."""
+    """A player that is held up skips sound and says so; what follows is in its right place."""
     tape = np.zeros(14 * RATE, np.int16)
     for at_s, sentence in ((1, HELLO), (9, BONJOUR)):
         sound = spoken(sentence)
@@ -44,7 +44,7 @@ def test_a_reported_overflow_is_silence(broker: Broker, watcher: Watcher, tmp_pa
         room.segments(session, 1)
         (player,) = children(node.pid)
         os.kill(player, signal.SIGSTOP)
-        time.sleep(1.6)  # the length of what is lost, judged below
+        time.sleep(1.6)  # the length of the loss, checked below
         os.kill(player, signal.SIGCONT)
         first, second = room.segments(session, 2)
         assert [first["text"], second["text"]] == [HELLO.text, BONJOUR.text]

@@ -1,4 +1,4 @@
-"""More speech than the machine can write down: what is given up, said, and taken back."""
+"""More speech than the machine can transcribe: what is given up, reported, and restored."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.rig.mqtt import Watcher
 
 SLOW_S = 6.0
-"""Two microphones have a sentence every three seconds."""
+"""Two microphones with a sentence every three seconds."""
 
 LADDER = ["normal", "no_partials", "together", "beam_1", "overloaded"]
 SAID = {"desk": ENGLISH[5:9], "door": FRENCH[5:9]}
@@ -39,7 +39,7 @@ def room(broker: Broker, watcher: Watcher, tmp_path: Path) -> Iterator[Room]:
 
 
 def loads(room: Room) -> list[str]:
-    """The rungs in the order in which `T/health` has shown them."""
+    """Return the overload steps in the order in which `T/health` showed them."""
     shown = [message.json()["load"] for message in room.watcher.messages(f"{TOPIC}/health")]
     return [shown[0], *(now for before, now in pairwise(shown) if now != before)]
 

@@ -1,4 +1,4 @@
-"""The broker refuses a password, a topic, a size: it is said, and blocks nothing else."""
+"""The broker refuses a password, a topic, a size: it is reported, and blocks nothing else."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EAGER = eager_node.__name__
 
 
 def event(watcher: Watcher, event_type: str, timeout: float = 30, number: int = 0) -> str:
-    """The message of the first event of a type, or of a later one."""
+    """Return the message of the first event of a type, or of a later one."""
 
     def come() -> list[str]:
         events = [message.json() for message in watcher.messages(f"{TOPIC}/event")]
@@ -36,7 +36,7 @@ def event(watcher: Watcher, event_type: str, timeout: float = 30, number: int = 
 
 
 def login(folder: Path, user: str) -> dict[str, Any]:
-    """How `user` of the RabbitMQ of these tests connects."""
+    """Return how `user` connects to the RabbitMQ of these tests."""
     password = folder / "password"
     password.write_text(user)
     password.chmod(0o600)
@@ -173,7 +173,7 @@ def test_what_the_broker_ends_connections_for_is_left_out(
 
 
 def test_a_broker_that_forbids_events_gets_none(rabbitmq: RabbitMQ, tmp_path: Path) -> None:
-    """What is wrong is then in the log alone; everything else goes on."""
+    """The fault is then only in the log; everything else goes on."""
     config = configuration(tmp_path, rabbitmq.port, [], mqtt=login(tmp_path, "no-events"))
     with (
         Watcher(rabbitmq.port, protocol=MQTTv311) as watcher,
@@ -201,7 +201,7 @@ def test_a_broker_that_forbids_all_is_said_to(rabbitmq: RabbitMQ, tmp_path: Path
 def test_partial_texts_that_the_broker_forbids_are_left_out(
     rabbitmq: RabbitMQ, tmp_path: Path
 ) -> None:
-    """They go with QoS 0, which nobody acknowledges. The segments come all the same."""
+    """They go with QoS 0, which nobody acknowledges. The segments arrive all the same."""
     transcription = {"partials": True}
     with VirtualMics([VirtualMic("desk")]) as mics:
         config = configuration(

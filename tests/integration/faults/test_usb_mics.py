@@ -33,7 +33,7 @@ HEADSETS = (
 
 
 def test_usb_mics_come_and_go(broker: Broker, watcher: Watcher, tmp_path: Path) -> None:
-    """The list follows the kernel's within 3 s; who sits where stays, whatever the card number."""
+    """The list follows the kernel's within 3 s; speakers stay, whatever the card number."""
     tree = UsbTree(tmp_path / "machine").create()
     audio = {"proc_root": str(tree.proc_root), "sys_root": str(tree.sys_root)}
     tree.plug(*HEADSETS)
@@ -175,7 +175,7 @@ def test_what_is_known_is_bounded_and_assignments_are_not_touched(store: Store) 
 def test_a_disk_that_refuses_keeps_no_mic_from_being_found(
     tree: UsbTree, store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What could not be kept is kept at the next look."""
+    """What could not be stored is stored at the next scan."""
     tree.plug(TWIN)
     known: list[MicInfo] = []
 

@@ -1,6 +1,6 @@
-"""Single values that come back damaged: kept aside, counted and said, and the rest goes on.
+"""Single values read back damaged: set aside, counted and reported, while the rest goes on.
 
-Each test changes what a node has left, in a way that no check of the file as a whole finds.
+Each test changes what a node left, in a way that no check of the whole file finds.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.rig.node import Room
 
 WORDS = "the combination of the safe"
-"""No event, and no line of the log, may repeat what somebody has said."""
+"""No event and no log line may repeat what somebody said."""
 
 SEGMENT_TOPIC = f"{TOPIC}/mic/desk/segment"
 BROKEN_OFF = f'{{"text": "{WORDS}", "sta'
@@ -49,7 +49,7 @@ def events(watcher: Watcher, after: int) -> list[tuple[str, str]]:
 
 
 def check_well(lab: Lab, room: Room) -> None:
-    """A session goes from its start to its end, and nobody has told what was said."""
+    """A session runs from start to stop, and nothing repeated what was said."""
     session = room.start(desk="Bruno")
     room.segments(session, 1)
     assert room.stop()["segments_total"] >= 1
