@@ -215,6 +215,7 @@ class Parts:
             roster=self.roster,
             scanner=self.scanner,
             sessions=self.store.sessions,
+            search=self.store.search,
             archive=self.archive,
             conductor=self.conductor,
             health=self.health.record,

@@ -22,6 +22,7 @@ from node.core.mqtt.messages import (
     OneSession,
     Request,
     SaveTranscript,
+    SearchSessions,
     StartSession,
 )
 from node.core.mqtt.topics import EnabledSet, RequestTopic, SessionSwitch, SpeakerSet
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from node.adapters.broker import Message
-    from node.adapters.store import Sessions
+    from node.adapters.store import Search, Sessions
     from node.core.mqtt import payloads
     from node.core.mqtt.payloads import AnswerError, HealthPayload
     from node.core.mqtt.topics import Command, Topics
@@ -65,6 +66,7 @@ class Verbs:
         roster: Roster,
         scanner: MicScanner,
         sessions: Sessions,
+        search: Search,
         archive: Archive,
         conductor: Conductor,
         health: Callable[[], HealthPayload],
@@ -73,6 +75,7 @@ class Verbs:
         self._roster = roster
         self._scanner = scanner
         self._sessions = sessions
+        self._search = search
         self._archive = archive
         self._conductor = conductor
         self._health = health
@@ -94,6 +97,10 @@ class Verbs:
     def list_sessions(self, request: ListSessions, answer: Answer) -> None:
         listed, total = self._sessions.page(request.limit, request.offset)
         answer({"sessions": listed, "total": total})
+
+    def search_sessions(self, request: SearchSessions, answer: Answer) -> None:
+        matches, total = self._search.find(request.query, request.limit, request.offset)
+        answer({"matches": matches, "total": total})
 
     def delete_session(self, request: DeleteSession, answer: Answer) -> None:
         if request.session_id in self._conductor.finishing:
@@ -182,6 +189,7 @@ VERBS: dict[str, Verb[Any]] = {
     "session/start": Verb(StartSession, Verbs.start_session),
     "session/stop": Verb(OneSession, Verbs.stop_session),
     "session/list": Verb(ListSessions, Verbs.list_sessions),
+    "session/search": Verb(SearchSessions, Verbs.search_sessions),
     "session/delete": Verb(DeleteSession, Verbs.delete_session),
     "transcript/get": Verb(GetTranscript, Verbs.get_transcript),
     "transcript/save": Verb(SaveTranscript, Verbs.save_transcript),

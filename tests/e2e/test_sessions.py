@@ -248,3 +248,32 @@ def test_language_of_the_session(room: Room, language: str) -> None:
     (segment,) = room.segments(session, 1)
     room.stop()
     assert (segment["language"], segment["text"]) == ("fr", FRENCH[4].text)
+
+
+def test_search_finds_what_was_said_in_all_sessions(room: Room) -> None:
+    said = FRENCH[9]
+    word = max(said.text.strip(".!?").split(), key=len)
+    found: list[dict[str, Any]] = []
+    for title in ("First", "Second"):
+        session = room.do(
+            "session/start", title=title, assignments=[{"mic": "door", "speaker": "Bruno"}]
+        )["session_id"]
+        room.say("door", said)
+        (segment,) = room.segments(session, 1)
+        found.insert(0, segment)
+        answer = room.do("session/search", query=word.upper())  # while it is recorded
+        assert [match["segment_id"] for match in answer["matches"]][: len(found)] == [
+            segment["id"] for segment in found
+        ]
+        room.stop()
+    first = answer["matches"][0]
+    assert {name: first[name] for name in ("session_id", "mic", "speaker", "start", "text")} == {
+        name: found[0][name] for name in ("session_id", "mic", "speaker", "start", "text")
+    }
+    assert first["title"] == "Second"
+    assert first["started_at"] == room.do("session/list", limit=1)["sessions"][0]["started_at"]
+    page = room.do("session/search", query=said.text, limit=1, offset=1)
+    assert [match["session_id"] for match in page["matches"]] == [found[1]["session_id"]]
+    assert page["total"] == answer["total"] >= 2
+    assert room.do("session/search", query='"NEAR(')["total"] == 0
+    assert "query" in room.refused("session/search", query="")["message"]

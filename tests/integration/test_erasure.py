@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.model.sentences import Sentence
     from tests.rig.broker import Broker
     from tests.rig.mqtt import Message
 
@@ -105,6 +106,19 @@ def check_gone(room: Room, session: str, *words: str) -> None:
     wait_until(lambda: not traces(room.node.storage, session), 10, "nothing is left of its id")
 
 
+def indexed(storage: Path, sentence: Sentence) -> set[str]:
+    """The words of a sentence that are whole in some page of the search index.
+
+    It stores them in small letters without accents, and mostly without what they have in common
+    with the one before.
+    """
+    with closing(sqlite3.connect(f"file:{storage}/scribe.db?mode=ro", uri=True)) as database:
+        rows = database.execute("SELECT block FROM spoken_index_data").fetchall()
+    pages = b"".join(block for (block,) in rows)
+    words = (word.strip(".,?!").lower() for word in sentence.text.split())
+    return {word for word in words if word.isascii() and word.encode() in pages}
+
+
 def expire(storage: Path, session: str, days: float) -> None:
     """Make a session older than it is while the node is not running."""
     with closing(sqlite3.connect(storage / "scribe.db")) as database, database:
@@ -153,9 +167,15 @@ def test_no_byte_of_a_deleted_session_is_left(room: Room) -> None:
     room.node.start().wait_online(room.watcher, after)
     assert len(traces(storage, SECRET.text, session)) >= 4 + 4 + 2 + 1 + 1 + 1 + 1
     assert f"{TOPIC}/mic/desk/last_words" in shown(room, SECRET.text)
+    assert room.do("session/search", query=SECRET.text)["total"] == 1
+    terms = indexed(storage, SECRET) - indexed(storage, OTHER)
+    assert terms
     room.do("session/delete", session_id=session)
     check_gone(room, session, SECRET.text)
+    assert not terms & indexed(storage, SECRET)
+    assert room.do("session/search", query=SECRET.text) == {"matches": [], "total": 0}
     # Other sessions' data stays.
+    assert room.do("session/search", query=OTHER.text)["total"] == 1
     assert len(traces(storage, OTHER.text)) >= 4
     assert shown(room, OTHER.text)
     assert [s["session_id"] for s in room.do("session/list")["sessions"]] == [other]

@@ -40,6 +40,8 @@ VALID = [
     ("session/stop", {}),
     ("session/stop", {"session_id": SESSION_ID}),
     ("session/list", {"limit": 10, "offset": 20}),
+    ("session/search", {"query": "château d'eau"}),
+    ("session/search", {"query": "x" * 200, "limit": 200, "offset": 20}),
     ("session/delete", {"session_id": SESSION_ID}),
     ("transcript/get", {"session_id": SESSION_ID, "format": "srt", "offset": 5, "limit": 1000}),
     ("transcript/save", {"session_id": SESSION_ID, "formats": ["vtt"]}),
@@ -47,6 +49,15 @@ VALID = [
 ]
 
 INVALID: list[tuple[str, dict[str, Any], str]] = [
+    ("session/search", {}, "query"),
+    ("session/search", {"query": "  "}, "query"),
+    ("session/search", {"query": "x" * 201}, "query"),
+    ("session/search", {"query": "a\0b"}, "query"),
+    ("session/search", {"query": f"a{SURROGATE}"}, "query"),
+    ("session/search", {"query": ["a"]}, "query"),
+    ("session/search", {"query": "a", "limit": 0}, "limit"),
+    ("session/search", {"query": "a", "limit": 201}, "limit"),
+    ("session/search", {"query": "a", "offset": -1}, "offset"),
     ("mics/detect", {"force": True}, "force"),
     ("mics/assign", {}, "assignments"),
     ("mics/assign", {"assignments": {}}, "assignments"),

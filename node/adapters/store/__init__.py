@@ -14,6 +14,7 @@ from node.adapters.store.ballast import Ballast
 from node.adapters.store.damage import Damage
 from node.adapters.store.database import Database
 from node.adapters.store.outbox import Outbox, OutboxMessage
+from node.adapters.store.search import Search
 from node.adapters.store.sessions import Sessions
 from node.adapters.store.traces import Erasure, Traces
 from node.adapters.store.utterances import Utterances
@@ -33,6 +34,7 @@ __all__ = [
     "Outbox",
     "OutboxMessage",
     "Recording",
+    "Search",
     "Sessions",
     "Store",
     "Traces",
@@ -57,7 +59,8 @@ class Store:
         self.outbox = Outbox(self._database)
         self.damage = Damage(self._database, report)
         self.sessions = Sessions(self._database, self.damage.set_segment_aside)
-        self.traces = Traces(self._database)
+        self.search = Search(self._database, report)
+        self.traces = Traces(self._database, self.search)
         self.utterances = Utterances(self._database, self.audio, self.damage)
 
     def open(self) -> str | None:
@@ -80,6 +83,7 @@ class Store:
         self.damage.sift()
         self.sessions.prove()
         self.traces.prove()
+        self.search.prepare()
 
     def close(self) -> None:
         self._database.close()

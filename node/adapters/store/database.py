@@ -8,13 +8,14 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
+from node.adapters.store.search_index import holds_the_fault
 from node.errors import DamageError, NodeError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 BUSY_S = 10
 
@@ -87,7 +88,31 @@ ALTER TABLE session ADD COLUMN withdrawn INTEGER NOT NULL DEFAULT 0;  -- of `seg
 ALTER TABLE utterance ADD COLUMN unwanted INTEGER NOT NULL DEFAULT 0; -- no text is made of it
 """
 
-STEPS = (SCHEMA, RETENTION, TIME_LIMIT, DAMAGED_ROWS, WITHDRAWN)
+_SPOKEN = """
+INSERT INTO spoken (segment_id, session_id, start, text)
+SELECT {row}.id, {row}.session_id, json_extract(body, '$.start'), json_extract(body, '$.text')
+FROM (SELECT iif(json_valid({row}.body), {row}.body, '{{}}') AS body)
+WHERE json_extract(body, '$.crosstalk_of') IS NULL
+AND typeof(json_extract(body, '$.start')) = 'integer'
+AND typeof(json_extract(body, '$.text')) = 'text';
+"""
+
+SPOKEN = f"""
+CREATE TABLE spoken (           -- the text of the segments that are in transcripts, for the search
+    id INTEGER PRIMARY KEY, segment_id TEXT NOT NULL UNIQUE,
+    session_id TEXT NOT NULL, start INTEGER NOT NULL, text TEXT NOT NULL
+);
+CREATE TRIGGER segment_spoken AFTER INSERT ON segment BEGIN {_SPOKEN.format(row="new")} END;
+CREATE TRIGGER segment_changed AFTER UPDATE OF body ON segment BEGIN
+    DELETE FROM spoken WHERE segment_id=old.id; {_SPOKEN.format(row="new")}
+END;
+CREATE TRIGGER segment_deleted AFTER DELETE ON segment BEGIN
+    DELETE FROM spoken WHERE segment_id=old.id;
+END;
+UPDATE segment SET body=body;   -- for those that are there already
+"""  # noqa: S608  # both are ours
+
+STEPS = (SCHEMA, RETENTION, TIME_LIMIT, DAMAGED_ROWS, WITHDRAWN, SPOKEN)
 """The statements that upgrade the schema to each version from the one before."""
 
 OF_THE_DISK = frozenset(
@@ -278,7 +303,8 @@ def _connect(path: Path, *, thoroughly: bool = False) -> sqlite3.Connection:
         connection.execute("PRAGMA secure_delete=ON")
         connection.execute("PRAGMA temp_store=MEMORY")
         check = "integrity_check" if thoroughly else "quick_check"
-        if (fault := _fault(connection, check)) is not None:
+        fault = _fault(connection, check)
+        if fault is not None and not holds_the_fault(connection, lambda: _fault(connection, check)):
             raise sqlite3.DatabaseError(fault)
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA_VERSION:

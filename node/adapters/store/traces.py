@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from node.adapters.store.database import Database
+    from node.adapters.store.search import Search
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,9 @@ class Erasure:
 class Traces:
     """Owned by the main thread."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, search: Search) -> None:
         self._database = database
+        self._search = search
 
     def note_files(self, session_id: str, names: Iterable[str]) -> None:
         """Note files about to be written for a session, in addition to those at its end."""
@@ -55,7 +57,7 @@ class Traces:
             planned = db.execute("SELECT * FROM session WHERE id=?", (session_id,)).fetchone()
             paths = session_of(planned).files.values() if planned else ()
             _note_files(db, session_id, (path.rpartition("/")[2] for path in paths))
-            for table in ("segment", "utterance", "outbox", "damaged"):
+            for table in ("segment", "spoken", "utterance", "outbox", "damaged"):
                 db.execute(f"DELETE FROM {table} WHERE session_id=?", (session_id,))  # noqa: S608
             db.execute("DELETE FROM session WHERE id=?", (session_id,))
             return _erasure(db, session_id)
@@ -73,7 +75,15 @@ class Traces:
                 db.execute(f"DELETE FROM {table} WHERE session_id=?", (session_id,))  # noqa: S608
 
     def trim(self) -> bool:
-        """Empty the write-ahead log, which still has deleted data; return False if it is in use."""
+        """Empty the search index and the write-ahead log of deleted data.
+
+        Returns:
+            False if the log is in use.
+
+        Raises:
+            StoreError: the disk fails.
+        """
+        self._search.purge()
         return self._database.trim()
 
     def prove(self) -> None:

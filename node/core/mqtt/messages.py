@@ -44,6 +44,11 @@ Name = Annotated[
 Title = Annotated[
     str, StringConstraints(strip_whitespace=True, max_length=200), AfterValidator(_one_line)
 ]
+Query = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
+    AfterValidator(_one_line),
+]
 Language = Annotated[
     str,
     StringConstraints(max_length=16),
@@ -104,6 +109,12 @@ class DeleteSession(Request):
 
 class ListSessions(Request):
     limit: Annotated[int, Field(ge=1, le=1000)] = 50
+    offset: Annotated[int, Field(ge=0, le=2**31)] = 0
+
+
+class SearchSessions(Request):
+    query: Annotated[Query, Field(description="words, of which the last may be incomplete")]
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
     offset: Annotated[int, Field(ge=0, le=2**31)] = 0
 
 
