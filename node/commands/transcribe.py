@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ from node.commands.memory_sink import MemorySink, RecordedUtterance
 from node.commands.recorded import RecordedTrack
 from node.commands.tracks import chosen, say, why_empty
 from node.config import Config, load_config
-from node.core.model import SAMPLE_RATE, Assignment, Session, at_sample
+from node.core.model import SAMPLE_RATE, UNDATED, Assignment, Session, at_sample
 from node.core.room.room import Room
 from node.core.text.format_names import SUFFIX
 from node.core.text.formats import WRITERS
@@ -46,10 +46,7 @@ if TYPE_CHECKING:
 STEP = SAMPLE_RATE // 10
 """Samples (0.1 s) heard from one track before the next has its turn: a room waits for 0.3 s."""
 
-START = datetime(2000, 1, 1, tzinfo=UTC)
-"""Recordings do not say when they were made, so times of day count from the beginning."""
-
-SESSION = f"{START:%Y%m%dT%H%M%SZ}-0000"
+SESSION = f"{UNDATED:%Y%m%dT%H%M%SZ}-0000"
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -202,8 +199,8 @@ def _config(arguments: argparse.Namespace) -> Config:
 def _write(segments: list[Segment], length_s: float, arguments: argparse.Namespace) -> None:
     session = Session(
         id=SESSION,
-        started_at=START,
-        ended_at=at_sample(START, round(length_s * SAMPLE_RATE)),
+        started_at=UNDATED,
+        ended_at=at_sample(UNDATED, round(length_s * SAMPLE_RATE)),
         speakers={segment.mic: segment.speaker for segment in segments},
     )
     crosstalk = [segment for segment in segments if segment.crosstalk_of is not None]

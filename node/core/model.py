@@ -27,6 +27,9 @@ MIC_ID = re.compile(r"[a-z0-9_.-]{1,64}")
 SESSION_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
 """Every id a session may have, see `new_session_id`."""
 
+UNDATED = datetime(2000, 1, 1, tzinfo=UTC)
+"""Where a recording begins that does not say when it was made; times of day count from there."""
+
 MB = 1024 * 1024
 """Bytes; the unit of memory and disk wherever they are told."""
 

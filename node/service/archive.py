@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from node.core.text.format_names import SUFFIX
+from node.core.text.format_names import AT_THE_END, SUFFIX
 from node.core.text.formats import WRITERS, subrip, webvtt
+from node.core.text.markdown import head, paragraphs
 from node.core.text.transcript import Transcript, final_body, merge, plain
 
 if TYPE_CHECKING:
@@ -63,6 +64,9 @@ class Archive:
             answer["text"] = subrip(whole.turns[offset:end], first=offset + 1)
         elif form == "vtt":
             answer["text"] = webvtt(whole.turns[offset:end])
+        elif form == "md":
+            top = "" if offset else head(session, whole.turns, self._zone)
+            answer["text"] = top + paragraphs(session, whole.turns[offset:end], self._zone)
         else:
             answer["text"] = plain(session, whole.turns[offset:end], self._zone)
         return answer
@@ -90,11 +94,12 @@ class Archive:
         Raises:
             StoreError: the disk refuses.
         """
-        if session.files.keys() != WRITERS.keys():  # none yet, or their record is damaged
-            files = self._folder.reserve(moment.astimezone(self._zone), WRITERS)
+        suffixes = [SUFFIX[form] for form in AT_THE_END]
+        if session.files.keys() != set(suffixes):  # none yet, or their record is damaged
+            files = self._folder.reserve(moment.astimezone(self._zone), suffixes)
             self._sessions.plan_files(session.id, files)
             session.files = files
-        self._folder.write(session.files, self._texts(session, WRITERS))
+        self._folder.write(session.files, self._texts(session, suffixes))
         body = final_body(self.transcript(session))
         payload = json.dumps(body, ensure_ascii=False)
         self._sessions.finish(session, [(self._topics.final, payload)])

@@ -56,7 +56,7 @@ def test_the_demo_shows_the_meeting_and_goes_on_serving(tmp_path: Path) -> None:
     assert str(text) in output.replace("\n", "")
 
 
-@pytest.mark.parametrize("form", ["text", "json", "srt", "vtt"])
+@pytest.mark.parametrize("form", ["text", "json", "srt", "vtt", "md"])
 def test_transcribe_takes_recorded_tracks(form: str, tmp_path: Path) -> None:
     tracks = [DEMO / f"mic-{name}.wav" for name in ("alice", "bruno", "chloe")]
     output = tmp_path / "out"
@@ -72,6 +72,9 @@ def test_transcribe_takes_recorded_tracks(form: str, tmp_path: Path) -> None:
         assert len(document["seglst"]) == len(REFERENCE)
         first = document["seglst"][0]
         assert abs(first["start_time"] - REFERENCE[0]["start"]) < 0.5
+    elif form == "md":
+        assert text.startswith("**Alice**, **Bruno**, **Chloé**\n\n**Alice** (00:00:0")
+        assert sum(spoken["text"] in text for spoken in REFERENCE) >= 0.9 * len(REFERENCE)
     else:
         assert text.count(" --> ") == len(REFERENCE)
 

@@ -47,7 +47,12 @@ def test_a_session_seen_while_it_is_recorded_and_after(room: Room) -> None:
     (listed, *_) = rows(run("sessions", *config).stdout)
     assert listed[0] == session
     assert listed[3:6] == ["done", "1", "Alice, Bruno"]
-    for form, mark in (("srt", " --> "), ("vtt", "WEBVTT"), ("text", "] Alice: ")):
+    for form, mark in (
+        ("srt", " --> "),
+        ("vtt", "WEBVTT"),
+        ("text", "] Alice: "),
+        ("md", "**Alice** ("),
+    ):
         done = run("transcript", session, "--format", form, *config)
         assert mark in done.stdout
         assert HELLO.text in done.stdout

@@ -175,7 +175,20 @@ def test_transcript_is_had_at_any_moment(room: Room) -> None:
     assert spoken_lines(page["text"]) == [f"Alice: {ENGLISH[0].text}"]
     assert room.do("transcript/get", format="json", offset=1)["segments"][0]["seq"] == 2
     assert room.do("transcript/get", format="srt", offset=1)["text"].startswith("2\n")
+    first = room.do("transcript/get", format="md", limit=1)["text"]
+    assert re.match(
+        r"# [-\d]{10} \d\d:\d\d\n\n\*\*Alice\*\*\n\n\*\*Alice\*\* \([\d:]{8}\): ", first
+    )
+    assert room.do("transcript/get", format="md", offset=1)["text"].startswith("**Alice** (")
     room.stop()
+    saved = room.do("transcript/save", session_id=session, formats=["md"])
+    assert saved["file_path"] == saved["files"]["md"]
+    assert (
+        Path(saved["files"]["md"]).read_text(encoding="utf-8").startswith(first.partition("(")[0])
+    )
+    assert set(room.do("transcript/save", session_id=session)["files"]) == {
+        *("txt", "json", "srt", "vtt")
+    }
     saved = room.do("transcript/save", session_id=session, formats=["vtt"])
     assert Path(saved["files"]["vtt"]).read_text(encoding="utf-8").startswith("WEBVTT")
 

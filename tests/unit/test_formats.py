@@ -125,7 +125,7 @@ def test_words_are_left_out_of_the_payload_where_none_were_asked_for() -> None:
 
 
 def test_every_file_format_has_a_writer() -> None:
-    assert list(WRITERS) == ["txt", "json", "srt", "vtt"]
+    assert list(WRITERS) == ["txt", "json", "srt", "vtt", "md"]
 
 
 @pytest.mark.parametrize(("speaker", "tag"), [("Bob --", "<v Bob -- >"), ("Bob -", "<v Bob ->")])

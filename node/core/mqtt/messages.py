@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from node.core.model import SESSION_ID
-from node.core.text.format_names import FORMATS, Format
+from node.core.text.format_names import AT_THE_END, Format
 from node.core.text.languages import AUTO, WHISPER_LANGUAGES, check_language_or_auto
 from node.errors import RequestError
 
@@ -125,7 +125,7 @@ class GetTranscript(OneSession):
 
 
 class SaveTranscript(OneSession):
-    formats: Annotated[list[Format], Field(min_length=1)] = list(FORMATS)
+    formats: Annotated[list[Format], Field(min_length=1)] = list(AT_THE_END)
 
 
 _UNION_MEMBERS = frozenset({"constrained-str", "constrained-int", "int", "float"})

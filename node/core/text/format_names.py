@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-Format = Literal["text", "json", "srt", "vtt"]
+Format = Literal["text", "json", "srt", "vtt", "md"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
-SUFFIX: dict[str, str] = {"text": "txt", "json": "json", "srt": "srt", "vtt": "vtt"}
+AT_THE_END: tuple[Format, ...] = ("text", "json", "srt", "vtt")
+"""Those written when a session ends, and by a `transcript/save` that names none."""
+
+SUFFIX: dict[str, str] = {"text": "txt", "json": "json", "srt": "srt", "vtt": "vtt", "md": "md"}
 """Of the file of each, which is also its key in a session's `files`."""

@@ -1,4 +1,4 @@
-"""The files of a session: text, JSON with SegLST, SubRip and WebVTT subtitles."""
+"""The files of a session: text, JSON with SegLST, SubRip and WebVTT subtitles, Markdown."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from node.core.model import SAMPLE_RATE, SCHEMA, Segment
 from node.core.text.format_names import SUFFIX
+from node.core.text.markdown import to_markdown
 from node.core.text.transcript import Transcript, final_body
 
 if TYPE_CHECKING:
@@ -110,5 +111,6 @@ WRITERS: dict[str, Writer] = {
     SUFFIX["json"]: to_json,
     SUFFIX["srt"]: to_srt,
     SUFFIX["vtt"]: to_vtt,
+    SUFFIX["md"]: to_markdown,
 }
 """How each file of a session is written, by its suffix."""

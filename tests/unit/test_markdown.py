@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from node.core.model import UNDATED
+from node.core.text.markdown import escaped, paragraphs, to_markdown
+from tests.unit.spoken import PARIS, line_text, segment, session, transcript
+
+READER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+
+TALK = (
+    segment(1, 0.5, "Bonjour tout le monde."),
+    segment(2, 2.5, "On commence ?"),
+    segment(3, 3723.25, "Tom & <Jerry> *fin*", speaker="Bob_b_", mic="wall"),
+    segment(4, 3725, "Oui."),
+)
+
+
+def read(text: str) -> list[tuple[str, str]]:
+    """Everything a reader of Markdown finds that is not text, and the text between."""
+    found = []
+    for token in READER.parse(text):
+        found += [
+            (child.type, child.content)
+            for child in token.children or []
+            if child.content or child.type != "text"
+        ]
+        if token.type.endswith(("_open", "_block", "fence")):
+            found.append((token.type, ""))
+    return found
+
+
+def test_head_and_paragraphs() -> None:
+    assert to_markdown(transcript(*TALK, title="Budget #2")) == (
+        "# Budget \\#2\n"
+        "\n"
+        "2026-11-22 11:00 · **Alice**, **Bob\\_b\\_**\n"
+        "\n"
+        "**Alice** (11:00:00): Bonjour tout le monde. On commence ?\n"
+        "\n"
+        "**Bob\\_b\\_** (12:02:03): Tom \\& \\<Jerry\\> \\*fin\\*\n"
+        "\n"
+        "**Alice** (12:02:05): Oui.\n"
+    )
+
+
+def test_without_a_title_the_date_is_the_heading() -> None:
+    assert to_markdown(transcript(TALK[0])).splitlines()[:3] == [
+        "# 2026-11-22 11:00",
+        "",
+        "**Alice**",
+    ]
+
+
+def test_a_recording_without_a_date_is_given_none() -> None:
+    undated = to_markdown(transcript(TALK[0], started_at=UNDATED))
+    assert undated == "**Alice**\n\n**Alice** (01:00:00): Bonjour tout le monde.\n"
+    titled = to_markdown(transcript(started_at=UNDATED, title="Budget"))
+    assert titled == "# Budget\n\n"
+
+
+def test_silence_has_a_heading_only() -> None:
+    assert to_markdown(transcript()) == "# 2026-11-22 11:00\n\n"
+
+
+def test_a_page_continues_without_a_head() -> None:
+    turns = transcript(*TALK).turns
+    assert paragraphs(session(), turns[3:], PARIS) == "**Alice** (12:02:05): Oui.\n"
+    assert paragraphs(session(), (), PARIS) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("at 10:30, see: this", "at 10:30, see: this"),
+        ("https://a.org www.a.org WWW.a.org", "https\\://a.org www\\.a.org WWW\\.a.org"),
+        (":tada: $1$ ==x== a@b", "\\:tada: \\$1\\$ \\=\\=x\\=\\= a\\@b"),
+        ("C'est l'été - (oui) ! 100 %.", "C'est l'été - (oui) ! 100 %."),
+        (" a\nb\r\nc ", "a b c"),
+    ],
+)
+def test_only_what_could_be_markup_is_escaped(text: str, written: str) -> None:
+    assert escaped(text) == written
+
+
+SIGNS = "\\`*_{}[]()<>#+-.!|~&:=^$@'\" \t\n1a"
+MARKED = ["<b>", "](x)", "**", "&amp;", "http://", "---", "_a_", "*a*", "~~a~~", "`a`"]
+MARKED += ["<a@b.c>", "|a|", "&#65;", "[a](b)", "![a](b)"]
+HOSTILE = st.lists(st.sampled_from([*SIGNS, *MARKED]), max_size=12).map("".join)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(HOSTILE | line_text, (HOSTILE | line_text).filter(str.strip), HOSTILE | line_text)
+def test_no_text_becomes_markup(text: str, speaker: str, title: str) -> None:
+    said = segment(1, 0.5, text, speaker=speaker)
+    written = to_markdown(transcript(said, title=title))
+    plain = to_markdown(transcript(segment(1, 0.5, "x", speaker="x"), title=title and "x"))
+    if not title.strip():
+        plain = to_markdown(transcript(segment(1, 0.5, "x", speaker="x")))
+    assert [kind for kind, _ in read(written) if kind != "text"] == [
+        kind for kind, _ in read(plain) if kind != "text"
+    ]
+    shown = "".join(content for _, content in read(written))
+    assert shown.endswith(f"): {' '.join(text.splitlines()).strip()}".rstrip())
