@@ -8,6 +8,7 @@ and states are published again.
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import random
 import socket
@@ -18,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.client import Client, MQTTMessage, WebsocketConnectionError
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -73,6 +74,8 @@ class BrokerSettings:
     password: str | None = None
     tls: ssl.SSLContext | None = None
     tls_ca_file: Path | None = None
+    websocket_path: str | None = None
+    """Where MQTT is carried over WebSockets; None for plain TCP."""
 
     def __repr__(self) -> str:
         return f"BrokerSettings({self.host}:{self.port}, {self.client_id}, MQTT {self.protocol})"
@@ -127,6 +130,9 @@ class Acknowledged:
 BrokerItem = Connected | Disconnected | Message | Acknowledged
 
 
+NoWebSocket = WebsocketConnectionError
+"""The OSError for a server that does not open a WebSocket at the path."""
+
 Acknowledgement = tuple[ReasonCode, object]
 """A broker's answer to a CONNECT: its reason code and properties."""
 
@@ -148,7 +154,10 @@ def new_client(
         protocol=MQTTProtocolVersion.MQTTv5 if five else MQTTProtocolVersion.MQTTv311,
         clean_session=None if five else True,
         reconnect_on_failure=keeps_trying,
+        transport="tcp" if settings.websocket_path is None else "websockets",
     )
+    if settings.websocket_path is not None:
+        client.ws_set_options(settings.websocket_path)
     if will_topic is not None:
         client.will_set(will_topic, OFFLINE, qos=1, retain=True)
     if settings.username is not None or settings.password is not None:
@@ -303,7 +312,8 @@ class Broker:
     def _on_socket_open(self, _client: Client, _data: object, connection: Any) -> None:
         """Send each message at once: Nagle's algorithm held segments back for up to 40 ms."""
         self._is_open = True
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with _plain(connection) as plain:
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _draw_wait(self, client: Client) -> None:
         """Set a random wait: with paho's own, all nodes would reconnect at the same moment."""
@@ -387,5 +397,10 @@ class Broker:
 def _cut(client: Client) -> None:
     stream = client.socket()
     if stream is not None:
-        with suppress(OSError):  # it is already closed
-            stream.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]  # it is a socket
+        with suppress(OSError), _plain(stream) as plain:  # it may be closed already
+            plain.shutdown(socket.SHUT_RDWR)
+
+
+def _plain(connection: Any) -> socket.socket:
+    """Return the same connection as a socket to be closed: what paho has for WebSockets is none."""
+    return socket.socket(fileno=os.dup(connection.fileno()))

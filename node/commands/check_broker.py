@@ -68,7 +68,10 @@ def _connect(settings: BrokerSettings, will_topic: str) -> Finding:
     if (missing := lacks(properties)) is not None:
         return wrong("broker", f"{where} has no {missing}, which the node needs")
     tls = "with TLS" if settings.tls else "without TLS"
-    return ok("broker", f"{where}, MQTT {settings.protocol}, {tls}, {_who(settings)}")
+    carried = f"MQTT {settings.protocol}"
+    if settings.websocket_path is not None:
+        carried += " over WebSockets"
+    return ok("broker", f"{where}, {carried}, {tls}, {_who(settings)}")
 
 
 def _who(settings: BrokerSettings) -> str:

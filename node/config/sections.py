@@ -20,6 +20,7 @@ from node.config.values import (
     SampleRate,
     Text,
     Topic,
+    WebPath,
     default_node_id,
 )
 from node.config.wording import misplaced
@@ -83,13 +84,25 @@ class TlsConfig(Section):
         return value
 
 
+def default_port(mqtt: dict[str, Any]) -> int:
+    """Return the port registered for how MQTT is carried, given the keys before `port`."""
+    encrypted = "tls" in mqtt and mqtt["tls"].enabled
+    if mqtt.get("transport") == "websockets":
+        return 443 if encrypted else 80
+    return 8883 if encrypted else 1883
+
+
 class MqttConfig(Section):
     host: Host = "localhost"
     """Host name or address of the broker."""
     tls: TlsConfig = section()
     """Encryption of the connection."""
-    port: Port = Field(default_factory=lambda data: 8883 if data["tls"].enabled else 1883)
-    """TCP port of the broker; by default 1883, or 8883 with TLS."""
+    transport: Literal["tcp", "websockets"] = "tcp"
+    """How MQTT is carried: `websockets` for a broker behind a web server or proxy."""
+    websocket_path: WebPath = "/mqtt"
+    """Path of the broker's WebSocket, with `transport: websockets`."""
+    port: Port = Field(default_factory=default_port)
+    """TCP port of the broker; by default 1883, or 8883 with TLS; with WebSockets 80 or 443."""
     base_topic: Topic = "scribe"
     """First level or levels of every topic."""
     protocol: Literal["5", "3.1.1"] = "5"

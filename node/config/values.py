@@ -124,6 +124,12 @@ def _check_file(path: Path) -> Path:
     return path
 
 
+def _check_web_path(value: str) -> str:
+    if not value.startswith("/") or not all("!" <= sign <= "~" for sign in value):
+        raise ValueError('must begin with "/" and have neither spaces nor accents, as /mqtt')
+    return value
+
+
 def _check_time_zone(value: str) -> str:
     try:
         zoneinfo.ZoneInfo(value)
@@ -143,6 +149,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 SampleRate = Annotated[int, Field(ge=8000, le=192_000)]
 Language = Annotated[str, AfterValidator(check_language)]
 LanguageOrAuto = Annotated[str, AfterValidator(check_language_or_auto)]
+WebPath = Annotated[str, AfterValidator(_check_web_path)]
 TimeZone = Annotated[str, AfterValidator(_check_time_zone)]
 ResolvedPath = Annotated[Path, BeforeValidator(_refuse_empty), AfterValidator(resolve_path)]
 ExistingFile = Annotated[ResolvedPath, AfterValidator(_check_file)]

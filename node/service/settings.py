@@ -57,6 +57,7 @@ def broker_settings(config: Config) -> BrokerSettings:
         password=mqtt.read_password(),
         tls=tls_context(tls.ca_file, tls.cert_file, tls.key_file) if tls.enabled else None,
         tls_ca_file=tls.ca_file,
+        websocket_path=mqtt.websocket_path if mqtt.transport == "websockets" else None,
     )
 
 

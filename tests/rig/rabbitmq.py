@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.rig.broker import HOST, free_port
+from tests.rig.certificates import make_certificates
 from tests.rig.processes import Program, need, wait_until
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ START_TIMEOUT_S = 90
 CONNECT = bytes.fromhex("100d 0004 4d515454 04 02 003c 0001 61")
 """MQTT 3.1.1, a clean session, client `a`. The first that connects waits for much to be loaded."""
 CONNECTED = bytes.fromhex("20020000")
+WEB_PATH = "/ws"
 EXCHANGE = "amq.topic"  # where the plugin routes MQTT topics, with dots for slashes
 
 
@@ -41,6 +43,7 @@ class RabbitMQ:
     def __init__(self, users: Mapping[str, tuple[str, str]]) -> None:
         need("rabbitmq-server", "epmd")
         self.port = free_port()
+        self.web_port, self.web_tls_port = free_port(), free_port()
         self._folder = Path(tempfile.mkdtemp(prefix="rmq-"))
         self._epmd_port = free_port()
         epmd = ["epmd", "-port", str(self._epmd_port), "-address", HOST]
@@ -48,10 +51,18 @@ class RabbitMQ:
         self._server = Program([SERVER], self._environment(), self._folder)
         definitions = self._folder / "definitions.json"
         definitions.write_text(json.dumps(_definitions({**users, "guest": (".*", ".*")})))
-        (self._folder / "plugins").write_text("[rabbitmq_mqtt].")
+        (self._folder / "plugins").write_text("[rabbitmq_mqtt,rabbitmq_web_mqtt].")
+        make_certificates(self._folder)
+        self.ca_file = self._folder / "ca.crt"
         (self._folder / "rabbitmq.conf").write_text(
             "listeners.tcp = none\n"
             f"mqtt.listeners.tcp.1 = {HOST}:{self.port}\n"
+            f"web_mqtt.tcp.ip = {HOST}\nweb_mqtt.tcp.port = {self.web_port}\n"
+            f"web_mqtt.ssl.ip = {HOST}\nweb_mqtt.ssl.port = {self.web_tls_port}\n"
+            f"web_mqtt.ssl.cacertfile = {self._folder}/ca.crt\n"
+            f"web_mqtt.ssl.certfile = {self._folder}/server.crt\n"
+            f"web_mqtt.ssl.keyfile = {self._folder}/server.key\n"
+            f"web_mqtt.ws_path = {WEB_PATH}\n"
             "mqtt.allow_anonymous = true\n"
             f"load_definitions = {definitions}\n"
         )

@@ -27,6 +27,11 @@ WRONG_KIND: list[Case] = [
     ("session: {resume: 1:30}", '1: session.resume: must be true or false, not "1:30"'),
     ("crosstalk: {mode: on}", "1: crosstalk.mode: must be 'drop', 'tag' or 'off', not \"on\""),
     ("mqtt: {protocol: 3.1}", "1: mqtt.protocol: must be '5' or '3.1.1', not \"3.1\""),
+    ("mqtt: {transport: ws}", "1: mqtt.transport: must be 'tcp' or 'websockets'"),
+    *(
+        (f"mqtt: {{websocket_path: {path}}}", '1: mqtt.websocket_path: must begin with "/"')
+        for path in ("mqtt", '"/a b"', "/é", '""')
+    ),
     ("transcription: {beam_size: 11}", "1: transcription.beam_size: must be at most 10"),
     ("transcription: {window: half}", "1: transcription.window: must be 'fit' or 'full'"),
     ("transcription: {hotwords: ['']}", "1: transcription.hotwords[0]: must not be empty"),
@@ -51,7 +56,7 @@ WRONG_SHAPE: list[Case] = [
 WRONG_KEY: list[Case] = [
     ("\nmqtt:\n  prot: 1", '3: mqtt.prot: unknown key, did you mean "port"?'),
     ("mqtt:\n tls:\n  on: 1", "3: mqtt.tls.on: unknown key; the keys here are enabled, ca_"),
-    ("mqtt:\n  zzz:", "2: mqtt.zzz: unknown key; the keys here are host, tls, port, "),
+    ("mqtt:\n  zzz:", "2: mqtt.zzz: unknown key; the keys here are host, tls, transport, "),
     ("mqqt: {}", '1: mqqt: unknown key, did you mean "mqtt"?'),
     (
         "audio:\n  devices:\n  - {mic: x, device: y, rat: 1}",

@@ -8,7 +8,7 @@ import ssl
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from node.adapters.broker import CONNECT_TIMEOUT_S, PROTOCOL_ERROR, ask
+from node.adapters.broker import CONNECT_TIMEOUT_S, PROTOCOL_ERROR, NoWebSocket, ask
 
 if TYPE_CHECKING:
     from paho.mqtt.reasoncodes import ReasonCode
@@ -145,11 +145,17 @@ def network_advice(error: OSError, settings: BrokerSettings) -> str:
     """Return what to do if connecting, or TLS, fails with `error`."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _certificate_advice(error, settings)
+    if isinstance(error, NoWebSocket):
+        return _websocket_advice(settings)
     if isinstance(error, ssl.SSLError | ConnectionResetError | EOFError) and settings.tls:
         return (
             "it does not speak TLS there: correct mqtt.port (usually 8883), or set"
             f" mqtt.tls.enabled: false ({error.strerror or error})"
         )
+    return _address_advice(error)
+
+
+def _address_advice(error: OSError) -> str:
     if isinstance(error, socket.gaierror):
         return f"unknown host name ({error.strerror}): correct mqtt.host, or give an address"
     if isinstance(error, ConnectionRefusedError):
@@ -158,6 +164,14 @@ def network_advice(error: OSError, settings: BrokerSettings) -> str:
         seconds = f"{CONNECT_TIMEOUT_S:g} s"
         return f"no answer within {seconds}: is the machine on, or does a firewall block it?"
     return f"not reachable ({error.strerror or error}): check the network and mqtt.host"
+
+
+def _websocket_advice(settings: BrokerSettings) -> str:
+    other = "" if settings.tls else " this port may need TLS (mqtt.tls.enabled: true);"
+    return (
+        f"it opens no WebSocket at {settings.websocket_path}: correct mqtt.port and"
+        f" mqtt.websocket_path;{other} if it is a port for plain MQTT, set mqtt.transport: tcp"
+    )
 
 
 def _certificate_advice(error: ssl.SSLCertVerificationError, settings: BrokerSettings) -> str:
@@ -189,6 +203,8 @@ def _certificate_advice(error: ssl.SSLCertVerificationError, settings: BrokerSet
 def no_answer_advice(settings: BrokerSettings) -> str:
     """Return what to do if the connection ends before the broker has answered."""
     cause = "this port needs TLS (mqtt.tls.enabled: true)"
+    if settings.websocket_path is None:
+        cause += " or WebSockets (mqtt.transport: websockets)"
     if settings.tls:
         cause = "it needs a client certificate, or a different one (mqtt.tls.cert_file)"
     return f"no answer to an MQTT connect: {cause}, it is not a broker, or it hangs; see its log"
