@@ -69,6 +69,7 @@ class Node:
 
         Raises:
             StoreError: the storage folder cannot be used.
+            ConfigError: metrics are wanted, and the package for them is not installed.
         """
         os.umask(0o077)  # whatever the folder allows: only this user may read what people say
         parts = self._parts
@@ -80,6 +81,9 @@ class Node:
             if (problem := anonymous_warning(self._config.mqtt)) is not None:
                 log.warning("mqtt: %s", problem)
             self._recover()
+            if parts.metrics is not None:
+                parts.metrics.start()
+                stops.callback(parts.metrics.stop)
             self._take_signals()
             self._start_clockwork()
             stops.callback(self._go_offline)  # it goes online once the model has been tried

@@ -16,6 +16,7 @@ from node.config.sections import (
     DeviceConfig,
     FileConfig,
     HomeAssistantConfig,
+    MetricsConfig,
     MqttConfig,
     NodeConfig,
     Section,
@@ -43,6 +44,7 @@ __all__ = [
     "DeviceConfig",
     "FileConfig",
     "HomeAssistantConfig",
+    "MetricsConfig",
     "MqttConfig",
     "NodeConfig",
     "SessionConfig",
@@ -78,6 +80,8 @@ class Config(Section):
     """What is kept on disk."""
     homeassistant: HomeAssistantConfig = section()
     """Home Assistant discovery."""
+    metrics: MetricsConfig = section()
+    """Figures for Prometheus."""
     time_zone: TimeZone | None = None
     """Time zone (IANA name) for times of day in transcripts; the system's if not set."""
 

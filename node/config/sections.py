@@ -278,6 +278,15 @@ class StorageConfig(Section):
     """How many of the newest finished sessions to keep; all if not set."""
 
 
+class MetricsConfig(Section):
+    enabled: bool = False
+    """Serve metrics for Prometheus; needs the package of the extra `metrics`."""
+    host: Host = "127.0.0.1"
+    """Address to serve them on; anybody who can reach it can read them."""
+    port: Port = 9464
+    """TCP port to serve them on."""
+
+
 class HomeAssistantConfig(Section):
     enabled: bool = False
     """Announce the node to Home Assistant."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from node.adapters.announced import AnnouncedTopics
 from node.adapters.broker import Broker
+from node.adapters.metrics import MetricsPage
 from node.adapters.store import Store
 from node.adapters.transcripts import TranscriptFolder
 from node.adapters.whisper import Engine
@@ -28,6 +29,7 @@ from node.service.items import DamageFound
 from node.service.lifecycle import Lifecycle
 from node.service.listening.listener import Listener
 from node.service.listening.spool import Spool
+from node.service.metrics import Metrics
 from node.service.mic_scanner import MicScanner
 from node.service.publishing.broker_advice import connection_advice
 from node.service.publishing.homeassistant import HomeAssistant
@@ -72,6 +74,7 @@ class Parts:
         self._make_threads(config)
         self._make_session(config)
         self._make_publishing(config)
+        self._make_metrics(config)
         self._make_memory(config)
         self._make_supervision(notifier, go_online)
         self._make_requests(config, file)
@@ -155,6 +158,19 @@ class Parts:
             publisher=self.publisher,
             states=self.states,
         )
+
+    def _make_metrics(self, config: Config) -> None:
+        """What Prometheus reads, if it is to read anything."""
+        self.metrics = None
+        if config.metrics.enabled:
+            self.metrics = Metrics(
+                page=MetricsPage(config.metrics.host, config.metrics.port),
+                deadlines=self.deadlines,
+                health=self.health,
+                states=self.states,
+                roster=self.roster,
+                publisher=self.publisher,
+            )
 
     def _make_memory(self, config: Config) -> None:
         """What deletes sessions: requests, and rules of retention."""

@@ -17,6 +17,12 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 NEEDED = {
     requirement.name: requirement for requirement in map(Requirement, PROJECT["dependencies"])
 }
+OPTIONAL = {
+    requirement.name
+    for requirement in map(Requirement, PROJECT["optional-dependencies"]["metrics"])
+}
+"""What is imported only by those who ask for it."""
+
 PINNED = re.compile(r"^[^\s#][^\\]*", re.MULTILINE)
 
 
@@ -40,7 +46,7 @@ def imported() -> set[str]:
 def test_what_is_imported_is_required_and_what_is_required_is_imported() -> None:
     owners = importlib.metadata.packages_distributions()
     packages = {normal(owners[name][0]) for name in imported()}
-    assert packages == {normal(name) for name in NEEDED}
+    assert packages == {normal(name) for name in {*NEEDED, *OPTIONAL}}
 
 
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])

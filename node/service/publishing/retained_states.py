@@ -104,9 +104,13 @@ class RetainedStates:
         self._publish_mics()
 
     def _publish_session(self) -> None:
+        self._publisher.state(self._topics.session, self.session())
+
+    def session(self) -> SessionPayload:
+        """Return the current content of `T/session`."""
         conductor = self._conductor
         session = conductor.session
-        payload: SessionPayload = {
+        return {
             "state": conductor.state.value,
             "session_id": session.id if session else None,
             "title": session.title if session else None,
@@ -118,7 +122,6 @@ class RetainedStates:
             "problem": self._problem(),
             "finishing": conductor.finishing,
         }
-        self._publisher.state(self._topics.session, payload)
 
     def refused(self, reason: str) -> None:
         """Show why a start by the switch was refused, until the circumstances change."""
