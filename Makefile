@@ -21,7 +21,7 @@ LOCK_DEV := tests/requirements.lock
 
 APT_RUN := python3-venv libportaudio2 mosquitto
 APT_TEST := $(APT_RUN) mosquitto-clients pulseaudio pulseaudio-utils libasound2-plugins \
-	espeak-ng openssl rabbitmq-server exfatprogs exfat-fuse
+	espeak-ng openssl rabbitmq-server exfatprogs exfat-fuse zsh
 
 # Installs only what is missing, so that a second run needs no password.
 define apt_install

@@ -9,7 +9,7 @@ import select
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from node import __version__
 from node.adapters.systemd import JournalFormatter, LineFormatter, Notifier, logs_to_journal
@@ -88,8 +88,21 @@ def _complain(text: str) -> None:
         log.critical("%s", line)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Remembers its arguments, which argparse does not tell, for `completion`."""
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        self.arguments: list[argparse.Action] = []
+        super().__init__(*args, **keywords)
+
+    def add_argument(self, *args: Any, **keywords: Any) -> argparse.Action:
+        action = super().add_argument(*args, **keywords)
+        self.arguments.append(action)
+        return action
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="scribe-node",
         description="Several microphones in, one speaker-tagged transcript out, over MQTT.",
     )
@@ -111,6 +124,10 @@ def _parser() -> argparse.ArgumentParser:
     fetch = commands.add_parser("fetch-model", help="download the Whisper model")
     fetch.add_argument("name", nargs="?", metavar="NAME", help="default: the configured model")
     _with_config(fetch).set_defaults(run=_module("fetch_model"))
+    completion = commands.add_parser("completion", help="print a script that completes commands")
+    completion.add_argument("shell", choices=("bash", "zsh"))
+    own = {name: command.arguments for name, command in commands.choices.items()}
+    completion.set_defaults(run=_module("completion"), parser=parser.arguments, commands=own)
     return parser
 
 
