@@ -12,7 +12,7 @@ from node.adapters.capture import (
     PortAudioSource,
     list_inputs,
 )
-from node.adapters.devices import find_usb_mics
+from node.adapters.devices import find_usb_mics, list_cards
 from node.core import mic_ids
 from node.core.input_names import fitting
 from node.core.mic_ids import UsbPlace
@@ -163,11 +163,7 @@ class Inventory:
         return not self._settled or self._read_cards() != self._cards
 
     def _read_cards(self) -> str:
-        """Return the kernel's list of sound cards."""
-        try:
-            return (self._audio.proc_root / "asound/cards").read_text(errors="replace")
-        except OSError:  # a kernel without sound support
-            return ""
+        return list_cards(self._audio.proc_root, self._audio.sys_root)
 
     def _usb(self) -> list[MicInfo]:
         return [_usb_info(usb, name) for usb, name in self._named()]

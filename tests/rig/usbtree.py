@@ -47,6 +47,7 @@ class UsbTree:
             (self.sys_root / f"class/sound/card{card.number}").symlink_to(folder)
             for pcm in card.pcms:
                 (self.proc_root / f"asound/card{card.number}" / pcm).mkdir(parents=True)
+                self._sys_pcm(card, pcm).touch()
             self._cards[card.number] = card
         self._write_cards()
 
@@ -55,7 +56,17 @@ class UsbTree:
         self.vanish(card)
         shutil.rmtree(self.proc_root / f"asound/card{number}")
         (self.sys_root / f"class/sound/card{number}").unlink()
+        for pcm in card.pcms:
+            self._sys_pcm(card, pcm).unlink()
         self._write_cards()
+
+    def hide_proc(self) -> None:
+        """Show an empty /proc/asound, as in a container."""
+        shutil.rmtree(self.proc_root / "asound")
+        (self.proc_root / "asound").mkdir()
+
+    def _sys_pcm(self, card: Card, pcm: str) -> Path:
+        return self.sys_root / "class/sound" / pcm.replace("pcm", f"pcmC{card.number}D")
 
     def vanish(self, card: Card) -> None:
         """Remove only the card's device, as sysfs shows it in the middle of an unplug."""

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from node.adapters.devices import UsbMic, find_usb_mics
+from node.adapters.devices import UsbMic, find_usb_mics, list_cards
 from tests.rig.usbtree import Card, UsbTree
 
 if TYPE_CHECKING:
@@ -144,3 +144,36 @@ def test_card_without_a_proc_folder_is_passed_over(tree: UsbTree) -> None:
     (tree.proc_root / "asound/card1/pcm0c").rmdir()
     (tree.proc_root / "asound/card1").rmdir()
     assert ports(tree) == ["1-1.3"]
+
+
+def test_in_a_container_sysfs_is_enough(tree: UsbTree) -> None:
+    tree.plug(
+        Card(0, None),
+        Card(1, "1-1.1", pcms=("pcm0p",)),
+        Card(3, "1-1.2", pcms=("pcm0p", "pcm2c", "pcm1c")),
+        Card(2, "1-1.3", serial="7"),
+    )
+    (tree.usb_device("1-1.2") / "product").write_text("Blue Snowball\n")
+    tree.hide_proc()
+    assert [(mic.name, mic.card, mic.device, mic.usb_port, mic.serial) for mic in find(tree)] == [
+        ("Blue Snowball", 3, 1, "1-1.2", None),
+        ("card 2", 2, 0, "1-1.3", "7"),
+    ]
+
+
+def test_in_a_container_without_cards_there_is_no_microphone(tree: UsbTree) -> None:
+    tree.hide_proc()
+    assert find(tree) == []
+
+
+def test_in_a_container_too_a_card_that_comes_or_goes_is_noticed(tree: UsbTree) -> None:
+    def listed() -> str:
+        return list_cards(tree.proc_root, tree.sys_root)
+
+    tree.plug(Card(2, "1-1.3"))
+    tree.hide_proc()
+    one = listed()
+    (tree.sys_root / "class/sound/card3").symlink_to(tree.usb_device("1-1.3"))
+    assert one != listed()
+    (tree.sys_root / "class/sound/card3").unlink()
+    assert one == listed()
