@@ -12,7 +12,8 @@ import yaml
 
 from tests.model.sentences import SENTENCES
 from tests.rig.broker import Broker
-from tests.rig.clients.homeassistant import CONFIG, HomeAssistant
+from tests.rig.clients import summariser
+from tests.rig.clients.homeassistant import CONFIG, HomeAssistant, has_ai_tasks
 from tests.rig.mqtt import Watcher
 from tests.rig.node import ROOT, TOPIC, Room, RunningNode, configuration
 from tests.rig.processes import wait_until
@@ -77,6 +78,15 @@ AUTOMATIONS = [
     ),
 ]
 
+SUMMARY = blueprint(
+    "summary",
+    transcript="event.scribe_transcript",
+    ai_task=summariser.ENTITY,
+    instructions="In short, please.",
+    shortest=2,
+    actions=publish("heard/summary", "{{ speakers }} | {{ summary }}"),
+)
+
 
 @dataclass
 class Home:
@@ -122,13 +132,16 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
         login = {"username": "node", "password_file": str(password)}
         on = {"enabled": True}
         config = configuration(folder, broker.port, mics, mqtt=login, homeassistant=on)
+        automations = AUTOMATIONS + ([SUMMARY] if has_ai_tasks() else [])
         with (
-            HomeAssistant(tmp_path_factory.mktemp("home"), AUTOMATIONS) as assistant,
+            HomeAssistant(tmp_path_factory.mktemp("home"), automations) as assistant,
             RunningNode(folder, config, virtual.env) as node,
         ):
             node.wait_online(watcher)
             assistant.onboard()
             assistant.connect(broker.port, "homeassistant", USERS["homeassistant"])
+            if has_ai_tasks():
+                assistant.add_summariser()
             yield Home(assistant, broker, Room(node, virtual, watcher))
 
 
@@ -237,6 +250,21 @@ def test_a_session_started_by_a_button_reminds_and_is_stopped(home: Home) -> Non
     assistant.wait_state("sensor.scribe_state", "idle", 60)
     assert home.wait_heard("over", after) == "over"
     assert not home.heard("refused", after)
+
+
+@pytest.mark.skipif(not has_ai_tasks(), reason="this Home Assistant has no AI tasks")
+def test_an_ai_task_summarises_a_transcript_that_is_long_enough(home: Home) -> None:
+    after = home.room.watcher.count()
+    for utterances in (1, 2):
+        home.room.start(desk="Alice")
+        for _ in range(utterances):
+            home.say("desk", 1)
+        home.stop()
+    summary = home.wait_heard("summary", after)
+    assert summary.startswith("Alice | Scribe: ")
+    assert " was told: In short, please.\n\n[" in summary
+    assert summary.count(f"Alice: {LIGHT.text}") == 2
+    assert len(home.heard("summary", after)) == 1
 
 
 def test_one_trigger_for_each_utterance_through_every_restart(home: Home) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import yaml
 
 from tests.rig.broker import HOST, free_port
+from tests.rig.clients import summariser
 from tests.rig.clients.install import choose, home_assistant_folder
 from tests.rig.processes import Program, wait_until
 
@@ -35,6 +36,12 @@ ONBOARDED = {
 """All steps but the first user; they would add integrations that need the internet."""
 
 
+def has_ai_tasks() -> bool:
+    """Return whether the release that is installed has them."""
+    _, release = choose()
+    return tuple(map(int, release.split(".")[:2])) >= summariser.SINCE
+
+
 class HomeAssistant:
     """Home Assistant with our blueprints and dashboard; can be stopped and started again.
 
@@ -54,6 +61,8 @@ class HomeAssistant:
         blueprints = self.folder / "blueprints/automation/scribe"
         shutil.copytree(CONFIG / "blueprints", blueprints)
         shutil.copy(CONFIG / "dashboard.yaml", self.folder / "scribe.yaml")
+        if has_ai_tasks():
+            summariser.install(self.folder)
         storage = self.folder / ".storage"
         storage.mkdir()
         (storage / "onboarding").write_text(json.dumps(ONBOARDED))
@@ -123,6 +132,11 @@ class HomeAssistant:
             assert not flow.get("errors"), flow
             answer = {"next_step_id": "broker"} if flow["type"] == "menu" else broker
             flow = self._post(f"{flows}/{flow['flow_id']}", answer)
+        assert flow["type"] == "create_entry", flow
+
+    def add_summariser(self) -> None:
+        """Add the AI task of the tests, as a person adds an integration."""
+        flow = self._post("/api/config/config_entries/flow", {"handler": summariser.DOMAIN})
         assert flow["type"] == "create_entry", flow
 
     def states(self) -> dict[str, dict[str, Any]]:

@@ -28,7 +28,10 @@ RELEASES = {
 
 NODE_RED = "4.1.15"
 
-PRELOADED = ("mqtt", "frontend", "recorder", "image_upload", "backup", "conversation", "hassio")
+PRELOADED = (
+    *("mqtt", "frontend", "recorder", "image_upload", "backup", "conversation", "hassio"),
+    *("camera", "stream"),  # an AI task can look at pictures
+)
 """Integrations we use or that are always loaded, and that have requirements of their own: Home
 Assistant would fetch these while it starts."""
 
@@ -77,7 +80,8 @@ def install_home_assistant(python: Path, release: str) -> None:
     releases of what the metadata does not pin.
     """
     folder = home_assistant_folder(release)
-    if (folder / "installed").exists():
+    installed, wanted = folder / "installed", "\n".join(PRELOADED)
+    if installed.exists() and installed.read_text() == wanted:
         return
     tools = FOLDER / "tools"
     if not (tools / "bin/uv").exists():
@@ -89,7 +93,7 @@ def install_home_assistant(python: Path, release: str) -> None:
     package = next(folder.glob("lib/python3*/site-packages/homeassistant"))
     constraints = package / "package_constraints.txt"
     run(*install, "-c", constraints, f"homeassistant=={release}", *requirements(package))
-    (folder / "installed").touch()
+    installed.write_text(wanted)
 
 
 def requirements(package: Path) -> list[str]:
