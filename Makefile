@@ -3,8 +3,8 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test unit test-install test-install-arm64 test-clients soak bench-accuracy bench-speed \
-	bench-words lint coverage dist lock schemas clean apt apt-test
+.PHONY: help run test unit test-install test-install-arm64 test-container \
+	test-clients soak bench-accuracy bench-speed bench-words lint coverage dist addon lock schemas clean apt apt-test
 
 PYTHON ?= python3
 CONFIG ?=
@@ -43,6 +43,7 @@ help:
 	@echo "make unit                         run the unit tests, in seconds"
 	@echo "make test-install                 test the installer in a clean Debian (root, a few minutes)"
 	@echo "make test-install-arm64           the same on an emulated 64-bit ARM (root, 10 min)"
+	@echo "make test-container               build the container's image and run it (root, a few minutes)"
 	@echo "make test-clients                 test with real Home Assistant and Node-RED, fetched once"
 	@echo "make soak                         kill the node a hundred times (about 10 min)"
 	@echo "make bench-accuracy               compare who said what, and when, with other ways (hours)"
@@ -52,6 +53,7 @@ help:
 	@echo "make lint                         run ruff and mypy"
 	@echo "make coverage                     check that unit tests cover every branch of node/core"
 	@echo "make dist                         build source distribution and wheel in dist/"
+	@echo "make addon                        build the Home Assistant add-on in dist/addon/"
 
 run: apt .venv/run
 ifneq ($(MICS),)
@@ -72,9 +74,9 @@ PARALLEL := --dist loadfile --no-loadscope-reorder
 test: apt-test .venv/dev
 	$(REAL_BASE)
 	@trap 'exit 130' INT; beside=0; alone=0; \
-	.venv/bin/python -m pytest -n $(WORKERS) $(PARALLEL) -m "not install and not alone" || beside=$$?; \
+	.venv/bin/python -m pytest -n $(WORKERS) $(PARALLEL) -m "not install and not container and not alone" || beside=$$?; \
 	[ $$beside = 2 ] && exit 2; \
-	.venv/bin/python -m pytest -m "alone and not install" || alone=$$?; \
+	.venv/bin/python -m pytest -m "alone and not install and not container" || alone=$$?; \
 	exit $$((beside > alone ? beside : alone))
 
 unit: .venv/dev
@@ -92,6 +94,11 @@ test-install-arm64: apt-test .venv/dev
 	[ -e $(BINFMT)/register ] || mount -t binfmt_misc binfmt_misc $(BINFMT)
 	[ -e $(BINFMT)/qemu-aarch64 ] || cat tests/system/qemu-aarch64.binfmt > $(BINFMT)/register
 	INSTALL_ARCHITECTURE=arm64 .venv/bin/python -m pytest -m install --durations 0
+
+# The image is built on a Debian that debootstrap makes, so no registry is needed.
+test-container: apt-test .venv/dev
+	$(call apt_install,debootstrap podman crun)
+	.venv/bin/python -m pytest -m container --durations 0
 
 # Home Assistant and Node-RED are kept in ~/.cache/scribe-node, or CLIENTS_DIR, for the next run.
 test-clients: apt-test .venv/dev
@@ -134,6 +141,16 @@ coverage: .venv/dev
 
 dist: .venv/dev
 	.venv/bin/python -m build
+
+# A folder that Home Assistant installs the add-on from: a repository of one add-on with the program.
+ADDON := dist/addon
+addon: .venv/dev
+	rm -rf $(ADDON)
+	mkdir -p $(ADDON)
+	cp repository.yaml $(ADDON)
+	cp -r config/home-assistant/addon $(ADDON)/scribe_node
+	cp $(LOCK) CHANGELOG.md $(ADDON)/scribe_node
+	.venv/bin/python -m build --wheel --outdir $(ADDON)/scribe_node
 
 schemas: .venv/dev
 	.venv/bin/python -m tests.rig.schemas

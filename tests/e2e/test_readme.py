@@ -68,6 +68,14 @@ RUN_ELSEWHERE = {
     "make dist": "test_package.py builds the same",
     "make lock": "it asks the package index for the newest of everything",
     "make test-install": "some minutes, as root",
+    "make test-container": "some minutes, as root",
+    "make addon": "tests/system/test_container.py, by make test-container",
+    "docker compose up --detach --build": (
+        "there is no Docker here; tests/system/test_container.py has compose.yaml's options"
+    ),
+    "docker compose exec node scribe-node check": "test_check.py, outside of a container",
+    "docker compose logs --follow node": "Docker's own",
+    "sudo chown 10301:10301 FOLDER": "the system's own",
     "make test-install-arm64": "ten minutes, as root",
     "make lint": "it comes before the tests wherever they are run for good",
     "make test-clients": "it needs 1 GB of clients, and comes behind this test where those are",

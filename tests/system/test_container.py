@@ -1,0 +1,263 @@
+"""The image, built on a Debian made by debootstrap, and the node in it as compose.yaml runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from tests.rig.broker import Broker
+from tests.rig.mqtt import Watcher
+from tests.rig.node import ROOT
+from tests.rig.processes import need, wait_until
+from tests.rig.supervisor import TOKEN, Supervisor, audio_info
+from tests.system.podman import Podman, options, service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.container, pytest.mark.timeout(3600)]
+
+SUITE = os.environ.get("CONTAINER_SUITE", "trixie")
+BASE = "localhost/debian:base"
+IMAGE = "localhost/scribe-node"
+VOLUME = "scribe"
+UID = 10301
+BUILD_TIMEOUT_S = 1800
+ONLINE_S = 60
+KEEPALIVE_S = 5
+DEMO = "/opt/scribe-node/venv/share/scribe-node/config/demo"
+MICS = ("alice", "bruno", "chloe")
+PYTHON = "/opt/scribe-node/venv/bin/python"
+
+# Not the service's, which could be more than this process may set.
+LIMITS = ("--ulimit", "nofile=4096:4096", "--ulimit", "nproc=512:512")
+
+
+@pytest.fixture(scope="module")
+def podman() -> Iterator[Podman]:
+    with Podman() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def image(podman: Podman) -> str:
+    """The Dockerfile's image; pip gets the certificates it needs here from the base."""
+    need("debootstrap")
+    root = Path(tempfile.mkdtemp(prefix="base-", dir="/var/tmp"))
+    root.chmod(0o755)
+    archive = root.with_suffix(".tar")
+    try:
+        command = [
+            "debootstrap",
+            "--variant=minbase",
+            "--include=ca-certificates",
+            SUITE,
+            str(root),
+        ]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        shutil.rmtree(root / "var/cache/apt/archives")
+        if bundle := os.environ.get("PIP_CERT"):
+            shutil.copy(bundle, root / "etc/packages.crt")
+            (root / "etc/pip.conf").write_text("[global]\ncert = /etc/packages.crt\n")
+        subprocess.run(["tar", "-C", root, "-cf", archive, "."], check=True)
+        podman.do("import", archive, BASE, timeout=300)
+    finally:
+        shutil.rmtree(root)
+        archive.unlink(missing_ok=True)
+    return build(podman, IMAGE, ROOT)
+
+
+def build(podman: Podman, tag: str, folder: Path) -> str:
+    began = time.monotonic()
+    form = ("--isolation", "chroot", "--format", "docker", "--build-arg", f"BASE={BASE}")
+    podman.do("build", *form, "--tag", tag, folder, timeout=BUILD_TIMEOUT_S)
+    size, base = (int(podman.inspect(name, "{{.Size}}")) for name in (tag, BASE))
+    seconds = time.monotonic() - began
+    print(f"built in {seconds:.0f} s: {(size - base) / 1e6:.0f} MB on {base / 1e6:.0f} MB of base")
+    return tag
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[Broker]:
+    with Broker() as running:
+        yield running
+
+
+@pytest.fixture
+def seen(broker: Broker) -> Iterator[Watcher]:
+    with Watcher(broker.port) as watcher:
+        yield watcher
+
+
+def write(folder: Path, text: str) -> Path:
+    """Write a configuration that the container's user can read."""
+    file = folder / "node.yaml"
+    file.write_text(text)
+    file.chmod(0o644)
+    return file
+
+
+@pytest.fixture
+def node(
+    podman: Podman, image: str, broker: Broker, seen: Watcher, tmp_path: Path
+) -> Iterator[str]:
+    """A node that hears the demo's recordings, online; the name of its container."""
+    config = yaml.safe_load((ROOT / "config/container/node.yaml").read_text(encoding="utf-8"))
+    config["node"]["id"] = "lab"
+    config["mqtt"] |= {"host": "127.0.0.1", "port": broker.port, "keepalive_s": KEEPALIVE_S}
+    files = [{"mic": mic, "file": f"{DEMO}/mic-{mic}.wav"} for mic in MICS]
+    config["audio"] = {"source": "files", "files": files}
+    config["transcription"]["model"] = f"{DEMO}/model"
+    file = write(tmp_path, yaml.safe_dump(config))
+    before, began = seen.count(), time.monotonic()
+    volumes = (
+        "-v",
+        f"{file}:/etc/scribe-node/node.yaml:ro",
+        "-v",
+        f"{VOLUME}:/var/lib/scribe-node",
+    )
+    podman.do(
+        *("run", "--detach", "--name", "node", "--network", "host", *LIMITS),
+        *(*options(service()), *volumes, image),
+    )
+    seen.wait_for(lambda m: m.topic == "scribe/lab/status" and m.text == "online", ONLINE_S, before)
+    print(f"online after {time.monotonic() - began:.1f} s")
+    yield "node"
+    podman.do("rm", "--force", "--time", "0", "--volumes", "node")
+    podman.do("volume", "rm", VOLUME)
+
+
+def test_the_image_has_no_compiler_and_another_user_than_root(podman: Podman, image: str) -> None:
+    assert podman.inspect(image, "{{.Config.User}}") == "scribe-node"
+    look = "command -v cc gcc g++ make || true; ls /source /var/lib/apt/lists 2>/dev/null; id"
+    run = ("run", "--rm", "--network", "none", *LIMITS, "--entrypoint", "sh")
+    said = podman.do(*run, image, "-c", look)
+    assert re.fullmatch(r"/var/lib/apt/lists:\nuid=10301\(scribe-node\).*29\(audio\)", said), said
+
+
+def test_it_installs_only_what_is_locked(podman: Podman, image: str) -> None:
+    run = ("run", "--rm", "--network", "none", *LIMITS, "--entrypoint", PYTHON, image)
+    frozen = podman.do(*run, "-m", "pip", "list", "--format=freeze", "--exclude=pip").split()
+    lock = (ROOT / "systemd/requirements.lock").read_text(encoding="utf-8")
+    locked = {
+        re.sub(r"[-_.]+", "-", one).lower()
+        for one in re.findall(r"^\S+==[^;\s]+", lock, re.MULTILINE)
+    }
+    installed = {re.sub(r"[-_.]+", "-", one).lower() for one in frozen}
+    assert {one.partition("==")[0] for one in installed - locked} == {"scribe-node"}
+
+
+def test_a_session_as_compose_runs_it(podman: Podman, node: str, seen: Watcher) -> None:
+    """It serves, without a right that it does not need, and a stop loses nothing."""
+    assign = [{"mic": mic, "speaker": mic.capitalize()} for mic in MICS]
+    answer = seen.request("scribe/lab", "session/start", {"assignments": assign}, 60)
+    assert answer["status"] == "ok", answer
+    segments = "scribe/lab/mic/+/segment"
+    wait_until(lambda: len(seen.messages(segments)) >= 3, 60, "three segments")
+    speakers = {message.json()["speaker"] for message in seen.messages(segments)}
+    assert speakers <= {"Alice", "Bruno", "Chloe"}
+    assert_confined(podman, node)
+    assert_stops(podman, node, seen)
+    transcript = seen.wait_for("scribe/lab/transcript/final", 5).json()
+    assert transcript["segments_total"] >= 3
+    volume = podman.do("volume", "inspect", "--format", "{{.Mountpoint}}", VOLUME)
+    kept = {file.name: file.stat().st_uid for file in Path(volume, "transcripts").iterdir()}
+    assert kept == {Path(path).name: UID for path in transcript["files"].values()}
+
+
+def assert_confined(podman: Podman, node: str) -> None:
+    status = podman.do("exec", node, "cat", "/proc/1/status")
+    assert re.search(rf"^Uid:\s+{UID}\s", status, re.MULTILINE)
+    assert re.findall(r"^Cap\w+:\s+(\w+)$", status, re.MULTILINE) == 5 * [16 * "0"]
+    assert re.search(r"^NoNewPrivs:\s+1$", status, re.MULTILINE)
+    for place in ("/opt/scribe-node/x", "/etc/scribe-node/x", "/usr/bin/x"):
+        refused = podman.run("exec", "--user", "0", node, "touch", place)
+        assert "Read-only file system" in refused.stderr
+
+
+def assert_stops(podman: Podman, node: str, seen: Watcher) -> None:
+    """Within the time that compose.yaml gives it."""
+    began, before = time.monotonic(), seen.count()
+    podman.do("stop", "--time", service()["stop_grace_period"].removesuffix("s"), node)
+    print(f"stopped after {time.monotonic() - began:.1f} s")
+    assert podman.inspect(node, "{{.State.ExitCode}}") == "0"
+    seen.wait_for(lambda m: m.topic == "scribe/lab/status" and m.text == "offline", 5, before)
+
+
+def test_the_health_check_sees_a_node_that_hangs(podman: Podman, node: str, seen: Watcher) -> None:
+    assert health(podman, node) == "healthy"
+    log = podman.inspect(node, "{{range .State.Health.Log}}{{.Output}}{{end}}")
+    assert log == "", "what it prints may have spoken words in it"
+    top = podman.do("top", node, "hpid", "args").splitlines()
+    (pid,) = [int(line.split()[0]) for line in top if line.endswith("scribe-node run")][-1:]
+    before = seen.count()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        offline = "the broker has missed it"
+        wait_until(lambda: offline_since(seen, before), 4 * KEEPALIVE_S, offline)
+        # In the first 30 s nothing counts, and one bad look never does.
+        wait_until(lambda: health(podman, node) == "unhealthy", 60, "it is found unhealthy")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: health(podman, node) == "healthy", 60, "it is well again")
+
+
+def health(podman: Podman, node: str) -> str:
+    """Look once, as the engine does every minute; return what it then holds of the node."""
+    podman.run("healthcheck", "run", node)
+    return podman.inspect(node, "{{.State.Health.Status}}")
+
+
+def offline_since(seen: Watcher, after: int) -> bool:
+    return any(m.text == "offline" for m in seen.messages("scribe/lab/status", after))
+
+
+def test_a_wrong_configuration_ends_it(podman: Podman, image: str, tmp_path: Path) -> None:
+    file = write(tmp_path, "mqtt:\n  port: many\n")
+    mount = ("-v", f"{file}:/etc/scribe-node/node.yaml:ro")
+    done = podman.run("run", "--rm", "--network", "none", *LIMITS, *mount, image)
+    assert done.returncode == 78
+    assert "node.yaml:2" in done.stderr
+
+
+@pytest.mark.usefixtures("image")
+def test_the_add_on_is_built_and_starts(
+    podman: Podman, broker: Broker, seen: Watcher, tmp_path: Path
+) -> None:
+    """Without inputs: there is no sound server here. tests/e2e/test_addon.py has one."""
+    folder, data = tmp_path / "addon", tmp_path / "data"
+    subprocess.run(["make", "-s", "addon", f"ADDON={folder}"], cwd=ROOT, check=True)
+    assert (folder / "repository.yaml").is_file()
+    image = build(podman, "localhost/scribe-addon", folder / "scribe_node")
+    run = ("run", "--network", "host", *LIMITS)
+    plugin = "ldd /usr/lib/*/alsa-lib/libasound_module_pcm_pulse.so"
+    libraries = podman.do(*run, "--rm", "--entrypoint", "sh", image, "-c", plugin)
+    assert "libpulse.so" in libraries
+    assert "not found" not in libraries
+
+    data.mkdir()
+    options = yaml.safe_load((folder / "scribe_node/config.yaml").read_text())["options"]
+    (data / "options.json").write_text(json.dumps({**options, "model": f"{DEMO}/model"}))
+    service = {"host": "127.0.0.1", "port": broker.port}
+    answers = {"/services/mqtt": service, "/audio/info": audio_info({})}
+    mounts = ("-v", f"{data}:/data", "-v", f"{tmp_path}:/share", "-e", f"SUPERVISOR_TOKEN={TOKEN}")
+    with Supervisor(answers) as supervisor:
+        detached = (*run, "--detach", "--name", "addon", *mounts, image)
+        podman.do(*detached, "--supervisor", supervisor.url)
+        status = "scribe/homeassistant/status"
+        seen.wait_for(lambda m: m.topic == status and m.text == "online", ONLINE_S)
+    assert seen.wait_for("homeassistant/device/+/config", 20).json()["components"]
+    assert health(podman, "addon") == "healthy"
+    podman.do("stop", "--time", "45", "addon")
+    assert podman.inspect("addon", "{{.State.ExitCode}}") == "0"
