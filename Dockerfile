@@ -24,7 +24,9 @@ FROM ${BASE}
 RUN apt-get update -qq \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
         ca-certificates libportaudio2 python3 tini tzdata \
+    # A base's machine-id would be that of all who use the image.
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/log/*.log /var/log/apt \
+        /etc/machine-id \
     # A number that no Debian package takes, so that a bind-mounted folder can be given to it.
     && useradd --uid 10301 --user-group --groups audio --home-dir /var/lib/scribe-node \
         --no-create-home --shell /usr/sbin/nologin scribe-node \

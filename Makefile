@@ -97,7 +97,7 @@ test-install-arm64: apt-test .venv/dev
 
 # The image is built on a Debian that debootstrap makes, so no registry is needed.
 test-container: apt-test .venv/dev
-	$(call apt_install,debootstrap podman crun)
+	$(call apt_install,debootstrap podman crun docker-compose)
 	.venv/bin/python -m pytest -m container --durations 0
 
 # Home Assistant and Node-RED are kept in ~/.cache/scribe-node, or CLIENTS_DIR, for the next run.

@@ -131,11 +131,22 @@ def node(
         *("run", "--detach", "--name", "node", "--network", "host", *LIMITS),
         *(*options(service()), *volumes, image),
     )
-    seen.wait_for(lambda m: m.topic == "scribe/lab/status" and m.text == "online", ONLINE_S, before)
+    seen.wait_for(
+        lambda m: m.topic == "scribe/lab/status" and m.text == "online" and not m.retain,
+        ONLINE_S,
+        before,
+    )
     print(f"online after {time.monotonic() - began:.1f} s")
     yield "node"
     podman.do("rm", "--force", "--time", "0", "--volumes", "node")
     podman.do("volume", "rm", VOLUME)
+
+
+def test_compose_accepts_its_file() -> None:
+    need("docker-compose")
+    command = ["docker-compose", "--file", str(ROOT / "compose.yaml"), "config", "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_image_has_no_compiler_and_another_user_than_root(podman: Podman, image: str) -> None:
@@ -256,7 +267,7 @@ def test_the_add_on_is_built_and_starts(
         detached = (*run, "--detach", "--name", "addon", *mounts, image)
         podman.do(*detached, "--supervisor", supervisor.url)
         status = "scribe/homeassistant/status"
-        seen.wait_for(lambda m: m.topic == status and m.text == "online", ONLINE_S)
+        seen.wait_for(lambda m: m.topic == status and m.text == "online" and not m.retain, ONLINE_S)
     assert seen.wait_for("homeassistant/device/+/config", 20).json()["components"]
     assert health(podman, "addon") == "healthy"
     podman.do("stop", "--time", "45", "addon")
