@@ -17,6 +17,7 @@ UNIT_WORKERS ?= 2
 WITH_SPEECH = $(if $(SPEECH),--speech $(SPEECH))
 PIP := .venv/bin/pip --disable-pip-version-check
 LOCK := systemd/requirements.lock
+LOCK_WEB := systemd/requirements-web.lock
 LOCK_DEV := tests/requirements.lock
 
 APT_RUN := python3-venv libportaudio2 mosquitto
@@ -169,13 +170,13 @@ apt-test:
 	@$(PYTHON) -m node --version >/dev/null
 	$(PYTHON) -m venv .venv
 
-.venv/run: pyproject.toml $(LOCK) | .venv/bin/python
-	$(PIP) install -q --require-hashes -r $(LOCK)
+.venv/run: pyproject.toml $(LOCK) $(LOCK_WEB) | .venv/bin/python
+	$(PIP) install -q --require-hashes -r $(LOCK) -r $(LOCK_WEB)
 	$(PIP) install -q --no-deps -e .
 	@touch $@
 
-.venv/dev: pyproject.toml $(LOCK) $(LOCK_DEV) | .venv/bin/python
-	$(PIP) install -q --require-hashes -r $(LOCK) -r $(LOCK_DEV)
+.venv/dev: pyproject.toml $(LOCK) $(LOCK_WEB) $(LOCK_DEV) | .venv/bin/python
+	$(PIP) install -q --require-hashes -r $(LOCK) -r $(LOCK_WEB) -r $(LOCK_DEV)
 	$(PIP) install -q --no-deps -e .
 	@touch $@ .venv/run
 

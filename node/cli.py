@@ -124,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     fetch = commands.add_parser("fetch-model", help="download the Whisper model")
     fetch.add_argument("name", nargs="?", metavar="NAME", help="default: the configured model")
     _with_config(fetch).set_defaults(run=_module("fetch_model"))
+    _add_web(commands.add_parser)
     completion = commands.add_parser("completion", help="print a script that completes commands")
     completion.add_argument("shell", choices=("bash", "zsh"))
     own = {name: command.arguments for name, command in commands.choices.items()}
@@ -151,6 +152,21 @@ def _add_looks(add_parser: AddParser) -> None:
     transcript.add_argument("id", nargs="?", metavar="ID", help="default: the newest session")
     transcript.add_argument("--format", choices=FORMATS, default="text")
     _with_config(transcript).set_defaults(run=_module("transcript"))
+
+
+def _add_web(add_parser: AddParser) -> None:
+    web = add_parser("web", help="serve a web page for the nodes on the broker")
+    add = web.add_argument
+    listen, proxy = (
+        "default: %(default)s",
+        "address of a proxy that logs people in; repeat for more",
+    )
+    add("--listen", default="127.0.0.1:8099", metavar="ADDRESS:PORT", help=listen)
+    add("--host", action="append", default=[], metavar="NAME", help="a name it is opened by")
+    add("--ingress", action="append", default=[], metavar="ADDRESS", help=proxy)
+    add("--set-password", action="store_true", help="ask for a password, keep its hash, and end")
+    add("--password-file", type=Path, metavar="FILE", help="where the hash is kept")
+    _with_config(web).set_defaults(run=_module("web"))
 
 
 def _add_transcribe(add_parser: AddParser) -> None:

@@ -1,10 +1,11 @@
-"""Writes the two lock files: the versions and hashes of all that is installed, on PC and Pi.
+"""Writes the lock files: the versions and hashes of all that is installed, on PC and Pi.
 
     python -m tests.lock
 
-systemd/requirements.lock has what the node needs, tests/requirements.lock what development needs
-beside it. Wheels only: a version that has none for one of the Pythons and machines is a failure, as
-pip says it. So the files show, too, that a Raspberry Pi compiles nothing.
+systemd/requirements.lock has what the node needs, systemd/requirements-web.lock what the page needs
+beside it, and tests/requirements.lock what development needs beside both. Wheels only: a version
+that has none for one of the Pythons and machines is a failure, as pip says it. So the files show,
+too, that a Raspberry Pi compiles nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 NODE_LOCK = ROOT / "systemd" / "requirements.lock"
+WEB_LOCK = ROOT / "systemd" / "requirements-web.lock"
 DEV_LOCK = ROOT / "tests" / "requirements.lock"
 PYTHONS = ("3.11", "3.12", "3.13")
 MACHINES = ("x86_64", "aarch64")
@@ -107,17 +109,23 @@ def write(file: Path, who: str, pins: dict[str, Pins]) -> None:
     file.write_text(head + "".join(f"{line}\n" for line in lines(pins)))
 
 
+def beside(pins: dict[str, Pins], known: dict[str, Pins]) -> dict[str, Pins]:
+    """The pins that are not among the known ones."""
+    return {
+        python: {name: pin for name, pin in of.items() if name not in known[python]}
+        for python, of in pins.items()
+    }
+
+
 def main() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    needed = project["dependencies"]
+    needed, extras = project["dependencies"], project["optional-dependencies"]
     node = resolve_for_all(needed, {})
-    dev = resolve_for_all([*needed, *project["optional-dependencies"]["dev"]], node)
-    beside = {
-        python: {name: pin for name, pin in pins.items() if name not in node[python]}
-        for python, pins in dev.items()
-    }
+    web = resolve_for_all([*needed, *extras["web"]], node)
+    dev = resolve_for_all([*needed, *extras["web"], *extras["dev"]], web)
     write(NODE_LOCK, "systemd/install.sh installs", node)
-    write(DEV_LOCK, "development needs beside systemd/requirements.lock", beside)
+    write(WEB_LOCK, "`scribe-node web` needs beside systemd/requirements.lock", beside(web, node))
+    write(DEV_LOCK, "development needs beside those two", beside(dev, web))
 
 
 if __name__ == "__main__":

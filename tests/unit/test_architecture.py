@@ -14,6 +14,11 @@ FILES = sorted((ROOT / "node").rglob("*.py"))
 LAYERS = ["core", "adapters", "service", "app", "commands", "cli"]
 """From the inside out: each may import what comes before it, and itself."""
 
+WEB = "web"
+"""Stands beside the node: an MQTT client of it. Only the command of that name imports it."""
+
+WEB_ADAPTERS = {"broker", "tls"}
+
 ANYWHERE = {"errors", "config"}
 IMPURE = {"asyncio", "io", "logging", "multiprocessing", "os", "pathlib", "queue"}
 IMPURE |= {"random", "shutil", "signal", "socket", "sqlite3", "subprocess", "threading", "time"}
@@ -107,7 +112,7 @@ def private_names_made(file: Path) -> set[str]:
     """Return what a file defines: functions, classes, variables, and attributes of `self`."""
     found: set[str] = set()
     for node in ast.walk(syntax(file)):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             found.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             found.add(node.id)
@@ -118,15 +123,26 @@ def private_names_made(file: Path) -> set[str]:
 
 def test_every_module_belongs_to_a_layer() -> None:
     tops = {layer_of(module_of(file).split(".")[1:]) for file in FILES}
-    assert tops - {"", "__main__"} == set(LAYERS) | ANYWHERE
+    assert tops - {"", "__main__"} == {*LAYERS, WEB} | ANYWHERE
 
 
 @pytest.mark.parametrize("layer", LAYERS[1:])
 def test_imports_go_inwards(layer: str) -> None:
     allowed = {*LAYERS[: LAYERS.index(layer) + 1], *ANYWHERE, "__version__"}
     for file in files_in(layer):
-        outer = {layer_of(parts) for parts in own_imports(file)} - allowed
+        may = allowed | {WEB} if name_of(file) == "node/commands/web.py" else allowed
+        outer = {layer_of(parts) for parts in own_imports(file)} - may
         assert not outer, f"{name_of(file)} imports {outer}"
+
+
+def test_the_page_knows_of_a_node_only_what_it_publishes() -> None:
+    allowed = {WEB, "core", *ANYWHERE, "__version__"}
+    files = files_in(WEB)
+    assert files
+    for file in files:
+        for parts in own_imports(file):
+            adapter = parts[0] == "adapters" and parts[1] in WEB_ADAPTERS
+            assert adapter or parts[0] in allowed, f"{name_of(file)} imports {'.'.join(parts)}"
 
 
 def test_the_core_imports_only_itself_and_the_errors() -> None:

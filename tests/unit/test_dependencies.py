@@ -8,12 +8,22 @@ import re
 import sys
 import tomllib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from packaging.requirements import Requirement
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+WEB = {
+    requirement.name: requirement
+    for requirement in map(Requirement, PROJECT["optional-dependencies"]["web"])
+}
+"""What the page needs beside it."""
+
 NEEDED = {
     requirement.name: requirement for requirement in map(Requirement, PROJECT["dependencies"])
 }
@@ -23,6 +33,7 @@ OPTIONAL = {
 }
 """What is imported only by those who ask for it."""
 
+PAGE = {ROOT / "node" / "commands" / "web.py", *(ROOT / "node" / "web").rglob("*.py")}
 PINNED = re.compile(r"^[^\s#][^\\]*", re.MULTILINE)
 
 
@@ -31,38 +42,48 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def imported() -> set[str]:
-    """Return all packages imported anywhere in the node, except Python's own and itself."""
+def imported(files: Iterable[Path]) -> set[str]:
+    """Return all packages these files import, except Python's own and the node itself."""
     found: set[str] = set()
-    for file in (ROOT / "node").rglob("*.py"):
+    for file in files:
         for statement in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(statement, ast.Import):
                 found |= {alias.name.split(".")[0] for alias in statement.names}
             elif isinstance(statement, ast.ImportFrom):
                 found.add(str(statement.module).split(".")[0])
-    return found - sys.stdlib_module_names - {"node"}
+    owners = importlib.metadata.packages_distributions()
+    names = found - sys.stdlib_module_names - {"node"}
+    return {normal(owners[name][0]) for name in names}
 
 
 def test_what_is_imported_is_required_and_what_is_required_is_imported() -> None:
-    owners = importlib.metadata.packages_distributions()
-    packages = {normal(owners[name][0]) for name in imported()}
-    assert packages == {normal(name) for name in {*NEEDED, *OPTIONAL}}
+    files = set((ROOT / "node").rglob("*.py")) - PAGE
+    assert imported(files) == {normal(name) for name in {*NEEDED, *OPTIONAL}}
+
+
+def test_only_the_page_imports_what_the_extra_installs() -> None:
+    assert imported(PAGE) - {normal(name) for name in NEEDED} == {normal(name) for name in WEB}
 
 
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
-def test_what_is_installed_is_what_is_required(python: str) -> None:
-    lock = (ROOT / "systemd" / "requirements.lock").read_text(encoding="utf-8")
+@pytest.mark.parametrize(
+    ("file", "needed"), [("requirements.lock", NEEDED), ("requirements-web.lock", WEB)]
+)
+def test_what_is_installed_is_what_is_required(
+    python: str, file: str, needed: dict[str, Requirement]
+) -> None:
+    lock = (ROOT / "systemd" / file).read_text(encoding="utf-8")
     pins = [Requirement(line.strip()) for line in PINNED.findall(lock)]
     versions = {
         normal(pin.name): next(iter(pin.specifier)).version
         for pin in pins
         if pin.marker is None or pin.marker.evaluate({"python_version": python})
     }
-    for name, requirement in NEEDED.items():
+    for name, requirement in needed.items():
         assert requirement.specifier.contains(versions[normal(name)]), name
 
 
-@pytest.mark.parametrize("name", NEEDED)
+@pytest.mark.parametrize("name", [*NEEDED, *WEB])
 def test_every_requirement_has_both_bounds(name: str) -> None:
-    operators = {each.operator for each in NEEDED[name].specifier}
+    operators = {each.operator for each in {**NEEDED, **WEB}[name].specifier}
     assert operators == {">=", "<"}

@@ -1,0 +1,211 @@
+"""Between the broker and the open pages: passes news on, and carries requests to a node."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections import deque
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any
+
+from node.core.mqtt.topics import Topics
+from node.errors import NodeError
+from node.web.overview import Changed, News, Overview, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from node.web.link import Link
+
+MAX_WAITING = 1000
+"""News that may wait for a slow page; beyond, it is cut off, connects again and starts afresh."""
+
+TOGETHER_S = 0.1
+"""Changes within this time go to a page in one message."""
+
+ANSWER_S = 20.0
+DRAIN_S = 3600.0
+"""How long a node may take to answer; to stop a session, it first transcribes what waits."""
+
+PAGE = 200
+"""Segments asked for at once; with word times they take some 3 KiB each, of 1 MiB that fit."""
+
+
+class UnreachableError(NodeError):
+    """The request cannot reach a node: the broker or the node is away."""
+
+
+class SilentError(NodeError):
+    """The node has not answered in time."""
+
+
+class RefusedError(NodeError):
+    """The node refuses; `code` is its error code."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Page:
+    """One open page. What waits for it is bounded; `lost` is set when it was too much."""
+
+    def __init__(self) -> None:
+        self.stale = True
+        self.lost = False
+        self.waiting: deque[News] = deque()
+        self.wake = asyncio.Event()
+
+    def put(self, news: News) -> None:
+        if len(self.waiting) < MAX_WAITING:
+            self.waiting.append(news)
+        else:
+            self.lost = True
+        self.wake.set()
+
+    def change(self) -> None:
+        self.stale = True
+        self.wake.set()
+
+
+class Hub:
+    """All of it runs in the event loop's thread."""
+
+    def __init__(self, link: Link, base: str) -> None:
+        self.overview = Overview(base)
+        self._link = link
+        self._base = base
+        self._pages: set[Page] = set()
+        self._asked: dict[str, asyncio.Future[dict[str, Any]]] = {}
+
+    def start(self) -> None:
+        """Connect; call from within the running loop."""
+        self._link.start(asyncio.get_running_loop(), up=self._up, down=self._down, came=self._came)
+
+    def stop(self) -> None:
+        self._link.stop()
+
+    def _up(self) -> None:
+        self.overview.connected()
+        self._change()
+
+    def _down(self, reason: str) -> None:
+        self.overview.disconnected(reason)
+        self._change()
+
+    def _came(self, topic: str, payload: bytes, retained: bool) -> None:
+        match self.overview.take(topic, payload, retained=retained):
+            case News() as news:
+                for page in self._pages:
+                    page.put(news)
+                if news.kind == "event":
+                    self._change()
+            case Reply(_, body):
+                asked = self._asked.get(str(body.get("transaction")))
+                if asked is not None and not asked.done():
+                    asked.set_result(body)
+            case Changed():
+                self._change()
+
+    def _change(self) -> None:
+        for page in self._pages:
+            page.change()
+
+    async def follow(self) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        """Yield `state` with everything at first and on each change, and all news by its kind."""
+        page = Page()
+        self._pages.add(page)
+        try:
+            while not page.lost:
+                page.wake.clear()
+                if page.stale:
+                    page.stale = False
+                    yield "state", self.overview.view()
+                while page.waiting:
+                    news = page.waiting.popleft()
+                    yield news.kind, {"node": news.node, "body": news.body}
+                await asyncio.sleep(TOGETHER_S)
+                await page.wake.wait()
+        finally:
+            self._pages.discard(page)
+
+    async def ask(
+        self, node: str, verb: str, request: dict[str, Any], timeout_s: float = ANSWER_S
+    ) -> dict[str, Any]:
+        """Send a request and return the data of its answer.
+
+        Raises:
+            UnreachableError: the broker or the node is away.
+            SilentError: no answer has come.
+            RefusedError: the node refuses.
+        """
+        if (why := self.overview.why_not(node)) is not None:
+            raise UnreachableError(why)
+        transaction = f"web-{token_hex(8)}"
+        asked = self._asked[transaction] = asyncio.get_running_loop().create_future()
+        payload = json.dumps({**request, "transaction": transaction}, ensure_ascii=False)
+        self._link.publish(Topics(self._base, node).request(verb), payload)
+        try:
+            answer = await asyncio.wait_for(asked, timeout_s)
+        except TimeoutError:
+            raise SilentError(
+                f"the node {node} has not answered {verb} in {timeout_s:g} s"
+            ) from None
+        finally:
+            del self._asked[transaction]
+        if answer.get("status") != "ok":
+            error = answer.get("error") or {}
+            raise RefusedError(str(error.get("code")), str(error.get("message")))
+        data = answer.get("data")
+        return data if isinstance(data, dict) else {}
+
+    def switch(self, node: str, mic: str, *, on: bool) -> None:
+        """Mute a microphone or unmute it; `T/event` says what is wrong with it, if anything.
+
+        Raises:
+            UnreachableError: the broker or the node is away.
+            RefusedError: there is no such microphone.
+        """
+        if (why := self.overview.why_not(node)) is not None:
+            raise UnreachableError(why)
+        if not self.overview.has_mic(node, mic):
+            raise RefusedError("unknown_mic", f"there is no mic {mic}")
+        topic = Topics(self._base, node).enabled_set(mic)
+        self._link.publish(topic, "ON" if on else "OFF")
+
+    async def pages(
+        self, node: str, session_id: str | None, form: str
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Yield a transcript page by page, as in the answers to `transcript/get`.
+
+        Raises:
+            NodeError: as `ask`.
+        """
+        offset: int | None = 0
+        while offset is not None:
+            request: dict[str, Any] = {"format": form, "offset": offset, "limit": PAGE}
+            if session_id is not None:
+                request["session_id"] = session_id
+            page = await self.ask(node, "transcript/get", request)
+            yield page
+            following = page.get("next_offset")
+            offset = following if isinstance(following, int) and following > offset else None
+            session_id = page.get("session_id", session_id)
+
+
+async def text_of(pages: AsyncIterator[dict[str, Any]], form: str) -> str:
+    """Join the pages of a transcript in the format text, srt or vtt."""
+    parts = [str(page.get("text", "")) async for page in pages]
+    if form == "vtt":
+        return "".join([parts[0], *(part.removeprefix("WEBVTT\n") for part in parts[1:])])
+    return ("\n" if form == "srt" else "").join(parts)
+
+
+@contextlib.asynccontextmanager
+async def running(hub: Hub) -> AsyncIterator[None]:
+    hub.start()
+    try:
+        yield
+    finally:
+        hub.stop()

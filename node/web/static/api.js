@@ -1,0 +1,41 @@
+// Requests to the program behind this page. Every path is relative: it works behind any prefix.
+
+export class Refusal extends Error {
+  constructor(status, body) {
+    super(body.message || `HTTP ${status}`);
+    this.status = status;
+    this.code = body.code;
+  }
+}
+
+export async function get(path) {
+  return answer(await fetch(`api/${path}`));
+}
+
+export async function post(path, body = {}) {
+  const headers = { "Content-Type": "application/json" };
+  return answer(await fetch(`api/${path}`, { method: "POST", headers, body: JSON.stringify(body) }));
+}
+
+export async function remove(path) {
+  return answer(await fetch(`api/${path}`, { method: "DELETE" }));
+}
+
+async function answer(response) {
+  const body = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Refusal(response.status, body);
+  return body.data ?? body;
+}
+
+export function nodePath(node, rest) {
+  return `nodes/${encodeURIComponent(node)}/${rest}`;
+}
+
+export async function* segmentsOf(node, session) {
+  let offset = 0;
+  while (offset !== null && offset !== undefined) {
+    const page = await get(nodePath(node, `sessions/${session}/segments?offset=${offset}`));
+    yield page.segments;
+    offset = page.next_offset;
+  }
+}
