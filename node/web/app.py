@@ -113,7 +113,7 @@ def _add_errors(app: FastAPI) -> None:
 
     async def failed(_request: Request, error: Exception) -> Response:
         body: dict[str, str] = {"status": "error", "message": str(error)}
-        if isinstance(error, RefusedError):
+        if isinstance(error, RefusedError | SilentError | UnreachableError):
             body["code"] = error.code
         return JSONResponse(body, STATUSES.get(type(error), 500))  # type: ignore[arg-type]
 

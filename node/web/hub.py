@@ -25,8 +25,10 @@ TOGETHER_S = 0.1
 """Changes within this time go to a page in one message."""
 
 ANSWER_S = 20.0
-DRAIN_S = 3600.0
-"""How long a node may take to answer; to stop a session, it first transcribes what waits."""
+"""How long a node may take to answer."""
+
+STOP = "session/stop"
+"""Answered only when all is transcribed and written, however long that takes."""
 
 PAGE = 200
 """Segments asked for at once; with word times they take some 3 KiB each, of 1 MiB that fit."""
@@ -35,9 +37,13 @@ PAGE = 200
 class UnreachableError(NodeError):
     """The request cannot reach a node: the broker or the node is away."""
 
+    code = "unreachable"
+
 
 class SilentError(NodeError):
     """The node has not answered in time."""
+
+    code = "silent"
 
 
 class RefusedError(NodeError):
@@ -130,14 +136,12 @@ class Hub:
         finally:
             self._pages.discard(page)
 
-    async def ask(
-        self, node: str, verb: str, request: dict[str, Any], timeout_s: float = ANSWER_S
-    ) -> dict[str, Any]:
+    async def ask(self, node: str, verb: str, request: dict[str, Any]) -> dict[str, Any]:
         """Send a request and return the data of its answer.
 
         Raises:
             UnreachableError: the broker or the node is away.
-            SilentError: no answer has come.
+            SilentError: no answer has come, and the node is not writing a session meanwhile.
             RefusedError: the node refuses.
         """
         if (why := self.overview.why_not(node)) is not None:
@@ -147,18 +151,14 @@ class Hub:
         payload = json.dumps({**request, "transaction": transaction}, ensure_ascii=False)
         self._link.publish(Topics(self._base, node).request(verb), payload)
         try:
-            answer = await asyncio.wait_for(asked, timeout_s)
-        except TimeoutError:
-            raise SilentError(
-                f"the node {node} has not answered {verb} in {timeout_s:g} s"
-            ) from None
+            await asyncio.wait([asked], timeout=ANSWER_S)
+            while not asked.done() and verb == STOP and self.overview.is_writing(node):
+                await asyncio.wait([asked], timeout=ANSWER_S)
         finally:
             del self._asked[transaction]
-        if answer.get("status") != "ok":
-            error = answer.get("error") or {}
-            raise RefusedError(str(error.get("code")), str(error.get("message")))
-        data = answer.get("data")
-        return data if isinstance(data, dict) else {}
+        if not asked.done():
+            raise SilentError(f"the node {node} has not answered {verb} in {ANSWER_S:g} s")
+        return _data(asked.result())
 
     def switch(self, node: str, mic: str, *, on: bool) -> None:
         """Mute a microphone or unmute it; `T/event` says what is wrong with it, if anything.
@@ -192,6 +192,19 @@ class Hub:
             following = page.get("next_offset")
             offset = following if isinstance(following, int) and following > offset else None
             session_id = page.get("session_id", session_id)
+
+
+def _data(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return the data of an answer.
+
+    Raises:
+        RefusedError: it is a refusal.
+    """
+    if answer.get("status") != "ok":
+        error = answer.get("error") or {}
+        raise RefusedError(str(error.get("code")), str(error.get("message")))
+    data = answer.get("data")
+    return data if isinstance(data, dict) else {}
 
 
 async def text_of(pages: AsyncIterator[dict[str, Any]], form: str) -> str:

@@ -82,6 +82,11 @@ class Overview:
             return f"the node {node} is offline"
         return None
 
+    def is_writing(self, node: str) -> bool:
+        """Return whether the node is reachable, and transcribing a session that was stopped."""
+        session = self._nodes[node].session if node in self.online else {}
+        return session.get("state") == "stopping" or bool(session.get("finishing"))
+
     def has_mic(self, node: str, mic: str) -> bool:
         return node in self._nodes and mic in self._nodes[node].mics
 

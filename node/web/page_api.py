@@ -13,7 +13,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from node.core.mqtt.messages import SessionId
 from node.core.text.format_names import SUFFIX
 from node.web.bodies import Assign, Done, Mute, Search, Start, View
-from node.web.hub import DRAIN_S, PAGE, RefusedError, text_of
+from node.web.hub import PAGE, STOP, RefusedError, text_of
 from node.web.prototype import REFUSED
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class PageApi:
 
     async def stop(self, node: str) -> Done:
         """Stop the session; answered once everything is transcribed and written."""
-        return Done(data=await self._hub.ask(node, "session/stop", {}, DRAIN_S))
+        return await self._done(node, STOP, {})
 
     async def search(self, node: str, body: Search) -> Done:
         """Search what was said in all sessions. It is a POST: words stay out of logs."""

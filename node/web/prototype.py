@@ -21,7 +21,7 @@ from node.web.bodies import (
     Stopped,
     Transcription,
 )
-from node.web.hub import DRAIN_S, RefusedError, text_of
+from node.web.hub import STOP, RefusedError, text_of
 
 if TYPE_CHECKING:
     from node.web.hub import Hub
@@ -90,7 +90,7 @@ class Prototype:
         """
         name = self._node(node)
         try:
-            data = await self._hub.ask(name, "session/stop", {}, DRAIN_S)
+            data = await self._hub.ask(name, STOP, {})
         except RefusedError as refusal:
             if refusal.code != "not_recording":
                 raise

@@ -36,6 +36,7 @@ async function request(rest, body) {
 
 function refusal(error) {
   if (error.code === "no_assignments") return say("names");
+  if (error.code === "silent" || error.code === "unreachable") return say(error.code);
   return error.code ? say("nodeSays", { text: error.message }) : error.message;
 }
 
@@ -131,11 +132,11 @@ function showNodes() {
 }
 
 function troubles(away) {
-  if (away) return [say("server")];
-  if (!view.broker.connected) return [say("broker", { text: view.broker.reason })];
+  if (away) return [["server", say("server")]];
+  if (!view.broker.connected) return [["broker", say("broker", { text: view.broker.reason })]];
   const current = node();
-  if (!current) return [say("noNode")];
-  return current.troubles.map(({ code, text }) => say(code, { text, node: chosen }));
+  if (!current) return [["noNode", say("noNode")]];
+  return current.troubles.map(({ code, text }) => [code, say(code, { text, node: chosen })]);
 }
 
 function showTroubles(away) {
@@ -144,7 +145,7 @@ function showTroubles(away) {
   box.hidden = list.length === 0;
   if (box.dataset.list === JSON.stringify(list)) return; // said once, not with each change
   box.dataset.list = JSON.stringify(list);
-  box.replaceChildren(...list.map((text) => make("li", { textContent: text })));
+  box.replaceChildren(...list.map(([code, text]) => make("li", { className: code, textContent: text })));
 }
 
 function showSession({ session, online }) {
@@ -248,6 +249,7 @@ $("session").addEventListener("submit", async (event) => {
 $("stop").addEventListener("click", async () => {
   $("stop").disabled = true;
   await request("stop");
+  $("stop").disabled = false;
 });
 
 $("detect").addEventListener("click", () => get(`../detect_mics?node=${encodeURIComponent(chosen)}`)

@@ -47,7 +47,9 @@ export class Mics {
     const renamed = mic.speaker !== row.mic.speaker;
     row.mic = mic;
     if (renamed && document.activeElement !== row.input) row.input.value = mic.speaker || "";
-    setText(row.caption, say("name", { index: mic.index, name: mic.name }));
+    setText(row.caption, say("mic", mic));
+    row.input.setAttribute("aria-label", say("name", mic));
+    row.input.placeholder = say("person");
     setText(row.mute, say(mic.enabled ? "mute" : "unmute"));
     row.mute.setAttribute("aria-label", `${row.mute.textContent}: ${mic.name}`);
     const level = mic.level_dbfs;

@@ -8,7 +8,7 @@ const EN = {
   newest: "To the newest line", past: "Past sessions", search: "Search what was said",
   find: "Search", more: "Older sessions", close: "Close", happened: "What happened",
   api: "HTTP API", keep: "Keep", delete: "Delete", open: "Open",
-  name: "Name of the person at microphone {index} ({name})", muted: "muted", away: "not connected",
+  mic: "Microphone {index} ({name})", name: "Name of the person at microphone {index} ({name})", person: "Name", muted: "muted", away: "not connected",
   level: "Level of microphone {index}", mute: "Mute", unmute: "Unmute",
   idle: "Ready", starting: "Starting…", recording: "Recording", stopping: "Writing the transcript…",
   error: "Failed", unknown: "Waiting for the node…", backlog: "{seconds} s still to transcribe",
@@ -22,6 +22,7 @@ const EN = {
   deleted: "Deleted.", noHits: "Nothing found.", hits: "{count} found", loading: "Loading…",
   noSessions: "There is no session yet.", about: "{node}: version {version}, model {model}",
   names: "Give at least one microphone a name first.", nodeSays: "The node says: {text}",
+  silent: "The node does not answer. Try again.", unreachable: "The node cannot be reached. Nothing was done.",
   mic_lost: "A microphone is gone", mic_back: "A microphone is back", speech_dropped: "Speech was lost",
   overloaded: "The machine is too slow", recovered: "All is well again",
   transcription_failed: "An utterance could not be transcribed", model_unavailable: "There is no model",
@@ -36,7 +37,7 @@ const FR = {
   newest: "Aller à la dernière ligne", past: "Sessions passées", search: "Chercher dans ce qui a été dit",
   find: "Chercher", more: "Sessions plus anciennes", close: "Fermer", happened: "Ce qui s’est passé",
   api: "API HTTP", keep: "Garder", delete: "Supprimer", open: "Ouvrir",
-  name: "Nom de la personne au micro {index} ({name})", muted: "coupé", away: "non branché",
+  mic: "Micro {index} ({name})", name: "Nom de la personne au micro {index} ({name})", person: "Nom", muted: "coupé", away: "non branché",
   level: "Niveau du micro {index}", mute: "Couper", unmute: "Rétablir",
   idle: "Prêt", starting: "Démarrage…", recording: "Enregistrement", stopping: "Écriture de la transcription…",
   error: "Échec", unknown: "En attente du nœud…", backlog: "encore {seconds} s à transcrire",
@@ -50,6 +51,7 @@ const FR = {
   deleted: "Supprimée.", noHits: "Rien trouvé.", hits: "{count} trouvés", loading: "Chargement…",
   noSessions: "Il n’y a pas encore de session.", about: "{node} : version {version}, modèle {model}",
   names: "Donnez d’abord un nom à au moins un micro.", nodeSays: "Le nœud répond : {text}",
+  silent: "Le nœud ne répond pas. Réessayez.", unreachable: "Le nœud est injoignable. Rien n’a été fait.",
   mic_lost: "Un micro a disparu", mic_back: "Un micro est revenu", speech_dropped: "Des paroles sont perdues",
   overloaded: "La machine est trop lente", recovered: "Tout va bien à nouveau",
   transcription_failed: "Une phrase n’a pas pu être transcrite", model_unavailable: "Il n’y a pas de modèle",
@@ -75,10 +77,15 @@ export function translatePage() {
   for (const element of document.querySelectorAll("[data-say]")) element.textContent = say(element.dataset.say);
 }
 
+// As people of this region write times, but with 24 hours, as the transcripts' files do.
+const REGION = (navigator.languages || []).find((tag) => tag.slice(0, 2).toLowerCase() === language) || language;
+const CLOCK = new Intl.DateTimeFormat(REGION, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const DAY = new Intl.DateTimeFormat(REGION, { dateStyle: "medium", timeStyle: "short" });
+
 export function clock(moment) {
-  return new Date(moment).toLocaleTimeString(language, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  return CLOCK.format(new Date(moment));
 }
 
 export function day(moment) {
-  return new Date(moment).toLocaleString(language, { dateStyle: "medium", timeStyle: "short" });
+  return DAY.format(new Date(moment));
 }
