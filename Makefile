@@ -3,8 +3,8 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test unit test-install test-install-arm64 test-container \
-	test-clients soak bench-accuracy bench-speed bench-words lint coverage dist addon lock schemas clean apt apt-test
+.PHONY: help run test unit test-web test-clients test-install test-install-arm64 test-container \
+	soak bench-accuracy bench-speed bench-words lint coverage dist addon lock schemas clean apt apt-test
 
 PYTHON ?= python3
 CONFIG ?=
@@ -46,6 +46,7 @@ help:
 	@echo "make test-install-arm64           the same on an emulated 64-bit ARM (root, 10 min)"
 	@echo "make test-container               build the container's image and run it (root, a few minutes)"
 	@echo "make test-clients                 test with real Home Assistant and Node-RED, fetched once"
+	@echo "make test-web                     test the web page in a real Chromium"
 	@echo "make soak                         kill the node a hundred times (about 10 min)"
 	@echo "make bench-accuracy               compare who said what, and when, with other ways (hours)"
 	@echo "make bench-speed                  compare the cost of a meeting with other ways (an hour)"
@@ -106,6 +107,10 @@ test-clients: apt-test .venv/dev
 	$(call apt_install,$(if $(shell command -v npm),,nodejs npm))
 	.venv/bin/python -m tests.rig.clients.install
 	CLIENTS=1 .venv/bin/python -m pytest tests/clients
+
+test-web: apt-test .venv/dev
+	$(call apt_install,chromium)
+	BROWSER_TESTS=1 .venv/bin/python -m pytest tests/browser
 
 soak: apt-test .venv/dev
 	.venv/bin/python -m tests.bench.soak

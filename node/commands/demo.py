@@ -26,6 +26,7 @@ from node.commands.private_node import (
     private_node,
     private_storage,
 )
+from node.commands.private_page import private_page
 from node.config import Config, load_config
 from node.errors import ConfigError
 
@@ -66,8 +67,14 @@ def _run_the_meeting() -> int:
         config = load_config(file).with_changes(
             mqtt_host="127.0.0.1", mqtt_port=port, storage_path=storage
         )
-        with private_node(config, file) as is_alive, DemoFollower(config, is_alive) as listener:
+        with (
+            private_node(config, file) as is_alive,
+            private_page(config) as page,
+            DemoFollower(config, is_alive) as listener,
+        ):
             console.print(f"Broker on port {port}: point MQTT Explorer at localhost:{port}.")
+            if page is not None:
+                console.print(f"The same as a page: open {page}")
             _play(console, config, listener)
             console.print(
                 f"\nStill serving: broker on localhost:{port}, topics {listener.topics.root}/#,"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import sys
@@ -16,12 +17,19 @@ from node.service.settings import broker_settings
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable, Iterator, Sequence
+
+    from node.config import Config
 
 EXTRA = {"fastapi", "starlette", "uvicorn"}
 MISSING = (
     "{} is not installed for {}: the page is an extra of its own. Run"
     " `{} -m pip install 'scribe-node[web]'`"
 )
+
+
+def _say(address: str) -> None:
+    print(f"The page is at {address}", flush=True)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -31,30 +39,60 @@ def run(arguments: argparse.Namespace) -> int:
         ConfigError: the configuration or an argument is wrong.
         NodeError: the extra is not installed, or the address is in use.
     """
-    try:
-        from node.web import password  # noqa: PLC0415  # part of the extra
-        from node.web.server import Settings, serve  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        if error.name not in EXTRA:
-            raise
-        raise NodeError(MISSING.format(error.name, sys.executable, sys.executable)) from error
     file = arguments.password_file or default_password_file()
     if arguments.set_password:
+        with _extra():
+            from node.web import password  # noqa: PLC0415  # part of the extra
         password.write(file, _ask_password())
         print(f"The password is set ({file}). Restart the page if it is running.")
         return 0
-    address, port = parse_listen(arguments.listen)
-    names = frozenset(name.lower() for name in arguments.host)
-    config = load_config(arguments.config)
-    settings = Settings(file, address, port, names, frozenset(arguments.ingress))
-    broker = broker_settings(config)
-    explain = partial(connection_advice, broker)
-    serve(settings, broker, config.mqtt.base_topic, explain, _say)
+    serve_nodes(
+        load_config(arguments.config),
+        listen=arguments.listen,
+        password_file=file,
+        names=arguments.host,
+        ingress=arguments.ingress,
+    )
     return 0
 
 
-def _say(address: str) -> None:
-    print(f"The page is at {address}", flush=True)
+def serve_nodes(
+    config: Config,
+    *,
+    listen: str,
+    password_file: Path | None = None,
+    names: Sequence[str] = (),
+    ingress: Sequence[str] = (),
+    say: Callable[[str], None] = _say,
+) -> None:
+    """Serve the page for the nodes on a broker until told to stop; `say` is given its address.
+
+    Raises:
+        ConfigError: an argument is wrong.
+        NodeError: the extra is not installed, or the address is in use.
+    """
+    with _extra():
+        from node.web.server import Settings, serve  # noqa: PLC0415  # part of the extra
+    address, port = parse_listen(listen)
+    known = frozenset(name.lower() for name in names)
+    settings = Settings(password_file, address, port, known, frozenset(ingress))
+    broker = broker_settings(config)
+    serve(settings, broker, config.mqtt.base_topic, partial(connection_advice, broker), say)
+
+
+@contextlib.contextmanager
+def _extra() -> Iterator[None]:
+    """Say what to install if the extra is missing.
+
+    Raises:
+        NodeError: it is.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in EXTRA:
+            raise
+        raise NodeError(MISSING.format(error.name, sys.executable, sys.executable)) from error
 
 
 def default_password_file() -> Path:

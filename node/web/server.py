@@ -35,13 +35,14 @@ class Settings:
     """Where to listen, and for whom.
 
     Args:
+        password_file: holds the password's hash, if there is one.
         address: an IP address or `localhost`.
         port: 0 for any free one.
         names: further host names of this server, as people write them in a browser.
         ingress: addresses of proxies that log people in, as Home Assistant's does.
     """
 
-    password_file: Path
+    password_file: Path | None = None
     address: str = "127.0.0.1"
     port: int = 8099
     names: frozenset[str] = field(default_factory=frozenset)
@@ -68,7 +69,8 @@ def serve(
         ConfigError: others could reach it without a password.
         NodeError: the address cannot be listened on.
     """
-    logins = Logins(password.read(settings.password_file))
+    file = settings.password_file
+    logins = Logins(password.read(file) if file else None)
     loopback = is_loopback(settings.address)
     if not (loopback or logins.needed or settings.ingress):
         what = "others could read everything and start recordings"

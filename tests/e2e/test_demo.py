@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import jiwer
@@ -41,6 +42,10 @@ def test_the_demo_shows_the_meeting_and_goes_on_serving(tmp_path: Path) -> None:
     env = {**os.environ, "XDG_DATA_HOME": str(tmp_path), "COLUMNS": "120"}
     with Program(["make", "run"], env, ROOT) as demo:
         demo.wait_output("Ctrl-C ends it", 240)
+        page = re.search(r"The same as a page: open (http://127\.0\.0\.1:\d+/)", demo.output())
+        assert page, demo.output()
+        with urllib.request.urlopen(f"{page[1]}get_transcriptions", timeout=60) as answer:  # noqa: S310
+            assert "Alice: " in json.load(answer)["transcription"]
         processes = [process.pid for process in psutil.Process(demo.pid).children(recursive=True)]
         demo.signal_group(signal.SIGINT)
         demo.wait(30)

@@ -172,7 +172,7 @@ def test_the_events_are_those_of_the_code() -> None:
 
 
 def test_every_place_that_is_named_exists() -> None:
-    pattern = r"((?:config|docs|node|tests|systemd|adapters|service|core)/[\w./-]*)"
+    pattern = r"((?:config|docs|node|tests|systemd|adapters|service|core|web)/[\w./-]*)"
     named = {match[1] for code in CODE if (match := re.fullmatch(pattern, code))}
     assert named
     roots = (ROOT, ROOT / "node")
