@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from playwright.sync_api import expect
 
+from node.web import password
 from tests.rig.broker import Broker
 from tests.rig.mqtt import Watcher
 from tests.rig.node import RunningNode
 from tests.rig.page import PEOPLE, RunningPage, meeting
 from tests.rig.patience import stretched
+from tests.rig.prefix_proxy import PREFIX, PrefixProxy
 from tests.rig.processes import wait_until
 from tests.rig.scripted_node import ScriptedNode
 
@@ -198,8 +200,6 @@ def test_the_page_says_when_its_program_is_away_and_goes_on(lab: Lab, tab: Page)
 
 
 def test_a_password_is_asked_for(lab: Lab, tab: Page, tmp_path: Path) -> None:
-    from node.web import password  # noqa: PLC0415  # after the fixtures
-
     password.write(tmp_path / "secret", "correct horse")
     with RunningPage(lab.node.file, password_file=tmp_path / "secret") as page:
         tab.goto(page.url)
@@ -211,6 +211,29 @@ def test_a_password_is_asked_for(lab: Lab, tab: Page, tmp_path: Path) -> None:
         tab.keyboard.press("Enter")
         expect(tab.locator("#mics li")).to_have_count(3)
         assert tab.evaluate("document.cookie") == ""  # scripts cannot read it
+
+
+def test_it_works_below_the_path_of_a_proxy(lab: Lab, tab: Page, tmp_path: Path) -> None:
+    password.write(tmp_path / "secret", "correct horse")
+    with (
+        RunningPage(lab.node.file, password_file=tmp_path / "secret") as page,
+        PrefixProxy(page.port) as proxy,
+    ):
+        tab.goto(proxy.url)
+        tab.get_by_label("Password of this page").fill("correct horse")
+        tab.keyboard.press("Enter")
+        expect(tab.locator("#mics li")).to_have_count(3)
+        (cookie,) = tab.context.cookies()
+        assert (cookie["path"], cookie["httpOnly"]) == (f"{PREFIX}/", True)
+        start(tab)
+        expect(lines(tab).nth(1)).to_be_visible()
+        tab.get_by_role("button", name="Stop").click()
+        with tab.expect_download() as waiting:
+            tab.locator("#live-downloads").get_by_role("link", name="txt").click()
+        assert "Alice: " in Path(waiting.value.path()).read_text(encoding="utf-8")
+        tab.get_by_role("link", name="HTTP API").click()
+        expect(tab.get_by_text("POST /start_transcription")).to_be_visible()
+        tab.goto("about:blank")  # ends its stream
 
 
 def test_french_and_dark_on_a_phone(lab: Lab, browser: Browser) -> None:
