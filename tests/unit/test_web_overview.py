@@ -132,6 +132,8 @@ def test_what_is_wrong_is_named(lab: Overview) -> None:
     assert codes(lab) == ["problem", "message", "notice"]
     take(lab, "scribe/lab/mics", {"mics": [{**MIC, "connected": False, "speaker": "Alice"}]})
     assert node(lab)["troubles"][-1] == {"code": "mic_away", "text": "Desk"}
+    take(lab, "scribe/lab/mics", {"mics": [{**MIC, "speaker": "Alice"}]})
+    assert "mic_away" not in codes(lab)
     take(lab, "scribe/lab/mics", {"mics": [{"mic": "desk", "connected": False}]})
     take(lab, "scribe/lab/session", {"speakers": {"desk": "Alice"}})
     assert node(lab)["troubles"][-1] == {"code": "mic_away", "text": "desk"}
