@@ -99,5 +99,6 @@ class ScriptedNode:
     def _search(self, request: dict[str, Any]) -> dict[str, Any]:
         found = [one for one in self.segments if request["query"].lower() in one["text"].lower()]
         kept = ("session_id", "speaker", "text", "start")
-        hits = [{**{name: one[name] for name in kept}, "title": "Long"} for one in found]
-        return {"hits": hits[: request["limit"]], "total": len(hits)}
+        more = {"title": "Long", "started_at": self.segments[0]["start"]}
+        matches = [{**{name: one[name] for name in kept}, **more} for one in found]
+        return {"matches": matches[: request["limit"]], "total": len(matches)}

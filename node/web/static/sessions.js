@@ -108,7 +108,7 @@ export class Sessions {
     if (!query) return;
     try {
       const data = await post(nodePath(this.#node, "search"), { query, limit: 50 });
-      const hits = data.hits ?? data.matches ?? [];
+      const hits = data.matches;
       $("found").textContent = hits.length ? say("hits", { count: data.total }) : say("noHits");
       $("hits").replaceChildren(...hits.map((hit) => this.#hit(hit)));
     } catch (error) {
@@ -118,7 +118,7 @@ export class Sessions {
 
   #hit(hit) {
     const title = hit.title || say("untitled");
-    const said = `${day(hit.started_at || hit.start)}, ${clock(hit.start)} · ${hit.speaker}: ${hit.text}`;
+    const said = `${day(hit.started_at)}, ${clock(hit.start)} · ${hit.speaker}: ${hit.text}`;
     const button = make("button", { type: "button", className: "plain", textContent: said });
     button.addEventListener("click", () => this.open(hit.session_id, title, hit.start));
     return make("li", {}, button);
