@@ -211,6 +211,10 @@ def test_a_password_is_asked_for(lab: Lab, tab: Page, tmp_path: Path) -> None:
         tab.keyboard.press("Enter")
         expect(tab.locator("#mics li")).to_have_count(3)
         assert tab.evaluate("document.cookie") == ""  # scripts cannot read it
+        tab.reload()
+        tab.get_by_role("button", name="Log out").click()
+        expect(tab.get_by_label("Password of this page")).to_be_visible()
+        assert tab.context.cookies() == []
 
 
 def test_it_works_below_the_path_of_a_proxy(lab: Lab, tab: Page, tmp_path: Path) -> None:

@@ -83,6 +83,7 @@ async function enter() {
   }
   $("login").hidden = true;
   $("main").hidden = false;
+  $("logout").hidden = localStorage.getItem("login") === null;
   connect();
 }
 
@@ -118,7 +119,9 @@ function choose(name) {
   followed = null;
   wasReachable = false;
   lastState = null;
+  $("live-downloads").hidden = true;
   transcript.clear();
+  showNothing();
   take(view);
 }
 
@@ -181,7 +184,7 @@ async function follow({ session }) {
   const id = session.session_id;
   if (!id) { // over: its lines stay until the next one
     transcript.endPartials();
-    if (followed) downloads($("live-downloads"), say("download"), chosen, followed);
+    if (followed && $("live-downloads").hidden) downloads($("live-downloads"), say("download"), chosen, followed);
     return;
   }
   if (id !== followed) transcript.clear();
@@ -213,6 +216,7 @@ function showNothing() {
 // What a person does
 
 function showLogin() {
+  $("logout").hidden = true;
   $("main").hidden = true;
   $("login").hidden = false;
   $("password").focus();
@@ -224,7 +228,7 @@ $("login").addEventListener("submit", async (event) => {
   try {
     await post("login", { password: $("password").value });
     $("password").value = "";
-    $("logout").hidden = false;
+    localStorage.setItem("login", "yes");
     await enter();
   } catch (error) {
     $("login-error").textContent = error.message;
@@ -232,7 +236,8 @@ $("login").addEventListener("submit", async (event) => {
 });
 
 $("logout").addEventListener("click", async () => {
-  await post("logout");
+  localStorage.removeItem("login");
+  await post("logout").catch(() => {}); // the program was restarted: nobody is logged in
   source?.close();
   location.reload();
 });
