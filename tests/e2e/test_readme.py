@@ -125,6 +125,8 @@ RUN_ELSEWHERE = {
     "sudo apt install mosquitto": "the Makefile does the same",
     "mosquitto_sub -v -t 'scribe/+/status'": "one topic, of those that test_readme.py knows",
     ".venv/bin/pre-commit install": "test_pre_commit.py",
+    "sudo /opt/scribe-node/venv/bin/pip install prometheus-client": "pip's own",
+    ".venv/bin/pip install -e '.[metrics]'": "pip's own; tests/unit/test_dependencies.py",
 }
 
 
