@@ -39,10 +39,10 @@ def run(arguments: argparse.Namespace) -> int:
         ConfigError: the configuration or an argument is wrong.
         NodeError: the extra is not installed, or the address is in use.
     """
+    with _extra():  # before anything is asked for
+        from node.web import password, server  # noqa: F401, PLC0415  # parts of the extra
     file = arguments.password_file or default_password_file()
     if arguments.set_password:
-        with _extra():
-            from node.web import password  # noqa: PLC0415  # part of the extra
         password.write(file, _ask_password())
         print(f"The password is set ({file}). Restart the page if it is running.")
         return 0
