@@ -1,5 +1,5 @@
 # The node in a container; docs/install.md says how to run it.
-ARG BASE=docker.io/library/debian:trixie-slim
+ARG BASE=debian:trixie-slim
 
 FROM ${BASE} AS build
 RUN apt-get update -qq \
