@@ -77,6 +77,7 @@ RUN_ELSEWHERE = {
     "docker compose logs --follow node": "Docker's own",
     "sudo chown 10301:10301 FOLDER": "the system's own",
     "make test-install-arm64": "ten minutes, as root",
+    "make unit": "it is a part of make test",
     "make lint": "it comes before the tests wherever they are run for good",
     "make test-clients": "it needs 1 GB of clients, and comes behind this test where those are",
     "make test-web": "it needs Chromium, and comes behind this test where that is",
