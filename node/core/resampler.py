@@ -1,4 +1,4 @@
-"""Sound of any rate at 16 kHz, by libsoxr."""
+"""Resamples sound to 16 kHz with libsoxr."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Resampler:
-    """Brings one stream to 16 kHz; what is so already passes untouched.
+    """Resamples one stream to 16 kHz; a stream at that rate passes unchanged.
 
     Args:
         rate: of the stream, in Hz.
@@ -29,14 +29,14 @@ class Resampler:
             self._stream = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="int16", quality="HQ")
 
     def __call__(self, samples: Samples) -> Samples:
-        """The next int16 samples of the stream, of shape (n,), as far as they can be told yet."""
+        """Take int16 samples of shape (n,); return those at 16 kHz that are complete so far."""
         if self._stream is None:
             return samples
         resampled: Samples = self._stream.resample_chunk(np.ascontiguousarray(samples))
         return resampled
 
     def rest(self) -> Samples:
-        """What was held back for samples to come: the stream has ended."""
+        """Return the last samples, which were held back; call it when the stream has ended."""
         nothing = np.empty(0, np.int16)
         if self._stream is None:
             return nothing

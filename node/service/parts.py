@@ -40,7 +40,7 @@ from node.service.reports import Reports
 from node.service.requests import Requests, Verbs
 from node.service.retention import Retention
 from node.service.supervision import Supervision
-from node.service.transcribing.elsewhere import Registry
+from node.service.transcribing.package_registry import PackageRegistry
 from node.service.transcribing.transcriber import Transcriber
 from node.service.watchdog import Watchdog
 
@@ -89,7 +89,7 @@ class Parts:
             post=self.inbox.put,
             name_hotwords=config.transcription.name_hotwords,
             partials=config.transcription.partials,
-            fetch=Registry(config.transcription.model, config.storage.path / "models").fetch,
+            fetch=PackageRegistry(config.transcription.model, config.storage.path / "models").fetch,
         )
         spool = Spool(
             utterances=self.store.utterances,

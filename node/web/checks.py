@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from node.core.addresses import is_address
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -21,19 +22,6 @@ def name_of(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
-
-
-def is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
-def is_loopback(name: str) -> bool:
-    """Return whether only this machine can reach a server that listens there."""
-    return name == "localhost" or (is_address(name) and ipaddress.ip_address(name).is_loopback)
 
 
 def host_allowed(host: str, names: Collection[str]) -> bool:

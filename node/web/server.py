@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from node.core.addresses import is_loopback
 from node.errors import ConfigError, NodeError
 from node.web import password
 from node.web.app import application
-from node.web.checks import is_loopback
 from node.web.guard import Rules
 from node.web.hub import Hub
 from node.web.link import Link

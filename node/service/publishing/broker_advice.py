@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import ssl
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from node.adapters.broker import CONNECT_TIMEOUT_S, PROTOCOL_ERROR, NoWebSocket, ask
+from node.core.addresses import is_loopback
 
 if TYPE_CHECKING:
     from paho.mqtt.reasoncodes import ReasonCode
@@ -60,13 +60,6 @@ def plain_password_warning(mqtt: MqttConfig) -> str | None:
         f"the password and everything said go to {mqtt.host} unencrypted;"
         " set mqtt.tls.enabled: true and mqtt.tls.ca_file"
     )
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name
-        return host.lower().rstrip(".") == "localhost"
 
 
 def connection_advice(settings: BrokerSettings, trouble: Trouble) -> str:

