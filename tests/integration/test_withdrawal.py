@@ -28,7 +28,7 @@ from node.core.room.segmenter import Ended, Endpointing
 from node.service.items import DiskFailed, SegmentWithdrawn
 from node.service.listening.recorder import Recorder
 from node.service.listening.spool import Spool
-from node.service.transcribing.segments import segment_of
+from node.service.transcribing.segments import segment_of, withdrawal
 from tests.rig.introductions import tracks
 from tests.rig.node import ROOT
 
@@ -174,6 +174,20 @@ def test_one_that_the_engine_is_at_is_tagged_where_those_are_kept(desk: Desk) ->
     assert (own := desk.transcribe(desk.take())) is not None
     assert own.seq == 1
     assert following.utterance is not None
+
+
+def test_a_withdrawal_that_is_repeated_is_told_once(desk: Desk) -> None:
+    """As after a crash between the store's commit and the listener's note of it."""
+    desk.say()
+    utterance = desk.take()
+    desk.transcribe(utterance)
+    for expected in (True, False):
+        segment = desk.store.utterances.withdraw(
+            utterance, "door", keep=True, tell=lambda tagged: withdrawal(TOPICS, tagged)
+        )
+        assert (segment is not None) is expected
+    assert [body["event_type"] for _, body in desk.unsent()] == ["segment", "segment_withdrawn"]
+    assert desk.store.sessions.segments_total(SESSION) == 0
 
 
 @pytest.mark.parametrize("keep", [True, False])
