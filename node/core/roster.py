@@ -41,6 +41,7 @@ class Roster:
         self._mics: dict[str, MicInfo] = {}
         self._assignments: dict[str, Assignment] = {}
         self._live: dict[str, Live] = {}
+        self._held: frozenset[str] = frozenset()
 
     def restore(self, known: Iterable[tuple[MicInfo, Assignment]]) -> None:
         """Bring back what was kept over a restart; all mics are away until they are found."""
@@ -61,11 +62,20 @@ class Roster:
         usb.sort(key=lambda info: natural(info.usb_port or ""))
         self._mics = {info.mic: info for info in (*usb, *rest)}
 
+    def hold(self, mics: Iterable[str]) -> None:
+        """Keep these mics listed, away or not, until the next call: a start is waiting for them."""
+        self._held = frozenset(mics)
+
     def _is_kept(self, mic: str) -> bool:
         assignment = self._assignments.get(mic)
         recording = mic in self._live and self._live[mic].recording
-        return recording or (
-            assignment is not None and (assignment.speaker is not None or not assignment.enabled)
+        return (
+            recording
+            or mic in self._held
+            or (
+                assignment is not None
+                and (assignment.speaker is not None or not assignment.enabled)
+            )
         )
 
     def resolve(self, wanted: str | int) -> str:

@@ -151,8 +151,12 @@ class Conductor:
         return [
             mic
             for mic in chosen
-            if not (self._roster.info(mic).connected or self._inventory.opens_by_name(mic))
+            if not (self._is_connected(mic) or self._inventory.opens_by_name(mic))
         ]
+
+    def _is_connected(self, mic: str) -> bool:
+        """A look at the hardware takes a mic that is nobody's yet off the roster."""
+        return mic in self._roster and self._roster.info(mic).connected
 
     def _check_disk(self) -> None:
         free = self._system.disk_free_mb()
@@ -179,6 +183,7 @@ class Conductor:
             max_duration_s=request.max_duration_s,
         )
         self._starting, self._wanted = answer, wanted
+        self._roster.hold(chosen)
         self.message = None
         self._machine.move(Move.START)
         assignments = {mic: self._resolved(mic, a) for mic, a in chosen.items()}
@@ -254,12 +259,12 @@ class Conductor:
         assert self._recorded is not None
         answer, self._starting = self._starting, nobody
         try:
-            mics = [(self._roster.info(mic), a) for mic, a in self._wanted.items()]
+            # One that was only to lose its speaker may be gone by now.
+            mics = [(self._roster.info(m), a) for m, a in self._wanted.items() if m in self._roster]
             self._sessions.begin(self._recorded, self._zero, mics)
         except StoreError as error:
             self._listener.end()
-            self._recorded = None
-            self._machine.move(Move.REFUSED)
+            self._abandon_start()
             answer(RequestError("disk_full", str(error)))
             return
         self._roster.assign(self._wanted)
@@ -268,6 +273,7 @@ class Conductor:
         for mic, rate in item.sample_rates.items():
             self._roster.set_connected(mic, connected=True)
             self._roster.set_live(mic, Live(recording=True, sample_rate=rate))
+        self._roster.hold(())
         self._set_limit(self._recorded)
         log.info("session %s began with %d mics", self._recorded.id, len(item.sample_rates))
         answer(
@@ -278,9 +284,13 @@ class Conductor:
             }
         )
 
-    def on_refused(self, item: MicsRefused) -> None:
+    def _abandon_start(self) -> None:
         self._recorded = None
         self._machine.move(Move.REFUSED)
+        self._roster.hold(())
+
+    def on_refused(self, item: MicsRefused) -> None:
+        self._abandon_start()
         reasons = "; ".join(f"{mic}: {reason}" for mic, reason in item.reasons.items())
         answer, self._starting = self._starting, nobody
         answer(RequestError("mic_unavailable", reasons))

@@ -94,6 +94,17 @@ def test_a_muted_or_recorded_mic_is_not_forgotten() -> None:
     assert list(there) == ["usb-1-1.1"]
 
 
+def test_a_mic_that_a_start_waits_for_is_not_forgotten() -> None:
+    there = roster(ONE, TWO)
+    there.hold(["usb-1-1.2"])
+    there.found([])
+    assert list(there) == ["usb-1-1.2"]
+    assert not there.info("usb-1-1.2").connected
+    there.hold(())
+    there.found([])
+    assert list(there) == []
+
+
 def test_mics_kept_over_a_restart_are_away_until_found() -> None:
     there = Roster()
     there.restore([(TWO, Assignment("Bob")), (DESK, Assignment())])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
 
@@ -107,6 +108,33 @@ def test_a_twin_that_comes_or_goes_takes_nobodys_name(
         after = watcher.count()
         node.start().wait_online(watcher, after)
         assert listed() == [(FIRST_TWIN, "Alice", True), (SECOND_TWIN, "Bruno", True)]
+
+
+def test_a_mic_pulled_while_a_session_starts(
+    broker: Broker, watcher: Watcher, virtual_mics: VirtualMics, tmp_path: Path
+) -> None:
+    """Nobody's mic leaves the list at once, also where a start still refers to it."""
+    tree = UsbTree(tmp_path / "machine").create()
+    audio = {"proc_root": str(tree.proc_root), "sys_root": str(tree.sys_root)}
+    tree.plug(*HEADSETS[:2])
+    config = configuration(tmp_path, broker.port, ["desk"], audio=audio)
+    with RunningNode(tmp_path, config) as node:
+        node.wait_online(watcher)
+        room = Room(node, virtual_mics, watcher)
+        pulled = {"mic": "usb-1-1_2", "speaker": ""}
+        body = {"assignments": [{"mic": "desk", "speaker": "Zoé"}, pulled]}
+        watcher.publish(f"{TOPIC}/request/session/start", json.dumps(body))
+        tree.unplug(1)
+        listed = [mic["mic"] for mic in room.do("mics/detect")["mics"]]
+        assert listed == ["usb-1-1_3", "desk"]
+        started = watcher.wait_for(f"{TOPIC}/response/session/start").json()
+        assert started["status"] == "ok", started
+        room.stop()
+        tree.unplug(2)
+        seats = [{"mic": "desk", "speaker": "Zoé"}, {"mic": "usb-1-1_3", "speaker": "Bruno"}]
+        refused = watcher.request(TOPIC, "session/start", {"assignments": seats})
+        assert refused["error"]["code"] in ("mic_unavailable", "unknown_mic")
+        assert room.do("mics/detect")["mics"][0]["mic"] == "desk"
 
 
 def inventory(tree: UsbTree, store: Store) -> Inventory:
