@@ -203,6 +203,14 @@ def handlers(parts: Parts) -> Mapping[type, Handler]:
     def on_message(message: Message) -> None:
         by_topic.get(message.topic, parts.requests.take)(message)
 
+    def on_transcribed(item: items.Transcribed) -> None:
+        parts.publisher.pump()  # the outbox has the segment: it goes before the states that show it
+        parts.states.on_transcribed(item)
+
+    def on_withdrawn(item: items.SegmentWithdrawn) -> None:
+        parts.publisher.pump()
+        parts.states.on_withdrawn(item)
+
     return table(
         on(Message, on_message),
         on(Connected, parts.publisher.on_connected),
@@ -223,8 +231,8 @@ def handlers(parts: Parts) -> Mapping[type, Handler]:
         on(items.LevelsMeasured, parts.reports.on_levels),
         on(items.SpeechDropped, parts.reports.on_speech_dropped),
         on(items.PartialText, parts.states.on_partial),
-        on(items.Transcribed, parts.states.on_transcribed),
-        on(items.SegmentWithdrawn, parts.states.on_withdrawn),
+        on(items.Transcribed, on_transcribed),
+        on(items.SegmentWithdrawn, on_withdrawn),
         on(items.UtteranceFailed, parts.reports.on_utterance_failed),
         on(items.SoundUnreadable, parts.reports.on_sound_unreadable),
         on(items.LoadChanged, parts.reports.on_load),

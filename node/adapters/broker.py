@@ -402,5 +402,5 @@ def _cut(client: Client) -> None:
 
 
 def _plain(connection: Any) -> socket.socket:
-    """Return the same connection as a socket to be closed: what paho has for WebSockets is none."""
+    """Return the same connection as a plain socket, to be closed: paho's WebSocket is not one."""
     return socket.socket(fileno=os.dup(connection.fileno()))

@@ -30,7 +30,8 @@ CHILD = Path(__file__).with_name("capture_child.py")
 LIST = '{"kind": "list"}'
 MAX_PAYLOAD_BYTES = 1 << 20  # far above a block of any microphone: more means a broken stream
 READ_BYTES = 256 * 1024
-# 10 s of 48 kHz mono, in case the reader is held up; the default most of fs.pipe-max-size.
+# 10 s of 48 kHz mono, in case the reader is held up. Linux allows no more by default
+# (fs.pipe-max-size).
 PIPE_BYTES = 1 << 20
 KILL_TIMEOUT_S = 1.0
 # 16 kHz is what speech models want; a microphone without it is resampled from what it has.

@@ -34,7 +34,7 @@ class Inbox:
             self._queue.put(item)
 
     def take(self, timeout_s: float | None) -> WorkerItem | BrokerItem | None:
-        """Return the next item, or None after `timeout_s`; None as the timeout waits forever."""
+        """Return the next item, or None if none comes within `timeout_s` (None: wait forever)."""
         try:
             return self._queue.get(timeout=timeout_s)
         except queue.Empty:

@@ -179,6 +179,20 @@ def test_every_place_that_is_named_exists() -> None:
     assert [place for place in named if not any((root / place).exists() for root in roots)] == []
 
 
+def test_the_functions_on_the_way_of_a_sentence_exist() -> None:
+    """`Class.function` and `function` in `file`, as the tables of the walks say."""
+    walks = re.findall(
+        r"^\|.* in `.*\.py`.*\|$", (ROOT / "docs/development.md").read_text(), re.MULTILINE
+    )
+    assert len(walks) > 8
+    for names, file in re.findall(
+        r"((?:`[\w.]+`(?:, | and | ))+)in `([\w/]+\.py)`", "".join(walks)
+    ):
+        code = (ROOT / "node" / file).read_text()
+        for name in re.findall(r"\w+", re.sub(r" and ", " ", names)):
+            assert re.search(rf"\b(def|class) {name}\b", code), f"{file} has no {name}"
+
+
 @pytest.mark.parametrize("file", DOCUMENTS, ids=relative)
 def test_every_link_within_leads_somewhere(file: Path) -> None:
     assert dead_links(file) == []

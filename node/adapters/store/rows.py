@@ -21,7 +21,8 @@ OutboxRow = tuple[str, str]
 """A topic with a payload."""
 
 NEAR = 64
-"""Utterances that may begin or end during one: two per second for all of its 28 s, and a few."""
+"""Utterances that may begin or end during another one: two for each second of the 28 s that it may
+last, and a few more."""
 
 
 def next_number(db: sqlite3.Connection, session_id: str) -> int:

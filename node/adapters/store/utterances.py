@@ -1,7 +1,8 @@
 """The states of an utterance: open while it is spoken, captured, then a segment, or given up.
 
-A power cut may undo only commits that can be restored from the audio files (see `audio`); the
-commit between a segment and the removal of its audio is synced.
+Most commits are not synced: what a power cut undoes is found again by the names of the audio files
+(see `audio`), though not its language, nor whose speech it was. A segment is synced before its
+audio is removed.
 """
 
 from __future__ import annotations
@@ -80,9 +81,10 @@ class Utterances:
         return utterance, recording
 
     def hold(self, session_id: str, utterances: int) -> None:
-        """Count utterances of a session that wait in memory for the disk; negative to remove some.
+        """Count utterances of a session that have ended and wait in memory for the disk.
 
-        Only the listener calls this, and only after the disk has an utterance.
+        Only the listener calls this: with 1 before one leaves its hands, and with -1 once the disk
+        has it, or it is given up.
         """
         self._in_memory[session_id] += utterances
 

@@ -31,10 +31,11 @@ OPENING_S = 4.0
 """How long the first sound may take: eight processes starting at once on a Pi are slow."""
 
 RETRY_S = (0.2, 0.5, 1.0, 1.5)
-"""Waits before a lost mic is reopened; the last one repeats, so it is back within 3 s."""
+"""Waits before a lost mic is reopened; the last repeats. A mic that is back is open within 3 s."""
 
 OPEN_ATTEMPTS = 3
-"""Failures before a mic is given up: two capture processes that start at once can both fail."""
+"""Failures after which a mic counts as unavailable, where somebody waits for it: two capture
+processes that start at once can both fail."""
 
 
 class Sink:

@@ -200,7 +200,8 @@ class Spool:
     def end(self, spoken: Spoken, ended: Ended) -> None:
         """End it."""
         spoken.ended = ended
-        self._utterances.hold(spoken.session_id, 1)  # waited for even without a row on the disk
+        # Its session waits for it, whether or not the disk has its row.
+        self._utterances.hold(spoken.session_id, 1)
         self._push(spoken)
         self._bound_memory()
         self._fall_silent(spoken)  # only now: the transcriber must know it as open or captured

@@ -1,4 +1,4 @@
-"""Sends to the broker: one window for everything it acknowledges, and what must not be sent."""
+"""Sends to the broker: one window for all that it acknowledges, and which topics it refuses."""
 
 from __future__ import annotations
 

@@ -164,7 +164,6 @@ class RetainedStates:
         segment = item.segment
         if segment is None or segment.crosstalk_of is not None:
             return
-        self._publisher.pump()  # the segment itself first
         if segment.session_id in self._forgotten:  # erased since it was committed
             return
         if segment.id in self._withdrawn:  # withdrawn since it was committed
@@ -179,7 +178,6 @@ class RetainedStates:
         """Stop showing a segment that turned out to be another mic's speech."""
         segment = item.segment
         log.info("%s was the speech of %s: withdrawn", segment.id, segment.crosstalk_of)
-        self._publisher.pump()
         if segment.session_id in self._forgotten:
             return
         self._withdrawn.append(segment.id)
