@@ -6,6 +6,9 @@ SHELL := /bin/bash
 .PHONY: help run test unit test-web test-clients test-install test-install-arm64 test-container \
 	soak bench-accuracy bench-speed bench-words lint coverage dist addon lock schemas clean apt apt-test
 
+# Python keeps what it has compiled: without that, tests take twice as long to start.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON ?= python3
 CONFIG ?=
 MICS ?=
@@ -70,9 +73,11 @@ endif
 # SCRIBE_BASE names a folder that has it. Without a network those tests are skipped.
 REAL_BASE := .venv/bin/python -m tests.rig.weights
 
-# Most tests wait in real time, so WORKERS of them run beside each other, a file at a time. Those
-# that are marked `alone` follow one by one, whatever came of the others; the worse status counts.
+# A file at a time, so that its tests share what they have made.
 PARALLEL := --dist loadfile --no-loadscope-reorder
+
+# Most tests wait in real time, so WORKERS of them run beside each other. Those that are marked
+# `alone` follow one by one, whatever came of the others; the worse status counts.
 test: apt-test .venv/dev
 	$(REAL_BASE)
 	@trap 'exit 130' INT; beside=0; alone=0; \
@@ -82,7 +87,7 @@ test: apt-test .venv/dev
 	exit $$((beside > alone ? beside : alone))
 
 unit: .venv/dev
-	.venv/bin/python -m pytest -q -n $(UNIT_WORKERS) tests/unit
+	.venv/bin/python -m pytest -q -n $(UNIT_WORKERS) $(PARALLEL) tests/unit
 
 test-install: apt-test .venv/dev
 	$(call apt_install,debootstrap unzip)
@@ -141,7 +146,7 @@ lint: .venv/dev
 # Every branch of the core must be covered by the unit tests alone.
 coverage: .venv/dev
 	.venv/bin/coverage erase
-	.venv/bin/coverage run -m pytest -q -n $(UNIT_WORKERS) tests/unit
+	.venv/bin/coverage run -m pytest -q -n $(UNIT_WORKERS) $(PARALLEL) tests/unit
 	.venv/bin/coverage combine -q
 	.venv/bin/coverage report
 
