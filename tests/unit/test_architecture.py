@@ -44,10 +44,20 @@ def syntax(file: Path) -> ast.Module:
 
 
 @cache
+def nodes(file: Path) -> list[ast.AST]:
+    return list(ast.walk(syntax(file)))
+
+
+def plain_name(node: ast.AST) -> str:
+    """Return the name that an expression is; empty for any other."""
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+@cache
 def imports(file: Path) -> list[str]:
     """Return the full names of everything that a file imports, anywhere in it."""
     found: list[str] = []
-    for statement in ast.walk(syntax(file)):
+    for statement in nodes(file):
         if isinstance(statement, ast.Import):
             found += [alias.name for alias in statement.names]
         elif isinstance(statement, ast.ImportFrom):
@@ -71,22 +81,12 @@ def files_in(layer: str) -> list[Path]:
 
 
 def functions(file: Path) -> list[tuple[str, int]]:
-    """Yield `file: Class.function` with its length in lines."""
-    found: list[tuple[str, int]] = []
-
-    def visit(parent: ast.AST, path: list[str]) -> None:
-        for child in ast.iter_child_nodes(parent):
-            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                inner = [*path, child.name]
-                if not isinstance(child, ast.ClassDef):
-                    length = (child.end_lineno or 0) - child.lineno + 1
-                    found.append((f"{name_of(file)}: {'.'.join(inner)}", length))
-                visit(child, inner)
-            else:
-                visit(child, path)
-
-    visit(syntax(file), [])
-    return found
+    """Return `file:line function` with its length in lines."""
+    return [
+        (f"{name_of(file)}:{node.lineno} {node.name}", (node.end_lineno or 0) - node.lineno + 1)
+        for node in nodes(file)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
 
 
 def is_private(name: str) -> bool:
@@ -99,11 +99,11 @@ def private_names_used(file: Path) -> set[str]:
     Those of an imported module have their full name: `os._exit`.
     """
     found = {name.split(".")[-1] for name in imports(file)}
-    for node in ast.walk(syntax(file)):
+    for node in nodes(file):
         if isinstance(node, ast.Attribute):
-            whole = ast.unparse(node)
+            whole = f"{plain_name(node.value)}.{node.attr}"
             found.add(whole if whole in PUBLIC_ALL_THE_SAME else node.attr)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) in {"getattr", "setattr"}:
+        elif isinstance(node, ast.Call) and plain_name(node.func) in {"getattr", "setattr"}:
             found |= {str(a.value) for a in node.args if isinstance(a, ast.Constant)}
     return {name for name in found if is_private(name.rpartition(".")[2])}
 
@@ -111,13 +111,13 @@ def private_names_used(file: Path) -> set[str]:
 def private_names_made(file: Path) -> set[str]:
     """Return what a file defines: functions, classes, variables, and attributes of `self`."""
     found: set[str] = set()
-    for node in ast.walk(syntax(file)):
+    for node in nodes(file):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             found.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             found.add(node.id)
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-            found |= {node.attr} if ast.unparse(node.value) == "self" else set()
+            found |= {node.attr} if plain_name(node.value) == "self" else set()
     return found
 
 
@@ -159,7 +159,7 @@ def test_the_core_is_pure() -> None:
 
 def test_the_core_does_not_look_at_the_clock() -> None:
     for file in files_in("core"):
-        for call in ast.walk(syntax(file)):
+        for call in nodes(file):
             asks = isinstance(call, ast.Attribute) and call.attr in {"now", "utcnow", "today"}
             assert not asks, f"{name_of(file)}: time comes in as an argument"
 

@@ -7,6 +7,7 @@ import importlib.metadata
 import re
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -42,6 +43,12 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+@cache
+def installed() -> Mapping[str, list[str]]:
+    """Return the packages that each name one can import comes from."""
+    return importlib.metadata.packages_distributions()
+
+
 def imported(files: Iterable[Path]) -> set[str]:
     """Return all packages these files import, except Python's own and the node itself."""
     found: set[str] = set()
@@ -51,7 +58,7 @@ def imported(files: Iterable[Path]) -> set[str]:
                 found |= {alias.name.split(".")[0] for alias in statement.names}
             elif isinstance(statement, ast.ImportFrom):
                 found.add(str(statement.module).split(".")[0])
-    owners = importlib.metadata.packages_distributions()
+    owners = installed()
     names = found - sys.stdlib_module_names - {"node"}
     return {normal(owners[name][0]) for name in names}
 
