@@ -90,6 +90,13 @@ def test_where_one_cannot_listen(text: str) -> None:
         parse_listen(text)
 
 
+@pytest.fixture
+def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashes that cost next to nothing: how much is only of interest to whoever guesses."""
+    monkeypatch.setattr(password, "COST", 2)
+
+
+@pytest.mark.usefixtures("cheap")
 def test_only_the_hash_of_a_password_is_kept_and_for_this_user_alone(tmp_path: Path) -> None:
     file = tmp_path / "deep" / "password"
     password.write(file, GOOD)
@@ -106,7 +113,10 @@ def test_only_the_hash_of_a_password_is_kept_and_for_this_user_alone(tmp_path: P
 
 
 def test_the_same_password_is_never_hashed_the_same() -> None:
-    assert password.hashed(GOOD) != password.hashed(GOOD)
+    line = password.hashed(GOOD)
+    assert line.startswith(f"scrypt:{2**15}:8:1:")
+    assert password.matches(GOOD, line)
+    assert line != password.hashed(GOOD)
 
 
 def test_a_short_password_is_refused(tmp_path: Path) -> None:
@@ -115,6 +125,7 @@ def test_a_short_password_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("cheap")
 def test_a_password_file_with_a_problem_is_named(tmp_path: Path) -> None:
     file = tmp_path / "password"
     assert password.read(file) is None
@@ -140,6 +151,7 @@ class Clock:
         return self.now
 
 
+@pytest.mark.usefixtures("cheap")
 def test_a_login_lasts_until_it_is_closed_or_old() -> None:
     clock = Clock()
     logins = Logins(password.hashed(GOOD), clock)
@@ -154,6 +166,7 @@ def test_a_login_lasts_until_it_is_closed_or_old() -> None:
     assert not logins.knows(token)
 
 
+@pytest.mark.usefixtures("cheap")
 def test_the_oldest_login_makes_room() -> None:
     clock = Clock()
     logins = Logins(password.hashed(GOOD), clock)
@@ -164,6 +177,7 @@ def test_the_oldest_login_makes_room() -> None:
     assert [logins.knows(token) for token in tokens] == [False] + [True] * MAX_LOGINS
 
 
+@pytest.mark.usefixtures("cheap")
 def test_who_guesses_has_to_wait_and_who_knows_it_does_not() -> None:
     clock = Clock()
     logins = Logins(password.hashed(GOOD), clock)
