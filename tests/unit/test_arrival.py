@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from functools import cache
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -26,6 +29,8 @@ TURN = 40
 """Ticks of a turn (1.3 s)."""
 
 BLEED = 10 ** (-3 / 20)
+
+TURNS: list[tuple[int, ...]] = [(0,), (1,), (0,), (1,), (0, 1), (0,)]
 
 
 def voices(count: int, turns: list[tuple[int, ...]], seed: int = 1) -> Sound:
@@ -78,14 +83,17 @@ def heard(tracks: Samples, lags: tuple[int, ...] = (0, 0, 0)) -> Arrivals:
     return arrivals
 
 
+@cache
+def two_heard() -> Arrivals:
+    """Return all windows of two people who take turns; whoever changes it takes a copy."""
+    return heard(room(voices(2, TURNS), 2))
+
+
 def told(arrivals: Arrivals, turn: int) -> list[list[int]]:
     """Return the answers for ticks well within a turn, each once."""
     ticks = np.arange(turn * TURN + 8, (turn + 1) * TURN - 8)
     answers: list[list[int]] = np.unique(arrivals.whose(ticks), axis=1).T.tolist()
     return answers
-
-
-TURNS: list[tuple[int, ...]] = [(0,), (1,), (0,), (1,), (0, 1), (0,)]
 
 
 @pytest.mark.parametrize("gains", [(1, 1), (1, 0.1), (0.1, 1)])
@@ -149,13 +157,13 @@ def test_nothing_is_said_of_microphones_that_share_no_sound() -> None:
 
 
 def test_what_is_no_longer_kept_is_unknown() -> None:
-    arrivals = heard(room(voices(2, TURNS), 2))
+    arrivals = two_heard()
     later_on = np.arange(2 * TURN + 8, 2 * TURN + 10) + KEPT_WINDOWS * STEP_TICKS
     assert not arrivals.whose(later_on).any()
 
 
 def test_only_the_last_minute_counts() -> None:
-    arrivals = heard(room(voices(2, TURNS), 2))
+    arrivals = deepcopy(two_heard())
     hearing = Hearing()
     for mic in "ab":
         hearing.add(mic)
@@ -178,6 +186,6 @@ def test_only_the_last_minute_counts() -> None:
 
 @pytest.mark.parametrize("change", ["add", "restart"])
 def test_all_begins_anew_where_microphones_change(change: str) -> None:
-    arrivals = heard(room(voices(2, TURNS), 2))
+    arrivals = deepcopy(two_heard())
     getattr(arrivals, change)()
     assert not arrivals.whose(np.arange(2 * TURN, 3 * TURN)).any()

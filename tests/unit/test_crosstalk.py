@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -81,6 +83,17 @@ def conversation(order: str) -> dict[str, Tracks]:
     return {mic: tracks[mic] for mic in order}
 
 
+@cache
+def _after_conversation(mics: str, mode: Mode) -> tuple[Room, MicEvents]:
+    made = room(mics, mode)
+    return made, feed(made, conversation(mics))
+
+
+def after_conversation(mics: str, mode: Mode) -> tuple[Room, MicEvents]:
+    """Return a room that has heard it, and what it made of it."""
+    return deepcopy(_after_conversation(mics, mode))
+
+
 def guest(order: str, seconds: float, **levels: float) -> dict[str, Tracks]:
     """Somebody without a microphone, with a level at each one."""
     spoken = talk.voice(5, seconds) * np.float32(talk.LOUDNESS / 2)
@@ -97,31 +110,31 @@ def later(made: list[Utterance]) -> set[Utterance]:
 
 @pytest.mark.parametrize("mics", ["ab", "ba"])
 def test_leaks_open_no_utterance(mics: str) -> None:
-    made = room(mics, "drop")
-    heard = finished(made, mics, feed(made, conversation(mics)))
+    made, events = after_conversation(mics, "drop")
+    heard = finished(made, mics, events)
     assert later(heard) == {("a", 3.4, 4.4, None), ("b", 5.2, 6.2, None)}
     assert {mic for mic, _, _, other in heard if other is None} == {"a", "b"}
 
 
 @pytest.mark.parametrize("mics", ["ab", "ba"])
 def test_tagged_leaks_name_whose_speech_they_are(mics: str) -> None:
-    made = room(mics, "tag")
-    heard = later(finished(made, mics, feed(made, conversation(mics))))
+    made, events = after_conversation(mics, "tag")
+    heard = later(finished(made, mics, events))
     own = {("a", 3.4, 4.4, None), ("b", 5.2, 6.2, None)}
     assert own < heard
     assert {(mic, other) for mic, _, _, other in heard - own} == {("b", "a"), ("a", "b")}
 
 
 def test_a_late_microphone_is_found_to_be_late() -> None:
-    made = room("ab", "drop")
+    made = room("ab", "tag")
     assert made.lags_s() == {"a": None, "b": None}
     feed(made, dict(zip("ab", talk.meeting(TURNS, SECONDS, lag=SAMPLE_RATE // 10), strict=True)))
     assert made.lags_s() == pytest.approx({"a": 0, "b": 0.1}, abs=0.006)
 
 
 def test_every_microphone_alone_keeps_all_that_it_hears() -> None:
-    made = room("ab", "off")
-    heard = later(finished(made, "ab", feed(made, conversation("ab"))))
+    made, events = after_conversation("ab", "off")
+    heard = later(finished(made, "ab", events))
     assert sorted(mic for mic, *_ in heard) == ["a", "a", "b", "b"]
     assert {other for *_, other in heard} == {None}
 
@@ -130,8 +143,7 @@ def test_every_microphone_alone_keeps_all_that_it_hears() -> None:
 @pytest.mark.parametrize("mics", ["ab", "ba"])
 def test_a_guest_is_kept_once_by_the_microphone_that_hears_better(mics: str, mode: Mode) -> None:
     """Whichever ends first."""
-    made = room(mics, mode)
-    feed(made, conversation(mics))
+    made, _ = after_conversation(mics, mode)
     heard = finished(made, mics, feed(made, guest(mics, 1.2, a=1, b=0.85)))
     assert [one for one in heard if one[-1] is None] == [("a", SECONDS, SECONDS + 1.2, None)]
     assert [(mic, other) for mic, _, _, other in heard if other] == [("b", "a")]
@@ -139,8 +151,7 @@ def test_a_guest_is_kept_once_by_the_microphone_that_hears_better(mics: str, mod
 
 def test_what_another_was_forgotten_for_is_kept() -> None:
     """Even if the guest then walks over, so that the other hears more of it better."""
-    made = room("ab", "tag")
-    feed(made, conversation("ab"))
+    made, _ = after_conversation("ab", "tag")
     events = feed(made, guest("ab", 1.2, a=1, b=0.85)) + made.flush("b")
     heard = finished(made, "ab", events + feed(made, guest("ba", 2.4, a=0.8, b=1)))
     assert heard[0] == ("b", SECONDS, SECONDS + 1.2, "a")
@@ -148,8 +159,7 @@ def test_what_another_was_forgotten_for_is_kept() -> None:
 
 
 def test_one_who_is_heard_better_where_nothing_is_kept_is_not_lost() -> None:
-    made = room("ab", "tag")
-    feed(made, conversation("ab"))
+    made, _ = after_conversation("ab", "tag")
     heard: MicEvents = []
     for at in np.split(np.arange(SAMPLE_RATE), 8):
         tracks = {mic: track[at] for mic, track in guest("ba", 1.0, a=1, b=0.85).items()}
@@ -212,7 +222,7 @@ def test_what_is_no_longer_remembered_is_not_judged_again() -> None:
     made = room("ab", "drop")
     tracks = table()
     heard = feed(made, {mic: track[: 2 * SAMPLE_RATE] for mic, track in tracks.items()})
-    pause = np.zeros(40 * SAMPLE_RATE, np.float32)
-    heard += feed(made, dict.fromkeys(tracks, pause))
+    noise = np.random.default_rng(1).standard_normal((2, 40 * SAMPLE_RATE), np.float32)
+    heard += feed(made, dict(zip("ab", noise * np.float32(talk.NOISE), strict=True)))
     heard += feed(made, {mic: track[2 * SAMPLE_RATE :] for mic, track in tracks.items()})
     assert not any(isinstance(event, Withdrawn) for _, event in heard)

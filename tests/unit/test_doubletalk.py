@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +32,10 @@ INTRODUCED = 2.6 * SAMPLE_RATE
 """Sample from which both are known to the room."""
 
 
+AT_ONCE = 8 * SAMPLE_RATE
+"""Sample before which nobody speaks while another does."""
+
+
 class Loudness:
     """Stands in for the speech model: a frame is speech where it is loud."""
 
@@ -40,16 +46,44 @@ class Loudness:
         pass
 
 
-def heard_by(tracks: Tracks, mode: Mode = "drop") -> MicEvents:
-    made = Room(Endpointing(hangover_ms=600), mode)
-    for mic in "ab":
-        made.add(mic, Loudness())
+def feed(made: Room, tracks: Tracks) -> MicEvents:
     heard: MicEvents = []
     samples = dict(zip("ab", talk.samples_of(tracks), strict=True))
     for begin in range(0, len(samples["a"]), SAMPLE_RATE // 2):
         for mic, sound in samples.items():
             heard += made.feed(mic, sound[begin : begin + SAMPLE_RATE // 2])
+    return heard
+
+
+def heard_by(tracks: Tracks, mode: Mode = "drop") -> MicEvents:
+    made = Room(Endpointing(hangover_ms=600), mode)
+    for mic in "ab":
+        made.add(mic, Loudness())
+    return finished(made, feed(made, tracks))
+
+
+def finished(made: Room, heard: MicEvents) -> MicEvents:
     return heard + made.flush("a") + made.flush("b")
+
+
+@cache
+def meeting(lag: int = 0) -> Tracks:
+    return talk.meeting(TURNS, SECONDS, lag=lag, pitches=3)
+
+
+@cache
+def in_turns() -> tuple[Room, MicEvents]:
+    """Return a room that has heard each speak alone, and what it made of that: take copies."""
+    made = Room(Endpointing(hangover_ms=600), "drop")
+    for mic in "ab":
+        made.add(mic, Loudness())
+    return made, feed(made, meeting()[:, :AT_ONCE])
+
+
+def both_at_once() -> MicEvents:
+    """Return all that a room makes of the meeting."""
+    made, heard = deepcopy(in_turns())
+    return finished(made, heard + feed(made, meeting()[:, AT_ONCE:]))
 
 
 def ends(heard: MicEvents) -> list[tuple[str, int, Ended]]:
@@ -74,9 +108,9 @@ def level_db(sound: npt.NDArray[np.floating]) -> float:
 
 @pytest.mark.parametrize("lag", [0, 1700])
 def test_each_keeps_their_own_voice_alone(lag: int) -> None:
-    both = talk.meeting(TURNS, SECONDS, lag=lag, pitches=3)
+    both = meeting(lag)
     alone = talk.meeting(TURNS, SECONDS, bleed_db=-200, lag=lag, pitches=3)
-    heard = heard_by(both)
+    heard = heard_by(both) if lag else both_at_once()
     for row, mic in enumerate("ab"):
         start, ended = last(heard, mic)
         assert ended.crosstalk_of is None
@@ -89,22 +123,21 @@ def test_each_keeps_their_own_voice_alone(lag: int) -> None:
 
 
 def test_what_nobody_else_spoke_in_stays_as_it_is() -> None:
-    turns: Turns = {0: TURNS[0][:2], 1: TURNS[1][:2]}
-    made = ends(heard_by(talk.meeting(turns, SECONDS)))
+    made = ends(finished(*deepcopy(in_turns())))
     later = [(mic, ended) for mic, start, ended in made if start > INTRODUCED]
     assert [(mic, ended.sound) for mic, ended in later] == [("a", None), ("b", None)]
 
 
 @pytest.mark.parametrize("mode", ["tag", "off"])
 def test_sound_is_cleaned_only_where_it_is_dropped(mode: Mode) -> None:
-    heard = heard_by(talk.meeting(TURNS, SECONDS), mode)
+    heard = heard_by(meeting(), mode)
     assert all(ended.sound is None for _, _, ended in ends(heard))
 
 
 def test_what_is_longer_than_what_is_kept_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doubletalk, "LEARNT_HOPS", 100)
-    heard = heard_by(talk.meeting(TURNS, SECONDS))
-    assert all(ended.sound is None for _, _, ended in ends(heard))
+    heard = both_at_once()
+    assert [last(heard, mic)[1].sound for mic in "ab"] == [None, None]
 
 
 def test_an_utterance_of_which_nothing_is_left_was_anothers(
@@ -112,13 +145,13 @@ def test_an_utterance_of_which_nothing_is_left_was_anothers(
 ) -> None:
     """As if too much was taken for its own while it was spoken."""
     monkeypatch.setattr(doubletalk, "OWN_SHARE", 1.0)
-    heard = heard_by(talk.meeting(TURNS, SECONDS))
+    heard = both_at_once()
     others = {mic: ended.crosstalk_of for mic, _, ended in ends(heard) if ended.sound is not None}
     assert others == {"a": "b", "b": "a"}
 
 
 def test_the_sound_sent_on_the_way_is_as_long() -> None:
-    heard = heard_by(talk.meeting(TURNS, SECONDS))
+    heard = both_at_once()
     start, ended = last(heard, "b")
     begun = max(n for n, (mic, e) in enumerate(heard) if mic == "b" and isinstance(e, Started))
     sent = [e.samples for mic, e in heard[begun:] if mic == "b" and isinstance(e, Audio)]
