@@ -87,12 +87,17 @@ def samples_of(tracks: Tracks) -> npt.NDArray[np.int16]:
     return np.clip(np.round(tracks * 32767), -32768, 32767).astype(np.int16)
 
 
-def ticks(tracks: Tracks, names: Sequence[str]) -> Iterator[tuple[Frames, Voices]]:
-    """Yield what the microphones hear in each tick, and what a voice detector would say."""
+def ticks(
+    tracks: Tracks, names: Sequence[str], at_once: int = 1
+) -> Iterator[tuple[Frames, Voices]]:
+    """Yield what the microphones hear in each tick, and what a voice detector would say.
+
+    `at_once` ticks come together, at the end perhaps fewer.
+    """
     sound = samples_of(tracks)
-    for begin in range(0, sound.shape[1] - TICK + 1, TICK):
-        frames = {n: sound[i, begin : begin + TICK] for i, n in enumerate(names)}
-        yield (
-            frames,
-            {n: np.array([np.abs(f).max() > HEARD], np.float32) for n, f in frames.items()},
-        )
+    whole = sound.shape[1] // TICK * TICK
+    for begin in range(0, whole, at_once * TICK):
+        frames = sound[:, begin : min(begin + at_once * TICK, whole)]
+        loudest = np.abs(frames).reshape(len(frames), -1, TICK).max(axis=2)
+        voices = (loudest > HEARD).astype(np.float32)
+        yield dict(zip(names, frames, strict=True)), dict(zip(names, voices, strict=True))

@@ -39,13 +39,13 @@ def room(*mics: str) -> Ownership:
     return ownership
 
 
-def attend(
-    ownership: Ownership, tracks: Tracks, mics: tuple[str, ...] = NAMES, first: int = 0
-) -> None:
-    """Hear and learn, from tick `first` on, without asking anything meanwhile."""
-    for tick, heard in enumerate(talk.ticks(tracks, mics), start=first):
-        ownership.hear(tick, *heard)
-        ownership.learn(tick + 1)
+def attend(ownership: Ownership, tracks: Tracks, mics: tuple[str, ...] = NAMES) -> None:
+    """Hear and learn, without asking anything meanwhile."""
+    tick = 0
+    for frames, voices in talk.ticks(tracks, mics, at_once=10):
+        ownership.hear(tick, frames, voices)
+        tick += len(voices[mics[0]])
+        ownership.learn(tick)
 
 
 def shares(tracks: Tracks) -> Tracks:
