@@ -5,7 +5,8 @@ Four threads, each the only one to touch what it owns:
 - The main thread runs `Node.run` and owns all of `service.parts`, except for the following.
 - The listener thread owns the microphones and listens to them (`service.listening`).
 - The transcriber thread owns the engine and turns speech into text (`service.transcribing`).
-- paho's thread owns the connection to the broker (`adapters.broker`).
+- paho's thread owns the connection to the broker (`adapters.broker`). If work is shared out, there
+  is a second one, for a connection that belongs to the transcriber thread.
 
 The others report to the main thread through one inbox. The main thread takes three steps in turn:
 it passes an item to its handler, does what is due, and publishes what has changed. It waits for
@@ -26,7 +27,7 @@ from node.errors import StoreError
 from node.service import items
 from node.service.handlers import on, table
 from node.service.parts import Parts
-from node.service.publishing.broker_advice import anonymous_warning
+from node.service.publishing.broker_advice import anonymous_warning, sound_warning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,8 +92,15 @@ class Node:
             stops.callback(parts.listener.stop, JOIN_S)
             parts.transcriber.start()
             stops.callback(parts.transcriber.stop, JOIN_S)
-            log.info("loading the model %s", self._config.transcription.model)
+            self._say_where()
             return self._serve()
+
+    def _say_where(self) -> None:
+        transcription = self._config.transcription
+        if transcription.where != "broker":
+            log.info("loading the model %s", transcription.model)
+        if transcription.where != "here":
+            log.warning("%s", sound_warning(self._config))
 
     def _recover(self) -> None:
         """Continue where the last process left off, even if it crashed."""
@@ -221,6 +229,8 @@ def handlers(parts: Parts) -> Mapping[type, Handler]:
         on(items.WorkerDied, parts.lifecycle.on_worker_died),
         on(items.ModelReady, parts.lifecycle.on_model_ready),
         on(items.ModelUnavailable, parts.lifecycle.on_model_unavailable),
+        on(items.WorkersChanged, parts.lifecycle.on_workers_changed),
+        on(items.WorkerUseless, parts.reports.on_worker_useless),
         on(items.InputsListed, parts.scanner.on_listed),
         on(items.MicsOpened, parts.conductor.on_opened),
         on(items.MicsRefused, parts.conductor.on_refused),

@@ -124,6 +124,8 @@ def _parser() -> argparse.ArgumentParser:
     fetch = commands.add_parser("fetch-model", help="download the Whisper model")
     fetch.add_argument("name", nargs="?", metavar="NAME", help="default: the configured model")
     _with_config(fetch).set_defaults(run=_module("fetch_model"))
+    worker = commands.add_parser("worker", help="transcribe for the nodes on the broker")
+    _with_config(worker).set_defaults(run=_module("worker"))
     _add_web(commands.add_parser)
     completion = commands.add_parser("completion", help="print a script that completes commands")
     completion.add_argument("shell", choices=("bash", "zsh"))

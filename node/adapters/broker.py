@@ -60,6 +60,17 @@ TAKEN_OVER = 0x8E
 FAILED, PROTOCOL_ERROR, QUOTA_EXCEEDED = 0x80, 0x82, 0x97
 """The first reason code that means failure, and two such codes (MQTT 5, 2.4)."""
 
+NO_SUBSCRIBERS = 0x10
+"""Reason code of a PUBACK: accepted, but there are no matching subscribers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """What the broker publishes, retained, when this client vanishes."""
+
+    topic: str
+    payload: bytes = OFFLINE.encode()
+
 
 @dataclass(frozen=True, slots=True)
 class BrokerSettings:
@@ -86,11 +97,13 @@ class Connected:
     """The connection is up.
 
     `max_packet` is the largest packet the broker accepts, in bytes; `receive_maximum` is how many
-    unacknowledged QoS 1 messages it accepts. None: it has set no limit.
+    unacknowledged QoS 1 messages it accepts. None: it has set no limit. `shares`: whether several
+    clients can share a subscription.
     """
 
     max_packet: int | None = None
     receive_maximum: int | None = None
+    shares: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,25 +119,31 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message on a subscribed topic."""
+    """A message on a subscribed topic.
+
+    `receipt` is what `Broker.acknowledge` needs: the connection it came by, and its packet id.
+    """
 
     topic: str
     payload: bytes
     retained: bool
     response_topic: str | None = None
     correlation: bytes | None = None
+    receipt: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
     """The broker has answered a subscription or a QoS 1 publish.
 
-    `refused` is its reason if it did not accept it; `try_later`: it may accept it soon.
+    `refused` is its reason if it did not accept it; `try_later`: it may accept it soon. `unheard`:
+    it says that nobody has subscribed to the topic; not every broker does.
     """
 
     mid: int
     refused: str | None = None
     try_later: bool = False
+    unheard: bool = False
 
 
 BrokerItem = Connected | Disconnected | Message | Acknowledged
@@ -141,11 +160,17 @@ Trouble = OSError | ReasonCode | None
 
 
 def new_client(
-    settings: BrokerSettings, will_topic: str | None = None, *, keeps_trying: bool = True
+    settings: BrokerSettings,
+    will: Will | None = None,
+    *,
+    keeps_trying: bool = True,
+    most_unacknowledged: int | None = None,
 ) -> Client:
     """Return a client that connects as the settings say, once its loop runs.
 
     A password without a user is sent with an empty user name: paho sends no password without one.
+    With `most_unacknowledged` the broker sends no more messages than that before the first of them
+    is acknowledged, which the caller has to do.
     """
     five = settings.protocol == "5"
     client = Client(
@@ -155,11 +180,12 @@ def new_client(
         clean_session=None if five else True,
         reconnect_on_failure=keeps_trying,
         transport="tcp" if settings.websocket_path is None else "websockets",
+        manual_ack=most_unacknowledged is not None,
     )
     if settings.websocket_path is not None:
         client.ws_set_options(settings.websocket_path)
-    if will_topic is not None:
-        client.will_set(will_topic, OFFLINE, qos=1, retain=True)
+    if will is not None:
+        client.will_set(will.topic, will.payload, qos=1, retain=True)
     if settings.username is not None or settings.password is not None:
         client.username_pw_set(settings.username or "", settings.password)
     if settings.tls is not None:
@@ -168,6 +194,8 @@ def new_client(
     if five:
         limit = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         limit.MaximumPacketSize = MAX_PACKET_BYTES
+        if most_unacknowledged is not None:
+            limit.ReceiveMaximum = most_unacknowledged
         options = {"clean_start": True, "properties": limit}
     client.connect_async(settings.host, settings.port, settings.keepalive_s, **options)
     return client
@@ -182,9 +210,7 @@ def lacks(properties: object) -> str | None:
     return None
 
 
-def ask(
-    settings: BrokerSettings, will_topic: str | None = None
-) -> tuple[ReasonCode, object] | None:
+def ask(settings: BrokerSettings, will: Will | None = None) -> tuple[ReasonCode, object] | None:
     """Connect once, with a will as a node does, and disconnect without leaving a trace.
 
     Returns:
@@ -194,7 +220,7 @@ def ask(
         OSError: there is no connection, or TLS fails (ssl.SSLError).
     """
     answers: queue.SimpleQueue[Acknowledgement | None] = queue.SimpleQueue()
-    client = new_client(settings, will_topic, keeps_trying=False)
+    client = new_client(settings, will, keeps_trying=False)
     client.on_connect = lambda _client, _data, _flags, reason, properties: answers.put(
         (reason, properties)
     )
@@ -213,27 +239,35 @@ def ask(
 
 
 class Broker:
-    """One connection, kept up by paho's network thread. All methods are for the main thread.
+    """One connection, kept up by paho's network thread. All methods are for the owning thread.
 
     Args:
         settings: where and how to connect.
-        will_topic: gets a retained `offline` from the broker when the node vanishes.
+        will: what the broker publishes when this process vanishes, if anything.
         deliver: takes every item; called in paho's thread, must not block or raise.
         explain: says what to do about a connection that could not be made; called in paho's
             thread too.
+        most_unacknowledged: see `new_client`; None acknowledges each message at once.
+        kept_bytes: bytes kept of a payload that arrives.
     """
 
     def __init__(
         self,
         settings: BrokerSettings,
-        will_topic: str,
+        will: Will | None,
         deliver: Callable[[BrokerItem], None],
         explain: Callable[[Trouble], str],
+        *,
+        most_unacknowledged: int | None = None,
+        kept_bytes: int = MAX_KEPT_BYTES,
     ) -> None:
         self._settings = settings
         self._explain = explain
         self._deliver = deliver
-        self._will_topic = will_topic
+        self._will = will
+        self._most_unacknowledged = most_unacknowledged
+        self._kept_bytes = kept_bytes
+        self._connections = 0
         self._five = settings.protocol == "5"
         self._client: Client | None = None
         self._network_thread: threading.Thread | None = None
@@ -243,7 +277,9 @@ class Broker:
 
     def start(self) -> None:
         """Connect, and keep trying for ever; the broker need not be there yet."""
-        client = new_client(self._settings, self._will_topic)
+        client = new_client(
+            self._settings, self._will, most_unacknowledged=self._most_unacknowledged
+        )
         client.suppress_exceptions = True  # an error in a callback must not end the thread
         client.on_pre_connect = self._on_pre_connect
         client.on_connect = self._on_connect
@@ -277,6 +313,10 @@ class Broker:
         assert self._client is not None
         return self._client.subscribe(topic_filter, 1)[1]
 
+    def unsubscribe(self, topic_filter: str) -> None:
+        assert self._client is not None
+        self._client.unsubscribe(topic_filter)
+
     def publish(
         self,
         topic: str,
@@ -286,18 +326,29 @@ class Broker:
         retain: bool = False,
         expiry_s: int | None = None,
         correlation: bytes | None = None,
+        response_topic: str | None = None,
     ) -> int | None:
         """Publish, and return the mid to expect in `Acknowledged`; None if it was not sent."""
         assert self._client is not None
+        given = {
+            "MessageExpiryInterval": expiry_s,
+            "CorrelationData": correlation,
+            "ResponseTopic": response_topic,
+        }
         properties = None
-        if self._five and (expiry_s is not None or correlation is not None):
+        if self._five and any(value is not None for value in given.values()):
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-            if expiry_s is not None:
-                properties.MessageExpiryInterval = expiry_s
-            if correlation is not None:
-                properties.CorrelationData = correlation
+            for name, value in given.items():
+                if value is not None:
+                    setattr(properties, name, value)
         info = self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
         return info.mid if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
+
+    def acknowledge(self, message: Message) -> None:
+        """Acknowledge a message, unless its connection has ended: ids begin anew with each."""
+        connection, mid = message.receipt
+        if self._client is not None and connection == self._connections:
+            self._client.ack(mid, 1)
 
     def alive(self) -> bool:
         """Return whether paho's network thread runs, or has yet to start; it must until `stop`."""
@@ -326,6 +377,7 @@ class Broker:
         self, client: Client, _data: object, _flags: object, reason: ReasonCode, properties: object
     ) -> None:
         client.drop_out_messages()
+        self._connections += 1
         if reason.is_failure:
             self._refuse(f"{reason}: {self._explain(reason)}")
         elif (missing := lacks(properties)) is not None:
@@ -333,8 +385,10 @@ class Broker:
             _cut(client)
         else:
             self._stands_since = time.monotonic()
-            limits = ("MaximumPacketSize", "ReceiveMaximum")
-            self._deliver(Connected(*(getattr(properties, limit, None) for limit in limits)))
+            largest = getattr(properties, "MaximumPacketSize", None)
+            most = getattr(properties, "ReceiveMaximum", None)
+            shares = getattr(properties, "SharedSubscriptionAvailable", 1) != 0
+            self._deliver(Connected(largest, most, shares))
 
     def _refuse(self, why: str) -> None:
         self._refused = True
@@ -372,10 +426,11 @@ class Broker:
         self._deliver(
             Message(
                 topic=message.topic,
-                payload=bytes(message.payload[:MAX_KEPT_BYTES]),
+                payload=bytes(message.payload[: self._kept_bytes]),
                 retained=message.retain,
                 response_topic=getattr(properties, "ResponseTopic", None),
                 correlation=getattr(properties, "CorrelationData", None),
+                receipt=(self._connections, message.mid),
             )
         )
 
@@ -391,7 +446,8 @@ class Broker:
 
     def _answer(self, mid: int, reason: ReasonCode) -> None:
         refused = str(reason) if reason.value >= FAILED else None
-        self._deliver(Acknowledged(mid, refused, reason.value == QUOTA_EXCEEDED))
+        later, unheard = reason.value == QUOTA_EXCEEDED, reason.value == NO_SUBSCRIBERS
+        self._deliver(Acknowledged(mid, refused, later, unheard))
 
 
 def _cut(client: Client) -> None:

@@ -111,7 +111,7 @@ def fault(folder: Path, sha256: Mapping[str, str]) -> str | None:
     for name, wanted in sha256.items():
         file = folder / name
         try:
-            found = _digest(file)
+            found = digest(file)
         except FileNotFoundError:
             return f"{file} is missing"
         except OSError as error:
@@ -198,7 +198,12 @@ def _is_local(error: BaseException | None) -> bool:
     return False
 
 
-def _digest(file: Path) -> str:
+def digest(file: Path) -> str:
+    """Return a file's SHA-256.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from node.adapters.broker import ask, lacks
+from node.adapters.broker import Will, ask, lacks
 from node.commands.findings import Finding, ok, warning, wrong
 from node.core.mqtt.topics import Topics
 from node.errors import ConfigError
@@ -34,8 +34,8 @@ def check_broker(config: Config) -> Iterator[Finding]:
         yield wrong("broker", f"{error}; the broker was not tried")
         return
     # With the node's own id, a running node would be disconnected.
-    will_topic = Topics(config.mqtt.base_topic, config.node.id).status
-    yield _connect(replace(settings, client_id=f"{settings.client_id}:check"), will_topic)
+    will = Will(Topics(config.mqtt.base_topic, config.node.id).status)
+    yield _connect(replace(settings, client_id=f"{settings.client_id}:check"), will)
 
 
 def _login(mqtt: MqttConfig) -> Iterator[Finding]:
@@ -54,10 +54,10 @@ def _login(mqtt: MqttConfig) -> Iterator[Finding]:
         yield warning("broker login", problem)
 
 
-def _connect(settings: BrokerSettings, will_topic: str) -> Finding:
+def _connect(settings: BrokerSettings, will: Will) -> Finding:
     where = f"{settings.host}:{settings.port}"
     try:
-        answer = ask(settings, will_topic)
+        answer = ask(settings, will)
     except OSError as error:
         return wrong("broker", f"{where}: {connection_advice(settings, error)}")
     if answer is None:

@@ -6,9 +6,9 @@ empty key keeps its default. Relative paths start from the folder of the file.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, model_validator
 
 from node.config.sections import (
     AudioConfig,
@@ -24,11 +24,12 @@ from node.config.sections import (
     StorageConfig,
     TlsConfig,
     VadConfig,
+    WorkerConfig,
     section,
 )
 from node.config.transcription import TranscriptionConfig
 from node.config.values import TimeZone, default_node_id
-from node.config.wording import validation_problems
+from node.config.wording import misplaced, validation_problems
 from node.config.yaml_lines import format_path, parse
 from node.errors import ConfigError
 
@@ -52,6 +53,7 @@ __all__ = [
     "TlsConfig",
     "TranscriptionConfig",
     "VadConfig",
+    "WorkerConfig",
     "default_node_id",
     "load_config",
 ]
@@ -82,8 +84,22 @@ class Config(Section):
     """Home Assistant discovery."""
     metrics: MetricsConfig = section()
     """Figures for Prometheus."""
+    worker: WorkerConfig = section()
+    """This machine as a worker: only `scribe-node worker` reads this section."""
     time_zone: TimeZone | None = None
     """Time zone (IANA name) for times of day in transcripts; the system's if not set."""
+
+    @model_validator(mode="after")
+    def _check_where(self) -> Self:
+        """Refuse what sharing work out cannot do."""
+        where = self.transcription.where
+        if where != "here" and self.mqtt.protocol != "5":
+            text = f'"{where}" needs MQTT 5; set mqtt.protocol: "5", or where: here'
+            raise misplaced(text, "transcription", "where")
+        if where == "broker" and self.transcription.partials:
+            text = "need a model on this machine; set where: auto, or remove partials"
+            raise misplaced(text, "transcription", "partials")
+        return self
 
     def with_changes(
         self,

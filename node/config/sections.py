@@ -278,6 +278,13 @@ class StorageConfig(Section):
     """How many of the newest finished sessions to keep; all if not set."""
 
 
+class WorkerConfig(Section):
+    id: NodeId = Field(default_factory=lambda: default_node_id(socket.gethostname()))
+    """Name of this worker in topics; must be unique among the workers on the broker."""
+    slots: int = Field(default=2, ge=1, le=16)
+    """Requests it takes at a time: one is transcribed, the others wait."""
+
+
 class MetricsConfig(Section):
     enabled: bool = False
     """Serve metrics for Prometheus; needs the package of the extra `metrics`."""

@@ -19,6 +19,9 @@ HotWord = Annotated[str, Field(min_length=1, max_length=64)]
 class TranscriptionConfig(Section):
     model: Text = "base"
     """Name of a Whisper model, or a folder with one: a value that contains "/"."""
+    where: Literal["here", "broker", "auto"] = "here"
+    """Where speech is transcribed: `here`; by workers on the `broker`, which get its sound; or
+    `auto`: here while that keeps up, with the workers' help when it does not."""
     compute_type: Literal[
         "int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16",
         "float16", "bfloat16", "float32", "auto", "default",
@@ -54,3 +57,9 @@ class TranscriptionConfig(Section):
     def model_folder(self) -> Path | None:
         """The model's folder, which may not exist; None if `model` is a name."""
         return Path(self.model) if "/" in self.model else None
+
+    @property
+    def model_name(self) -> str:
+        """What others call the model: its name, or that of its folder."""
+        folder = self.model_folder
+        return folder.name if folder else self.model

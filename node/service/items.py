@@ -50,6 +50,20 @@ class ModelUnavailable:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkersChanged:
+    """Whether workers are there to share work with; `problem` says why not."""
+
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerUseless:
+    """A worker is online that cannot be used."""
+
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
 class MicsOpened:
     """Every mic of the new session delivers; recording begins with `Listener.go`. Rates in Hz."""
 
@@ -179,6 +193,8 @@ WorkerItem = (
     | InputsListed
     | ModelReady
     | ModelUnavailable
+    | WorkersChanged
+    | WorkerUseless
     | MicsOpened
     | MicsRefused
     | MicJoined

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from node.adapters.broker import Disconnected, Message
     from node.core.deadlines import Deadlines
     from node.service.conductor import Conductor
-    from node.service.items import ModelReady, ModelUnavailable, StopRequested, WorkerDied
+    from node.service.items import (
+        ModelReady,
+        ModelUnavailable,
+        StopRequested,
+        WorkerDied,
+        WorkersChanged,
+    )
     from node.service.publishing.publisher import Publisher
     from node.service.publishing.retained_states import RetainedStates
     from node.service.supervision import Supervision
@@ -41,8 +47,12 @@ class Lifecycle:
         supervision: Supervision,
         watchdog: Watchdog,
         go_online: Callable[[], None],
+        without_workers: str,
     ) -> None:
-        """`go_online` is called once, when the model is loaded or known not to load."""
+        """`go_online` is called once, when the model is loaded or known not to load.
+
+        `without_workers` says what becomes of speech while there are no workers.
+        """
         self._deadlines = deadlines
         self._conductor = conductor
         self._publisher = publisher
@@ -50,7 +60,10 @@ class Lifecycle:
         self._supervision = supervision
         self._watchdog = watchdog
         self._go_online = go_online
+        self._without_workers = without_workers
         self._is_online = self._is_ending = False
+        self._notice: str | None = None
+        self._workers_problem: str | None = None
         self.exit_status: int | None = None
 
     @property
@@ -68,14 +81,27 @@ class Lifecycle:
         self._conductor.on_model_ready()
         self._show_model(item.notice)
 
+    def on_workers_changed(self, item: WorkersChanged) -> None:
+        """Say whether there are workers to share work with, if the node has to."""
+        if item.problem is None:
+            self._publisher.event("workers_back", "workers answer again", good=True)
+        else:
+            self._publisher.event("workers_away", f"{item.problem}; {self._without_workers}")
+        self._workers_problem = item.problem
+        self._show_info()
+
     def on_model_unavailable(self, item: ModelUnavailable) -> None:
         if item.reason != self._conductor.model_problem:  # said once, not at every retry
             self._publisher.event("model_unavailable", item.reason)
         self._conductor.on_model_unavailable(item.reason)
         self._show_model(None)
 
+    def _show_info(self) -> None:
+        self._states.info(self._workers_problem or self._notice)
+
     def _show_model(self, notice: str | None) -> None:
-        self._states.info(notice)
+        self._notice = notice
+        self._show_info()
         if not self._is_online:
             self._is_online = True
             self._go_online()

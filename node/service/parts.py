@@ -10,13 +10,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from node.adapters.announced import AnnouncedTopics
-from node.adapters.broker import Broker
+from node.adapters.broker import Broker, Will
 from node.adapters.metrics import MetricsPage
 from node.adapters.store import Store
 from node.adapters.transcripts import TranscriptFolder
 from node.adapters.whisper import Engine
 from node.core.deadlines import Deadlines
-from node.core.mqtt.topics import Topics
+from node.core.mqtt.topics import Topics, work_request
 from node.core.roster import Roster
 from node.service import settings
 from node.service.archive import Archive
@@ -40,8 +40,10 @@ from node.service.reports import Reports
 from node.service.requests import Requests, Verbs
 from node.service.retention import Retention
 from node.service.supervision import Supervision
+from node.service.transcribing.away import Away
 from node.service.transcribing.package_registry import PackageRegistry
 from node.service.transcribing.transcriber import Transcriber
+from node.service.transcribing.work_link import WorkLink
 from node.service.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -76,13 +78,14 @@ class Parts:
         self._make_publishing(config)
         self._make_metrics(config)
         self._make_memory(config)
-        self._make_supervision(notifier, go_online)
+        self._make_supervision(config, notifier, go_online)
         self._make_requests(config, file)
 
     def _make_threads(self, config: Config) -> None:
         """The listener records, the transcriber turns it into text; the store is between them."""
+        broker_only = config.transcription.where == "broker"
         self.transcriber = Transcriber(
-            engine=Engine(settings.engine_settings(config)),
+            engine=None if broker_only else Engine(settings.engine_settings(config)),
             sessions=self.store.sessions,
             utterances=self.store.utterances,
             topics=self.topics,
@@ -90,6 +93,7 @@ class Parts:
             name_hotwords=config.transcription.name_hotwords,
             partials=config.transcription.partials,
             fetch=PackageRegistry(config.transcription.model, config.storage.path / "models").fetch,
+            away=self._away(config),
         )
         spool = Spool(
             utterances=self.store.utterances,
@@ -107,6 +111,19 @@ class Parts:
             endpointing=settings.endpointing(config),
             crosstalk=config.crosstalk.mode,
             post=self.inbox.put,
+        )
+
+    def _away(self, config: Config) -> Away | None:
+        """Return what speaks to workers, if the configuration lets sound leave this machine."""
+        if config.transcription.where == "here":
+            return None
+        topic = work_request(config.mqtt.base_topic, config.transcription.model)
+        return Away(
+            WorkLink(settings.broker_settings(config), self.topics, topic),
+            settings.engine_settings(config),
+            config.transcription.model_name,
+            partial(settings.wanted_model, config),
+            returns=config.transcription.where == "auto",
         )
 
     def _make_session(self, config: Config) -> None:
@@ -132,7 +149,7 @@ class Parts:
         """Everything that is published over MQTT."""
         broker = settings.broker_settings(config)
         advice = partial(connection_advice, broker)
-        self.broker = Broker(broker, self.topics.status, self.inbox.deliver, advice)
+        self.broker = Broker(broker, Will(self.topics.status), self.inbox.deliver, advice)
         self.publisher = Publisher(self.broker, self.topics, self.store.outbox)
         self.states = RetainedStates(
             deadlines=self.deadlines,
@@ -191,7 +208,9 @@ class Parts:
             publisher=self.publisher,
         )
 
-    def _make_supervision(self, notifier: Notifier, go_online: Callable[[], None]) -> None:
+    def _make_supervision(
+        self, config: Config, notifier: Notifier, go_online: Callable[[], None]
+    ) -> None:
         """What watches the node, reports on it, and decides whether it must end."""
         self.watchdog = Watchdog(
             listener=self.listener,
@@ -217,6 +236,7 @@ class Parts:
             supervision=self.supervision,
             watchdog=self.watchdog,
             go_online=go_online,
+            without_workers=settings.WITHOUT_WORKERS[config.transcription.where],
         )
         self.reports = Reports(
             roster=self.roster,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         SoundUnreadable,
         SpeechDropped,
         UtteranceFailed,
+        WorkerUseless,
     )
     from node.service.publishing.publisher import Publisher
     from node.service.supervision import Supervision
@@ -64,6 +65,9 @@ class Reports:
             self._publisher.event(
                 "recovered", "transcription keeps up with speech again", good=True
             )
+
+    def on_worker_useless(self, item: WorkerUseless) -> None:
+        self._publisher.event("worker_useless", item.problem)
 
     def on_speech_dropped(self, item: SpeechDropped) -> None:
         self._publisher.event("speech_dropped", item.reason, item.mic)

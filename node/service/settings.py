@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from node import __version__
 from node.adapters.broker import BrokerSettings
-from node.adapters.hardware import digest, hardware_id
+from node.adapters.hardware import digest as short_digest
+from node.adapters.hardware import hardware_id
 from node.adapters.tls import tls_context
+from node.adapters.weights import SHA256, WEIGHTS, digest
 from node.adapters.whisper import EngineSettings
 from node.config.zone import local_zone
 from node.core.mqtt.discovery import Discovery
 from node.core.room.segmenter import Endpointing
+from node.core.work.messages import ModelId
 
 if TYPE_CHECKING:
     from datetime import tzinfo
 
     from node.config import Config
     from node.core.mqtt.topics import Topics
+
+
+WITHOUT_WORKERS = {
+    "here": "",
+    "broker": "speech waits on the disk",
+    "auto": "all speech is transcribed here",
+}
+"""What becomes of speech while no worker is there, by `transcription.where`."""
 
 
 def engine_settings(config: Config) -> EngineSettings:
@@ -38,8 +50,13 @@ def engine_settings(config: Config) -> EngineSettings:
     )
 
 
-def broker_settings(config: Config) -> BrokerSettings:
-    """Return how to connect to the broker.
+def worker_engine_settings(config: Config) -> EngineSettings:
+    """Return the settings of a worker's engine: nodes say what else they want with each request."""
+    return replace(engine_settings(config), hotwords=(), initial_prompt=None)
+
+
+def broker_settings(config: Config, client: str | None = None) -> BrokerSettings:
+    """Return how to connect to the broker, as this node or as another `client`.
 
     Raises:
         ConfigError: the password file or a certificate cannot be read.
@@ -50,7 +67,7 @@ def broker_settings(config: Config) -> BrokerSettings:
         host=mqtt.host,
         port=mqtt.port,
         # Unique to this node: the broker disconnects one of two clients with the same id.
-        client_id=f"{mqtt.base_topic}/{config.node.id}",
+        client_id=f"{mqtt.base_topic}/{client or config.node.id}",
         protocol=mqtt.protocol,
         keepalive_s=mqtt.keepalive_s,
         username=mqtt.username,
@@ -61,12 +78,27 @@ def broker_settings(config: Config) -> BrokerSettings:
     )
 
 
+def wanted_model(config: Config) -> ModelId:
+    """Return the model that workers must have, as well as this machine can know it.
+
+    That reads the weights if they are in a folder here. Otherwise official ones are known by heart;
+    of all others, only the name is.
+    """
+    name, folder = config.transcription.model_name, config.transcription.model_folder
+    if folder is None:
+        return ModelId(name=name, sha256=SHA256.get(name, {}).get(WEIGHTS))
+    try:
+        return ModelId(name=name, sha256=digest(folder / WEIGHTS))
+    except OSError:  # the folder need not be on this machine
+        return ModelId(name=name)
+
+
 def discovery(config: Config, topics: Topics) -> Discovery | None:
     """Return how to announce the node to Home Assistant, or None if that is off."""
     home_assistant = config.homeassistant
     if not home_assistant.enabled:
         return None
-    hardware = hardware_id(config.audio.sys_root) or digest(topics.root.encode())
+    hardware = hardware_id(config.audio.sys_root) or short_digest(topics.root.encode())
     return Discovery(
         topics, home_assistant.discovery_prefix, hardware, home_assistant.language, __version__
     )

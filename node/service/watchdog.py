@@ -64,6 +64,8 @@ class Watchdog:
             return "the engine hangs on an utterance"
         if online and not self._broker.alive():
             return "the MQTT network thread has ended"
+        if not self._transcriber.hears_workers:
+            return "the MQTT network thread for work has ended"
         return None
 
     def on_disk_failed(self, item: DiskFailed) -> None:

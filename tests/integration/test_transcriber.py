@@ -18,6 +18,7 @@ from node.core.mqtt.topics import Topics
 from node.core.room.segmenter import Ended
 from node.service.items import DiskFailed, ModelReady, Transcribed, WorkerDied
 from node.service.transcribing import transcriber
+from node.service.transcribing.results import MAX_ATTEMPTS
 from node.service.transcribing.segments import withdrawal
 from node.service.transcribing.transcriber import Transcriber
 from tests.model.sentences import SENTENCES
@@ -122,7 +123,7 @@ def test_what_the_disk_refuses_is_no_fault_of_the_utterance(desk: Desk) -> None:
         desk.say("desk")
         connection.execute("PRAGMA query_only=ON")
     wait_until(
-        lambda: sum(isinstance(item, DiskFailed) for item in desk.items) > transcriber.MAX_ATTEMPTS,
+        lambda: sum(isinstance(item, DiskFailed) for item in desk.items) > MAX_ATTEMPTS,
         PATIENCE_S,
         "the disk is blamed again and again",
     )

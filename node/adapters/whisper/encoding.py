@@ -121,11 +121,8 @@ class Encoder:
         Returns None if nothing fits, or if that was in another language: of two languages in one
         window, Whisper writes only one.
         """
-        if self._hears_alone or len(clip.samples) > SHORT * MEL_HOP:
-            return None
-        room = CONTEXT_WINDOW - WINDOW_MARGIN - _frames(len(clip.samples))
-        earlier = newest_fitting(clip.earlier, room * MEL_HOP)
-        if not earlier or clip.language not in {None, earlier[-1].language}:
+        earlier = [] if self._hears_alone else heard_before(clip)
+        if not earlier:
             return None
         code, last = earlier[-1].language, gone_on_from(earlier)
         spaced = code not in UNSPACED
@@ -178,6 +175,17 @@ class Encoder:
         detected = {code: max(found[code], MIN_PROBABILITY) for code in allowed}
         leans = self._settings.languages and not self._hears_alone
         return weighed(calibrated(detected) if leans else detected, None)
+
+
+def heard_before(clip: Clip) -> list[Earlier]:
+    """Return what of the speech before an utterance can be encoded with it."""
+    if len(clip.samples) > SHORT * MEL_HOP:
+        return []
+    room = CONTEXT_WINDOW - WINDOW_MARGIN - _frames(len(clip.samples))
+    earlier = newest_fitting(clip.earlier, room * MEL_HOP)
+    if not earlier or clip.language not in {None, earlier[-1].language}:
+        return []
+    return earlier
 
 
 def shares_window(duration_s: float) -> bool:

@@ -19,7 +19,7 @@ import numpy as np
 
 from node.adapters.whisper.decoding import Decoder
 from node.adapters.whisper.encoding import FULL_WINDOW, MEL_HOP, Clip, Encoder, shares_window
-from node.adapters.whisper.opening import EngineSettings, notice_of, open_model
+from node.adapters.whisper.opening import EngineSettings, notice_of, open_model, threads_of
 from node.core.model import SAMPLE_RATE, Transcription, joined
 from node.core.text.context import echoes
 from node.core.text.hallucination import is_inaudible, judged, quietest
@@ -65,6 +65,11 @@ class Engine:
         self.removed: Counter[str] = Counter()
         self.retries = 0
 
+    @property
+    def threads(self) -> int:
+        """How many processor threads it uses."""
+        return threads_of(self._settings)
+
     def load(self) -> None:
         """Load the model and run it once, so that the first utterance is not slower.
 
@@ -78,6 +83,17 @@ class Engine:
         self.transcribe(np.full(SAMPLE_RATE, AUDIBLE, np.int16), None, beam_size=1)
         self.removed.clear()
         self.retries = 0
+
+    def tuned(self, settings: EngineSettings) -> Engine:
+        """Return an engine with other settings that shares this one's loaded model.
+
+        Only one of them may run at a time.
+        """
+        other = Engine(settings)
+        other._whisper = self._whisper
+        other._decoder = Decoder(self._whisper, settings)
+        other._encoder = Encoder(self._whisper, settings, other._decoder)
+        return other
 
     def transcribe(
         self,

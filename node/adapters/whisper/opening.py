@@ -6,12 +6,10 @@ import json
 import logging
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from node.errors import HubError, ModelError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +60,7 @@ def open_model(settings: EngineSettings) -> Any:
     # Imported here: it takes a second and 90 MB, which commands without a model need not pay.
     from faster_whisper import WhisperModel  # noqa: PLC0415
 
-    threads = settings.threads or min(MAX_AUTO_THREADS, os.cpu_count() or 1)
+    threads = threads_of(settings)
     source = str(settings.folder) if settings.folder else settings.model
     _require_type(settings.compute_type)
     if settings.folder:
@@ -75,6 +73,28 @@ def open_model(settings: EngineSettings) -> Any:
         raise ModelError(_advice(settings, error)) from error
     _require_bands(model, source)
     return model
+
+
+def threads_of(settings: EngineSettings) -> int:
+    """Return how many processor threads the model gets."""
+    return settings.threads or min(MAX_AUTO_THREADS, os.cpu_count() or 1)
+
+
+def folder_of(settings: EngineSettings) -> Path:
+    """Return the folder of a model that is on this machine.
+
+    Raises:
+        ModelError: it is not there.
+    """
+    if settings.folder:
+        return settings.folder
+    from faster_whisper import download_model  # noqa: PLC0415 -- see open_model
+
+    try:
+        cache = str(settings.download_root)
+        return Path(download_model(settings.model, local_files_only=True, cache_dir=cache))
+    except (OSError, ValueError, RuntimeError) as error:  # which one varies with the hub's library
+        raise ModelError(f"transcription.model: {settings.model} is not on this machine") from error
 
 
 def notice_of(settings: EngineSettings) -> str | None:

@@ -151,7 +151,7 @@ class LastWordsPayload(TypedDict):
 
 class InfoPayload(TypedDict):
     """`T/info`. `model_state` says whether speech can be transcribed, `model_notice` what limits
-    it.
+    it. `where` speech is transcribed: unless it is `here`, its sound leaves the machine.
     """
 
     schema: Literal[1]
@@ -160,6 +160,7 @@ class InfoPayload(TypedDict):
     model: str
     model_state: Literal["ready", "unavailable"]
     model_notice: str | None
+    where: Literal["here", "broker", "auto"]
     languages: list[str]
     sample_rate: int
     started_at: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from node.core.model import MIC_ID
@@ -41,6 +42,31 @@ class EnabledSet:
 
     mic: str
 
+
+SHARE = "$share/scribe/"
+"""Before a topic filter: each message goes to one of all that subscribe so (MQTT 5, 4.8.2)."""
+
+ANY_WORKER = "+"
+
+
+def work_request(base: str, model: str) -> str:
+    """Where nodes send what is to be transcribed with this model: a name, or a folder's path."""
+    level = _NO_LEVEL.sub("-", model.rstrip("/").rpartition("/")[2].lower())
+    return f"{base}/work/{level or 'model'}/request"
+
+
+def worker_status(base: str, worker: str) -> str:
+    return f"{base}/worker/{worker}/status"
+
+
+def is_work_response(base: str, topic: str) -> bool:
+    """Return whether this is where a node takes answers: a worker answers nowhere else."""
+    below = topic.removeprefix(f"{base}/")
+    return topic.startswith(f"{base}/") and _WORK_RESPONSE.fullmatch(below) is not None
+
+
+_NO_LEVEL = re.compile(r"[^a-z0-9_-]+")
+_WORK_RESPONSE = re.compile(r"[a-z0-9_-]{1,32}/work/response")
 
 Command = RequestTopic | SessionSwitch | SpeakerSet | EnabledSet
 
@@ -123,6 +149,10 @@ class Topics:
 
     def response(self, verb: str) -> str:
         return f"{self.root}/response/{verb}"
+
+    @property
+    def work_response(self) -> str:
+        return f"{self.root}/work/response"
 
     @property
     def subscriptions(self) -> tuple[str, ...]:

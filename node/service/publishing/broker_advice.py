@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from paho.mqtt.reasoncodes import ReasonCode
 
     from node.adapters.broker import BrokerSettings, Trouble
+    from node.config import Config
     from node.config.sections import MqttConfig
 
 CLOCK_ERRORS = {9, 10}
@@ -60,6 +61,20 @@ def plain_password_warning(mqtt: MqttConfig) -> str | None:
         f"the password and everything said go to {mqtt.host} unencrypted;"
         " set mqtt.tls.enabled: true and mqtt.tls.ca_file"
     )
+
+
+def sound_warning(config: Config) -> str | None:
+    """Return what leaves this machine, and how safely; None if no sound does."""
+    where, mqtt = config.transcription.where, config.mqtt
+    if where == "here":
+        return None
+    how = "all sound of what people say" if where == "broker" else "sound of what people say"
+    text = (
+        f"transcription.where is {where}: {how} is sent to workers through the broker {mqtt.host}"
+    )
+    if mqtt.tls.enabled or is_loopback(mqtt.host):
+        return text
+    return f"{text}, unencrypted; set mqtt.tls.enabled: true and mqtt.tls.ca_file"
 
 
 def connection_advice(settings: BrokerSettings, trouble: Trouble) -> str:

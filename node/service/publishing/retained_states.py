@@ -82,15 +82,15 @@ class RetainedStates:
 
     def info(self, notice: str | None) -> None:
         transcription = self._config.transcription
-        folder = transcription.model_folder
         unavailable = self._conductor.model_problem is not None
         info: InfoPayload = {
             "schema": 1,
             "version": __version__,
             "node": self._config.node.id,
-            "model": folder.name if folder else transcription.model,
+            "model": transcription.model_name,
             "model_state": "unavailable" if unavailable else "ready",
             "model_notice": self._conductor.model_problem or notice,
+            "where": transcription.where,
             "languages": list(transcription.languages),
             "sample_rate": SAMPLE_RATE,
             "started_at": self._started_at,
@@ -293,4 +293,6 @@ def _features(config: Config) -> list[str]:
         features.append("word_timestamps")
     if config.transcription.partials:
         features.append("partials")
+    if config.transcription.where != "here":
+        features.append("sound_leaves_machine")
     return features

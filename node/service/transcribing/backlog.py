@@ -13,7 +13,7 @@ from node.core.overload import Load, Overload
 from node.service.items import LoadChanged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from node.adapters.store import Sessions, Utterance, Utterances
     from node.service.items import WorkerItem
@@ -86,25 +86,44 @@ class Backlog:
             message = f"{backlog_s:.0f} s of speech are waiting, the oldest for {lag_s:.0f} s"
             self._post(LoadChanged(event, message))
 
-    def next(self) -> list[Utterance]:
+    def next(self, without: Collection[str] = ()) -> list[Utterance]:
         """Return what has waited longest, with what can be decoded together with it, if anything.
+
+        `without` are the ids of utterances that are in other hands, or done.
 
         Oldest first is fair between microphones: somebody who speaks without a pause does not
         overtake what others said earlier. Speech from an earlier process, which is late anyway,
         takes turns with current speech, so that neither keeps the other waiting for long.
         """
-        found = self._utterances.next(
-            MAX_TOGETHER, replayed_first=self._replayed_next, without=self._left_alone()
-        )
+        found = self._look(MAX_TOGETHER, without)
         if not found:
             return []
-        self._replayed_next = not found[0].recovered
         if self.load >= Load.TOGETHER:
             together = list(takewhile(self._goes_together, found))
             if together:
                 return together
         self._apart.discard(found[0].id)
         return found[:1]
+
+    def some(self, most: int, without: Collection[str]) -> list[Utterance]:
+        """Return the first that wait, at most `most`, each to be transcribed by itself."""
+        return self._look(most, without)
+
+    def _look(self, most: int, without: Collection[str]) -> list[Utterance]:
+        found = self._utterances.next(
+            most, replayed_first=self._replayed_next, without={*self._left_alone(), *without}
+        )
+        if found:
+            self._replayed_next = not found[0].recovered
+        return found
+
+    def put_off_all(self, older_than_s: float) -> None:
+        """Mark current speech that has waited longer than this as late: nobody could have it."""
+        while (oldest := self._utterances.queue()[0]) is not None:
+            since = self._utterances.captured_at(oldest)
+            if since is not None and self._clock() - since < older_than_s:
+                return
+            self._utterances.put_off(oldest)
 
     def set_apart(self, utterances: Iterable[Utterance]) -> None:
         """Hand these out one by one, to find the one that fails."""

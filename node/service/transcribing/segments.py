@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 class Recogniser:
     """Turns utterances into text, using what is known of each speaker. Owned by one thread.
 
-    For each call `clip`, `transcribe`, and, once it is certainly the speaker's own, `learn`.
+    For each call `clip`, `transcribe`, and, once it is certainly the speaker's own, `learn`. If
+    there is no engine, something else does what `transcribe` would.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine | None) -> None:
         self._engine = engine
         self._contexts = Contexts()
         self.languages = LanguagePrior()
@@ -67,6 +68,7 @@ class Recogniser:
 
     def transcribe(self, clip: Clip, *, beam_size: int | None = None) -> Transcription:
         """Return what the engine hears in a clip; `beam_size` overrides the configured one."""
+        assert self._engine is not None
         return self._engine.transcribe(
             clip.samples,
             clip.language,

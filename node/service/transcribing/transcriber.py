@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import queue
 import threading
@@ -10,18 +9,20 @@ import time
 from typing import TYPE_CHECKING
 
 from node.core.overload import Load
-from node.errors import HubError, ModelError, StoreError
+from node.errors import ModelError, StoreError
 from node.service.items import (
     DiskFailed,
     ModelReady,
     ModelUnavailable,
     SoundUnreadable,
     Transcribed,
-    UtteranceFailed,
 )
 from node.service.transcribing.backlog import Backlog
+from node.service.transcribing.package_registry import load_or_fetch
 from node.service.transcribing.partials import Partials, Speaking
-from node.service.transcribing.segments import Recogniser, segment_of
+from node.service.transcribing.results import Results
+from node.service.transcribing.segments import Recogniser
+from node.service.transcribing.sharing import Sharing
 from node.service.worker import Worker
 
 if TYPE_CHECKING:
@@ -32,10 +33,11 @@ if TYPE_CHECKING:
 
     from node.adapters.store import Sessions, Utterance, Utterances
     from node.adapters.whisper import Clip, Engine
-    from node.core.model import Segment, Transcription
     from node.core.mqtt.topics import Topics
     from node.core.text.context import Speaker
     from node.service.items import WorkerItem
+    from node.service.transcribing.away import Away
+    from node.service.transcribing.package_registry import Fetch
     from node.service.transcribing.partials import OpenUtterance
 
     Samples = npt.NDArray[np.int16]
@@ -44,9 +46,6 @@ log = logging.getLogger(__name__)
 
 MODEL_RETRY_S = 30.0
 """Wait before trying again to load a model."""
-
-MAX_ATTEMPTS = 2
-"""An utterance on which the engine fails is tried once more, then set aside."""
 
 DISK_RETRY_S = 1.0
 
@@ -63,48 +62,71 @@ LONGEST_S = 28.0
 LOOK_S = 1.0
 """How often to check a load that is not normal while nothing waits."""
 
-RTF_MEMORY = 0.9
-"""Weight of the past in the running real-time factor: about the last ten utterances count."""
-
 
 class Transcriber:
-    """Public methods are for other threads; only this thread uses the engine."""
+    """Public methods are for other threads; only this thread uses the engine.
+
+    Without an `engine`, everything is transcribed by the workers that `away` speaks to; with both,
+    those help. `partials` need an engine.
+    """
 
     def __init__(
         self,
         *,
-        engine: Engine,
+        engine: Engine | None,
         sessions: Sessions,
         utterances: Utterances,
         topics: Topics,
         post: Callable[[WorkerItem], None],
         name_hotwords: bool = False,
         partials: bool = False,
-        fetch: Callable[[HubError, Callable[[str], None]], None] | None = None,
+        fetch: Fetch | None = None,
+        away: Away | None = None,
     ) -> None:
         self._engine = engine
         self._fetch = fetch
         self._sessions = sessions
         self._utterances = utterances
-        self._topics = topics
         self._post = post
-        self._wake = threading.Event()
+        self._wake = threading.Event() if away is None else away.wake
         self._quit = threading.Event()
         self._worker = Worker("transcriber", self._run, post)
         self._deadline: float | None = None
         self._name_hotwords = name_hotwords
-        self.speaking = Speaking() if partials else None
-        self._partials: Partials | None = None
-        if self.speaking is not None:
-            self._partials = Partials(engine, sessions, utterances, self.speaking, post)
         self._recogniser = Recogniser(engine)
+        self.speaking: Speaking | None = None
+        self._partials: Partials | None = None
+        if partials and engine is not None:
+            self.speaking = Speaking()
+            self._partials = Partials(engine, sessions, utterances, self.speaking, post)
         self._erased: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._misheard: queue.SimpleQueue[Speaker] = queue.SimpleQueue()
         self._backlog = Backlog(
-            sessions=sessions, utterances=utterances, shares_window=engine.together, post=post
+            sessions=sessions,
+            utterances=utterances,
+            shares_window=engine.together if engine else _never,
+            post=post,
         )
-        self.rtf: float | None = None
-        self.lag_s = 0.0
+        self._results = Results(
+            sessions=sessions,
+            utterances=utterances,
+            topics=topics,
+            backlog=self._backlog,
+            recogniser=self._recogniser,
+            post=post,
+        )
+        self._away = away
+        self._sharing = self._share_with(away) if away else None
+
+    def _share_with(self, away: Away) -> Sharing:
+        return Sharing(
+            away=away,
+            backlog=self._backlog,
+            results=self._results,
+            read=self._read,
+            helps=self._engine is not None,
+            post=self._post,
+        )
 
     def start(self) -> None:
         self._worker.start()
@@ -142,11 +164,37 @@ class Transcriber:
         """How much quality is given up to keep up."""
         return self._backlog.load
 
+    @property
+    def rtf(self) -> float | None:
+        """Seconds of work for a second of speech, here or at the workers; None if not known yet."""
+        return self._results.rtf
+
+    @property
+    def lag_s(self) -> float:
+        """Seconds from the end of the newest text's speech to that text."""
+        return self._results.lag_s
+
+    @property
+    def hears_workers(self) -> bool:
+        """Whether the thread that hears workers is alive, or is not needed."""
+        return self._away is None or self._away.alive()
+
     # The transcriber thread runs everything below.
 
     def _run(self) -> None:
-        if not self._load_model():
+        if self._engine is None:
+            self._post(ModelReady(None))
+        elif not self._load_model(self._engine):
             return
+        if self._away is not None:
+            self._away.start()
+        try:
+            self._go_round_and_round()
+        finally:
+            if self._away is not None:
+                self._away.stop()
+
+    def _go_round_and_round(self) -> None:
         while not self._quit.is_set():
             self._wake.clear()
             try:
@@ -156,57 +204,71 @@ class Transcriber:
                 self._post(DiskFailed(str(error)))
                 self._quit.wait(DISK_RETRY_S)
 
-    def _load_model(self) -> bool:
+    def _load_model(self, engine: Engine) -> bool:
         """Load the model, trying until it succeeds; return False when told to quit."""
         while not self._quit.is_set():
             try:
-                self._load_or_fetch()
+                load_or_fetch(engine, self._fetch, lambda what: self._post(ModelUnavailable(what)))
             except ModelError as error:
                 self._post(ModelUnavailable(str(error)))
                 self._quit.wait(MODEL_RETRY_S)
             else:
-                self._post(ModelReady(self._engine.notice))
+                self._post(ModelReady(engine.notice))
                 return True
         return False
-
-    def _load_or_fetch(self) -> None:
-        """Load the model; if the hub does not deliver it, fetch it from elsewhere.
-
-        Raises:
-            ModelError: it cannot be loaded or fetched.
-        """
-        try:
-            self._engine.load()
-        except HubError as error:
-            if self._fetch is None:
-                raise
-            self._fetch(error, lambda what: self._post(ModelUnavailable(what)))
-            self._engine.load()
 
     def _go_round(self) -> None:
         """Do what is most urgent, or wait."""
         self._forget()
         unfinished = self._partials.utterances() if self._partials else ()
-        self._backlog.weigh(self.rtf)
-        waiting = self._backlog.next()
+        self._backlog.weigh(self._pace())
+        self._results.store()
+        if self._sharing is not None:
+            self._sharing.go_on()
+        waiting = self._next()
         if len(waiting) > 1:
             self._attempt_together(waiting)
         elif waiting:
             self._attempt(waiting[0])
         else:
-            pauses = [self._spare_time(unfinished), self._backlog.pause_s()]
-            self._wake.wait(min((each for each in pauses if each is not None), default=None))
+            self._wait(unfinished)
+
+    def _pace(self) -> float | None:
+        """Return the seconds that a second of speech will take, with all that work on it."""
+        if self.rtf is None or self._sharing is None:
+            return self.rtf
+        return self.rtf / self._sharing.hands
+
+    def _next(self) -> list[Utterance]:
+        """Return what to transcribe here."""
+        if self._engine is None:
+            return []
+        if self._sharing is None:
+            return self._backlog.next(self._results.order.finished)
+        return self._sharing.left_here()
+
+    def _wait(self, unfinished: Sequence[OpenUtterance]) -> None:
+        pauses = [self._spare_time(unfinished), self._backlog.pause_s()]
+        if self._sharing is not None:
+            pauses.append(self._sharing.pause_s())
+        self._wake.wait(min((each for each in pauses if each is not None), default=None))
 
     def _forget(self) -> None:
         """Forget what was erased or withdrawn."""
         while not self._erased.empty():
-            self._recogniser.forget(self._erased.get())
+            session_id = self._erased.get()
+            self._recogniser.forget(session_id)
+            self._results.forget(session_id)
             if self._partials is not None:
                 self._partials.forget_lesson()
+            if self._sharing is not None:
+                self._sharing.forget(session_id)
         while not self._misheard.empty():
             self._recogniser.forget_speaker(self._misheard.get())
         for utterance in self._utterances.drop_unwanted():
-            self._backlog.done(utterance)
+            self._results.drop(utterance)
+            if self._away is not None:
+                self._away.cancel(utterance.id)
             self._post(Transcribed(utterance.session_id, None))
 
     def _spare_time(self, unfinished: Sequence[OpenUtterance]) -> float | None:
@@ -222,6 +284,7 @@ class Transcriber:
             self._deadline = None
 
     def _attempt_together(self, waiting: list[Utterance]) -> None:
+        assert self._engine is not None
         try:
             clips = [self._clip(each, self._utterances.audio(each)) for each in waiting]
         except OSError:  # which one it is shows when they are read one by one
@@ -230,6 +293,7 @@ class Transcriber:
         seconds = sum(utterance.duration_s for utterance in waiting)
         for utterance in waiting:
             self._utterances.attempt(utterance)
+            self._results.begin(utterance)
         began = time.monotonic()
         self._deadline = began + DEADLINE_S + DEADLINE_RTF * seconds
         try:
@@ -244,24 +308,30 @@ class Transcriber:
             self._deadline = None
             for utterance in waiting:
                 self._utterances.survived(utterance)
-        self._measure(seconds, time.monotonic() - began)
+        self._results.measure(seconds, time.monotonic() - began)
         for utterance, clip, heard in zip(waiting, clips, results, strict=True):
-            self._take(utterance, clip, heard)
+            self._results.heard(utterance, clip, heard)
+        self._results.store()
 
     def _sound(self, utterance: Utterance) -> Samples | None:
         """Return its samples; None if the disk cannot read them, which is dealt with here."""
         try:
             return self._utterances.audio(utterance)
         except FileNotFoundError as error:
-            self._give_up(utterance, f"its sound is gone: {error}")
+            self._results.give_up(utterance, f"its sound is gone: {error}")
         except OSError as error:
             first = not self._backlog.is_postponed(utterance)
             if not self._backlog.postpone(utterance):
-                self._give_up(utterance, f"the disk cannot read its sound: {error}")
+                self._results.give_up(utterance, f"the disk cannot read its sound: {error}")
             elif first:
                 message = f"the disk cannot read an utterance ({error}); the node tries again"
                 self._post(SoundUnreadable(utterance.mic, message))
         return None
+
+    def _read(self, utterance: Utterance) -> Clip | None:
+        """Return an utterance's clip; None if the disk cannot read it, which is dealt with here."""
+        samples = self._sound(utterance)
+        return None if samples is None else self._clip(utterance, samples)
 
     def _clip(self, utterance: Utterance, samples: Samples) -> Clip:
         return self._recogniser.clip(
@@ -273,67 +343,34 @@ class Transcriber:
         )
 
     def _attempt(self, utterance: Utterance) -> None:
-        if (samples := self._sound(utterance)) is None:
+        if (clip := self._read(utterance)) is None:
             return
-        clip = self._clip(utterance, samples)
         if not self._utterances.attempt(utterance):
-            self._give_up(utterance, "it has crashed the process again and again")
+            self._results.give_up(utterance, "it has crashed the process again and again")
             return
+        self._results.begin(utterance)
         began = time.monotonic()
         self._deadline = began + DEADLINE_S + DEADLINE_RTF * utterance.duration_s
         try:
             heard = self._recogniser.transcribe(clip, beam_size=self._backlog.beam_size)
         except Exception as error:
             log.exception("transcribing %s failed", utterance.id)
-            if utterance.attempts + 1 < MAX_ATTEMPTS:
-                self._utterances.retry(utterance)
-            else:
-                self._give_up(utterance, repr(error))
+            self._results.failed(utterance, repr(error))
             return
         finally:
             self._deadline = None
             self._utterances.survived(utterance)
-        self._measure(utterance.duration_s, time.monotonic() - began)
-        self._take(utterance, clip, heard)
+        self._results.measure(utterance.duration_s, time.monotonic() - began)
+        self._results.heard(utterance, clip, heard)
+        self._results.store()
         if self._partials is not None and heard.text:
             self._partials.remember(clip.samples, heard.language, time.monotonic() - began)
-
-    def _take(self, utterance: Utterance, clip: Clip, heard: Transcription) -> None:
-        if self._finish(utterance, heard):
-            self._recogniser.learn(utterance, clip, heard)
 
     def _names(self, session_id: str) -> str | None:
         """Return the speakers of a session as hotwords, if the configuration says so."""
         session = self._sessions.get(session_id) if self._name_hotwords else None
         return ", ".join(dict.fromkeys(session.speakers.values())) if session else None
 
-    def _give_up(self, utterance: Utterance, reason: str) -> None:
-        kept = self._utterances.fail(utterance, reason)
-        self._backlog.done(utterance)
-        message = f"{utterance.mic}: an utterance could not be transcribed ({reason}); see {kept}"
-        self._post(UtteranceFailed(utterance.session_id, message))
 
-    def _finish(self, utterance: Utterance, heard: Transcription) -> bool:
-        """Store what was heard; return whether it is the speaker's own, as far as is known."""
-        self._backlog.done(utterance)
-        session = self._sessions.get(utterance.session_id)
-        if session is None or not heard.text:
-            self._utterances.transcribed(utterance, None)
-            self._post(Transcribed(utterance.session_id, None))
-            return utterance.crosstalk_of is None
-        lag_s = self._backlog.lag_s(utterance)
-        if not utterance.recovered:
-            self.lag_s = lag_s
-
-        def make(seq: int) -> tuple[Segment, str, str]:
-            segment = segment_of(utterance, heard, seq, lag_s)
-            payload = json.dumps(segment.payload(session.started_at), ensure_ascii=False)
-            return segment, self._topics.segment(utterance.mic), payload
-
-        segment = self._utterances.transcribed(utterance, make)
-        self._post(Transcribed(utterance.session_id, segment))
-        return segment is not None and segment.crosstalk_of is None
-
-    def _measure(self, seconds: float, took_s: float) -> None:
-        rtf = took_s / max(seconds, 0.1)
-        self.rtf = rtf if self.rtf is None else RTF_MEMORY * self.rtf + (1 - RTF_MEMORY) * rtf
+def _never(_seconds: float) -> bool:
+    return False

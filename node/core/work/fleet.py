@@ -1,0 +1,83 @@
+"""The workers that a node knows of, by what they say of themselves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from node.core.work.messages import WorkError, WorkerStatus, decode_status
+
+if TYPE_CHECKING:
+    from node.core.work.messages import ModelId
+
+MAX_WORKERS = 256
+"""Workers remembered; more are not."""
+
+
+class Fleet:
+    """Which workers are online and of use for this model. A pure record; nothing is sent."""
+
+    def __init__(self, model: ModelId) -> None:
+        self._model = model
+        self._online: dict[str, WorkerStatus] = {}
+        self._told: set[tuple[str, str]] = set()
+
+    def saw(self, worker: str, payload: bytes) -> None:
+        """Take in a status as published; an empty or unreadable one removes the worker."""
+        try:
+            status = decode_status(payload)
+        except WorkError:
+            self._online.pop(worker, None)
+            return
+        if status.state == "offline" or status.worker != worker:
+            self._online.pop(worker, None)
+        elif worker in self._online or len(self._online) < MAX_WORKERS:
+            self._online[worker] = status
+
+    def clear(self) -> None:
+        """Forget all: a new connection gets all statuses again."""
+        self._online.clear()
+
+    @property
+    def useful(self) -> list[WorkerStatus]:
+        """Workers that are online with this very model."""
+        return [status for status in self._online.values() if self._problem(status) is None]
+
+    @property
+    def slots(self) -> int:
+        """How many requests the useful workers take at a time, all together."""
+        return sum(status.slots for status in self.useful)
+
+    @property
+    def rtf(self) -> float | None:
+        """Real-time factor of the slowest useful worker that states one."""
+        known = [status.rtf for status in self.useful if status.rtf is not None]
+        return max(known, default=None)
+
+    def news(self) -> list[str]:
+        """Return what is wrong with workers that have this model's name, each once."""
+        found = []
+        for worker, status in self._online.items():
+            problem = self._problem(status)
+            if problem and self._has_its_name(status) and (worker, problem) not in self._told:
+                self._told.add((worker, problem))
+                found.append(f"the worker {worker} is of no use: {problem}")
+        return found
+
+    def _has_its_name(self, status: WorkerStatus) -> bool:
+        return status.model is not None and status.model.name == self._model.name
+
+    def _problem(self, status: WorkerStatus) -> str | None:
+        return mismatch(self._model, status.model)
+
+
+def mismatch(wanted: ModelId, there: ModelId | None) -> str | None:
+    """Return why a model is not the wanted one; None if it is, as far as both are known."""
+    if there is None or there.name != wanted.name:
+        has = there.name if there else "none that it names"
+        return f"its model is {has}, not {wanted.name}"
+    if wanted.sha256 and there.sha256 and wanted.sha256 != there.sha256:
+        return (
+            f"its {there.name} has other weights (SHA-256 {there.sha256[:12]}…, not"
+            f" {wanted.sha256[:12]}…): give node and worker the same files"
+        )
+    return None

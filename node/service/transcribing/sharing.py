@@ -1,0 +1,165 @@
+"""Which utterances go to workers, and when: all, or those that this machine cannot keep up with."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from node.core.overload import Load
+from node.core.work.help import Help
+from node.service.items import WorkersChanged, WorkerUseless
+from node.service.transcribing.away import Failed, Heard, Returned
+from node.service.transcribing.segments import speaker_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from node.adapters.store import Utterance
+    from node.adapters.whisper import Clip
+    from node.service.items import WorkerItem
+    from node.service.transcribing.away import Away, Outcome
+    from node.service.transcribing.backlog import Backlog
+    from node.service.transcribing.results import Results
+
+OUTAGE_S = 10.0
+"""How long workers may be away before that is said. Without a model here, what waits is then marked
+as late: it is no load, so no quality is given up for it."""
+
+LOOKED_AT = 64
+"""Waiting utterances to look at for one whose speaker has no other away."""
+
+LOOK_S = 2.0
+"""How often to look while workers are away or help is wanted."""
+
+
+class Sharing:
+    """Owned by the transcriber thread.
+
+    Args:
+        away: what is at the workers.
+        backlog: what waits.
+        results: takes what is heard.
+        read: returns an utterance's clip, or None if that cannot be had now.
+        helps: whether this machine transcribes too, and workers only help.
+        post: reports to the main thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        away: Away,
+        backlog: Backlog,
+        results: Results,
+        read: Callable[[Utterance], Clip | None],
+        helps: bool,
+        post: Callable[[WorkerItem], None],
+    ) -> None:
+        self._away = away
+        self._backlog = backlog
+        self._results = results
+        self._read = read
+        self._help = Help() if helps else None
+        self._post = post
+        self._said: str | None = None
+
+    @property
+    def hands(self) -> int:
+        """How many engines work on what waits."""
+        return max(1, self._away.workers) if self._help is None or self._away.ids else 1
+
+    def go_on(self) -> None:
+        """Take in what has come back, and send what may go.
+
+        Raises:
+            StoreError: the disk fails; the next call goes on.
+        """
+        now = time.monotonic()
+        for outcome in self._away.go_on(now):
+            self._take(outcome, now)
+        self._results.store()
+        self._watch(now)
+        if self._asks(now):
+            self._send_some(now)
+
+    def left_here(self) -> list[Utterance]:
+        """Return what to transcribe on this machine: what nobody else has."""
+        if not self._away.ids:
+            return self._backlog.next(self._results.order.finished)
+        found = self._backlog.some(LOOKED_AT, self._taken())
+        return [utterance for utterance in found if not self._is_busy(utterance)][:1]
+
+    def forget(self, session_id: str) -> None:
+        """Forget everything of an erased session."""
+        for key in self._away.ids:
+            if key.startswith(f"{session_id}/"):
+                self._away.cancel(key)
+
+    def pause_s(self) -> float | None:
+        """Return the seconds until there is something to do, if nothing arrives before."""
+        soon = self._away.next_s(time.monotonic())
+        waits = self._away.problem is not None or self._backlog.load is not Load.NORMAL
+        return soon if not waits else min(LOOK_S, LOOK_S if soon is None else soon)
+
+    def _take(self, outcome: Outcome, now: float) -> None:
+        match outcome:
+            case Heard(utterance, clip, text, seconds, engine_s):
+                self._results.measure(seconds, engine_s)
+                self._results.heard(utterance, clip, text)
+            case Failed(utterance, reason, hopeless):
+                if hopeless:
+                    self._results.give_up(utterance, reason)
+                else:
+                    self._results.failed(utterance, reason)
+            case Returned():
+                if self._help is not None:
+                    self._help.unanswered(now)
+
+    def _watch(self, now: float) -> None:
+        """Say whether workers are there, and deal with it if they are not."""
+        absent_s = self._away.absent_s(now)
+        for useless in self._away.news():
+            self._post(WorkerUseless(useless))
+        problem = self._away.problem if absent_s >= OUTAGE_S else self._away.silence
+        if problem != self._said and (absent_s == 0 or problem is not None):
+            self._said = problem
+            self._post(WorkersChanged(problem))
+        if absent_s > 0 and (self._help is not None or absent_s >= OUTAGE_S):
+            for utterance in self._away.cancel_all():
+                if self._help is None:
+                    self._results.drop(utterance)
+        if absent_s >= OUTAGE_S and self._help is None:
+            self._backlog.put_off_all(OUTAGE_S)
+
+    def _asks(self, now: float) -> bool:
+        if self._away.problem is not None:
+            return False
+        return self._help is None or self._help.look(now, self._backlog.load)
+
+    def _taken(self) -> set[str]:
+        return self._away.ids | self._results.order.finished
+
+    def _is_busy(self, utterance: Utterance) -> bool:
+        """Return whether an utterance has to wait for what its speaker said before.
+
+        That helps to understand it, unless there is so much to do that it is left out anyway.
+        """
+        if self._backlog.load >= Load.TOGETHER:
+            return False
+        return self._results.order.is_behind(utterance.id, speaker_of(utterance))
+
+    def _send_some(self, now: float) -> None:
+        for _ in range(2):  # current speech and late speech take turns
+            if self._away.room == 0:
+                return
+            for utterance in self._sendable():
+                if (clip := self._read(utterance)) is not None:
+                    self._results.begin(utterance)
+                    self._away.send(utterance, clip, self._backlog.beam_size, now)
+
+    def _sendable(self) -> Iterator[Utterance]:
+        """Yield what may go, one at a time: each that goes may keep the next of its speaker."""
+        for utterance in self._backlog.some(LOOKED_AT, self._taken()):
+            if self._away.room == 0:
+                return
+            if not self._is_busy(utterance):
+                yield utterance

@@ -1,0 +1,1 @@
+"""`scribe-node worker`: transcribes what nodes send to the broker, and stores nothing."""

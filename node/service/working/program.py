@@ -1,0 +1,392 @@
+"""The worker's main thread: takes requests from the broker, has them transcribed, answers.
+
+Three threads: this one owns the connection and all that waits; the engine's thread transcribes
+(`engine_room`); paho's thread keeps the connection up (`adapters.broker`).
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import signal
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from node import __version__
+from node.adapters.broker import Acknowledged, Broker, Connected, Disconnected, Message, Will
+from node.core.mqtt.topics import SHARE, is_work_response, work_request, worker_status
+from node.core.work.fleet import mismatch
+from node.core.work.messages import (
+    MAX_WORK_BYTES,
+    WorkError,
+    WorkerStatus,
+    decode_request,
+    encode_answer,
+    encode_status,
+    id_of,
+)
+from node.errors import EXIT_CONFIG, EXIT_FAILED, NodeError
+from node.service.items import StopRequested, WorkerDied
+from node.service.working.engine_room import Done, NotReady, Ready
+from node.service.working.jobs import Job, Signature
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from node.adapters.broker import BrokerItem, BrokerSettings, Trouble
+    from node.adapters.systemd import Notifier
+    from node.core.work.messages import ErrorCode, WorkAnswer
+    from node.service.working.engine_room import EngineRoom
+
+    Item = BrokerItem | StopRequested | WorkerDied | Done | NotReady | Ready
+
+log = logging.getLogger(__name__)
+
+MAX_WAITING = 64
+"""Items from the broker that wait for the main thread: a broker that ignores Receive Maximum must
+not fill the memory. What is dropped is sent again by its node."""
+
+STATUS_EVERY_S = 5.0
+"""How often `in_flight` and the counters are published, if they have changed."""
+
+LOOK_EVERY_S = 1.0
+SEEN_HANGING = 3
+"""How often to look at the engine, and looks in a row that must find it overdue: when a suspended
+process resumes, it is late for a moment."""
+
+DRAIN_S = 20.0
+"""How long an ending worker goes on with the job that its engine has; the rest is handed back."""
+
+GOODBYE_S = 2.0
+
+RTF_MEMORY = 0.9
+"""Weight of the past in the real-time factor."""
+
+
+class Desk:
+    """The inbox of the main thread; any thread or signal handler puts."""
+
+    def __init__(self) -> None:
+        self._items: queue.SimpleQueue[Item] = queue.SimpleQueue()
+
+    def put(self, item: Item) -> None:
+        self._items.put(item)
+
+    def deliver(self, item: BrokerItem) -> None:
+        """Add an item from paho's thread; drop a request if too much waits."""
+        if not isinstance(item, Message) or self._items.qsize() < MAX_WAITING:
+            self._items.put(item)
+
+    def take(self, timeout_s: float) -> Item | None:
+        try:
+            return self._items.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+
+
+class WorkerProgram:
+    """One running worker. `run` is called once.
+
+    Args:
+        desk: its inbox.
+        room: the engine.
+        broker: how to connect.
+        explain: says what to do about a connection that could not be made.
+        base: first level or levels of every topic.
+        worker: its id.
+        model: the model as configured: a name, or a folder's path.
+        status: what it says of itself, as long as nothing has happened.
+        notifier: the service manager.
+    """
+
+    def __init__(
+        self,
+        *,
+        desk: Desk,
+        room: EngineRoom,
+        broker: BrokerSettings,
+        explain: Callable[[Trouble], str],
+        base: str,
+        worker: str,
+        model: str,
+        status: WorkerStatus,
+        notifier: Notifier,
+    ) -> None:
+        self._desk = desk
+        self._room = room
+        self._base = base
+        self._status_topic = worker_status(base, worker)
+        self._filter = f"{SHARE}{work_request(base, model)}"
+        self._status = self._said = status
+        self._said_at = 0.0
+        offline = WorkerStatus(state="offline", worker=worker)
+        self._broker = Broker(
+            broker,
+            Will(self._status_topic, encode_status(offline)),
+            desk.deliver,
+            explain,
+            most_unacknowledged=status.slots,
+            kept_bytes=MAX_WORK_BYTES + 1,
+        )
+        self._offline = encode_status(offline)
+        self._notifier = notifier
+        self._signature: Signature | None = None
+        self._is_connected = False
+        self._subscribing: int | None = None
+        self._goodbye: int | None = None
+        self._waiting: deque[Job] = deque()
+        self._current: Job | None = None
+        self._unsent: deque[tuple[str, WorkAnswer]] = deque(maxlen=status.slots)
+        self._ending_since: float | None = None
+        self._hanging = 0
+        self._last_reason = ""
+        self._exit_status: int | None = None
+
+    def run(self) -> int:
+        """Serve until told to stop; return the exit status."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._desk.put(StopRequested()))
+        self._room.start()
+        self._notifier.ready()
+        self._notifier.status("loading the model")
+        while self._exit_status is None:
+            item = self._desk.take(LOOK_EVERY_S)
+            if item is not None:
+                self._handle(item)
+            self._look(time.monotonic())
+        if self._is_connected:
+            self._say_goodbye()
+        if self._signature is not None:
+            self._broker.stop()
+        return self._exit_status
+
+    def _handle(self, item: Item) -> None:
+        match item:
+            case Message():
+                self._on_request(item)
+            case Done():
+                self._on_done(item)
+            case Acknowledged():
+                self._on_acknowledged(item)
+            case Connected():
+                self._on_connected(item)
+            case Disconnected():
+                self._on_disconnected(item)
+            case Ready():
+                self._on_ready(item)
+            case NotReady():
+                log.warning("%s", item.reason)
+                self._notifier.status(item.reason)
+            case StopRequested():
+                self._on_stop()
+            case WorkerDied():
+                self._on_died(item)
+
+    def _look(self, now: float) -> None:
+        """See whether the engine hangs, publish what has changed, and see whether to end."""
+        self._notifier.alive()
+        self._hanging = self._hanging + 1 if self._room.overdue_s > 0 else 0
+        if self._hanging >= SEEN_HANGING:
+            log.critical("the engine hangs; ending, so that systemd can restart the worker")
+            self._exit_status = EXIT_FAILED
+        if self._status != self._said and now - self._said_at >= STATUS_EVERY_S:
+            self._say(now)
+        if self._ending_since is not None and self._exit_status is None:
+            over = now - self._ending_since >= DRAIN_S
+            if self._current is None or over:
+                self._hand_back()
+                self._exit_status = 0
+
+    # The engine.
+
+    def _on_ready(self, item: Ready) -> None:
+        if item.notice:
+            log.warning("%s", item.notice)
+        self._signature = Signature(self._status.worker, item.model)
+        self._status = self._status.model_copy(update={"model": item.model})
+        log.info("the model %s is loaded", item.model.name)
+        self._notifier.status(f"ready with the model {item.model.name}")
+        self._broker.start()
+
+    def _on_done(self, item: Done) -> None:
+        self._current = None
+        if item.heard is not None:
+            self._count(item)
+            assert self._signature is not None
+            self._answer(item.job.message, self._signature.answer(item.job, item.heard))
+        self._broker.acknowledge(item.job.message)
+        self._start_next()
+
+    def _count(self, item: Done) -> None:
+        assert item.heard is not None
+        status, update = self._status, {}
+        if item.heard.error is None:
+            rtf = item.heard.engine_s / max(item.job.seconds, 0.1)
+            if status.rtf is not None:
+                rtf = RTF_MEMORY * status.rtf + (1 - RTF_MEMORY) * rtf
+            update = {"answered": status.answered + 1, "rtf": round(rtf, 4)}
+        elif item.heard.error.code == "failed":
+            update = {"failed": status.failed + 1}
+        else:
+            update = {"refused": status.refused + 1}
+        self._status = status.model_copy(update=update)
+
+    def _start_next(self) -> None:
+        if self._current is None and self._waiting and self._ending_since is None:
+            self._current = self._waiting.popleft()
+            self._room.give(self._current)
+        in_flight = len(self._waiting) + (self._current is not None)
+        self._status = self._status.model_copy(update={"in_flight": in_flight})
+
+    # The broker.
+
+    def _on_connected(self, item: Connected) -> None:
+        log.info("connected to the broker")
+        self._is_connected, self._last_reason = True, ""
+        if not item.shares:
+            log.critical("the broker has no shared subscriptions, by which work is given out")
+            self._exit_status = EXIT_FAILED
+            return
+        self._say(time.monotonic())
+        if self._ending_since is None:
+            self._subscribing = self._broker.subscribe(self._filter)
+        while self._unsent:
+            topic, answer = self._unsent.popleft()
+            self._publish(topic, answer)
+
+    def _on_disconnected(self, item: Disconnected) -> None:
+        """Forget what waits: it is sent again, to this worker or to another."""
+        self._is_connected = False
+        self._waiting.clear()
+        self._start_next()
+        if item.reason != self._last_reason:
+            log.warning("broker: %s", item.reason)
+        self._last_reason = item.reason
+        if item.taken_over:
+            log.critical("another worker has connected with this one's id; set worker.id")
+            self._exit_status = EXIT_CONFIG
+
+    def _on_acknowledged(self, item: Acknowledged) -> None:
+        if item.mid == self._goodbye:
+            self._goodbye = None
+        elif item.mid == self._subscribing:
+            self._subscribing = None
+            if item.refused:
+                log.critical("the broker refuses %s: %s", self._filter, item.refused)
+                self._exit_status = EXIT_FAILED
+        elif item.refused:
+            log.warning("the broker refuses an answer or a status: %s; see its rules", item.refused)
+
+    def _on_request(self, message: Message) -> None:
+        topic = message.response_topic or ""
+        if message.retained or not is_work_response(self._base, topic):
+            # An answer anywhere else could be a command to a node.
+            self._refuse(message, "retained, or without a node's response topic")
+            return
+        try:
+            work = decode_request(message.payload)
+        except WorkError as error:
+            self._refuse(message, str(error), error.code)
+            return
+        assert self._signature is not None
+        problem = mismatch(work.request.model, self._signature.model)
+        if problem is not None:
+            self._refuse(message, problem, "wrong_model", work.request.id)
+        else:
+            self._take(Job(work, message, time.monotonic()))
+
+    def _take(self, job: Job) -> None:
+        jobs = [*self._waiting, *([self._current] if self._current else [])]
+        if any(other.id == job.id for other in jobs):
+            self._broker.acknowledge(job.message)  # sent again; the first one will be answered
+        elif self._ending_since is not None:
+            self._hand(job, "stopping", "it is being stopped")
+        elif len(jobs) >= self._status.slots:
+            self._hand(job, "busy", "it has enough to do")
+        else:
+            self._waiting.append(job)
+            self._start_next()
+
+    def _hand(self, job: Job, code: ErrorCode, reason: str) -> None:
+        """Give a job back to its node."""
+        assert self._signature is not None
+        self._answer(job.message, self._signature.refusal(job.id, code, reason))
+        self._broker.acknowledge(job.message)
+
+    def _refuse(
+        self,
+        message: Message,
+        reason: str,
+        code: ErrorCode | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        log.warning("a request is refused: %s", reason)
+        self._status = self._status.model_copy(update={"refused": self._status.refused + 1})
+        request_id = request_id or id_of(message.payload)
+        if code is not None and request_id is not None:
+            assert self._signature is not None
+            self._answer(message, self._signature.refusal(request_id, code, reason))
+        self._broker.acknowledge(message)
+
+    def _answer(self, message: Message, answer: WorkAnswer) -> None:
+        assert message.response_topic is not None
+        if self._is_connected:
+            self._publish(message.response_topic, answer)
+        else:
+            self._unsent.append((message.response_topic, answer))
+
+    def _publish(self, topic: str, answer: WorkAnswer) -> None:
+        payload, correlation = encode_answer(answer), answer.id.encode()
+        if self._broker.publish(topic, payload, correlation=correlation) is None:
+            self._unsent.append((topic, answer))
+
+    def _say(self, now: float) -> None:
+        if self._is_connected:
+            self._broker.publish(self._status_topic, encode_status(self._status), retain=True)
+            self._said, self._said_at = self._status, now
+
+    # The end.
+
+    def _on_stop(self) -> None:
+        """Take nothing more, finish what the engine has; exit at once if asked again."""
+        if self._ending_since is not None:
+            self._exit_status = 0
+            return
+        self._ending_since = time.monotonic()
+        self._notifier.stopping()
+        if self._is_connected:
+            self._broker.unsubscribe(self._filter)
+        while self._waiting:
+            self._hand(self._waiting.popleft(), "stopping", "it is being stopped")
+        self._start_next()
+
+    def _hand_back(self) -> None:
+        if self._current is not None:
+            self._hand(self._current, "stopping", "it is being stopped")
+            self._current = None
+
+    def _on_died(self, item: WorkerDied) -> None:
+        bug = None if isinstance(item.error, NodeError) else item.error
+        log.critical("the %s thread has ended: %s", item.worker, item.error, exc_info=bug)
+        self._exit_status = EXIT_FAILED
+
+    def _say_goodbye(self) -> None:
+        """Publish `offline` and wait until the broker has it: a clean disconnect sends no will."""
+        self._goodbye = self._broker.publish(self._status_topic, self._offline, retain=True)
+        deadline = time.monotonic() + GOODBYE_S
+        while self._goodbye is not None and (left := deadline - time.monotonic()) > 0:
+            if isinstance(item := self._desk.take(left), Acknowledged):
+                self._on_acknowledged(item)
+
+
+def first_status(worker: str, compute_type: str, threads: int, slots: int) -> WorkerStatus:
+    """Return what a worker says of itself before its model is loaded."""
+    return WorkerStatus(
+        state="online",
+        worker=worker,
+        version=__version__,
+        compute_type=compute_type,
+        threads=threads,
+        slots=slots,
+    )
