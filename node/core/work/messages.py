@@ -158,14 +158,16 @@ class WorkAnswer(_Form):
 
 
 class WorkerStatus(_Form):
-    """`<base>/worker/<id>/status`: all but `state` and `worker` is missing in its last will.
+    """`<base>/worker/<id>/status`; a worker that is offline only says `state` and `worker`.
 
-    `slots` is how many requests it takes at a time, `rtf` its real-time factor, and `refused` how
-    many requests were for another model, too large or broken.
+    `vanished` is set in its last will: what it had is lost. `slots` is how many requests it takes
+    at a time, `rtf` its real-time factor, and `refused` how many requests were for another model,
+    too large or broken.
     """
 
     state: Literal["online", "offline"]
     worker: _Name
+    vanished: bool = False
     version: Annotated[str, StringConstraints(max_length=64)] = ""
     model: ModelId | None = None
     compute_type: Annotated[str, StringConstraints(max_length=32)] = ""

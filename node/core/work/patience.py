@@ -2,8 +2,8 @@
 
 A deadline has two parts: what the engine needs, from the workers' real-time factor, and what waits
 before it, from how long answers have taken (as TCP's retransmission timer, RFC 6298). It doubles
-with each request that is not answered in time, so that a fleet which cannot keep up is not given
-the same work again and again.
+with each request that is not answered in time, until one is answered that was sent only once: a
+fleet which cannot keep up is not given the same work again and again.
 """
 
 from __future__ import annotations
@@ -35,10 +35,15 @@ class Patience:
         self.rtf: float | None = None
         """Real-time factor of the engines that answered, slow ones counting more."""
 
-    def answered(self, seconds: float, took_s: float, engine_s: float) -> None:
-        """Take in an answer to this much sound: `took_s` in all, `engine_s` of it in the engine."""
+    def answered(self, seconds: float, took_s: float | None, engine_s: float) -> None:
+        """Take in an answer to this much sound: `took_s` in all, `engine_s` of it in the engine.
+
+        `took_s` is None for a request that was sent again: nobody knows which one was answered.
+        """
         rtf = engine_s / (FIXED_S + seconds)
         self.rtf = rtf if self.rtf is None else max(rtf, MEMORY * self.rtf + (1 - MEMORY) * rtf)
+        if took_s is None:
+            return
         wait_s = max(0.0, took_s - engine_s)
         if self._wait_s is None:
             self._wait_s, self._spread_s = wait_s, wait_s / 2

@@ -33,8 +33,9 @@ MAX_AWAY = 16
 """Utterances at the workers at once; more would only wait there instead of here."""
 
 MAX_MISSED = 8
-"""Deadlines that may pass for one utterance while others are answered: then it may be what ends the
-workers. A worker that is frozen, one of three, gets the same one so often once in 6,561 times."""
+"""Deadlines that may pass for one utterance while others are answered, and workers that may vanish
+meanwhile: then it may be what ends them. A worker that is frozen, one of three, gets the same one
+so often once in 6,561 times."""
 
 SILENT = 4
 """Deadlines that pass in a row, without a single answer, before that is said."""
@@ -241,7 +242,8 @@ class Away:
 
     def _on_message(self, message: Message, now: float) -> None:
         if not self._link.is_answer(message):
-            self._fleet.saw(self._link.worker_of(message), message.payload)
+            if self._fleet.saw(self._link.worker_of(message), message.payload):
+                self._on_vanished(now)
             return
         try:
             answer = decode_answer(message.payload)
@@ -263,8 +265,9 @@ class Away:
             self._refused(part, now)
         elif answer.result is not None:
             self._answered()
-            if part.sent_at is not None:
-                self._patience.answered(part.seconds, now - part.sent_at, answer.engine_s)
+            sent_at = part.sent_at if part.sends == 1 else None
+            took_s = None if sent_at is None else now - sent_at
+            self._patience.answered(part.seconds, took_s, answer.engine_s)
             part.heard, part.engine_s = heard_in(answer.result), answer.engine_s
             if errand.is_done:
                 self._finish(errand)
@@ -303,6 +306,21 @@ class Away:
 
     # What does not arrive.
 
+    def _on_vanished(self, now: float) -> None:
+        """Send all again at once: nobody knows what a worker had that has vanished.
+
+        Another that has it already drops what comes a second time.
+        """
+        for errand in list(self._errands.values()):
+            waiting = [part for part in errand.parts if part.heard is None]
+            sent = [part for part in waiting if part.sent_at is not None]
+            errand.missed += bool(sent)
+            if errand.missed >= MAX_MISSED:
+                self._fail_for_good(errand)
+                continue
+            for part in sent:
+                part.sent_at, part.not_before = None, now
+
     def _look(self, errand: Errand, part: Part, now: float) -> None:
         if errand.utterance.id not in self._errands or part.heard is not None:
             return
@@ -320,11 +338,14 @@ class Away:
         if self._returns:
             self._return(errand)
         elif errand.missed >= MAX_MISSED:
-            reason = f"no worker answered it in {MAX_MISSED} attempts, while others were answered"
-            self._fail(errand, reason, hopeless=True)
+            self._fail_for_good(errand)
         else:
             part.sent_at = None
             self._send(part, now)
+
+    def _fail_for_good(self, errand: Errand) -> None:
+        reason = f"no worker answered it in {MAX_MISSED} attempts, while others were answered"
+        self._fail(errand, reason, hopeless=True)
 
     def _unheard(self, errand: Errand, part: Part, now: float) -> None:
         """The broker has nobody to send a request to, whatever the workers' statuses say."""
@@ -346,6 +367,7 @@ class Away:
         if self._link.publish(part.request.id, part.payload(deadline_s), deadline_s):
             part.sent_at, part.due = now, now + deadline_s
             part.answers_seen = self._answers
+            part.sends += 1
 
     def _warn(self, text: str) -> None:
         if text not in self._warned and len(self._warned) < 64:

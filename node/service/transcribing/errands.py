@@ -33,7 +33,8 @@ class Part:
     """A stretch of an utterance from sample `start`, and the request for it.
 
     Monotonic times: when it was sent (None: it has to be), when that is given up, and before when
-    it must not be sent again. `refusals` counts workers that could not take it.
+    it must not be sent again. `sends` counts how often it was sent, `refusals` workers that could
+    not take it.
     """
 
     start: int
@@ -43,6 +44,7 @@ class Part:
     sent_at: float | None = None
     due: float = 0.0
     not_before: float = 0.0
+    sends: int = 0
     refusals: int = 0
     answers_seen: int = 0
     heard: Transcription | None = None
@@ -59,8 +61,9 @@ class Part:
 
 @dataclass(slots=True)
 class Errand:
-    """An utterance at the workers; `missed` counts deadlines that passed while others were
-    answered.
+    """An utterance at the workers.
+
+    `missed` counts deadlines that passed while others were answered, and workers that vanished.
     """
 
     utterance: Utterance

@@ -120,16 +120,16 @@ class WorkerProgram:
         self._filter = f"{SHARE}{work_request(base, model)}"
         self._status = self._said = status
         self._said_at = 0.0
-        offline = WorkerStatus(state="offline", worker=worker)
+        self._offline = encode_status(WorkerStatus(state="offline", worker=worker))
+        will = encode_status(WorkerStatus(state="offline", worker=worker, vanished=True))
         self._broker = Broker(
             broker,
-            Will(self._status_topic, encode_status(offline)),
+            Will(self._status_topic, will),
             desk.deliver,
             explain,
             most_unacknowledged=status.slots,
             kept_bytes=MAX_WORK_BYTES + 1,
         )
-        self._offline = encode_status(offline)
         self._notifier = notifier
         self._signature: Signature | None = None
         self._is_connected = False
