@@ -14,6 +14,7 @@ from node.commands.check_machine import (
     check_time_zone,
 )
 from node.commands.check_model import check_model
+from node.commands.check_workers import check_workers
 from node.commands.findings import Finding, Outcome, ok, wrong
 from node.commands.tables import new_console, new_table, print_table
 from node.config import load_config
@@ -33,6 +34,7 @@ CHECKS: tuple[tuple[str, Callable[[Config], Iterator[Finding]]], ...] = (
     ("the broker", check_broker),
     ("the microphones", check_microphones),
     ("the model", check_model),
+    ("the workers", check_workers),
     ("the processor", check_processor),
 )
 

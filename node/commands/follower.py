@@ -88,6 +88,11 @@ class Follower:
             self._changed.wait_for(lambda: self._version > self._seen, timeout_s)
             self._seen = self._version
 
+    def payloads(self) -> dict[str, bytes]:
+        """Return the newest payload by topic."""
+        with self._changed:
+            return dict(self._payloads)
+
     def text(self, topic: str) -> str:
         """Return the payload; empty if none has arrived or it was cleared."""
         with self._changed:

@@ -84,6 +84,13 @@ RUN_ELSEWHERE = {
     ".venv/bin/python -m node web": "tests/integration/test_web.py",
     ".venv/bin/python -m node web --set-password": "tests/integration/test_web.py",
     ".venv/bin/python -m node web --listen 0.0.0.0:8099": "tests/integration/test_web.py",
+    ".venv/bin/python -m node worker": "tests/e2e/test_workers.py",
+    "sudo cp systemd/scribe-node-worker.service /etc/systemd/system/": "the system's own",
+    "sudo systemctl enable --now scribe-node-worker": "tests/unit/test_systemd.py, on its file",
+    "sudo systemctl disable --now scribe-node": "systemd's own",
+    "docker compose --profile worker up --detach worker": (
+        "there is no Docker here; tests/unit/test_shipping.py checks the service"
+    ),
     "make soak": "test_kills.py runs a short campaign of the same",
     "make bench-speed SPEECH=folder": "an hour; test_speed_bench.py runs its parts",
     ".venv/bin/python -m node bench": "test_bench.py",

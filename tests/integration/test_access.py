@@ -1,4 +1,4 @@
-"""The broker's files in `config/mosquitto`: three users, each allowed what it needs."""
+"""The broker's files in `config/mosquitto`: users, each allowed what it needs."""
 
 from __future__ import annotations
 
@@ -14,18 +14,27 @@ import pytest
 from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 
+from tests.model.sentences import SENTENCES
 from tests.rig.broker import HOST, Broker, free_port
 from tests.rig.commands import run
 from tests.rig.mqtt import Watcher
 from tests.rig.node import TOPIC, RunningNode, configuration
 from tests.rig.processes import Program
 from tests.rig.vmics import write_wav
+from tests.rig.workers import RunningWorker, fill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FILES = Path(__file__).parents[2] / "config/mosquitto"
-USERS = {"node": "pw-n", "homeassistant": "pw-h", "dashboard": "pw-d", "test": "pw-t"}
+USERS = {
+    "node": "pw-n",
+    "worker": "pw-k",
+    "homeassistant": "pw-h",
+    "web": "pw-w",
+    "dashboard": "pw-d",
+    "test": "pw-t",
+}
 
 DEBIANS_OWN = """\
 persistence true
@@ -43,24 +52,35 @@ DELETE = "request/session/delete"
 DISCOVERY = "homeassistant/device/scribe_0_a/config"
 BIRTH = "homeassistant/status"
 
+WORK, WORKED, WORKER = (
+    "scribe/work/base/request",
+    f"{TOPIC}/work/response",
+    "scribe/worker/a/status",
+)
+
 OF_NODE = {f"{TOPIC}/{name}" for name in (*STATES, *TEXTS, *PASSING)}
 ASKED = {f"{TOPIC}/{name}" for name in (*COMMANDS, *REQUESTS)}
 GROUP = {"scribe/all/session/set", "scribe/all/request/session/start"}
-EVERYTHING = {*OF_NODE, *ASKED, *GROUP, f"{TOPIC}/{DELETE}", DISCOVERY, BIRTH, "home/light/set"}
+OTHERS = {f"{TOPIC}/{DELETE}", DISCOVERY, BIRTH, "home/light/set"}
+EVERYTHING = {*OF_NODE, *ASKED, *GROUP, *OTHERS, WORK, WORKED, WORKER}
 
 STATUS = ("status", "info", "session", "mics", "health")
 SHOWN = ("status", "session", "mics", "mic/a.b/state", "mic/a.b/last_words")
 SHOWN_TEXTS = ("transcript/live", "transcript/last_words")
 
 MAY_WRITE = {
-    "node": {*OF_NODE, DISCOVERY},
+    "node": {*OF_NODE, DISCOVERY, WORK},
+    "worker": {WORKED, WORKER},
     "homeassistant": {*ASKED, *GROUP, BIRTH},
+    "web": {t for t in EVERYTHING if "/request/" in t or t.endswith("/enabled/set")},
     "dashboard": set(),
 }
 MAY_READ = {
     "node": {f"{TOPIC}/{name}" for name in (*STATUS, *TEXTS)}
-    | {*ASKED, *GROUP, f"{TOPIC}/{DELETE}", BIRTH},
-    "homeassistant": EVERYTHING - {"home/light/set"},
+    | {*ASKED, *GROUP, f"{TOPIC}/{DELETE}", BIRTH, WORKED, WORKER},
+    "worker": {WORK},
+    "homeassistant": EVERYTHING - {"home/light/set", WORK},
+    "web": {topic for topic in EVERYTHING if topic.startswith("scribe/")} - {WORK},
     "dashboard": {f"{TOPIC}/{name}" for name in (*SHOWN, *SHOWN_TEXTS)},
 }
 
@@ -144,6 +164,25 @@ def test_the_node_is_refused_nothing_it_does(broker: Broker, tmp_path: Path) -> 
         seen = run("status", "--config", node.file)  # with the node's own login
         assert "scribe/lab: idle" in seen.stdout, seen.stderr
         assert "refuses" not in node.program.output()
+
+
+def test_node_and_worker_are_refused_nothing_they_do(broker: Broker, tmp_path: Path) -> None:
+    logins = {}
+    for user in ("node", "worker"):
+        logins[user] = {"username": user, "password_file": str(tmp_path / user)}
+        (tmp_path / user).write_text(USERS[user])
+    ids = fill(tmp_path / "storage", {"desk": SENTENCES[5:7]})
+    own = {"mqtt": logins["node"], "transcription": {"where": "broker"}}
+    config = configuration(tmp_path, broker.port, [], **own)
+    with (
+        Watcher(broker.port, username="test", password=USERS["test"]) as watcher,
+        RunningWorker(tmp_path, "a", broker.port, mqtt=logins["worker"]) as worker,
+        RunningNode(tmp_path, config) as node,
+    ):
+        final = watcher.wait_for(f"{TOPIC}/transcript/final", 60)
+        assert final.json()["segments_total"] == len(ids)
+        for program in (worker.program, node.program):
+            assert "refuse" not in program.output()
 
 
 def test_the_brokers_file_keeps_strangers_out(tmp_path: Path) -> None:

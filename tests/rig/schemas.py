@@ -11,6 +11,7 @@ from pydantic import AliasChoices, TypeAdapter
 
 from node.core.mqtt.messages import Assign, Request
 from node.core.mqtt.payloads import PUBLISHED
+from node.core.work.messages import FORMS, WORK_SCHEMA
 from node.service.requests import VERBS
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def schemas() -> dict[str, Schema]:
     return {
         **{file: _request(file, verb, VERBS[verb].form) for file, verb in requests.items()},
         **{f"{name}.json": _published(f"{name}.json", kind) for name, kind in PUBLISHED.items()},
+        **{f"{name}.json": _work(f"{name}.json", form) for name, form in FORMS.items()},
     }
 
 
@@ -53,6 +55,13 @@ def _request(file: str, verb: str, form: type[Request]) -> Schema:
         if name == Assign.__name__:
             _accept_other_names(definition, Assign)
     return _headed(schema, file, f"Request {verb}", f"What `T/request/{verb}` takes.")
+
+
+def _work(file: str, form: type[BaseModel]) -> Schema:
+    schema = form.model_json_schema(mode="validation")
+    schema["properties"] = {"schema": {"const": WORK_SCHEMA}, **schema["properties"]}
+    schema["required"] = ["schema", *schema["required"]]
+    return _headed(schema, file, file.removesuffix(".json").capitalize(), inspect.getdoc(form))
 
 
 def _published(file: str, kind: Any) -> Schema:

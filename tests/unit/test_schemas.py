@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 
 from node.core.mqtt.payloads import PUBLISHED
 from node.core.text.formats import to_json
+from node.core.work.messages import FORMS
 from node.service.requests import VERBS
 from tests.rig.schemas import COMMAND, DIALECT, FOLDER, schemas, text
 from tests.unit.spoken import segment, transcript
@@ -28,7 +29,7 @@ def references(value: Any) -> list[str]:
 def test_there_is_a_file_for_each_request_and_payload_and_no_other() -> None:
     there = {file.name for file in FOLDER.glob("*.json")}
     assert there == set(SCHEMAS), f"run `{COMMAND}`"
-    assert len(SCHEMAS) == len(VERBS) + len(PUBLISHED)
+    assert len(SCHEMAS) == len(VERBS) + len(PUBLISHED) + len(FORMS)
 
 
 @pytest.mark.parametrize("name", SCHEMAS)

@@ -24,6 +24,7 @@ from node.adapters.systemd import (
 from node.app import GOODBYE_S, IDLE_LOOK_EVERY_S, JOIN_S
 from node.errors import EXIT_CONFIG
 from node.service.lifecycle import DRAIN_S
+from node.service.working import program
 from tests.rig.processes import need
 from tests.unit.notified import Manager
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 UNIT = Path(__file__).parents[2] / "systemd" / "scribe-node.service"
+UNITS = (UNIT, UNIT.with_name("scribe-node-worker.service"))
 MAX_EXPOSURE = 1.5
 
 
@@ -154,9 +156,9 @@ def test_the_journal_is_told_from_a_file_that_came_after_it(
         assert not logs_to_journal()
 
 
-def setting(name: str) -> str:
-    """Return the last value of a key of the unit."""
-    values: list[str] = re.findall(rf"^{name}=(.*)$", UNIT.read_text(), re.MULTILINE)
+def setting(name: str, unit: Path = UNIT) -> str:
+    """Return the last value of a key of a unit."""
+    values: list[str] = re.findall(rf"^{name}=(.*)$", unit.read_text(), re.MULTILINE)
     return values[-1]
 
 
@@ -166,12 +168,20 @@ def test_the_times_of_the_unit_fit_those_of_the_node() -> None:
     assert int(setting("RestartPreventExitStatus")) == EXIT_CONFIG
 
 
-def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+def test_the_times_of_the_workers_unit_fit_those_of_the_worker() -> None:
+    unit = UNITS[1]
+    assert int(setting("TimeoutStopSec", unit)) > program.DRAIN_S + program.GOODBYE_S
+    assert int(setting("WatchdogSec", unit)) / 2 > 2 * program.LOOK_EVERY_S
+    assert int(setting("RestartPreventExitStatus", unit)) == EXIT_CONFIG
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path, unit: Path) -> None:
     need("systemd-analyze")
     # The program must exist; `true` does, everywhere.
-    copy = tmp_path / UNIT.name
-    unit = re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", UNIT.read_text(), flags=re.MULTILINE)
-    copy.write_text(unit)
+    copy = tmp_path / unit.name
+    text = re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", unit.read_text(), flags=re.MULTILINE)
+    copy.write_text(text)
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", copy], capture_output=True, text=True, check=False
     )
@@ -180,12 +190,13 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
     assert done.returncode == 0
 
 
-def test_the_exposure_is_low() -> None:
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_the_exposure_is_low(unit: Path) -> None:
     need("systemd-analyze")
     analyze = shutil.which("systemd-analyze")
     threshold = f"--threshold={round(MAX_EXPOSURE * 10)}"
     done = subprocess.run(
-        [analyze or "", "security", "--offline=true", "--no-pager", threshold, UNIT],
+        [analyze or "", "security", "--offline=true", "--no-pager", threshold, unit],
         capture_output=True,
         text=True,
         check=False,

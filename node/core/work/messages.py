@@ -95,9 +95,10 @@ class PriorPart(_Form):
 
 
 class WorkRequest(_Form):
-    """What a node asks for; see `Engine.transcribe` for how each field is used.
+    """The first line of `<base>/work/<model>/request`; the sound follows as FLAC, 16 kHz, mono.
 
-    `samples` is the length of the utterance. The node gives up waiting after `deadline_s`.
+    `samples` is the length of the utterance, after those of `earlier`. The node gives up waiting
+    after `deadline_s`. The other fields are arguments and settings of the engine.
     """
 
     id: _Id
@@ -146,7 +147,7 @@ class ErrorPart(_Form):
 
 
 class WorkAnswer(_Form):
-    """What a worker answers: `result` or `error`. `engine_s` is how long its engine took."""
+    """`T/work/response`: `result` or `error`. `engine_s` is how long the worker's engine took."""
 
     id: _Id
     worker: _Name
@@ -328,3 +329,11 @@ def _object_in(line: bytes) -> dict[str, Any]:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no number")
+
+
+FORMS: dict[str, type[BaseModel]] = {
+    "work-request": WorkRequest,
+    "work-answer": WorkAnswer,
+    "worker-status": WorkerStatus,
+}
+"""What nodes and workers say to each other, by the name of its schema file."""

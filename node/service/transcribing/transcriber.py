@@ -107,16 +107,19 @@ class Transcriber:
             shares_window=engine.together if engine else _never,
             post=post,
         )
-        self._results = Results(
-            sessions=sessions,
-            utterances=utterances,
+        self._results = self._keep_results(topics)
+        self._away = away
+        self._sharing = self._share_with(away) if away else None
+
+    def _keep_results(self, topics: Topics) -> Results:
+        return Results(
+            sessions=self._sessions,
+            utterances=self._utterances,
             topics=topics,
             backlog=self._backlog,
             recogniser=self._recogniser,
-            post=post,
+            post=self._post,
         )
-        self._away = away
-        self._sharing = self._share_with(away) if away else None
 
     def _share_with(self, away: Away) -> Sharing:
         return Sharing(
