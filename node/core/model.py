@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from node.core.clocks import SessionClock
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -204,7 +206,10 @@ class Assignment:
 
 @dataclass(slots=True)
 class Session:
-    """One recording, from its start to its transcript."""
+    """One recording, from its start to its transcript.
+
+    `node` recorded it; `group` is what it has in common with other nodes' sessions of one meeting.
+    """
 
     id: str
     started_at: datetime
@@ -214,3 +219,6 @@ class Session:
     max_duration_s: float | None = None
     ended_at: datetime | None = None
     files: dict[str, str] = field(default_factory=dict)
+    node: str | None = None
+    group: str | None = None
+    clock: SessionClock = field(default_factory=SessionClock)

@@ -8,6 +8,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from node.core.clocks import SessionClock
 from node.core.model import Assignment, Session, iso, new_session_id
 from node.core.roster import Live
 from node.core.session import Move, State, StateMachine
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from node.adapters.store import Store
+    from node.core.clocks import ClockState
     from node.core.deadlines import Deadlines
     from node.core.mqtt.messages import StartSession
     from node.core.mqtt.payloads import FinalPayload
@@ -54,6 +56,8 @@ class Conductor:
         listener: Listener,
         archive: Archive,
         default_language: str,
+        node: str,
+        clock: Callable[[], ClockState | None],
     ) -> None:
         self._deadlines = deadlines
         self._sessions = store.sessions
@@ -64,6 +68,8 @@ class Conductor:
         self._listener = listener
         self._archive = archive
         self.default_language = default_language
+        self._node = node
+        self._clock = clock
         self._machine = StateMachine()
         self._recovery = Recovery(store.sessions, store.utterances)
         self._finishing = Finishing(
@@ -72,6 +78,7 @@ class Conductor:
         self._starting: Answer = nobody
         self._wanted: dict[str, Assignment] = {}
         self._zero = 0.0
+        self._is_resumed = False
         self._recorded: Session | None = None
         self._is_model_ready = False
         self.message: str | None = None
@@ -174,6 +181,7 @@ class Conductor:
     ) -> None:
         now = datetime.now(UTC)
         self._zero = time.monotonic()
+        self._is_resumed = False
         self._recorded = Session(
             id=new_session_id(now, secrets.token_hex(2)),
             started_at=now.replace(microsecond=now.microsecond // 1000 * 1000),
@@ -181,6 +189,9 @@ class Conductor:
             language=request.language,
             speakers={mic: a.speaker or "" for mic, a in chosen.items()},
             max_duration_s=request.max_duration_s,
+            node=self._node,
+            group=request.group or None,
+            clock=SessionClock(self._clock()),
         )
         self._starting, self._wanted = answer, wanted
         self._roster.hold(chosen)
@@ -214,6 +225,9 @@ class Conductor:
         self._finishing.wait_for(wanted, answer)
 
     def _end_recording(self, session: Session) -> None:
+        counted_s = None if self._is_resumed else time.monotonic() - self._zero
+        now = datetime.now(UTC)
+        session.clock = session.clock.stopped(self._clock(), session.started_at, now, counted_s)
         self._machine.move(Move.STOP)
         if self.model_problem is not None:
             self._machine.move(Move.MODEL_LOST)
@@ -345,6 +359,7 @@ class Conductor:
     def _go_on(self, session: Session) -> None:
         """Resume recording; mics that are away join when they are back."""
         self._zero = self._recovery.reopen(session)
+        self._is_resumed = True
         self._recorded = session
         self._machine.move(Move.START)
         self._machine.move(Move.OPENED)

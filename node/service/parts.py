@@ -13,6 +13,7 @@ from node.adapters.announced import AnnouncedTopics
 from node.adapters.broker import Broker, Will
 from node.adapters.metrics import MetricsPage
 from node.adapters.store import Store
+from node.adapters.system_clock import read_clock
 from node.adapters.transcripts import TranscriptFolder
 from node.adapters.whisper import Engine
 from node.core.deadlines import Deadlines
@@ -143,6 +144,8 @@ class Parts:
             listener=self.listener,
             archive=self.archive,
             default_language=config.transcription.language,
+            node=self.topics.node,
+            clock=read_clock,
         )
 
     def _make_publishing(self, config: Config) -> None:

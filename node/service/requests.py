@@ -95,7 +95,7 @@ class Verbs:
         self._conductor.stop(request.session_id, answer)
 
     def list_sessions(self, request: ListSessions, answer: Answer) -> None:
-        listed, total = self._sessions.page(request.limit, request.offset)
+        listed, total = self._sessions.page(request.limit, request.offset, request.group or None)
         answer({"sessions": listed, "total": total})
 
     def search_sessions(self, request: SearchSessions, answer: Answer) -> None:

@@ -32,7 +32,7 @@ COMMANDS = [
     for line in block.splitlines()
     if kind == "sh" and line.strip()
 ]
-STARTING = [line for line in COMMANDS if "request/session/start -m" in line]
+STARTING = [line for line in COMMANDS if "scribe/pi/request/session/start -m" in line]
 """In English and in French."""
 
 STOP = "mosquitto_pub -t scribe/pi/request/session/stop -n"
@@ -131,6 +131,11 @@ RUN_ELSEWHERE = {
     "sudo scribe-node sessions": "test_looks.py",
     "sudo scribe-node transcript [ID] --format srt": "test_looks.py",
     "sudo apt install mosquitto": "the Makefile does the same",
+    (
+        "mosquitto_pub -t scribe/all/request/session/start"
+        """ -m '{"title":"Budget","group":"budget"}'"""
+    ): "test_two_nodes.py, with a client of its own",
+    "mosquitto_pub -t scribe/all/request/session/stop -n": "test_two_nodes.py",
     "mosquitto_sub -v -t 'scribe/+/status'": "one topic, of those that test_readme.py knows",
     ".venv/bin/pre-commit install": "test_pre_commit.py",
     "sudo /opt/scribe-node/venv/bin/pip install prometheus-client": "pip's own",

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from node.core.clocks import ClockState, SessionClock
 from node.core.model import SAMPLE_RATE, Segment, Word
 from node.core.text.transcript import MAX_TEXT_BYTES, clip, final_body, merge, plain, speech_start
 from node.core.text.turns import turns
@@ -101,14 +102,23 @@ def test_final_body_of_a_session() -> None:
         segment(3, 2.5, "Au revoir", end=round(4.25 * SAMPLE_RATE)),
     )
     ended = STARTED + timedelta(seconds=4.5)
-    assert final_body(transcript(*spoken, title="Réunion", ended_at=ended, files=files)) == {
+    given = {"title": "Réunion", "ended_at": ended, "files": files}
+    where = {"node": "kitchen", "group": "monday", "clock": SessionClock(ClockState(True, 12.345))}
+    assert final_body(transcript(*spoken, **given, **where)) == {
         "schema": 1,
         "event_type": "transcript",
         "session_id": "20261122T100000Z-3f9c",
+        "node": "kitchen",
+        "group": "monday",
         "title": "Réunion",
         "started_at": "2026-11-22T10:00:00.000Z",
         "ended_at": "2026-11-22T10:00:04.500Z",
         "duration_s": 4.5,
+        "clock": {
+            "start": {"synchronised": True, "max_error_ms": 12.3},
+            "stop": None,
+            "shift_ms": None,
+        },
         "languages": ["fr", "en"],
         "speakers": [
             {"speaker": "Bob", "mic": "wall", "segments": 1, "words": 4, "speaking_s": 1.0},

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 BUSY_S = 10
 
@@ -112,7 +112,13 @@ END;
 UPDATE segment SET body=body;   -- for those that are there already
 """  # noqa: S608  # both are ours
 
-STEPS = (SCHEMA, RETENTION, TIME_LIMIT, DAMAGED_ROWS, WITHDRAWN, SPOKEN)
+GROUPED = """
+ALTER TABLE session ADD COLUMN node TEXT;
+ALTER TABLE session ADD COLUMN in_group TEXT;   -- what it shares with other nodes' sessions
+ALTER TABLE session ADD COLUMN clock TEXT;      -- JSON, how right the clock was
+"""
+
+STEPS = (SCHEMA, RETENTION, TIME_LIMIT, DAMAGED_ROWS, WITHDRAWN, SPOKEN, GROUPED)
 """The statements that upgrade the schema to each version from the one before."""
 
 OF_THE_DISK = frozenset(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
+from node.core.clocks import SessionClock
 from node.core.model import (
     SESSION_ID,
     Assignment,
@@ -41,6 +42,7 @@ _SEGMENT = TypeAdapter(Segment)
 _MIC = TypeAdapter(MicInfo)
 _NAMES = TypeAdapter(dict[str, str])
 _MICS = TypeAdapter(list[str])
+_CLOCK = TypeAdapter(SessionClock)
 
 
 def segment_to_json(segment: Segment) -> str:
@@ -88,6 +90,9 @@ def session_of(row: sqlite3.Row) -> Session:
         ended_at=parse_iso(values["ended_at"]) if values["ended_at"] else None,
         files=json.loads(values["files"]),
         max_duration_s=values["max_duration_s"],
+        node=values["node"],
+        group=values["in_group"],
+        clock=_CLOCK.validate_json(values["clock"]) if values["clock"] else SessionClock(),
     )
 
 
@@ -147,6 +152,10 @@ def _files(value: object) -> None:
         file_name(path.rpartition("/")[2])
 
 
+def _clock(value: object) -> None:
+    _CLOCK.validate_json(_text(value))
+
+
 _CHECKS: dict[str, Callable[[Any], object]] = {
     "started_at": _time,
     "ended_at": _optional(_time),
@@ -157,4 +166,7 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "files": _files,
     "max_duration_s": _optional(_number),
     "done_at_s": _optional(_number),
+    "node": _optional(_text),
+    "in_group": _optional(_text),
+    "clock": _optional(_clock),
 }

@@ -39,7 +39,8 @@ class Sessions:
         with self._database.transaction(durable=True) as db:
             db.execute(
                 "INSERT INTO session (id, started_at, zero, title, language, speakers, files,"
-                " state, max_duration_s) VALUES (?, ?, ?, ?, ?, ?, '{}', 'recording', ?)",
+                " state, max_duration_s, node, in_group, clock)"
+                " VALUES (?, ?, ?, ?, ?, ?, '{}', 'recording', ?, ?, ?, ?)",
                 (
                     session.id,
                     iso(session.started_at),
@@ -48,6 +49,9 @@ class Sessions:
                     session.language,
                     json.dumps(session.speakers, ensure_ascii=False),
                     session.max_duration_s,
+                    session.node,
+                    session.group,
+                    json.dumps(session.clock.payload()),
                 ),
             )
             _remember(db, mics)
@@ -63,8 +67,12 @@ class Sessions:
         """Note that recording is over, perhaps at a time not yet known; transcription continues."""
         with self._database.transaction() as db:
             db.execute(
-                "UPDATE session SET state='stopping', ended_at=? WHERE id=?",
-                (iso(session.ended_at) if session.ended_at else None, session.id),
+                "UPDATE session SET state='stopping', ended_at=?, clock=? WHERE id=?",
+                (
+                    iso(session.ended_at) if session.ended_at else None,
+                    json.dumps(session.clock.payload()),
+                    session.id,
+                ),
             )
 
     def plan_files(self, session_id: str, files: Mapping[str, str]) -> None:
@@ -138,12 +146,22 @@ class Sessions:
             ).fetchone()
         return session_of(row) if row else None
 
-    def page(self, limit: int, offset: int) -> tuple[list[dict[str, Any]], int]:
-        """Return sessions, newest first, in the form of `session/list`, and how many there are."""
+    def page(
+        self, limit: int, offset: int, group: str | None = None
+    ) -> tuple[list[dict[str, Any]], int]:
+        """Return sessions, newest first, in the form of `session/list`, and how many there are.
+
+        With `group`, only those of that group.
+        """
+        values = {"limit": limit, "offset": offset, "group": group}
         with self._database.reading() as db:
-            total = db.execute("SELECT count(*) FROM session").fetchone()[0]
+            (total,) = db.execute(
+                "SELECT count(*) FROM session WHERE :group IS NULL OR in_group=:group", values
+            ).fetchone()
             rows = db.execute(
-                "SELECT * FROM session ORDER BY started_at DESC LIMIT ? OFFSET ?", (limit, offset)
+                "SELECT * FROM session WHERE :group IS NULL OR in_group=:group"
+                " ORDER BY started_at DESC LIMIT :limit OFFSET :offset",
+                values,
             ).fetchall()
         return [_listed(row) for row in rows], total
 
@@ -209,9 +227,11 @@ def _listed(row: sqlite3.Row) -> dict[str, Any]:
     return {
         "session_id": session.id,
         "title": session.title,
+        "group": session.group,
         "state": row["state"],
         "started_at": iso(session.started_at),
         "ended_at": iso(session.ended_at) if session.ended_at else None,
+        "clock": session.clock.payload(),
         "speakers": session.speakers,
         "segments_total": row["segments"] - row["withdrawn"],
         "file_path": session.files.get("txt"),

@@ -95,6 +95,9 @@ class AssignMics(Request):
 class StartSession(Request):
     assignments: Annotated[Assignments, Field(min_length=1)] | None = None
     title: Title | None = None
+    group: Annotated[
+        Name | None, Field(description="a name for the sessions of several nodes at one meeting")
+    ] = None
     language: Language | None = None
     max_duration_s: Annotated[float, Field(gt=0, le=7 * 86_400, allow_inf_nan=False)] | None = None
 
@@ -108,6 +111,7 @@ class DeleteSession(Request):
 
 
 class ListSessions(Request):
+    group: Annotated[Name | None, Field(description="only the sessions of this group")] = None
     limit: Annotated[int, Field(ge=1, le=1000)] = 50
     offset: Annotated[int, Field(ge=0, le=2**31)] = 0
 

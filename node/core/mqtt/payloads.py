@@ -47,6 +47,8 @@ class SessionPayload(TypedDict):
     recorded last, while it is still being written. `finishing`: the ids of all sessions that are
     recorded and still being transcribed and written, that one included.
 
+    `group`: what a session of several nodes was started with, see `session/start`.
+
     `problem` is what keeps a session from starting: the model is missing, or why the last `ON` on
     `T/session/set` was refused, for as long as neither state nor mics change.
     """
@@ -54,6 +56,7 @@ class SessionPayload(TypedDict):
     state: StateName
     session_id: str | None
     title: str | None
+    group: str | None
     started_at: str | None
     speakers: dict[str, str]
     segments_total: int
@@ -97,16 +100,40 @@ class SpeakerTotals(TypedDict):
     speaking_s: float
 
 
+class ClockStatePayload(TypedDict):
+    """The node's clock at one moment; `max_error_ms` is worth nothing unless `synchronised`."""
+
+    synchronised: bool
+    max_error_ms: float
+
+
+class ClockPayload(TypedDict):
+    """The clock that `started_at` is from, as NTP knows it; null where that is not known.
+
+    `shift_ms`: how far it was set or slewed forward during the session.
+    """
+
+    start: ClockStatePayload | None
+    stop: ClockStatePayload | None
+    shift_ms: float | None
+
+
 class FinalPayload(TypedDict):
-    """`T/transcript/final` and `T/transcript/last`."""
+    """`T/transcript/final` and `T/transcript/last`.
+
+    `node` recorded it; null in a session of an older version.
+    """
 
     schema: Literal[1]
     event_type: Literal["transcript"]
     session_id: str
+    node: str | None
+    group: str | None
     title: str | None
     started_at: str
     ended_at: str
     duration_s: float
+    clock: ClockPayload
     languages: list[str]
     speakers: list[SpeakerTotals]
     segments_total: int

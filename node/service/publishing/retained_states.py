@@ -114,6 +114,7 @@ class RetainedStates:
             "state": conductor.state.value,
             "session_id": session.id if session else None,
             "title": session.title if session else None,
+            "group": session.group if session else None,
             "started_at": iso(session.started_at) if session else None,
             "speakers": session.speakers if session else {},
             "segments_total": conductor.segments_total(session) if session else 0,

@@ -64,6 +64,8 @@ def test_steps_move_nothing(room: Room, clock: WallClock) -> None:
         assert heard == pytest.approx(real, abs=stretched(0.2))
     assert all(0 < segment["latency_s"] < stretched(5) for segment in segments)
     assert done["duration_s"] == pytest.approx(time.monotonic() - said_at[0], abs=stretched(2))
+    (listed,) = room.do("session/list")["sessions"]
+    assert listed["clock"]["shift_ms"] == pytest.approx(-7 * HOUR_S * 1000, abs=1000)
     whole = room.do("transcript/get", session_id=session)["text"]
     assert [line.partition(": ")[2] for line in whole.splitlines()] == [s.text for s in SAID]
     assert not room.watcher.messages(f"{TOPIC}/event")

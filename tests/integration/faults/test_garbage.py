@@ -31,8 +31,9 @@ EVIL: tuple[Any, ...] = (
     "-1", "∞", None, True, 0, -1, 2**63, 1e308, 0.5, [], {}, [[]], [None], {"mic": {}},
 )  # fmt: skip
 FIELDS = (
-    "assignments", "session_id", "format", "formats", "title", "language", "max_duration_s",
-    "limit", "offset", "transaction", "mic", "speaker", "mic_id", "person_name", "__proto__",
+    "assignments", "session_id", "format", "formats", "title", "group", "language",
+    "max_duration_s", "limit", "offset", "transaction", "mic", "speaker", "mic_id", "person_name",
+    "__proto__",
 )  # fmt: skip
 RAW = (
     b"", b"\0", b"\xff\xfe\xfd", b"{", b"[]", b"null", b"1e999", b'"\\ud800"', b"NaN",

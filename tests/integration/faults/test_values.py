@@ -96,6 +96,7 @@ def test_an_unsent_message(lab: Lab, watcher: Watcher, topic: str, payload: str)
         "UPDATE session SET started_at='20?6-11-22T10:00:01.200Z'",
         "UPDATE session SET ended_at='2026-11-22T10:00:01'",
         "UPDATE session SET title=x'ff00', language=7, max_duration_s='long'",
+        "UPDATE session SET node=7, in_group=x'ff00', clock='{\"start\": 1}'",
         "UPDATE session SET state='stopping', utterances='a', segments='b'",
         "UPDATE session SET state='stopping', utterances=0, segments=0",
         "UPDATE session SET state='stopping', ended_at='', files='{\"tyt\": \"/a/b\"}'",
