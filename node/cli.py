@@ -113,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     _with_config(run).set_defaults(run=_run)
     _add_demo(commands.add_parser)
     _add_transcribe(commands.add_parser)
+    _add_merge(commands.add_parser)
     mics = commands.add_parser("mics", help="show the microphones, with the live level of each")
     _with_config(mics).set_defaults(run=_module("mics"))
     _add_looks(commands.add_parser)
@@ -188,6 +189,22 @@ def _add_transcribe(add_parser: AddParser) -> None:
     add("--output", type=Path, metavar="FILE", help="default: standard output")
     add("--config", type=Path, metavar="FILE", help="file with all other settings")
     parser.set_defaults(run=_module("transcribe"))
+
+
+def _add_merge(add_parser: AddParser) -> None:
+    parser = add_parser("merge", help="merge the transcripts that several nodes made of a meeting")
+    add = parser.add_argument
+    add("files", type=Path, nargs="+", metavar="SESSION", help="the JSON file of a node's session")
+    add("--by-node", action="store_true", help="put its node's name behind each speaker's")
+    add("--format", choices=FORMATS, default="text")
+    add("--output", type=Path, metavar="FILE", help="default: standard output")
+    add(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="file with the time zone; default: this machine's",
+    )
+    parser.set_defaults(run=_module("merge"))
 
 
 def _module(command: str) -> Callable[[argparse.Namespace], int]:

@@ -1,4 +1,4 @@
-"""Where `transcribe` writes: tried before the work, which may take an hour."""
+"""Where `transcribe` and `merge` write: tried before the work, which may take an hour."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ class OutputError(NodeError):
     """The result cannot be written where it should be."""
 
 
-def try_place(output: Path | None, recordings: Iterable[Path]) -> None:
+def try_place(output: Path | None, inputs: Iterable[Path]) -> None:
     """Make sure that a file can be written, without changing what is there.
 
     Raises:
-        ConfigError: it cannot, or is one of the recordings.
+        ConfigError: it cannot, or is one of the files to read.
     """
     if output is None:
         return
     try:
         there = output.exists()
-        if there and any(file.exists() and output.samefile(file) for file in recordings):
-            raise ConfigError([f"--output: {output} is one of the recordings"])
+        if there and any(file.exists() and output.samefile(file) for file in inputs):
+            raise ConfigError([f"--output: {output} is one of the files to read"])
         if there and not output.is_file() and not output.is_dir():
             return  # a pipe or a device: opening it may wait for a reader
         with output.open("ab"):

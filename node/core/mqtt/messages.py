@@ -187,10 +187,10 @@ def parse(form: type[R], body: dict[str, Any]) -> R:
     try:
         return form.model_validate(body)
     except ValidationError as error:
-        raise RequestError("invalid_request", _explain(error)) from None
+        raise RequestError("invalid_request", explain(error)) from None
 
 
-def _explain(error: ValidationError) -> str:
+def explain(error: ValidationError) -> str:
     """Every wrong field with its reason, in the words of a person."""
     wrong: dict[str, list[str]] = {}
     for problem in error.errors(include_url=False, include_context=False, include_input=False):
@@ -233,4 +233,4 @@ def parse_name(payload: bytes) -> str:
     except UnicodeDecodeError:
         raise RequestError("invalid_request", "speaker: the name is not UTF-8") from None
     except ValidationError as error:
-        raise RequestError("invalid_request", _explain(error)) from None
+        raise RequestError("invalid_request", explain(error)) from None
