@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import pytest
 
 from tests.model.sentences import SENTENCES
 from tests.rig.broker import HOST, Broker
+from tests.rig.commands import run
 from tests.rig.mqtt import Watcher
 from tests.rig.node import ROOT, Room, RunningNode, configuration
 from tests.rig.processes import wait_until
@@ -81,6 +83,54 @@ def test_the_group_starts_and_stops_both(flat: dict[str, Room], watcher: Watcher
         assert final["session_id"] == running[name]
         assert {speaker["speaker"] for speaker in final["speakers"]} == {f"Person of the {name}"}
         assert Path(final["file_path"]).is_relative_to(room.node.storage)
+
+
+def test_one_meeting_in_two_rooms_becomes_one_transcript(
+    flat: dict[str, Room], watcher: Watcher
+) -> None:
+    """Started and stopped by one message each; every line where its words were said."""
+    after = watcher.count()
+    start = {"title": "Budget", "group": "budget", "language": "auto"}
+    watcher.publish("scribe/all/request/session/start", json.dumps(start))
+    for room in flat.values():
+        assert room.state("recording", after)["group"] == "budget"
+        segments(room, 2)
+    watcher.publish("scribe/all/request/session/stop")
+    finals = {
+        name: watcher.wait_for(f"{room.node.topic}/transcript/final", 30, after).json()
+        for name, room in flat.items()
+    }
+    for name, final in finals.items():
+        assert (final["node"], final["group"], final["title"]) == (name, "budget", "Budget")
+        (listed,) = flat[name].do("session/list", group="budget")["sessions"]
+        assert (listed["session_id"], listed["clock"]) == (final["session_id"], final["clock"])
+        assert flat[name].do("session/list", group="dinner")["total"] == 0
+    files = [final["files"]["json"] for final in finals.values()]
+    done = run("merge", *files, "--by-node", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    assert run("merge", *reversed(files), "--by-node", "--format", "json").stdout == done.stdout
+    document = json.loads(done.stdout)
+    lines = [
+        (at(document["session"]["started_at"]) + line["start_time"], line["speaker"], line["words"])
+        for line in document["seglst"]
+    ]
+    assert lines == sorted(lines, key=lambda line: line[0])
+    published = [
+        (at(body["start"]), f"{body['speaker']} ({name})", body["text"])
+        for name, room in flat.items()
+        for body in segments(room, 2)
+    ]
+    assert len(lines) == len(published) == sum(f["segments_total"] for f in finals.values())
+    for start_s, speaker, text in published:
+        near = [line for line in lines if abs(line[0] - start_s) < 0.5]
+        assert (speaker, text) in [(who, words) for _, who, words in near]
+    agreed = document["clocks_agree_within_ms"]
+    assert ("agree within" in done.stderr) == (agreed is not None)
+    assert agreed is not None or "its clock was not synchronised" in done.stderr
+
+
+def at(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()
 
 
 @pytest.mark.parametrize("verb", ["health/check", "session/list", "mics/detect"])

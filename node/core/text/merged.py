@@ -52,7 +52,8 @@ class MergedTranscript(Transcript):
     def turns(self) -> tuple[Turn, ...]:
         timed = {segment.id: segment for segment in self.segments if segment.words}
         fixed = {f"{line.segment.id} {line.part}": line for line in self.lines}
-        pieces = [_piece(line, piece) for piece, line in fixed.items()]
+        last = len(self.segments)
+        pieces = [_piece(line, piece, last) for piece, line in fixed.items()]
         return tuple(
             turn if turn.segment.id in timed else fixed[turn.segment.id]
             for turn in turns([*timed.values(), *pieces])
@@ -247,10 +248,19 @@ def _numbered(spoken: Iterable[Segment]) -> tuple[Segment, ...]:
     return tuple(replace(segment, seq=seq) for seq, segment in enumerate(ordered, 1))
 
 
-def _piece(line: Turn, piece: str) -> Segment:
-    """A line that stays whole, as a segment of its own."""
+def _piece(line: Turn, piece: str, last: int) -> Segment:
+    """A line that stays whole, as a segment of its own; no segment has a greater `seq` than `last`.
+
+    If two begin at once, the one that only goes on gives way.
+    """
     return replace(
-        line.segment, id=piece, text=line.text, start=line.start, end=line.end, words=None
+        line.segment,
+        id=piece,
+        seq=line.segment.seq + (last if line.part > 1 else 0),
+        text=line.text,
+        start=line.start,
+        end=line.end,
+        words=None,
     )
 
 
