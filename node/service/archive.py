@@ -6,9 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from node.core.text.format_names import AT_THE_END, SUFFIX
-from node.core.text.formats import WRITERS, subrip, webvtt
+from node.core.text.formats import WRITERS, seglst, subrip, webvtt
 from node.core.text.markdown import head, paragraphs
-from node.core.text.transcript import Transcript, final_body, merge, plain
+from node.core.text.transcript import Transcript, about, final_body, merge, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,7 +47,8 @@ class Archive:
         """Return a page of a transcript, as in the answer to `transcript/get`.
 
         Offsets count segments in the format `json` and lines in the others: a segment interrupted
-        by others takes several lines.
+        by others takes several lines. In the format `json`, all pages together have what the
+        session's JSON file has, without what a microphone heard of others.
         """
         whole = self.transcript(session)
         total = len(whole.segments if form == "json" else whole.turns)
@@ -59,7 +60,10 @@ class Archive:
         }
         if form == "json":
             part = whole.segments[offset:end]
+            answer["session"] = about(whole)
             answer["segments"] = [segment.payload(session.started_at) for segment in part]
+            ids = {segment.id for segment in part}
+            answer["seglst"] = [seglst(turn) for turn in whole.turns if turn.segment.id in ids]
         elif form == "srt":
             answer["text"] = subrip(whole.turns[offset:end], first=offset + 1)
         elif form == "vtt":

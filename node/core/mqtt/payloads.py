@@ -118,8 +118,8 @@ class ClockPayload(TypedDict):
     shift_ms: float | None
 
 
-class FinalPayload(TypedDict):
-    """`T/transcript/final` and `T/transcript/last`.
+class AboutPayload(TypedDict):
+    """`session` in a session's JSON file, and in the answer to `transcript/get` in that format.
 
     `node` recorded it; null in a session of an older version.
     """
@@ -137,10 +137,15 @@ class FinalPayload(TypedDict):
     languages: list[str]
     speakers: list[SpeakerTotals]
     segments_total: int
-    text: str
-    truncated: bool
     file_path: str | None
     files: dict[str, str]
+
+
+class FinalPayload(AboutPayload):
+    """`T/transcript/final` and `T/transcript/last`."""
+
+    text: str
+    truncated: bool
 
 
 class LivePayload(TypedDict):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from node.core.model import SAMPLE_RATE, SCHEMA, Segment
 from node.core.text.format_names import SUFFIX
 from node.core.text.markdown import to_markdown
-from node.core.text.transcript import Transcript, final_body
+from node.core.text.transcript import Transcript, about
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,14 +28,12 @@ def to_json(transcript: Transcript, crosstalk: Iterable[Segment] = ()) -> str:
 
 
 def document(transcript: Transcript, crosstalk: Iterable[Segment] = ()) -> dict[str, Any]:
-    session = transcript.session
-    body = dict(final_body(transcript))
-    del body["text"], body["truncated"]
+    zero = transcript.session.started_at
     heard = sorted([*transcript.segments, *crosstalk], key=lambda s: (s.start, s.seq))
     return {
         "schema": SCHEMA,
-        "session": body,
-        "segments": [segment.payload(session.started_at) for segment in heard],
+        "session": about(transcript),
+        "segments": [segment.payload(zero) for segment in heard],
         "seglst": [seglst(turn) for turn in transcript.turns],
     }
 

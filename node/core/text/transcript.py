@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import tzinfo
 
-    from node.core.mqtt.payloads import FinalPayload, SpeakerTotals
+    from node.core.mqtt.payloads import AboutPayload, FinalPayload, SpeakerTotals
 
 MAX_TEXT_BYTES = 256 * 1024
 """Longest transcript text on MQTT; `transcript/get` returns all of it."""
@@ -72,9 +72,14 @@ def clip(text: str, limit: int = MAX_TEXT_BYTES) -> tuple[str, bool]:
 
 def final_body(transcript: Transcript) -> FinalPayload:
     """The payload of `T/transcript/final` and `T/transcript/last`."""
+    text, truncated = clip(transcript.text())
+    return {**about(transcript), "text": text, "truncated": truncated}
+
+
+def about(transcript: Transcript) -> AboutPayload:
+    """What is known of the session besides what was said."""
     session, segments = transcript.session, transcript.segments
     ended = session.ended_at or session.started_at
-    text, truncated = clip(transcript.text())
     return {
         "schema": 1,
         "event_type": "transcript",
@@ -89,8 +94,6 @@ def final_body(transcript: Transcript) -> FinalPayload:
         "languages": _languages(segments),
         "speakers": _speakers(segments),
         "segments_total": len(segments),
-        "text": text,
-        "truncated": truncated,
         "file_path": session.files.get("txt"),
         "files": session.files,
     }
