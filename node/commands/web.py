@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from node.config import load_config
 from node.errors import ConfigError, NodeError
 from node.service.publishing.broker_advice import connection_advice
-from node.service.settings import broker_settings
+from node.service.settings import broker_settings, zone
 
 if TYPE_CHECKING:
     import argparse
@@ -75,7 +75,7 @@ def serve_nodes(
         from node.web.server import Settings, serve  # noqa: PLC0415  # part of the extra
     address, port = parse_listen(listen)
     known = frozenset(name.lower() for name in names)
-    settings = Settings(password_file, address, port, known, frozenset(ingress))
+    settings = Settings(password_file, address, port, known, frozenset(ingress), zone(config))
     broker = broker_settings(config)
     serve(settings, broker, config.mqtt.base_topic, partial(connection_advice, broker), say)
 

@@ -19,10 +19,13 @@ from node.web.checks import path_of_cookie
 from node.web.guard import COOKIE, Guard
 from node.web.hub import RefusedError, SilentError, UnreachableError, running
 from node.web.logins import LASTS_S
+from node.web.meetings import Meetings
 from node.web.page_api import PageApi
 from node.web.prototype import Prototype
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from starlette.responses import Response
 
     from node.web.guard import Rules
@@ -33,7 +36,7 @@ STATIC = Path(__file__).with_name("static")
 STATUSES: dict[type[NodeError], int] = {RefusedError: 400, UnreachableError: 503, SilentError: 504}
 
 
-def application(hub: Hub, rules: Rules, logins: Logins) -> FastAPI:
+def application(hub: Hub, rules: Rules, logins: Logins, zone: tzinfo) -> FastAPI:
     """Return the whole application; it connects to the broker when it starts."""
     app = FastAPI(
         title="Scribe Node",
@@ -46,7 +49,7 @@ def application(hub: Hub, rules: Rules, logins: Logins) -> FastAPI:
         lifespan=lambda _app: running(hub),
     )
     app.include_router(Prototype(hub).router())
-    app.include_router(PageApi(hub).router())
+    app.include_router(PageApi(hub, Meetings(hub, zone)).router())
     _add_pages(app)
     _add_login(app, logins)
     _add_errors(app)

@@ -9,6 +9,7 @@ from collections import deque
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
+from node.core.model import SCHEMA
 from node.core.mqtt.topics import Topics
 from node.errors import NodeError
 from node.web.overview import Changed, News, Overview, Reply
@@ -192,6 +193,21 @@ class Hub:
             following = page.get("next_offset")
             offset = following if isinstance(following, int) and following > offset else None
             session_id = page.get("session_id", session_id)
+
+    async def document(self, node: str, session_id: str) -> dict[str, Any]:
+        """Return what the session's JSON file has; an older node gives only the segments.
+
+        Raises:
+            NodeError: as `ask`.
+        """
+        pages = [page async for page in self.pages(node, session_id, "json")]
+        whole: dict[str, Any] = {"schema": SCHEMA}
+        if "session" in pages[-1]:
+            whole["session"] = pages[-1]["session"]
+        for part in ("segments", "seglst"):
+            if part in pages[0]:
+                whole[part] = [each for page in pages for each in page[part]]
+        return whole
 
 
 def _data(answer: dict[str, Any]) -> dict[str, Any]:

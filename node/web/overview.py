@@ -70,6 +70,11 @@ class Overview:
         self._connected, self._reason = False, reason
 
     @property
+    def names(self) -> list[str]:
+        """All nodes that are known."""
+        return list(self._nodes)
+
+    @property
     def online(self) -> list[str]:
         """The nodes that can be asked something now."""
         return [name for name, node in self._nodes.items() if self._connected and node.online]

@@ -18,6 +18,7 @@ from node.web.prototype import REFUSED
 
 if TYPE_CHECKING:
     from node.web.hub import Hub
+    from node.web.meetings import Meetings
 
 Count = Annotated[int, Query(ge=1, le=PAGE)]
 Offset = Annotated[int, Query(ge=0)]
@@ -27,13 +28,25 @@ MEDIA = {
     "json": "application/json",
     "srt": "application/x-subrip; charset=utf-8",
     "vtt": "text/vtt; charset=utf-8",
+    "md": "text/markdown; charset=utf-8",
 }
 FORM = {suffix: form for form, suffix in SUFFIX.items()}
 
 
+def _check_suffix(suffix: str) -> None:
+    if suffix not in FORM:
+        raise RefusedError("invalid_request", f"suffix: one of {', '.join(FORM)}")
+
+
+def _file(text: str, name: str, suffix: str) -> Response:
+    headers = {"Content-Disposition": f'attachment; filename="{name}.{suffix}"'}
+    return Response(text, media_type=MEDIA[suffix], headers=headers)
+
+
 class PageApi:
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, meetings: Meetings) -> None:
         self._hub = hub
+        self._meetings = meetings
 
     def router(self) -> APIRouter:
         router = APIRouter(prefix="/api", tags=["the page's API"], responses=REFUSED)
@@ -52,6 +65,12 @@ class PageApi:
         add(
             f"{of_node}/sessions/{{session_id}}/transcript.{{suffix}}",
             self.download,
+            response_class=Response,
+        )
+        add(f"{of_node}/sessions/{{session_id}}/meeting", self.meeting)
+        add(
+            f"{of_node}/sessions/{{session_id}}/meeting.{{suffix}}",
+            self.download_meeting,
             response_class=Response,
         )
         return router
@@ -105,18 +124,25 @@ class PageApi:
         return await self._done(node, "transcript/get", {**request, "format": "json"})
 
     async def download(self, node: str, session_id: Session, suffix: str) -> Response:
-        """Return a whole transcript as a file: txt, json, srt or vtt."""
-        if suffix not in FORM:
-            raise RefusedError("invalid_request", f"suffix: one of {', '.join(FORM)}")
-        pages = self._hub.pages(node, session_id, FORM[suffix])
+        """Return a whole transcript as a file: txt, json, srt, vtt or md."""
+        _check_suffix(suffix)
         if suffix == "json":
-            segments = [segment async for page in pages for segment in page["segments"]]
-            text = json.dumps({"schema": 1, "segments": segments}, ensure_ascii=False, indent=1)
+            whole = await self._hub.document(node, session_id)
+            text = json.dumps(whole, ensure_ascii=False, indent=1)
         else:
-            text = await text_of(pages, FORM[suffix])
-        name = f"transcript_{session_id}.{suffix}"
-        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-        return Response(text, media_type=MEDIA[suffix], headers=headers)
+            text = await text_of(self._hub.pages(node, session_id, FORM[suffix]), FORM[suffix])
+        return _file(text, f"transcript_{session_id}", suffix)
+
+    async def meeting(self, node: str, session_id: Session) -> Done:
+        """Return which nodes have recorded this meeting, and what is said of their clocks."""
+        found = await self._meetings.find(node, session_id)
+        return Done(data={"nodes": found.nodes, "remarks": list(found.remarks)})
+
+    async def download_meeting(self, node: str, session_id: Session, suffix: str) -> Response:
+        """Return one transcript of all nodes that have recorded this meeting, as a file."""
+        _check_suffix(suffix)
+        text = await self._meetings.transcript(node, session_id, suffix)
+        return _file(text, f"meeting_{session_id}", suffix)
 
     async def _done(self, node: str, verb: str, request: dict[str, Any]) -> Done:
         return Done(data=await self._hub.ask(node, verb, request))

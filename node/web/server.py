@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -39,6 +40,7 @@ class Settings:
         address: an IP address or `localhost`.
         port: 0 for any free one.
         names: further host names of this server, as people write them in a browser.
+        zone: of the times of day in transcripts that are merged here.
         ingress: addresses of proxies that log people in, as Home Assistant's does.
     """
 
@@ -47,6 +49,7 @@ class Settings:
     port: int = 8099
     names: frozenset[str] = field(default_factory=frozenset)
     ingress: frozenset[str] = field(default_factory=frozenset)
+    zone: tzinfo = UTC
 
 
 def serve(
@@ -77,7 +80,9 @@ def serve(
         todo = "first run `scribe-node web --set-password`"
         raise ConfigError([f"--listen {settings.address}: {what}: {todo}"])
     hub = Hub(Link(broker, base, explain), base)
-    app = application(hub, Rules(_names(settings), settings.ingress, loopback), logins)
+    app = application(
+        hub, Rules(_names(settings), settings.ingress, loopback), logins, settings.zone
+    )
     with _listening(settings.address, settings.port) as listener:
         config = uvicorn.Config(
             app,

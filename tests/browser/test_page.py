@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 from pathlib import Path
@@ -130,6 +131,35 @@ def test_a_past_session_is_opened_and_deleted_after_a_question(lab: Lab, tab: Pa
     tab.locator("#ask").get_by_role("button", name="Delete").click()
     expect(tab.locator("#sessions")).to_have_text("There is no session yet.")
     expect(tab.locator("#opened")).to_be_hidden()
+
+
+def test_a_meeting_in_two_rooms_is_offered_as_one(lab: Lab, tab: Page, tmp_path: Path) -> None:
+    home = tmp_path / "office"
+    home.mkdir()
+    names = [{"mic": mic, "speaker": name} for mic, name in PEOPLE.items()]
+    start = {"title": "Budget", "group": "budget", "assignments": names}
+    with RunningNode(home, meeting(home, lab.broker.port, node={"id": "office"})) as office:
+        office.wait_online(lab.watcher)
+        wait_until(lambda: len(lab.page.view()["nodes"]) == 2, 30, "both nodes")
+        tab.goto(lab.page.url)
+        for verb in ("start", "stop"):
+            after = lab.watcher.count()
+            body = json.dumps(start) if verb == "start" else "{}"
+            lab.watcher.publish(f"scribe/all/request/session/{verb}", body)
+            for node in ("lab", "office"):
+                lab.watcher.wait_for(f"scribe/{node}/response/session/{verb}", 60, after)
+                if verb == "start":
+                    lab.watcher.wait_for(f"scribe/{node}/mic/mic-alice/segment", 60, after)
+        tab.get_by_role("button", name=re.compile("Open: Budget")).click()
+        together = tab.locator("#opened-meeting")
+        expect(together).to_contain_text("One transcript of lab, office:")
+        expect(together.locator("small")).to_contain_text("clock")
+        with tab.expect_download() as waiting:
+            together.get_by_role("link", name="json").click()
+        assert waiting.value.suggested_filename.startswith("meeting_")
+        document = json.loads(Path(waiting.value.path()).read_text(encoding="utf-8"))
+        assert sorted(each["node"] for each in document["nodes"]) == ["lab", "office"]
+        assert {each["mic"].partition("/")[0] for each in document["segments"]} == {"lab", "office"}
 
 
 def test_a_reload_in_mid_session_loses_nothing(lab: Lab, tab: Page) -> None:

@@ -136,6 +136,9 @@ RUN_ELSEWHERE = {
         """ -m '{"title":"Budget","group":"budget"}'"""
     ): "test_two_nodes.py, with a client of its own",
     "mosquitto_pub -t scribe/all/request/session/stop -n": "test_two_nodes.py",
+    ".venv/bin/python -m node merge kitchen.json office.json --format srt --output budget.srt": (
+        "test_merge.py"
+    ),
     "mosquitto_sub -v -t 'scribe/+/status'": "one topic, of those that test_readme.py knows",
     ".venv/bin/pre-commit install": "test_pre_commit.py",
     "sudo /opt/scribe-node/venv/bin/pip install prometheus-client": "pip's own",

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -143,14 +144,62 @@ def test_past_sessions_are_listed_read_downloaded_and_deleted(
     of = f"api/nodes/lab/sessions/{session}"
     segments = page.get(f"{of}/segments").json()["data"]["segments"]
     written = max((lab[1].storage / "transcripts").glob("*.txt")).with_suffix
-    for suffix in ("txt", "srt", "vtt"):
+    for suffix in ("txt", "srt", "vtt", "md"):
         answer = page.get(f"{of}/transcript.{suffix}")
-        assert answer.text == written(f".{suffix}").read_text(encoding="utf-8"), suffix
+        if suffix != "md":  # written on request only
+            assert answer.text == written(f".{suffix}").read_text(encoding="utf-8"), suffix
+        assert answer.status == 200
         assert f"transcript_{session}.{suffix}" in answer.headers["content-disposition"]
-    assert json.loads(page.get(f"{of}/transcript.json").text)["segments"] == segments
+    whole = page.get(f"{of}/transcript.json").json()
+    assert whole["segments"] == segments
+    kept = json.loads(written(".json").read_text(encoding="utf-8"))
+    kept["segments"] = [each for each in kept["segments"] if each["crosstalk_of"] is None]
+    assert whole == {**kept, "segments": sorted(kept["segments"], key=segments.index)}
     assert page.get(f"{of}/transcript.exe").status == 400
     assert page.ask("DELETE", of).status == 200
     assert page.get(f"{of}/segments").json()["code"] == "unknown_session"
+
+
+def test_a_meeting_of_two_nodes_is_one_transcript(tmp_path: Path) -> None:
+    with Broker() as broker, Watcher(broker.port) as watcher, ExitStack() as stack:
+        nodes = {}
+        for name in ("kitchen", "office"):
+            home = tmp_path / name
+            home.mkdir()
+            node = RunningNode(home, meeting(home, broker.port, node={"id": name}))
+            nodes[name] = stack.enter_context(node)
+        page = RunningPage(nodes["kitchen"].file, password_file=tmp_path / "none")
+        page = stack.enter_context(page)
+        for node in nodes.values():
+            node.wait_online(watcher)
+            names = [{"mic": "mic-alice", "speaker": f"Alice of {node.topic}"}]
+            watcher.request(node.topic, "mics/assign", {"assignments": names})
+        wait_until(lambda: len(page.view()["nodes"]) == 2, 30, "both nodes")
+        after = watcher.count()
+        watcher.publish("scribe/all/request/session/start", '{"group": "budget"}')
+        for node in nodes.values():
+            watcher.wait_for(f"{node.topic}/mic/mic-alice/segment", 60, after)
+        watcher.publish("scribe/all/request/session/stop")
+        sessions = {
+            name: watcher.wait_for(f"{node.topic}/transcript/final", 60, after).json()
+            for name, node in nodes.items()
+        }
+        of = f"api/nodes/office/sessions/{sessions['office']['session_id']}"
+        found = page.get(f"{of}/meeting").json()["data"]
+        assert found["nodes"] == ["kitchen", "office"]
+        assert any("clock" in remark for remark in found["remarks"])
+        whole = page.get(f"{of}/meeting.json")
+        files = [session["files"]["json"] for session in sessions.values()]
+        command = [sys.executable, "-m", "node", "merge", *files, "--format", "json"]
+        done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=True)
+        kept, merged = json.loads(done.stdout), whole.json()
+        for document in (kept, merged):  # what was heard of others is in the files alone
+            own = [each for each in document["segments"] if each["crosstalk_of"] is None]
+            document["segments"] = own
+        assert merged == kept
+        text = page.get(f"{of}/meeting.txt").text
+        assert {name for name in nodes if f"Alice of scribe/{name}: " in text} == set(nodes)
+        assert page.get(f"{of}/meeting.exe").status == 400
 
 
 def test_segments_are_had_in_parts(page: RunningPage) -> None:

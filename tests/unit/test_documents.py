@@ -169,3 +169,11 @@ def test_no_value_anywhere_breaks_it(data: st.DataObject, value: Any) -> None:
         found = documents.parse(document, "a.json")
         assert all(0 <= line.start <= line.end for line in found.lines)
         merged([found], PARIS).write("json").encode()
+
+
+def test_a_session_in_a_list() -> None:
+    listed = {**body(group="budget")["session"], "ended_at": None, "state": "recording"}
+    session = documents.session_of(listed, "kitchen")
+    assert (session.group, session.ended_at, session.clock) == ("budget", None, CLOCK)
+    with pytest.raises(DocumentError, match=r"^kitchen: started_at: "):
+        documents.session_of({**listed, "started_at": "soon"}, "kitchen")

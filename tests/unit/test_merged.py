@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.core.clocks import ClockState, SessionClock
-from node.core.model import SAMPLE_RATE, Segment, Word
+from node.core.model import SAMPLE_RATE, Segment, Session, Word
 from node.core.text import documents
 from node.core.text.documents import DocumentError, Recorded
 from node.core.text.formats import to_json
-from node.core.text.merged import MergedTranscript, merged
+from node.core.text.merged import MergedTranscript, may_be_of_one_meeting, merged
 from node.core.text.transcript import Transcript, merge
 from tests.unit.spoken import PARIS, STARTED, segment, session
 
@@ -255,6 +255,32 @@ def test_a_session_that_is_still_recorded_ends_with_its_last_line() -> None:
     assert merged([running], PARIS).session.ended_at == STARTED + timedelta(seconds=101)
     silent = replace(running, lines=(), segments=(), session=session())
     assert merged([silent], PARIS).session.ended_at == STARTED
+
+
+def grouped(later_s: float, length_s: float | None = 60, **changes: Any) -> Session:
+    began = STARTED + timedelta(seconds=later_s)
+    ended = None if length_s is None else began + timedelta(seconds=length_s)
+    return session(**{"started_at": began, "ended_at": ended, "group": "budget", **changes})
+
+
+@pytest.mark.parametrize(
+    ("other", "is_near"),
+    [
+        (grouped(5), True),
+        (grouped(60 + 3600), True),
+        (grouped(60 + 3601), False),
+        (grouped(-3660), True),
+        (grouped(-3661), False),
+        (grouped(-9999, None), True),  # still recorded
+        (grouped(9999, clock=SessionClock(BAD, GOOD, -9_000_000)), True),
+        (grouped(5, group="dinner"), False),
+        (grouped(5, group=None), False),
+    ],
+)
+def test_which_sessions_may_be_of_one_meeting(other: Session, is_near: bool) -> None:
+    assert may_be_of_one_meeting(grouped(0), other) == is_near
+    assert may_be_of_one_meeting(other, grouped(0)) == is_near
+    assert not may_be_of_one_meeting(grouped(0, group=None), grouped(0, group=None))
 
 
 milliseconds = st.integers(0, 20_000)

@@ -92,7 +92,7 @@ class _Session(_Part):
     group: Name | None = None
     title: Title | None = None
     started_at: Moment
-    ended_at: Moment
+    ended_at: Moment | None = None
     clock: _Clock = _Clock()
 
 
@@ -159,9 +159,25 @@ def parse(body: Any, source: str) -> Recorded:
         document = _Document.model_validate(body)
         return _recorded(document, source)
     except ValidationError as error:
-        said = explain(error).split("; ")
-        more = f"; and {len(said) - MAX_PROBLEMS} more" if len(said) > MAX_PROBLEMS else ""
-        raise DocumentError(f"{source}: {'; '.join(said[:MAX_PROBLEMS])}{more}") from None
+        raise DocumentError(f"{source}: {_few(error)}") from None
+
+
+def session_of(body: Any, source: str) -> Session:
+    """The session of such a file's `session`, or of an entry of `session/list`.
+
+    Raises:
+        DocumentError: it is neither.
+    """
+    try:
+        return _session(_Session.model_validate(body))
+    except ValidationError as error:
+        raise DocumentError(f"{source}: {_few(error)}") from None
+
+
+def _few(error: ValidationError) -> str:
+    said = explain(error).split("; ")
+    more = f"; and {len(said) - MAX_PROBLEMS} more" if len(said) > MAX_PROBLEMS else ""
+    return f"{'; '.join(said[:MAX_PROBLEMS])}{more}"
 
 
 def _check_kind(body: Any, source: str) -> None:
@@ -183,7 +199,17 @@ def _recorded(document: _Document, source: str) -> Recorded:
             f"{source}: it has no date, as `transcribe` made it; give all recordings of a meeting"
             " to one `transcribe`"
         )
-    session = Session(
+    session = _session(given)
+    segments = {each.id: _segment(each, session, source) for each in document.segments}
+    if len(segments) < len(document.segments):
+        raise DocumentError(f"{source}: segments: an id is there twice")
+    lines = tuple(_turn(line, segments, source) for line in document.seglst)
+    _check_lines(segments.values(), lines, source)
+    return Recorded(source, given.node or source, session, tuple(segments.values()), lines)
+
+
+def _session(given: _Session) -> Session:
+    return Session(
         id=given.session_id,
         started_at=given.started_at,
         title=given.title,
@@ -192,12 +218,6 @@ def _recorded(document: _Document, source: str) -> Recorded:
         group=given.group,
         clock=_clock(given.clock),
     )
-    segments = {each.id: _segment(each, session, source) for each in document.segments}
-    if len(segments) < len(document.segments):
-        raise DocumentError(f"{source}: segments: an id is there twice")
-    lines = tuple(_turn(line, segments, source) for line in document.seglst)
-    _check_lines(segments.values(), lines, source)
-    return Recorded(source, given.node or source, session, tuple(segments.values()), lines)
 
 
 def _segment(given: _Segment, session: Session, source: str) -> Segment:

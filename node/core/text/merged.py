@@ -61,7 +61,7 @@ class MergedTranscript(Transcript):
 
     @cached_property
     def clocks(self) -> Agreement:
-        return compare_clocks(self.recorded)
+        return compare_clocks((each.node, each.session) for each in self.recorded)
 
     def write(self, suffix: str) -> str:
         """The transcript in the format of a file with this suffix."""
@@ -88,7 +88,9 @@ def merged(
     Raises:
         DocumentError: they are not sessions of one meeting.
     """
-    ordered = tuple(sorted(recorded, key=lambda each: (began(each), each.node, each.session.id)))
+    ordered = tuple(
+        sorted(recorded, key=lambda each: (began(each.session), each.node, each.session.id))
+    )
     check(ordered)
     session = _session(ordered)
     shifted = _named(_shifted(ordered, session), ordered, by_node=by_node)
@@ -109,25 +111,35 @@ def merged(
     )
 
 
-def began(recorded: Recorded) -> datetime:
-    """When the session began, by its node's clock once that was right."""
-    return recorded.session.started_at + timedelta(milliseconds=recorded.session.clock.late_ms)
+def began(session: Session) -> datetime:
+    """When a session began, by its node's clock once that was right."""
+    return session.started_at + timedelta(milliseconds=session.clock.late_ms)
+
+
+def may_be_of_one_meeting(one: Session, other: Session) -> bool:
+    """Whether they are of one group, and less than an hour lies between them."""
+    first, second = sorted((one, other), key=began)
+    if first.group is None or first.group != second.group:
+        return False
+    if first.ended_at is None:  # it is still recorded
+        return True
+    length = first.ended_at - first.started_at
+    return began(second) - (began(first) + length) <= MAX_GAP
 
 
 def _ended(recorded: Recorded) -> datetime:
     session = recorded.session
     length = (session.ended_at or session.started_at) - session.started_at
     spoken_s = max((line.end for line in recorded.lines), default=0) / SAMPLE_RATE
-    return began(recorded) + max(length, timedelta(seconds=spoken_s))
+    return began(recorded.session) + max(length, timedelta(seconds=spoken_s))
 
 
-def compare_clocks(recorded: Iterable[Recorded]) -> Agreement:
-    """How far the nodes' clocks agree; of each node the session whose clock was worst."""
+def compare_clocks(sessions: Iterable[tuple[str, Session]]) -> Agreement:
+    """How far the clocks of nodes agree, by name; of each the session whose clock was worst."""
     clocks: dict[str, SessionClock] = {}
-    for each in recorded:
-        clock = each.session.clock
-        if each.node not in clocks or _is_worse(clock, clocks[each.node]):
-            clocks[each.node] = clock
+    for node, session in sessions:
+        if node not in clocks or _is_worse(session.clock, clocks[node]):
+            clocks[node] = session.clock
     return compare(clocks)
 
 
@@ -147,7 +159,7 @@ def check(ordered: Sequence[Recorded]) -> None:
             _check_two(other, each)
     for number, each in enumerate(ordered[1:], 1):
         last = max(ordered[:number], key=_ended)
-        gap = began(each) - _ended(last)
+        gap = began(each.session) - _ended(last)
         if gap > MAX_GAP:
             raise DocumentError(
                 f"{each.source}: it begins {_hours(gap)} after {last.source} ends, so they are not"
@@ -183,7 +195,7 @@ def _session(ordered: Sequence[Recorded]) -> Session:
     sessions = [each.session for each in ordered]
     return Session(
         id=sessions[0].id,
-        started_at=began(ordered[0]),
+        started_at=began(ordered[0].session),
         title=next((session.title for session in sessions if session.title), None),
         ended_at=max(map(_ended, ordered)),
         group=next((session.group for session in sessions if session.group), None),
@@ -194,7 +206,7 @@ def _shifted(ordered: Iterable[Recorded], session: Session) -> list[Recorded]:
     """The same with times of the merged session."""
     found = []
     for each in ordered:
-        late_s = (began(each) - session.started_at).total_seconds()
+        late_s = (began(each.session) - session.started_at).total_seconds()
         by = round(late_s * SAMPLE_RATE)
         segments = {
             segment.id: replace(

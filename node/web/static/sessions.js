@@ -59,6 +59,7 @@ export class Sessions {
     $("opened").hidden = false;
     $("opened-title").textContent = title;
     downloads($("opened-downloads"), say("download"), this.#node, session);
+    this.#offerMeeting(session);
     $("opened-title").focus();
     try {
       for await (const part of segmentsOf(this.#node, session)) {
@@ -70,6 +71,16 @@ export class Sessions {
     }
     if (start) this.#transcript.show(start);
     else $("opened-transcript").scrollTop = 0;
+  }
+
+  /** Links to the transcript of all nodes, if others have recorded the same meeting. */
+  async #offerMeeting(session) {
+    const box = $("opened-meeting");
+    box.hidden = true;
+    const found = await get(nodePath(this.#node, `sessions/${session}/meeting`)).catch(() => null); // an older node
+    if (found === null || this.#opened !== session || found.nodes.length < 2) return;
+    downloads(box, say("together", { nodes: found.nodes.join(", ") }), this.#node, session, "meeting");
+    box.append(make("small", { textContent: found.remarks.join(" · ") }));
   }
 
   #close() {

@@ -118,11 +118,11 @@ export class Transcript {
   }
 }
 
-export function downloads(box, label, node, session) {
+export function downloads(box, label, node, session, what = "transcript") {
   const links = ["txt", "json", "srt", "vtt"].map((suffix) =>
     make("a", {
-      href: `api/nodes/${encodeURIComponent(node)}/sessions/${session}/transcript.${suffix}`,
-      download: `transcript_${session}.${suffix}`, textContent: suffix,
+      href: `api/nodes/${encodeURIComponent(node)}/sessions/${session}/${what}.${suffix}`,
+      download: `${what}_${session}.${suffix}`, textContent: suffix,
     }));
   box.replaceChildren(make("span", { textContent: label }), ...links);
   box.hidden = false;
