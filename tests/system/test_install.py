@@ -51,7 +51,7 @@ WatchdogSec=600
 END
 """
 INSTALLER = "/opt/source/systemd/install.sh"
-MAX_EXPOSURE = 1.5
+MAX_EXPOSURE = 1.8
 CONFIG = "/etc/scribe-node/node.yaml"
 MODEL_SEEN_AT = "/opt/model"
 VENV = "/opt/scribe-node/venv"

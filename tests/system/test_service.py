@@ -186,6 +186,19 @@ def test_no_secret_is_seen_from_outside(service: Service) -> None:
     service.ask("session/stop", session_id=session)
 
 
+def test_it_reads_how_right_the_clock_is_and_cannot_set_it(service: Service) -> None:
+    pid = service.start()
+    service.wait_status("idle")
+    session = service.record()
+    service.ask("session/stop", session_id=session)
+    listed = service.ask("session/list", limit=1)["sessions"]
+    assert isinstance(listed, list)
+    (clock,) = [each["clock"] for each in listed]
+    assert set(clock["start"]) == set(clock["stop"]) == {"synchronised", "max_error_ms"}
+    status = service.machine.run("cat", f"/proc/{pid}/status").stdout
+    assert re.search(r"^CapBnd:\s+0+$", status, re.MULTILINE)
+
+
 def test_it_starts_and_records_without_a_broker(service: Service) -> None:
     service.broker.stop()
     try:

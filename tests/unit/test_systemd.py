@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 UNIT = Path(__file__).parents[2] / "systemd" / "scribe-node.service"
 UNITS = (UNIT, UNIT.with_name("scribe-node-worker.service"))
-MAX_EXPOSURE = 1.5
+# The node must read how right the clock is, which ProtectClock= forbids.
+MAX_EXPOSURE = {UNITS[0]: 1.8, UNITS[1]: 1.5}
 
 
 @pytest.fixture
@@ -194,7 +195,7 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path, unit: Path) -
 def test_the_exposure_is_low(unit: Path) -> None:
     need("systemd-analyze")
     analyze = shutil.which("systemd-analyze")
-    threshold = f"--threshold={round(MAX_EXPOSURE * 10)}"
+    threshold = f"--threshold={round(MAX_EXPOSURE[unit] * 10)}"
     done = subprocess.run(
         [analyze or "", "security", "--offline=true", "--no-pager", threshold, unit],
         capture_output=True,
