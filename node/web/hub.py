@@ -102,6 +102,7 @@ class Hub:
         self._change()
 
     def _came(self, topic: str, payload: bytes, retained: bool) -> None:
+        silent = self.overview.silent
         match self.overview.take(topic, payload, retained=retained):
             case News() as news:
                 for page in self._pages:
@@ -114,6 +115,8 @@ class Hub:
                     asked.set_result(body)
             case Changed():
                 self._change()
+        if self.overview.silent != silent:
+            self._change()
 
     def _change(self) -> None:
         for page in self._pages:
@@ -147,6 +150,7 @@ class Hub:
         """
         if (why := self.overview.why_not(node)) is not None:
             raise UnreachableError(why)
+        heard = self.overview.heard(node)
         transaction = f"web-{token_hex(8)}"
         asked = self._asked[transaction] = asyncio.get_running_loop().create_future()
         payload = json.dumps({**request, "transaction": transaction}, ensure_ascii=False)
@@ -158,6 +162,8 @@ class Hub:
         finally:
             del self._asked[transaction]
         if not asked.done():
+            self.overview.unanswered(node, heard)
+            self._change()
             raise SilentError(f"the node {node} has not answered {verb} in {ANSWER_S:g} s")
         return _data(asked.result())
 

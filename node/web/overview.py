@@ -48,6 +48,8 @@ Outcome = News | Reply | Changed | None
 @dataclass(slots=True)
 class _Node:
     online: bool = False
+    silent: bool = False
+    heard: int = 0
     info: dict[str, Any] = field(default_factory=dict)
     session: dict[str, Any] = field(default_factory=dict)
     mics: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -65,6 +67,8 @@ class Overview:
 
     def connected(self) -> None:
         self._connected = True
+        for node in self._nodes.values():
+            node.silent = False  # what it said meanwhile has not come here
 
     def disconnected(self, reason: str) -> None:
         self._connected, self._reason = False, reason
@@ -87,6 +91,24 @@ class Overview:
             return f"the node {node} is offline"
         return None
 
+    @property
+    def silent(self) -> frozenset[str]:
+        """The nodes that did not answer, and of which nothing has come since."""
+        return frozenset(name for name, node in self._nodes.items() if node.silent)
+
+    def heard(self, node: str) -> int:
+        """Return how many messages have come that this node sent just then."""
+        return self._nodes[node].heard if node in self._nodes else 0
+
+    def unanswered(self, node: str, heard: int) -> None:
+        """Hold against a node that it did not answer, unless more than `heard` has come of it.
+
+        Its `online` may be of long ago: a broker that dies loses the last will, and with it what
+        the node's death would have said.
+        """
+        if node in self._nodes and self._nodes[node].heard == heard:
+            self._nodes[node].silent = True
+
     def is_writing(self, node: str) -> bool:
         """Return whether the node is reachable, and transcribing a session that was stopped."""
         session = self._nodes[node].session if node in self.online else {}
@@ -100,6 +122,9 @@ class Overview:
         if not topic.startswith(self._prefix):
             return None
         name, *rest = topic.removeprefix(self._prefix).split("/")
+        if name in self._nodes and not retained:
+            self._nodes[name].silent = False
+            self._nodes[name].heard += 1
         if rest == ["status"]:
             return self._take_status(name, payload)
         body = _object(payload)
@@ -199,7 +224,8 @@ def _troubles(node: _Node) -> list[dict[str, str]]:
         ("message", node.session.get("message")),
         ("notice", node.info.get("model_notice")),
     )
-    found = [{"code": code, "text": str(text)} for code, text in named if text]
+    found = [{"code": "unanswered", "text": ""}] if node.silent else []
+    found += [{"code": code, "text": str(text)} for code, text in named if text]
     recorded = node.session.get("speakers")
     for mic in node.mics.values():
         wanted = mic.get("speaker") or (isinstance(recorded, dict) and mic["mic"] in recorded)

@@ -212,6 +212,22 @@ def test_a_broker_that_is_away_is_said_and_no_line_is_lost(lab: Lab, tab: Page) 
     assert [line.rpartition("\n")[2] for line in shown] == [one["text"] for one in kept]
 
 
+def test_a_node_that_died_with_its_broker_is_said_not_to_answer(lab: Lab, tab: Page) -> None:
+    """The broker could not publish the last will: its `online` of before stands for ever."""
+    tab.goto(lab.page.url)
+    expect(tab.locator("#mics li")).to_have_count(3)
+    lab.broker.kill()
+    lab.node.program.signal(signal.SIGKILL)
+    expect(tab.locator("#troubles")).to_contain_text("No connection to the broker")
+    lab.broker.start()
+    expect(tab.locator("#troubles")).to_contain_text("The node lab does not answer")
+    assert lab.page.node()["online"]
+    before = lab.watcher.count()
+    lab.node.start().wait_online(lab.watcher, before)
+    expect(tab.locator("#troubles")).not_to_contain_text("does not answer")
+    expect(tab.locator("#start")).to_be_enabled()
+
+
 def test_the_page_says_when_its_program_is_away_and_goes_on(lab: Lab, tab: Page) -> None:
     tab.goto(lab.page.url)
     expect(tab.locator("#mics li")).to_have_count(3)

@@ -132,6 +132,26 @@ def test_a_node_that_is_silent_is_not_waited_for_unless_it_writes(
     asyncio.run(run())
 
 
+def test_pages_are_told_of_a_node_that_does_not_answer_and_of_its_return(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "ANSWER_S", 0.01)
+
+    async def run() -> None:
+        hub, link = lab()
+        stream = hub.follow()
+        await anext(stream)
+        with pytest.raises(SilentError):
+            await hub.ask("lab", "session/list", {})
+        _, body = await anext(stream)
+        assert body["nodes"][0]["troubles"] == [{"code": "unanswered", "text": ""}]
+        link.tell("scribe/lab/response/session/list", {"transaction": "late"})
+        _, body = await anext(stream)
+        assert body["nodes"][0]["troubles"] == []
+
+    asyncio.run(run())
+
+
 def test_a_page_gets_the_state_first_and_then_what_is_new() -> None:
     async def run() -> None:
         hub, link = lab()

@@ -67,6 +67,26 @@ def test_without_the_broker_nobody_can_be_asked(lab: Overview) -> None:
     assert node(lab)["mics"] == [MIC]
 
 
+def test_a_node_that_does_not_answer_is_named_until_it_says_something(lab: Overview) -> None:
+    """Its `online` stands on a broker that was killed, and so lost its last will."""
+    lab.unanswered("lab", lab.heard("lab"))
+    lab.unanswered("attic", lab.heard("attic"))
+    assert (codes(lab), lab.silent) == (["unanswered"], {"lab"})
+    take(lab, "scribe/lab/status", b"online")
+    take(lab, "scribe/lab/session", {"problem": "no model"})
+    assert codes(lab) == ["unanswered", "problem"], "what is retained is old"
+    take(lab, "scribe/lab/response/session/list", {"transaction": "1"}, retained=False)
+    assert (codes(lab), lab.silent) == (["problem"], frozenset())
+    lab.unanswered("lab", lab.heard("lab") - 1)
+    assert codes(lab) == ["problem"], "it has come back since it was asked"
+    lab.unanswered("lab", lab.heard("lab"))
+    lab.connected()
+    assert codes(lab) == ["problem"], "it may have spoken while the broker was away"
+    lab.unanswered("lab", lab.heard("lab"))
+    take(lab, "scribe/lab/status", b"offline", retained=False)
+    assert codes(lab) == ["offline"]
+
+
 def test_states_are_shown_as_they_come(lab: Overview) -> None:
     for name in ("info", "session"):
         assert take(lab, f"scribe/lab/{name}", {"a": 1}) == Changed()
