@@ -21,6 +21,7 @@ from node.web.hub import RefusedError, SilentError, UnreachableError, running
 from node.web.logins import LASTS_S
 from node.web.meetings import Meetings
 from node.web.page_api import PageApi
+from node.web.plain_stream import PlainStream
 from node.web.prototype import Prototype
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def application(hub: Hub, rules: Rules, logins: Logins, zone: tzinfo) -> FastAPI
     _add_pages(app)
     _add_login(app, logins)
     _add_errors(app)
+    app.add_middleware(PlainStream)
     app.add_middleware(Guard, rules=rules, logins=logins)
     return app
 

@@ -326,6 +326,15 @@ def test_a_proxy_that_logs_people_in_needs_no_password(
         assert page.get("api/nodes").status == 403
 
 
+def test_the_stream_has_a_type_that_no_ingress_compresses(page: RunningPage) -> None:
+    with Stream(page, Accept="application/octet-stream") as plain, Stream(page) as stream:
+        wait_until(lambda: plain.of("state") and stream.of("state"), 20, "the first states")
+    assert plain.content_type == "application/octet-stream"
+    assert str(stream.content_type).startswith("text/event-stream")
+    answer = page.get("api/nodes", Accept="application/octet-stream")
+    assert answer.headers["content-type"] == "application/json"
+
+
 def test_a_node_and_a_broker_that_go_are_said_and_come_back(tmp_path: Path) -> None:
     with Broker() as broker, Watcher(broker.port) as watcher:
         config = meeting(tmp_path, broker.port)

@@ -117,13 +117,14 @@ class RunningPage:
 class Stream:
     """Follows the page's server-sent events within its context."""
 
-    def __init__(self, page: RunningPage) -> None:
+    def __init__(self, page: RunningPage, **headers: str) -> None:
+        self._headers = headers
         self._connection = HTTPConnection("127.0.0.1", page.port)
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.content_type: str | None = None
 
     def __enter__(self) -> Self:
-        self._connection.request("GET", "/api/stream")
+        self._connection.request("GET", "/api/stream", headers=self._headers)
         self._answer = self._connection.getresponse()
         self.content_type = self._answer.headers["content-type"]
         self._thread = threading.Thread(target=self._read)

@@ -39,3 +39,23 @@ export async function* segmentsOf(node, session) {
     offset = page.next_offset;
   }
 }
+
+// Each server-sent event as [kind, body], until the connection ends for whatever reason. EventSource
+// would take only text/event-stream, which Home Assistant's ingress compresses and so holds back.
+export async function* streamed(path, signal) {
+  const headers = { Accept: "application/octet-stream" };
+  const response = await fetch(`api/${path}`, { headers, signal }).catch(() => null);
+  if (!response?.ok) return;
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read().catch(() => ({ done: true }));
+    if (done) return;
+    const blocks = (rest + value).split("\n\n");
+    rest = blocks.pop();
+    for (const block of blocks) {
+      const fields = new Map(block.split("\n").map((line) => line.split(/: (.*)/s, 2)));
+      if (fields.has("data")) yield [fields.get("event"), JSON.parse(fields.get("data"))];
+    }
+  }
+}

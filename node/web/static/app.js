@@ -1,12 +1,13 @@
 // The page: what the server tells in one stream, and what a person does about it.
 
-import { Refusal, get, nodePath, post, segmentsOf } from "./api.js";
+import { Refusal, get, nodePath, post, segmentsOf, streamed } from "./api.js";
 import { Mics } from "./mics.js";
 import { Sessions } from "./sessions.js";
 import { Transcript, downloads, make } from "./transcript.js";
 import { clock, knows, say, translatePage } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
+const SOON_MS = 1000;
 const AGAIN_MS = 3000;
 
 let view = { broker: { connected: false }, nodes: [] };
@@ -14,7 +15,7 @@ let chosen = null; // the node's id
 let followed = null; // the session whose lines are shown
 let wasReachable = false;
 let lastState = null;
-let source = null;
+let leaving = null; // ends the stream
 
 const transcript = new Transcript($("transcript"), (atEnd) => { $("newest").hidden = atEnd; });
 const sessions = new Sessions();
@@ -42,29 +43,34 @@ function refusal(error) {
 
 // The stream
 
-function connect() {
-  source?.close();
-  source = new EventSource("api/stream");
-  source.addEventListener("state", (event) => { serverAway(false); take(JSON.parse(event.data)); });
-  source.addEventListener("segment", (event) => onNews(event, onSegment));
-  source.addEventListener("partial", (event) => onNews(event, (partial) => {
-    if (partial.session_id === followed) transcript.partial(partial);
-  }));
-  source.addEventListener("event", (event) => onNews(event, (body) => {
-    if (body.event_type === "segment_withdrawn") transcript.withdraw(body.id);
-  }));
-  source.addEventListener("error", onStreamError);
-}
+const NEWS = {
+  segment: onSegment,
+  partial: (partial) => { if (partial.session_id === followed) transcript.partial(partial); },
+  event: (body) => { if (body.event_type === "segment_withdrawn") transcript.withdraw(body.id); },
+};
 
-function onNews(event, handle) {
-  const news = JSON.parse(event.data);
-  if (news.node === chosen) handle(news.body);
-}
-
-function onStreamError() {
+async function connect() {
+  leaving?.abort();
+  leaving = new AbortController();
+  const { signal } = leaving;
+  for await (const [kind, body] of streamed("stream", signal)) {
+    try {
+      onStream(kind, body);
+    } catch (error) {
+      reportError(error); // a fault in one message must not end the stream
+    }
+  }
+  if (signal.aborted) return;
   serverAway(true);
   wasReachable = false; // what came meanwhile is fetched
-  if (source.readyState === EventSource.CLOSED) setTimeout(enter, AGAIN_MS);
+  setTimeout(enter, SOON_MS);
+}
+
+function onStream(kind, body) {
+  if (kind === "state") {
+    serverAway(false);
+    take(body);
+  } else if (body.node === chosen) NEWS[kind]?.(body.body);
 }
 
 function serverAway(away) {
@@ -238,7 +244,7 @@ $("login").addEventListener("submit", async (event) => {
 $("logout").addEventListener("click", async () => {
   localStorage.removeItem("login");
   await post("logout").catch(() => {}); // the program was restarted: nobody is logged in
-  source?.close();
+  leaving?.abort();
   location.reload();
 });
 
