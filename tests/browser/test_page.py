@@ -32,13 +32,23 @@ FOLLOW_S = 2.0
 """How soon a line is on the page after it was published, in a session of 4,600; 0.1 s measured."""
 
 
+WATCH_PARTIALS = """() => {
+    window.partials = new Set();
+    const text = (line, part) => line.querySelector(part).textContent;
+    new MutationObserver(() => {
+        for (const line of document.querySelectorAll("#transcript .line.partial"))
+            window.partials.add(text(line, ".who") + "\\n" + text(line, ".text"));
+    }).observe(document.querySelector("#transcript"), { childList: true, subtree: true });
+}"""
+
+
 class Lab:
     """A broker, a node in a meeting that never ends, and the page's program."""
 
-    def __init__(self, folder: Path, broker: Broker, watcher: Watcher) -> None:
+    def __init__(self, folder: Path, broker: Broker, watcher: Watcher, **sections: Any) -> None:
         self.broker = broker
         self.watcher = watcher
-        self.node = RunningNode(folder, meeting(folder, broker.port))
+        self.node = RunningNode(folder, meeting(folder, broker.port, **sections))
         self.page = RunningPage(self.node.file, password_file=folder / "none")
 
 
@@ -112,6 +122,28 @@ def test_name_start_read_stop_and_download(lab: Lab, tab: Page) -> None:
         with tab.expect_download() as waiting:
             tab.locator("#live-downloads").get_by_role("link", name=suffix).click()
         assert waiting.value.suggested_filename.endswith(f".{suffix}")
+
+
+def test_what_is_still_being_said_is_shown_and_becomes_a_line(tmp_path: Path, tab: Page) -> None:
+    with Broker() as broker, Watcher(broker.port) as watcher:
+        lab = Lab(tmp_path, broker, watcher, transcription={"partials": True})
+        with lab.node, lab.page:
+            lab.node.wait_online(watcher)
+            lab.page.wait_online()
+            tab.goto(lab.page.url)
+            expect(tab.locator("#mics li")).to_have_count(3)
+            tab.evaluate(WATCH_PARTIALS)
+            start(tab)
+            tab.wait_for_function("() => window.partials.size >= 3")
+            expect(lines(tab).nth(3)).to_be_visible()
+            tab.get_by_role("button", name="Stop").click()
+            expect(tab.locator("#state")).to_have_text("Ready")
+            expect(tab.locator(".line.partial")).to_have_count(0)
+            shown = tab.evaluate("[...window.partials]")
+            sent = [m.json() for m in watcher.messages("scribe/lab/mic/+/partial")]
+            assert set(shown) <= {f"{one['speaker']}\n{one['text']}" for one in sent}
+            final = {line.inner_text().partition("\n")[2] for line in lines(tab).all()}
+            assert any(line.startswith(part) for part in shown for line in final)
 
 
 def test_a_past_session_is_opened_and_deleted_after_a_question(lab: Lab, tab: Page) -> None:
