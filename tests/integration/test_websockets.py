@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from node.adapters.broker import Broker, Connected, Disconnected
+from node.adapters.broker import Broker, Connected, Disconnected, Will
 from node.config import load_config
 from node.service.settings import broker_settings
 from tests.model.sentences import SENTENCES
@@ -64,7 +64,7 @@ def test_a_session_over_websockets(rabbitmq: RabbitMQ, tmp_path: Path, *, tls: b
 def test_a_connection_that_is_cut_is_made_again(rabbitmq: RabbitMQ, tmp_path: Path) -> None:
     config = load_config(write(tmp_path, web(tmp_path, rabbitmq, tls=True)))
     items: queue.SimpleQueue[BrokerItem] = queue.SimpleQueue()
-    broker = Broker(broker_settings(config), "scribe/lab/status", items.put, str)
+    broker = Broker(broker_settings(config), Will("scribe/lab/status"), items.put, str)
     broker.start()
     try:
         assert isinstance(items.get(timeout=10), Connected)
