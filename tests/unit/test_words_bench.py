@@ -103,7 +103,10 @@ def test_a_speaker_as_one_recording_is_scored_as_a_whole(said: list[Recording]) 
     assert worst_wholes([whole], 1)[1] == "    transcribe: Good night."
 
 
-def test_after_a_short_and_a_long_fan_the_same_is_heard_at_the_same_place() -> None:
+def test_after_a_short_and_a_long_fan_the_same_is_heard_at_the_same_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fan, "BEFORE", (32, 320))
     voice = np.random.default_rng(1).integers(-9000, 9000, SAMPLE_RATE).astype(np.int16)
     short, long = (fan.track(voice, -30.0, frames, 7) for frames in fan.BEFORE)
     assert (short == long[-len(short) :]).all()
