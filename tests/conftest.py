@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if UNIT not in item.path.parents:
             item.add_marker(pytest.mark.realtime)
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported and collected out of all later garbage collections: it stays."""
+    gc.freeze()
 
 
 @pytest.fixture
