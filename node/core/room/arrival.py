@@ -13,6 +13,7 @@ louder at their own microphone. If it does not, or only one place has been heard
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -207,6 +208,7 @@ class Arrivals:
         self._place = np.zeros((count, count))
 
 
+@cache
 def _pairs(count: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     first, second = np.triu_indices(count, 1)
     return first, second
