@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from node.core.text.hallucination import deloop, is_doubled, repeats
 
-words = st.lists(st.sampled_from(["a", "b", "ab", "A,", "no", "non.", "c!"]), max_size=14)
-texts = words.map(" ".join)
-unlike = st.lists(st.sampled_from([f"w{n}" for n in range(40)]), unique=True, max_size=20)
+WORDS = ["a", "b", "ab", "A,", "no", "non.", "c!"]
+texts = st.binary(max_size=14).map(lambda drawn: " ".join(WORDS[n % len(WORDS)] for n in drawn))
+unlike = st.binary(max_size=20).map(lambda drawn: [f"w{n}" for n in dict.fromkeys(drawn)])
 
 
 @pytest.mark.parametrize(

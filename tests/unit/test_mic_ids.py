@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -141,10 +143,16 @@ def test_an_odd_vendor_makes_no_id_that_is_too_long() -> None:
     assert MIC_ID.fullmatch(mic)
 
 
-PORTS = st.sampled_from(["1-1.1", "1-1.2", "1-1.3", "2-1"])
-PLUGGED = st.dictionaries(PORTS, st.sampled_from([None, "1", "2"])).map(
-    lambda ports: [UsbPlace(port, USB_ID, serial) for port, serial in ports.items()]
+PORTS = ["1-1.1", "1-1.2", "1-1.3", "2-1"]
+PLUGGED = st.sampled_from(
+    [
+        [UsbPlace(port, USB_ID, serial) for port, serial in zip(ports, serials, strict=True)]
+        for count in range(len(PORTS) + 1)
+        for ports in itertools.permutations(PORTS, count)
+        for serials in itertools.product([None, "1", "2"], repeat=count)
+    ]
 )
+"""All that may be plugged in, in any order."""
 
 
 @given(st.lists(PLUGGED, max_size=8))
