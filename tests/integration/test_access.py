@@ -78,7 +78,7 @@ MAY_WRITE = {
 MAY_READ = {
     "node": {f"{TOPIC}/{name}" for name in (*STATUS, *TEXTS)}
     | {*ASKED, *GROUP, f"{TOPIC}/{DELETE}", BIRTH, WORKED, WORKER},
-    "worker": {WORK},
+    "worker": {WORK, WORKER},
     "homeassistant": EVERYTHING - {"home/light/set", WORK},
     "web": {topic for topic in EVERYTHING if topic.startswith("scribe/")} - {WORK},
     "dashboard": {f"{TOPIC}/{name}" for name in (*SHOWN, *SHOWN_TEXTS)},

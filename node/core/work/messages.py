@@ -169,6 +169,7 @@ class WorkerStatus(_Form):
     state: Literal["online", "offline"]
     worker: _Name
     vanished: bool = False
+    started_at: Annotated[str, StringConstraints(max_length=32)] = ""
     version: Annotated[str, StringConstraints(max_length=64)] = ""
     model: ModelId | None = None
     compute_type: Annotated[str, StringConstraints(max_length=32)] = ""

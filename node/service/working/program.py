@@ -11,10 +11,12 @@ import queue
 import signal
 import time
 from collections import deque
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from node import __version__
 from node.adapters.broker import Acknowledged, Broker, Connected, Disconnected, Message, Will
+from node.core.model import iso
 from node.core.mqtt.topics import SHARE, is_work_response, work_request, worker_status
 from node.core.work.fleet import mismatch
 from node.core.work.messages import (
@@ -22,21 +24,24 @@ from node.core.work.messages import (
     WorkError,
     WorkerStatus,
     decode_request,
+    decode_status,
     encode_answer,
     encode_status,
     id_of,
 )
 from node.errors import EXIT_CONFIG, EXIT_FAILED, NodeError
+from node.service.handlers import on
 from node.service.items import StopRequested, WorkerDied
 from node.service.working.engine_room import Done, NotReady, Ready
 from node.service.working.jobs import Job, Signature
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from node.adapters.broker import BrokerItem, BrokerSettings, Trouble
     from node.adapters.systemd import Notifier
     from node.core.work.messages import ErrorCode, WorkAnswer
+    from node.service.handlers import Handler
     from node.service.working.engine_room import EngineRoom
 
     Item = BrokerItem | StopRequested | WorkerDied | Done | NotReady | Ready
@@ -121,10 +126,11 @@ class WorkerProgram:
         self._status = self._said = status
         self._said_at = 0.0
         self._offline = encode_status(WorkerStatus(state="offline", worker=worker))
-        will = encode_status(WorkerStatus(state="offline", worker=worker, vanished=True))
+        since = status.started_at
+        gone = WorkerStatus(state="offline", worker=worker, vanished=True, started_at=since)
         self._broker = Broker(
             broker,
-            Will(self._status_topic, will),
+            Will(self._status_topic, encode_status(gone)),
             desk.deliver,
             explain,
             most_unacknowledged=status.slots,
@@ -142,6 +148,19 @@ class WorkerProgram:
         self._hanging = 0
         self._last_reason = ""
         self._exit_status: int | None = None
+        self._handlers: dict[type, Handler] = dict(self._rows())
+
+    def _rows(self) -> Iterable[tuple[type, Handler]]:
+        """Yield the handler of each kind of item."""
+        yield on(Message, self._on_message)
+        yield on(Done, self._on_done)
+        yield on(Acknowledged, self._on_acknowledged)
+        yield on(Connected, self._on_connected)
+        yield on(Disconnected, self._on_disconnected)
+        yield on(Ready, self._on_ready)
+        yield on(NotReady, self._on_not_ready)
+        yield on(StopRequested, self._on_stop)
+        yield on(WorkerDied, self._on_died)
 
     def run(self) -> int:
         """Serve until told to stop; return the exit status."""
@@ -153,7 +172,7 @@ class WorkerProgram:
         while self._exit_status is None:
             item = self._desk.take(LOOK_EVERY_S)
             if item is not None:
-                self._handle(item)
+                self._handlers[type(item)](item)
             self._look(time.monotonic())
         if self._is_connected:
             self._say_goodbye()
@@ -161,27 +180,15 @@ class WorkerProgram:
             self._broker.stop()
         return self._exit_status
 
-    def _handle(self, item: Item) -> None:
-        match item:
-            case Message():
-                self._on_request(item)
-            case Done():
-                self._on_done(item)
-            case Acknowledged():
-                self._on_acknowledged(item)
-            case Connected():
-                self._on_connected(item)
-            case Disconnected():
-                self._on_disconnected(item)
-            case Ready():
-                self._on_ready(item)
-            case NotReady():
-                log.warning("%s", item.reason)
-                self._notifier.status(item.reason)
-            case StopRequested():
-                self._on_stop()
-            case WorkerDied():
-                self._on_died(item)
+    def _on_not_ready(self, item: NotReady) -> None:
+        log.warning("%s", item.reason)
+        self._notifier.status(item.reason)
+
+    def _on_message(self, item: Message) -> None:
+        if item.topic == self._status_topic:
+            self._on_own_status(item)
+        else:
+            self._on_request(item)
 
     def _look(self, now: float) -> None:
         """See whether the engine hangs, publish what has changed, and see whether to end."""
@@ -248,6 +255,8 @@ class WorkerProgram:
             log.critical("the broker has no shared subscriptions, by which work is given out")
             self._exit_status = EXIT_FAILED
             return
+        # First what the broker keeps there: a younger worker of this name, or its last will.
+        self._broker.subscribe(self._status_topic)
         self._say(time.monotonic())
         if self._ending_since is None:
             self._subscribing = self._broker.subscribe(self._filter)
@@ -264,8 +273,21 @@ class WorkerProgram:
             log.warning("broker: %s", item.reason)
         self._last_reason = item.reason
         if item.taken_over:
-            log.critical("another worker has connected with this one's id; set worker.id")
-            self._exit_status = EXIT_CONFIG
+            self._give_way()
+
+    def _on_own_status(self, message: Message) -> None:
+        """See whether a younger worker has this one's id: they would disconnect each other."""
+        self._broker.acknowledge(message)
+        try:
+            status = decode_status(message.payload)
+        except WorkError:
+            return
+        if status.started_at > self._status.started_at:
+            self._give_way()
+
+    def _give_way(self) -> None:
+        log.critical("another worker has connected with this one's id; set worker.id")
+        self._exit_status = EXIT_CONFIG
 
     def _on_acknowledged(self, item: Acknowledged) -> None:
         if item.mid == self._goodbye:
@@ -348,7 +370,7 @@ class WorkerProgram:
 
     # The end.
 
-    def _on_stop(self) -> None:
+    def _on_stop(self, _item: StopRequested) -> None:
         """Take nothing more, finish what the engine has; exit at once if asked again."""
         if self._ending_since is not None:
             self._exit_status = 0
@@ -385,6 +407,7 @@ def first_status(worker: str, compute_type: str, threads: int, slots: int) -> Wo
     return WorkerStatus(
         state="online",
         worker=worker,
+        started_at=iso(datetime.now(UTC)),
         version=__version__,
         compute_type=compute_type,
         threads=threads,

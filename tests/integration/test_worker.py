@@ -1,0 +1,272 @@
+"""One real worker, and a client that asks it for anything."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pytest
+from paho.mqtt.client import Client, MQTTMessage, MQTTv5
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from node.adapters import flac
+from node.core.work.messages import (
+    MAX_WORK_BYTES,
+    ModelId,
+    Work,
+    WorkAnswer,
+    WorkRequest,
+    decode_answer,
+    encode_request,
+)
+from node.errors import EXIT_CONFIG, EXIT_FAILED
+from tests.model.sentences import SENTENCES
+from tests.rig.broker import HOST, Broker
+from tests.rig.mqtt import Watcher
+from tests.rig.node import spoken
+from tests.rig.processes import open_files
+from tests.rig.workers import RunningWorker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TOPIC = "scribe/work/model/request"
+RESPONSE = "scribe/kitchen/work/response"
+PATIENCE_S = 30
+SOUND = spoken(SENTENCES[6], pause_s=0.5)
+GOOD = flac.encode(SOUND)
+
+
+class Asker:
+    """Sends requests as a node does, and gets the answers."""
+
+    def __init__(self, port: int) -> None:
+        self._answers: queue.SimpleQueue[tuple[str, bytes, bytes]] = queue.SimpleQueue()
+        self._client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
+        self._client.on_message = self._on_message
+        self._client.connect(HOST, port)
+        self._client.subscribe("scribe/#", 1)
+        self._client.loop_start()
+
+    def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
+        if not message.topic.startswith(("scribe/work/", "scribe/worker/")):
+            correlation = getattr(message.properties, "CorrelationData", b"")
+            self._answers.put((message.topic, bytes(message.payload), correlation))
+
+    def send(self, payload: bytes, response: str | None = RESPONSE) -> None:
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        if response is not None:
+            properties.ResponseTopic = response
+        self._client.publish(TOPIC, payload, 1, False, properties).wait_for_publish(10)
+
+    def ask(self, sound: bytes = GOOD, key: str = "k", **fields: Any) -> None:
+        asked = {"id": key, "model": ModelId(name="model"), "samples": len(SOUND), **fields}
+        self.send(encode_request(Work(WorkRequest(**asked), sound)))
+
+    def answer(self, timeout: float = PATIENCE_S) -> WorkAnswer:
+        topic, payload, correlation = self._answers.get(timeout=timeout)
+        assert topic == RESPONSE
+        answer = decode_answer(payload)
+        assert correlation == answer.id.encode()
+        return answer
+
+    def refusal(self) -> tuple[str, str]:
+        error = self.answer().error
+        assert error is not None
+        return error.code, error.message
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningWorker, Asker]]:
+    folder = tmp_path_factory.mktemp("worker")
+    with (
+        Broker() as broker,
+        Watcher(broker.port) as watcher,
+        RunningWorker(folder, "attic", broker.port) as worker,
+    ):
+        worker.wait_online(watcher)
+        with Asker(broker.port) as asker:
+            yield worker, asker
+
+
+@pytest.fixture
+def asker(house: tuple[RunningWorker, Asker]) -> Iterator[Asker]:
+    """Whatever a test sends, the worker then does good work as before."""
+    worker, made = house
+    yield made
+    made.ask(key="the last one")
+    answer = made.answer()
+    assert answer.id == "the last one"
+    assert answer.result is not None
+    assert answer.result.text == SENTENCES[6].text
+    assert worker.program.process.poll() is None
+
+
+def test_a_sound_becomes_a_text(asker: Asker) -> None:
+    asker.ask(words=True, languages=["en"])
+    answer = asker.answer()
+    assert (answer.worker, answer.model.name) == ("attic", "model")
+    assert answer.engine_s > 0
+    assert answer.result is not None
+    assert answer.result.language == "en"
+    assert " ".join(word.word for word in answer.result.words or ()) == SENTENCES[6].text
+    asker.ask(language="fr")
+    other = asker.answer()
+    assert other.result is not None
+    assert other.result.language == "fr"
+    assert other.result.words is None
+
+
+@pytest.mark.parametrize(
+    ("sound", "fields", "problem"),
+    [
+        (b"no FLAC", {}, "has 0 samples"),
+        (GOOD[: len(GOOD) // 2], {}, "cannot be decoded"),
+        (GOOD, {"samples": 16000}, "longer than the 16000 samples announced"),
+        (GOOD, {"samples": 28 * 16000}, "not the 448000 announced"),
+        (flac.encode(np.zeros(40 * 60 * 16000, np.int16)), {}, "longer than"),
+    ],
+    ids=["garbage", "half", "more", "less", "bomb"],
+)
+def test_sound_that_is_not_what_is_announced_is_refused(
+    asker: Asker, sound: bytes, fields: dict[str, Any], problem: str
+) -> None:
+    assert len(sound) < MAX_WORK_BYTES
+    asker.ask(sound, **fields)
+    code, message = asker.refusal()
+    assert code == "bad_request"
+    assert problem in message
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"schema": 2}, "unsupported_schema"),
+        ({"samples": -1}, "bad_request"),
+        ({"language": "klingon"}, "bad_request"),
+        ({"model": {"name": "model", "sha256": "0" * 64}}, "wrong_model"),
+        ({"model": {"name": "large-v3"}}, "wrong_model"),
+    ],
+)
+def test_a_request_that_it_cannot_do_is_refused(
+    asker: Asker, change: dict[str, Any], code: str
+) -> None:
+    request = WorkRequest(id="k", model=ModelId(name="model"), samples=len(SOUND))
+    line, _, sound = encode_request(Work(request, GOOD)).partition(b"\n")
+    asker.send(json.dumps({**json.loads(line), **change}).encode() + b"\n" + sound)
+    assert asker.refusal()[0] == code
+
+
+def test_what_has_no_id_or_no_nodes_topic_gets_no_answer(asker: Asker) -> None:
+    request = encode_request(
+        Work(WorkRequest(id="k", model=ModelId(name="model"), samples=len(SOUND)), GOOD)
+    )
+    for payload in (b"", b"\n", b"{}", bytes(1000), b"x" * 1000, bytes(MAX_WORK_BYTES + 10)):
+        asker.send(payload)
+    asker.send(request, None)
+    asker.send(request, "scribe/kitchen/request/session/start")
+    asker.send(request, "scribe/kitchen/work/response/more")
+    asker.send(request, "home/work/response")
+    # The fixture's request is answered first of all.
+
+
+def test_work_that_nobody_waits_for_any_more_is_not_done(asker: Asker) -> None:
+    asker.ask(deadline_s=0.0)
+    # The fixture's request is answered first of all.
+
+
+def test_nothing_is_written_and_nothing_is_left_open(
+    house: tuple[RunningWorker, Asker], asker: Asker
+) -> None:
+    worker, _ = house
+    asker.ask()
+    asker.answer()
+    before = open_files(worker.program.pid)
+    for number in range(20):
+        asker.ask(b"no FLAC" if number % 2 else GOOD, key=str(number))
+        asker.answer()
+    assert open_files(worker.program.pid) == before
+    assert not worker.storage.exists()
+    assert SENTENCES[6].text not in worker.program.output()
+
+
+@pytest.mark.parametrize("fault", ["raise", "hang"])
+def test_an_engine_that_fails(tmp_path: Path, broker: Broker, watcher: Watcher, fault: str) -> None:
+    env = {**os.environ, "ENGINE_FAULT": fault}
+    worker = RunningWorker(tmp_path, "w1", broker.port, module="tests.rig.failing_engine", env=env)
+    long = np.tile(SOUND, 2)
+    with worker, Asker(broker.port) as asker:
+        worker.wait_online(watcher)
+        asker.ask(flac.encode(long), samples=len(long))
+        if fault == "hang":
+            assert worker.program.wait(PATIENCE_S) == EXIT_FAILED
+            assert "the engine hangs" in worker.program.output()
+        else:
+            assert asker.refusal() == ("failed", "its engine failed (RuntimeError)")
+            asker.ask()
+            assert asker.answer().result is not None
+
+
+def test_it_takes_no_more_than_its_slots(tmp_path: Path, broker: Broker, watcher: Watcher) -> None:
+    """The broker keeps the rest. What is sent again is answered once."""
+    flag = tmp_path / "slow"
+    flag.touch()
+    env = {**os.environ, "ENGINE_SLOW_S": "30", "ENGINE_SLOW_WHILE": str(flag)}
+    worker = RunningWorker(tmp_path, "w1", broker.port, module="tests.rig.slow_engine", env=env)
+    with worker, Asker(broker.port) as asker:
+        worker.wait_online(watcher)
+        asker.ask(key="0")
+        asker.ask(key="0")
+        for number in range(1, 6):
+            asker.ask(key=str(number))
+        watcher.wait_for(lambda m: m.topic == worker.topic and m.json()["in_flight"] == 2, 20)
+        time.sleep(1)  # whatever else would come has come
+        flag.unlink()
+        found = [asker.answer().id for _ in range(6)]
+        assert sorted(found) == [str(number) for number in range(6)]
+        statuses = [m.json()["in_flight"] for m in watcher.messages(worker.topic)]
+        assert max(statuses) == 2
+
+
+def test_two_workers_of_one_name(tmp_path: Path, broker: Broker, watcher: Watcher) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    older, younger = (RunningWorker(tmp_path / name, "w1", broker.port) for name in ("one", "two"))
+    with older:
+        older.wait_online(watcher)
+        with younger:
+            assert older.program.wait(PATIENCE_S) == EXIT_CONFIG
+            assert "set worker.id" in older.program.output()
+            assert younger.program.process.poll() is None
+
+
+def test_a_worker_needs_mqtt_5(tmp_path: Path, broker: Broker) -> None:
+    with RunningWorker(tmp_path, "w1", broker.port, mqtt={"protocol": "3.1.1"}) as worker:
+        assert worker.program.wait(PATIENCE_S) == EXIT_CONFIG
+        assert "mqtt.protocol: a worker needs MQTT 5" in worker.program.output()
+
+
+def test_a_worker_without_a_model_says_so_and_takes_nothing(
+    tmp_path: Path, broker: Broker, watcher: Watcher
+) -> None:
+    nowhere = {"model": str(tmp_path / "nowhere")}
+    with RunningWorker(tmp_path, "w1", broker.port, transcription=nowhere) as worker:
+        worker.program.wait_output("holds no model.bin", PATIENCE_S)
+        assert watcher.messages(worker.topic) == []
+        worker.program.signal(signal.SIGTERM)
+        assert worker.program.wait(PATIENCE_S) == 0
