@@ -1,0 +1,259 @@
+"""A real node that shares work out, and a worker of the tests that does with it what it likes."""
+
+from __future__ import annotations
+
+import itertools
+import queue
+from typing import TYPE_CHECKING, Any, Self
+
+import pytest
+from paho.mqtt.client import Client, MQTTMessage, MQTTv5
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from node.adapters.weights import WEIGHTS, digest
+from node.core.work.messages import (
+    ErrorPart,
+    ModelId,
+    ResultPart,
+    WorkAnswer,
+    WorkerStatus,
+    WorkRequest,
+    decode_request,
+    encode_answer,
+    encode_status,
+)
+from node.service.transcribing.away import MAX_MISSED
+from tests.model.sentences import SENTENCES
+from tests.rig.broker import HOST
+from tests.rig.node import MODEL, RunningNode, configuration
+from tests.rig.patience import stretched
+from tests.rig.processes import wait_until
+from tests.rig.workers import fill, stored
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.rig.broker import Broker
+    from tests.rig.mqtt import Watcher
+
+RESPONSE = "scribe/lab/work/response"
+OWN = ModelId(name="model", sha256=digest(MODEL / WEIGHTS))
+PATIENCE_S = 30
+TEXTS = (f"Text number {n}." for n in itertools.count())
+
+
+class Asked:
+    """A request as it arrived."""
+
+    def __init__(self, message: MQTTMessage) -> None:
+        self.request: WorkRequest = decode_request(message.payload).request
+        self.properties: Any = message.properties
+        self.qos = message.qos
+
+    @property
+    def mic(self) -> str:
+        return self.request.id.split("/")[2]
+
+
+class Scripted:
+    """Announces a worker, gets requests, and answers as it is told."""
+
+    def __init__(self, port: int, *, subscribes: bool = True, slots: int = 8) -> None:
+        self.asked: queue.SimpleQueue[Asked] = queue.SimpleQueue()
+        self._slots = slots
+        self._client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
+        self._client.on_message = lambda _client, _data, message: self.asked.put(Asked(message))
+        self._client.connect(HOST, port)
+        if subscribes:
+            self._client.subscribe("$share/scribe/scribe/work/model/request", 1)
+        self._client.loop_start()
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False, **names: Any) -> None:
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        for name, value in names.items():
+            setattr(properties, name, value)
+        self._client.publish(topic, payload, 1, retain, properties).wait_for_publish(10)
+
+    def says(self, state: Any, *, vanished: bool = False) -> None:
+        model = OWN if state == "online" else None
+        status = WorkerStatus(
+            state=state, worker="w1", vanished=vanished, model=model, slots=self._slots, rtf=0.01
+        )
+        self.publish("scribe/worker/w1/status", encode_status(status), retain=True)
+
+    def next(self) -> Asked:
+        return self.asked.get(timeout=stretched(PATIENCE_S))
+
+    def answer(self, asked: Asked, text: str | None = None, **fields: Any) -> str:
+        """Answer with a text, or other fields; return the text."""
+        text = text or next(TEXTS)
+        result = ResultPart(text=text, language="en", language_probability=1.0, confidence=0.9)
+        answer: dict[str, Any] = {"worker": "w1", "version": "1", "model": OWN}
+        answer |= fields or {"result": result}
+        payload = encode_answer(WorkAnswer(**{"id": asked.request.id, **answer}))
+        self.publish(RESPONSE, payload, CorrelationData=asked.properties.CorrelationData)
+        return text
+
+    def refuse(self, asked: Asked, code: Any) -> None:
+        self.answer(asked, error=ErrorPart(code=code, message="it says so"))
+
+    def __enter__(self) -> Self:
+        self.says("online")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+@pytest.fixture
+def worker(broker: Broker) -> Iterator[Scripted]:
+    with Scripted(broker.port) as scripted:
+        yield scripted
+
+
+@pytest.fixture
+def node(tmp_path: Path, broker: Broker, watcher: Watcher) -> RunningNode:
+    """A node that is not started yet. The watcher is connected before it."""
+    assert watcher.count() == 0
+    own = {"where": "broker", "hotwords": ["Kowalski"], "languages": ["en"]}
+    return RunningNode(tmp_path, configuration(tmp_path, broker.port, [], transcription=own))
+
+
+def segments(watcher: Watcher, count: int) -> list[dict[str, Any]]:
+    def come() -> list[dict[str, Any]] | None:
+        found = [m.json() for m in watcher.messages("scribe/lab/mic/+/segment")]
+        return found if len(found) >= count else None
+
+    return wait_until(come, PATIENCE_S, f"{count} segments") or []
+
+
+def test_one_utterance_of_each_speaker_is_away_and_texts_keep_their_order(
+    node: RunningNode, worker: Scripted, watcher: Watcher
+) -> None:
+    ids = fill(node.storage, dict.fromkeys(("desk", "door", "wall"), SENTENCES[5:8]))
+    texts: dict[str, str] = {}
+    with node:
+        for _ in range(3):
+            asked = [worker.next() for _ in range(3)]
+            assert {each.mic for each in asked} == {"desk", "door", "wall"}
+            with pytest.raises(queue.Empty):
+                worker.asked.get(timeout=0.3)
+            for each in sorted(asked, key=lambda each: each.mic, reverse=True):
+                key = each.request.id.partition("/")[2]
+                texts[key] = worker.answer(each)
+        found = segments(watcher, 9)
+        assert node.end() == 0
+    assert [segment["id"] for segment in found] == ids
+    assert [segment["text"] for segment in found] == [texts[key] for key in ids]
+    # What is sent again and again is what the node knows of its speaker.
+    assert [asked.request.hotwords for asked in asked] == ["Kowalski"] * 3
+    assert [asked.request.languages for asked in asked] == [["en"]] * 3
+    assert {asked.request.prior is not None for asked in asked} == {True}
+    assert {len(asked.request.earlier) for asked in asked} == {2}
+    assert {asked.request.model for asked in asked} == {OWN}
+    for each in asked:
+        assert each.qos == 1
+        assert each.properties.ResponseTopic == RESPONSE
+        assert each.properties.CorrelationData == each.request.id.encode()
+        assert abs(each.properties.MessageExpiryInterval - each.request.deadline_s) <= 1
+
+
+def test_answers_that_are_late_doubled_or_no_answers(
+    node: RunningNode, worker: Scripted, watcher: Watcher
+) -> None:
+    fill(node.storage, {"desk": SENTENCES[5:7]})
+    with node:
+        first = worker.next()
+        for garbage in (b"", b"{}", b"\xff", bytes(300_000), b'{"schema":2}'):
+            worker.publish(RESPONSE, garbage)
+        worker.publish(RESPONSE, b"x", CorrelationData=first.properties.CorrelationData)
+        worker.answer(first, id="someone/else", result=RESULT)
+        worker.answer(first, model=ModelId(name="model", sha256="0" * 64), result=RESULT)
+        again = worker.next()  # the deadline has passed, or that answer was of another model
+        assert again.request.id == first.request.id
+        text = worker.answer(again)
+        worker.answer(first, "Too late.")
+        second = worker.next()
+        worker.answer(again, "Much too late.")
+        other = worker.answer(second)
+        worker.answer(second, "Twice.")
+        found = segments(watcher, 2)
+        assert node.end() == 0
+    assert [segment["text"] for segment in found] == [text, other]
+    assert len(stored(node.storage)) == 2
+
+
+RESULT = ResultPart(text="Wrong.", language="en", language_probability=1.0, confidence=0.9)
+
+
+def test_what_is_not_answered_is_sent_again(
+    node: RunningNode, worker: Scripted, watcher: Watcher
+) -> None:
+    fill(node.storage, {"desk": SENTENCES[5:6]})
+    with node:
+        for code in ("busy", "stopping", "wrong_model", "unsupported_schema"):
+            worker.refuse(worker.next(), code)
+        silent = worker.next()  # not answered: its deadline passes
+        deadline_s = silent.request.deadline_s
+        again = worker.next()
+        assert again.request.id == silent.request.id
+        assert again.request.deadline_s > deadline_s
+        worker.says("offline", vanished=True)
+        worker.says("online")
+        text = worker.answer(worker.next())
+        assert [segment["text"] for segment in segments(watcher, 1)] == [text]
+        assert node.end() == 0
+
+
+def test_an_engine_that_fails_twice_on_an_utterance(
+    node: RunningNode, worker: Scripted, watcher: Watcher
+) -> None:
+    ids = fill(node.storage, {"desk": SENTENCES[5:7]})
+    with node:
+        for _ in range(2):
+            worker.refuse(worker.next(), "failed")
+        good = worker.answer(worker.next())
+        event = watcher.wait_for(is_event("transcription_failed"), PATIENCE_S).json()
+        assert "the worker w1: it says so" in event["message"]
+        assert [(s["id"], s["text"]) for s in segments(watcher, 1)] == [(ids[1], good)]
+        assert node.end() == 0
+    assert len(list((node.storage / "failed").glob("*"))) == 1
+
+
+def test_an_utterance_that_ends_every_worker_is_set_aside(
+    node: RunningNode, worker: Scripted, watcher: Watcher
+) -> None:
+    fill(node.storage, {"desk": SENTENCES[5:7]})
+    with node:
+        first = worker.next()
+        for number in range(MAX_MISSED):
+            worker.says("offline", vanished=True)
+            worker.says("online")
+            asked = worker.next()
+            assert (asked.request.id == first.request.id) == (number < MAX_MISSED - 1)
+        worker.answer(asked)
+        event = watcher.wait_for(is_event("transcription_failed"), PATIENCE_S).json()
+        assert f"no worker answered it in {MAX_MISSED} attempts" in event["message"]
+        segments(watcher, 1)
+        assert node.end() == 0
+
+
+def test_a_broker_that_has_nobody_to_send_to(
+    node: RunningNode, broker: Broker, watcher: Watcher
+) -> None:
+    """A status that is older than its worker: the broker says that there are no subscribers."""
+    fill(node.storage, {"desk": SENTENCES[5:6]})
+    with Scripted(broker.port, subscribes=False), node:
+        watcher.wait_for("scribe/work/model/request", PATIENCE_S)
+        with Scripted(broker.port) as worker:
+            worker.answer(worker.next())
+            segments(watcher, 1)
+        assert node.end() == 0
+
+
+def is_event(kind: str) -> Any:
+    return lambda m: m.topic == "scribe/lab/event" and m.json()["event_type"] == kind
