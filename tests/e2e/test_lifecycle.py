@@ -173,14 +173,15 @@ def test_a_killed_session_is_finished_at_the_next_start(lab: Room) -> None:
     assert lab.do("session/list")["sessions"][0]["state"] == "done"
 
 
-def test_a_session_that_goes_on_after_a_kill_keeps_its_time_limit(lab: Room) -> None:
+def test_a_session_that_goes_on_after_a_kill_keeps_its_time_limit_and_group(lab: Room) -> None:
     assert lab.node.end() == 0
     text = lab.node.file.read_text(encoding="utf-8")
     lab.node.file.write_text(f"{text}\nsession: {{resume: true}}\n", encoding="utf-8")
     after = lab.watcher.count()
     lab.node.start().wait_online(lab.watcher, after)
     desk = [{"mic": "desk", "speaker": "Alice"}]
-    session = lab.do("session/start", assignments=desk, max_duration_s=8)["session_id"]
+    started = lab.do("session/start", assignments=desk, max_duration_s=8, group="budget")
+    session = started["session_id"]
     lab.node.program.kill_group()
     after = lab.watcher.count()
     lab.node.start().wait_online(lab.watcher, after)
@@ -190,6 +191,11 @@ def test_a_session_that_goes_on_after_a_kill_keeps_its_time_limit(lab: Room) -> 
     final = lab.watcher.wait_for(f"{TOPIC}/transcript/final", 20, after).json()
     assert final["session_id"] == session
     assert 8 <= final["duration_s"] < 12
+    assert final["group"] == "budget"
+    clock = final["clock"]
+    assert clock["start"] is not None
+    assert clock["stop"] is not None
+    assert clock["shift_ms"] is None  # not counted while it was down
 
 
 def test_the_broker_goes_and_comes_back(

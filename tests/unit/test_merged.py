@@ -17,7 +17,12 @@ from node.core.model import SAMPLE_RATE, Segment, Session, Word
 from node.core.text import documents
 from node.core.text.documents import DocumentError, Recorded
 from node.core.text.formats import to_json
-from node.core.text.merged import MergedTranscript, may_be_of_one_meeting, merged
+from node.core.text.merged import (
+    MergedTranscript,
+    compare_clocks,
+    may_be_of_one_meeting,
+    merged,
+)
 from node.core.text.transcript import Transcript, merge
 from tests.unit.spoken import PARIS, STARTED, segment, session
 
@@ -196,11 +201,12 @@ def test_two_sessions_of_one_node_have_one_clock() -> None:
     again = recorded("kitchen", *KITCHEN, later_s=100, id="20261122T100140Z-0001", clock=worse)
     assert merged([first, again], PARIS).clocks.remarks == ()
     office = recorded("office", *OFFICE, clock=SessionClock(GOOD))
-    for order in ([first, again, office], [office, again, first]):
-        assert merged(order, PARIS).clocks.within_ms == 103
-    unknown = replace(again, session=replace(again.session, clock=SessionClock()))
-    for order in ([first, unknown, office], [office, unknown, first]):
-        assert merged(order, PARIS).clocks.within_ms is None
+    assert merged([first, again, office], PARIS).clocks.within_ms == 103
+    pairs = [(each.node, each.session) for each in (again, first, office)]
+    assert compare_clocks(pairs).within_ms == 103
+    unknown = replace(again.session, clock=SessionClock())
+    for order in ([(again.node, unknown), *pairs], [*pairs, (again.node, unknown)]):
+        assert compare_clocks(order).within_ms is None
 
 
 def test_equal_ids_of_two_nodes_stay_apart() -> None:
