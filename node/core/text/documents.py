@@ -39,8 +39,10 @@ LONGEST = timedelta(days=366)
 
 
 def _whole(text: str) -> str:
-    if any("\ud800" <= sign <= "\udfff" for sign in text):
-        raise ValueError("half a character (a lone surrogate)")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("half a character (a lone surrogate)") from None
     return text
 
 
