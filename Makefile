@@ -4,7 +4,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help run test unit test-web test-clients test-install test-install-arm64 test-container \
-	soak bench-accuracy bench-speed bench-words lint coverage dist addon lock schemas clean apt apt-test
+	soak bench-accuracy bench-speed bench-words lint coverage dist addon icons lock schemas clean apt \
+	apt-test
 
 # Python keeps what it has compiled: without that, tests take twice as long to start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -58,7 +59,7 @@ help:
 	@echo "make lint                         run ruff and mypy"
 	@echo "make coverage                     check that unit tests cover every branch of node/core"
 	@echo "make dist                         build source distribution and wheel in dist/"
-	@echo "make addon                        build the Home Assistant add-on in dist/addon/"
+	@echo "make addon                        copy the Home Assistant add-on to dist/addon/"
 
 run: apt .venv/run
 ifneq ($(MICS),)
@@ -153,15 +154,22 @@ coverage: .venv/dev
 dist: .venv/dev
 	.venv/bin/python -m build
 
-# A folder that Home Assistant installs the add-on from: a repository of one add-on with the program.
+# This repository is an add-on's folder for Home Assistant; these are the files that it takes.
 ADDON := dist/addon
-addon: .venv/dev
+ADDON_FILES := .dockerignore CHANGELOG.md DOCS.md Dockerfile LICENSE README.md config config.yaml \
+	docs icon.png logo.png node pyproject.toml systemd translations
+addon:
 	rm -rf $(ADDON)
-	mkdir -p $(ADDON)
-	cp repository.yaml $(ADDON)
-	cp -r config/home-assistant/addon $(ADDON)/scribe_node
-	cp $(LOCK) CHANGELOG.md $(ADDON)/scribe_node
-	.venv/bin/python -m build --wheel --outdir $(ADDON)/scribe_node
+	mkdir -p $(ADDON)/scribe_node
+	cp -r $(ADDON_FILES) $(ADDON)/scribe_node
+	find $(ADDON) -name __pycache__ -prune -exec rm -r {} +
+
+ICON := node/web/static/icon.svg
+LOGO := config/home-assistant/addon/logo.svg
+icons:
+	$(call apt_install,librsvg2-bin fonts-dejavu-core)
+	rsvg-convert --width 128 --height 128 --output icon.png $(ICON)
+	rsvg-convert --width 250 --height 100 --output logo.png $(LOGO)
 
 schemas: .venv/dev
 	.venv/bin/python -m tests.rig.schemas

@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +17,11 @@ import yaml
 
 from node.config import load_config
 from tests.model.sentences import SENTENCES
-from tests.rig.broker import HOST, Broker
+from tests.rig.broker import HOST, Broker, free_port
 from tests.rig.mqtt import Watcher
 from tests.rig.node import MODEL, ROOT, spoken
-from tests.rig.processes import Program, need, wait_until
+from tests.rig.prefix_proxy import PrefixProxy
+from tests.rig.processes import Program, children, command_line, need, wait_until
 from tests.rig.supervisor import TOKEN, Supervisor, audio_info
 from tests.rig.vmics import VirtualMic, VirtualMics
 
@@ -26,13 +29,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ADDON = ROOT / "config/home-assistant/addon"
-OPTIONS: dict[str, Any] = yaml.safe_load((ADDON / "config.yaml").read_text(encoding="utf-8"))[
+OPTIONS: dict[str, Any] = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))[
     "options"
 ]
 BLUE, TABLE, TABLE_2 = "alsa_input.usb-Blue", "alsa_input.usb-table-1", "alsa_input.usb-table-2"
 INPUTS = {BLUE: "Blue Snowball Mono", TABLE: "USB Audio Analog", TABLE_2: "USB Audio Analog"}
 SERVICE = {"host": "core-mosquitto", "port": 1883, "username": "addons", "password": "s€cret"}
 NODE = "scribe/homeassistant"
+SUPERVISOR = "127.0.0.2"
+"""Stands for 172.30.32.2: another address of this machine."""
 
 
 @pytest.fixture
@@ -47,6 +52,7 @@ def command(data: Path, url: str, options: dict[str, Any]) -> list[str | Path]:
     (data / "options.json").write_text(json.dumps({**OPTIONS, **options}))
     share = data.parent / "share" / "scribe-node"
     places: list[str | Path] = ["--data", data, "--share", share, "--supervisor", url]
+    places += ["--page-folder", data.parent / "page"]
     return [sys.executable, ADDON / "start.py", *places]
 
 
@@ -117,13 +123,21 @@ def test_the_options_choose_inputs_languages_model_and_names(data: Path) -> None
     assert f'"{TABLE}"' not in sources
 
 
-@pytest.mark.parametrize("wanted", ["USB Audio", "no such"])
-def test_a_microphone_that_is_not_exactly_one_input_is_refused(data: Path, wanted: str) -> None:
-    done = start(data, answers(INPUTS), microphones=[{"name": "desk", "input": wanted}])
+def test_a_microphone_that_several_inputs_fit_is_refused(data: Path) -> None:
+    done = start(data, answers(INPUTS), microphones=[{"name": "desk", "input": "USB Audio"}])
     assert done.returncode == 1
-    assert f"`{wanted}` of microphone desk" in done.stderr
+    assert "2 inputs fit `USB Audio` of microphone desk" in done.stderr
     assert f"Blue Snowball Mono ({BLUE})" in done.stderr
     assert not (data / "node.yaml").exists()
+
+
+def test_a_microphone_that_is_not_there_is_said_and_waited_for(data: Path) -> None:
+    wanted = [{"name": "desk", "input": "no such"}, {"name": "door", "input": "snowball"}]
+    done = start(data, answers(INPUTS), microphones=wanted)
+    assert done.returncode == 0, done.stderr
+    assert "No input fits `no such` of microphone desk yet." in done.stdout
+    assert f"Blue Snowball Mono ({BLUE})" in done.stdout
+    assert [one.mic for one in load_config(data / "node.yaml").audio.devices] == ["door"]
 
 
 def test_without_a_broker_it_says_what_to_install(data: Path) -> None:
@@ -146,42 +160,87 @@ def test_without_inputs_the_node_starts_all_the_same(data: Path) -> None:
 
 @pytest.fixture
 def sound_server() -> Iterator[VirtualMics]:
-    """A PulseAudio with one source that is not a monitor, as a USB microphone is."""
+    """A PulseAudio, still without a source that is not a monitor."""
     need("pactl")
     with VirtualMics([VirtualMic("room")]) as virtual:
-        module = ("load-module", "module-remap-source", "master=mic.monitor", f"source_name={BLUE}")
-        server = {"PULSE_SERVER": f"unix:{virtual.folder}/room/s"}
-        subprocess.run(["pactl", *module], env=virtual.env | server, check=True, stdout=-3)
-        virtual.env.update(server)
+        virtual.env["PULSE_SERVER"] = f"unix:{virtual.folder}/room/s"
         yield virtual
+
+
+def plug_in(sound_server: VirtualMics, known: dict[str, Any]) -> None:
+    """Add a source to the sound server, as a USB microphone does, and to what is known of it."""
+    module = ("load-module", "module-remap-source", "master=mic.monitor", f"source_name={BLUE}")
+    subprocess.run(["pactl", *module], env=sound_server.env, check=True, stdout=-3)
+    known["/audio/info"] = audio_info({BLUE: INPUTS[BLUE]})
+
+
+class Ingress:
+    """A browser whose requests come through Home Assistant's ingress, over plain HTTP."""
+
+    def __init__(self, proxy: PrefixProxy) -> None:
+        self._url = proxy.url
+
+    def ask(self, path: str, body: object = None) -> Any:
+        home = "homeassistant.local:8123"
+        headers = {"Host": home, "Origin": f"http://{home}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self._url + path, data, headers)  # noqa: S310
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            return json.load(answer)
+
+    def is_there(self) -> bool:
+        try:
+            nodes: list[dict[str, Any]] = self.ask("api/nodes")["nodes"]
+        except OSError:
+            return False
+        return [one["online"] for one in nodes] == [True]
+
+
+def status_of_others(port: int) -> int:
+    """Return how the page answers who does not come through the ingress."""
+    try:
+        with urllib.request.urlopen(f"http://{HOST}:{port}/api/nodes", timeout=60) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
 
 
 def test_from_the_start_to_the_first_segment(
     data: Path, broker: Broker, sound_server: VirtualMics
 ) -> None:
-    """Nothing is typed but a name, in the field that Home Assistant shows."""
+    """Nothing is typed but a name, on the page; the microphone is plugged in after the start."""
     scripts = str(Path(sys.executable).parent)
     path = f"{scripts}:{os.environ['PATH']}"
     env = environment() | sound_server.env | {"PATH": path, "HOME": str(data)}
     del env["ALSA_CONFIG_PATH"]  # the system's, which reads .asoundrc
-    anybody = {"/services/mqtt": {"host": HOST, "port": broker.port}}
-    mic = f"{NODE}/mic/blue_snowball_mono"
+    known = answers({}) | {"/services/mqtt": {"host": HOST, "port": broker.port}}
+    mic, port = "blue_snowball_mono", free_port()
+    page = ["--ingress", SUPERVISOR, "--listen", f"0.0.0.0:{port}"]
     with (
-        Supervisor(answers({BLUE: INPUTS[BLUE]}) | anybody) as supervisor,
+        Supervisor(known) as supervisor,
         Watcher(broker.port) as seen,
-        Program(command(data, supervisor.url, {"model": str(MODEL)}), env) as node,
+        PrefixProxy(port, SUPERVISOR) as proxy,
+        Program([*command(data, supervisor.url, {"model": str(MODEL)}), *page], env) as node,
     ):
+        browser = Ingress(proxy)
         seen.wait_for(lambda m: m.topic == f"{NODE}/status" and m.text == "online", 60)
+        wait_until(browser.is_there, 60, "the page shows the node")
+        assert status_of_others(port) == 403
+        plug_in(sound_server, known)
+        wait_until(lambda: connected(seen, f"{NODE}/mic/{mic}"), 60, "the microphone is found")
         found = seen.wait_for("homeassistant/device/+/config", 20).json()
         assert found["components"], "Home Assistant is told by itself"
-        wait_until(lambda: connected(seen, mic), 30, "the microphone is found")
-        seen.publish(f"{mic}/speaker/set", "Alice")
-        seen.publish(f"{NODE}/session/set", "ON")
-        wait_until(lambda: state(seen) == "recording", 30, node.output())
+        start = {"assignments": [{"mic": mic, "speaker": "Alice"}]}
+        assert browser.ask("api/nodes/homeassistant/start", start)["status"] == "ok"
         sound_server.play("room", spoken(SENTENCES[0]), 16000)
-        segment = seen.wait_for(f"{mic}/segment", 30).json()
+        segment = seen.wait_for(f"{NODE}/mic/{mic}/segment", 30).json()
         assert (segment["speaker"], segment["text"]) == ("Alice", SENTENCES[0].text)
-        seen.publish(f"{NODE}/session/set", "OFF")
+        (web,) = [pid for pid in children(node.pid) if "\0web\0" in command_line(pid)]
+        os.kill(web, signal.SIGKILL)
+        wait_until(lambda: "The page has ended with -9" in node.output(), 20, "its end is said")
+        wait_until(browser.is_there, 60, "the page is there again")
+        browser.ask("api/nodes/homeassistant/stop", {})
         final = seen.wait_for(f"{NODE}/transcript/final", 60).json()
         node.signal(signal.SIGTERM)
         assert node.wait(60) == 0, node.output()
@@ -191,7 +250,3 @@ def test_from_the_start_to_the_first_segment(
 
 def connected(seen: Watcher, mic: str) -> bool:
     return any(message.json()["connected"] for message in seen.messages(f"{mic}/state"))
-
-
-def state(seen: Watcher) -> str:
-    return str(seen.messages(f"{NODE}/session")[-1].json()["state"])

@@ -69,10 +69,13 @@ RUN_ELSEWHERE = {
     "make lock": "it asks the package index for the newest of everything",
     "make test-install": "some minutes, as root",
     "make test-container": "some minutes, as root",
-    "make addon": "tests/system/test_container.py, by make test-container",
-    "docker compose up --detach --build": (
+    "make addon": "tests/unit/test_shipping.py has its list of files",
+    "make icons": "tests/unit/test_shipping.py looks at what it draws",
+    "docker compose build": "there is no Docker here; tests/system/test_container.py builds it",
+    "docker compose up --detach": (
         "there is no Docker here; tests/system/test_container.py has compose.yaml's options"
     ),
+    "docker compose run --rm page web --set-password": "tests/system/test_container.py",
     "docker compose exec node scribe-node check": "test_check.py, outside of a container",
     "docker compose logs --follow node": "Docker's own",
     "sudo chown 10301:10301 FOLDER": "the system's own",
@@ -104,6 +107,11 @@ RUN_ELSEWHERE = {
     ),
     ".venv/bin/python -m tests.bench.accuracy.hearing": "a benchmark of minutes in simulated rooms",
     "sudo systemd/install.sh": "tests/system/test_install.py, by make test-install",
+    "sudo systemd/install.sh --web": "tests/system/test_install.py, by make test-install",
+    "sudo scribe-node web --set-password --password-file /etc/scribe-node/web-password": (
+        "tests/system/test_install.py"
+    ),
+    "sudo systemctl restart scribe-node-web": "tests/system/test_install.py",
     "sudo nano /etc/scribe-node/node.yaml": "an editor",
     "sudo systemctl restart scribe-node": "tests/system/test_service.py",
     "sudo scribe-node check": "tests/system/test_install.py; here without sudo",

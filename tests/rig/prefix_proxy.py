@@ -66,6 +66,8 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             connection.request(self.command, self.path.removeprefix(PREFIX), body, headers)
             self._hand_back(connection.getresponse())
+        except ConnectionRefusedError:
+            self.send_error(502)  # the page is not there yet
         except (BrokenPipeError, ConnectionResetError, IncompleteRead):
             self.close_connection = True  # the browser or the page's program has gone
         finally:

@@ -55,25 +55,27 @@ class Podman:
         return self
 
     def run(
-        self, *arguments: str | Path, timeout: float = COMMAND_TIMEOUT_S
+        self, *arguments: str | Path, timeout: float = COMMAND_TIMEOUT_S, typed: str = ""
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command of podman."""
+        """Run a command of podman; `typed` is its standard input."""
         assert self._space is not None
         inside = ("nsenter", "--target", str(self._space.pid), "--mount", "--")
         options = ("--cgroup-manager", "cgroupfs", "--runtime", "crun", "--log-level", "fatal")
         stores = ("--root", self._folder / "root", "--runroot", self._folder / "run")
         return subprocess.run(
             [*inside, "podman", *options, *stores, *arguments],
-            stdin=subprocess.DEVNULL,
+            input=typed,
             capture_output=True,
             text=True,
             timeout=stretched(timeout),
             check=False,
         )
 
-    def do(self, *arguments: str | Path, timeout: float = COMMAND_TIMEOUT_S) -> str:
+    def do(
+        self, *arguments: str | Path, timeout: float = COMMAND_TIMEOUT_S, typed: str = ""
+    ) -> str:
         """Run a command that must succeed; return what it prints."""
-        done = self.run(*arguments, timeout=timeout)
+        done = self.run(*arguments, timeout=timeout, typed=typed)
         assert done.returncode == 0, f"podman {arguments}:\n{done.stdout[-8000:]}{done.stderr}"
         return done.stdout.strip()
 
@@ -107,6 +109,6 @@ def options(of: dict[str, Any]) -> Sequence[str]:
         "--group-add": "group_add",
         "--device-cgroup-rule": "device_cgroup_rules",
     }.items():
-        for value in of[key]:
+        for value in of.get(key, ()):
             chosen += [option, str(value).replace("no-new-privileges:true", "no-new-privileges")]
     return chosen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -10,15 +11,18 @@ import signal
 import subprocess
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
-from tests.rig.broker import Broker
+from tests.rig.broker import Broker, free_port
 from tests.rig.mqtt import Watcher
 from tests.rig.node import ROOT
+from tests.rig.prefix_proxy import PrefixProxy
 from tests.rig.processes import need, wait_until
 from tests.rig.supervisor import TOKEN, Supervisor, audio_info
 from tests.system.podman import Podman, options, service
@@ -33,6 +37,7 @@ BASE = "localhost/debian:base"
 IMAGE = "localhost/scribe-node"
 VOLUME = "scribe"
 UID = 10301
+GOOD = "correct horse"
 BUILD_TIMEOUT_S = 1800
 ONLINE_S = 60
 KEEPALIVE_S = 5
@@ -52,7 +57,13 @@ def podman() -> Iterator[Podman]:
 
 @pytest.fixture(scope="module")
 def image(podman: Podman) -> str:
-    """The Dockerfile's image; pip gets the certificates it needs here from the base."""
+    """The Dockerfile's image for compose.yaml."""
+    make_base(podman)
+    return build(podman, IMAGE, ROOT, "--target", service()["build"]["target"])
+
+
+def make_base(podman: Podman) -> None:
+    """Make what stands for debian:trixie-slim; pip gets the certificates it needs here from it."""
     need("debootstrap")
     root = Path(tempfile.mkdtemp(prefix="base-", dir="/var/tmp"))
     root.chmod(0o755)
@@ -75,13 +86,12 @@ def image(podman: Podman) -> str:
     finally:
         shutil.rmtree(root)
         archive.unlink(missing_ok=True)
-    return build(podman, IMAGE, ROOT)
 
 
-def build(podman: Podman, tag: str, folder: Path) -> str:
+def build(podman: Podman, tag: str, folder: Path, *options: str) -> str:
     began = time.monotonic()
     form = ("--isolation", "chroot", "--format", "docker", "--build-arg", f"BASE={BASE}")
-    podman.do("build", *form, "--tag", tag, folder, timeout=BUILD_TIMEOUT_S)
+    podman.do("build", *form, *options, "--tag", tag, folder, timeout=BUILD_TIMEOUT_S)
     size, base = (int(podman.inspect(name, "{{.Size}}")) for name in (tag, BASE))
     seconds = time.monotonic() - began
     print(f"built in {seconds:.0f} s: {(size - base) / 1e6:.0f} MB on {base / 1e6:.0f} MB of base")
@@ -119,7 +129,8 @@ def node(
     files = [{"mic": mic, "file": f"{DEMO}/mic-{mic}.wav"} for mic in MICS]
     config["audio"] = {"source": "files", "files": files}
     config["transcription"]["model"] = f"{DEMO}/model"
-    file = write(tmp_path, yaml.safe_dump(config))
+    (tmp_path / "node").mkdir()
+    file = write(tmp_path / "node", yaml.safe_dump(config))
     before, began = seen.count(), time.monotonic()
     volumes = (
         "-v",
@@ -160,7 +171,8 @@ def test_the_image_has_no_compiler_and_another_user_than_root(podman: Podman, im
 def test_it_installs_only_what_is_locked(podman: Podman, image: str) -> None:
     run = ("run", "--rm", "--network", "none", *LIMITS, "--entrypoint", PYTHON, image)
     frozen = podman.do(*run, "-m", "pip", "list", "--format=freeze", "--exclude=pip").split()
-    lock = (ROOT / "systemd/requirements.lock").read_text(encoding="utf-8")
+    locks = [ROOT / "systemd/requirements.lock", ROOT / "systemd/requirements-web.lock"]
+    lock = "\n".join(file.read_text(encoding="utf-8") for file in locks)
     locked = {
         re.sub(r"[-_.]+", "-", one).lower()
         for one in re.findall(r"^\S+==[^;\s]+", lock, re.MULTILINE)
@@ -206,6 +218,76 @@ def assert_stops(podman: Podman, node: str, seen: Watcher) -> None:
     seen.wait_for(lambda m: m.topic == "scribe/lab/status" and m.text == "offline", 5, before)
 
 
+@pytest.fixture
+def page(podman: Podman, image: str, broker: Broker, tmp_path: Path) -> Iterator[Page]:
+    """The page as compose.yaml runs it, on a port of this machine; its password is set first."""
+    of, port = service("page"), free_port()
+    file = write(tmp_path, f"mqtt: {{host: 127.0.0.1, port: {broker.port}}}\n")
+    mounts = ("-v", f"{file}:/etc/scribe-node/node.yaml:ro", "-v", "page:/var/lib/scribe-node")
+    run = ("run", "--network", "host", *LIMITS, *options(of), *mounts)
+    command = [word.replace(":8099", f":{port}") for word in of["command"]]
+    assert command != of["command"]
+    refused = podman.run(*run, "--rm", image, *command)
+    assert refused.returncode == 78, refused.stderr
+    assert "web --set-password" in refused.stderr
+    podman.do(*run, "--rm", "--interactive", image, "web", "--set-password", typed=f"{GOOD}\n")
+    _, *check = of["healthcheck"]["test"]
+    check[-1] = check[-1].replace(":8099/", f":{port}/")
+    health = ("--health-cmd", json.dumps(check), "--health-interval", "disable")
+    podman.do(*run, "--detach", "--name", "page", *health, image, *command)
+    yield Page(port)
+    podman.do("rm", "--force", "--time", "0", "--volumes", "page")
+    podman.do("volume", "rm", "page")
+
+
+class Page:
+    """Asked as by a script: with the password, by HTTP Basic authentication."""
+
+    def __init__(self, port: int) -> None:
+        self._url = f"http://127.0.0.1:{port}/"
+
+    def ask(self, path: str, body: object = None, password: str = GOOD) -> Any:
+        login = base64.b64encode(f"any:{password}".encode()).decode()
+        headers = {"Authorization": f"Basic {login}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self._url + path, data, headers)  # noqa: S310
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            return json.load(answer)
+
+    def is_ready(self) -> bool:
+        try:
+            return bool(self.ask("healthz")["ok"])
+        except OSError:
+            return False
+
+
+@pytest.mark.usefixtures("node")
+def test_the_page_as_compose_runs_it(podman: Podman, page: Page) -> None:
+    """The flow of one session, by who has the password."""
+    wait_until(page.is_ready, 60, "the page sees the node")
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        page.ask("detect_mics", password="wrong one")  # noqa: S106
+    assert len(page.ask("detect_mics")["mics"]) == len(MICS)
+    assignments = [{"mic_id": 1, "person_name": "Alice"}, {"mic_id": 2, "person_name": "Bruno"}]
+    assert page.ask("start_transcription", {"assignments": assignments})["status"] == "started"
+    said = re.compile(r"\[\d\d:\d\d:\d\d\] (Alice|Bruno): .+")
+    wait_until(lambda: len(said.findall(transcription(page))) >= 3, 60, "three lines")
+    stopped = page.ask("stop_transcription", {})
+    assert stopped["file_path"].startswith("/var/lib/scribe-node/transcripts/")
+    assert all(said.fullmatch(line) for line in transcription(page).splitlines())
+    assert_confined(podman, "page")
+    assert health(podman, "page") == "healthy"
+    secret = podman.do("exec", "page", "cat", ".config/scribe-node/web-password")
+    assert secret.startswith("scrypt:")
+    podman.do("stop", "--time", "10", "page")
+    assert podman.inspect("page", "{{.State.ExitCode}}") in {"0", "143"}
+
+
+def transcription(page: Page) -> str:
+    text: str = page.ask("get_transcriptions")["transcription"]
+    return text
+
+
 def test_the_health_check_sees_a_node_that_hangs(podman: Podman, node: str, seen: Watcher) -> None:
     assert health(podman, node) == "healthy"
     log = podman.inspect(node, "{{range .State.Health.Log}}{{.Output}}{{end}}")
@@ -242,33 +324,62 @@ def test_a_wrong_configuration_ends_it(podman: Podman, image: str, tmp_path: Pat
     assert "node.yaml:2" in done.stderr
 
 
+def clone(target: Path) -> Path:
+    """Copy what git holds of this tree: what the Supervisor gets from the address of a clone."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
+    target.mkdir()
+    copy = ["xargs", "-0", "cp", "--parents", "--target-directory", str(target)]
+    subprocess.run(copy, input=listed.stdout, cwd=ROOT, check=True)
+    return target
+
+
 @pytest.mark.usefixtures("image")
-def test_the_add_on_is_built_and_starts(
+def test_the_add_on_is_built_from_a_clone_as_the_supervisor_does(
     podman: Podman, broker: Broker, seen: Watcher, tmp_path: Path
 ) -> None:
-    """Without inputs: there is no sound server here. tests/e2e/test_addon.py has one."""
-    folder, data = tmp_path / "addon", tmp_path / "data"
-    subprocess.run(["make", "-s", "addon", f"ADDON={folder}"], cwd=ROOT, check=True)
-    assert (folder / "repository.yaml").is_file()
-    image = build(podman, "localhost/scribe-addon", folder / "scribe_node")
+    """And starts, without inputs: there is no sound server. tests/e2e/test_addon.py has one."""
+    folder, data = clone(tmp_path / "clone"), tmp_path / "data"
+    arguments = ("--build-arg", "BUILD_VERSION=0.1.0", "--build-arg", "BUILD_ARCH=amd64")
+    form = ("--file", str(folder / "Dockerfile"), "--label", "io.hass.type=app")
+    image = build(podman, "localhost/scribe-addon", folder, *form, *arguments)
     run = ("run", "--network", "host", *LIMITS)
     plugin = "ldd /usr/lib/*/alsa-lib/libasound_module_pcm_pulse.so"
     libraries = podman.do(*run, "--rm", "--entrypoint", "sh", image, "-c", plugin)
     assert "libpulse.so" in libraries
     assert "not found" not in libraries
 
-    data.mkdir()
-    options = yaml.safe_load((folder / "scribe_node/config.yaml").read_text())["options"]
+    data.mkdir(mode=0o700)
+    options = yaml.safe_load((folder / "config.yaml").read_text())["options"]
     (data / "options.json").write_text(json.dumps({**options, "model": f"{DEMO}/model"}))
-    service = {"host": "127.0.0.1", "port": broker.port}
+    service = {"host": "127.0.0.1", "port": broker.port, "username": "addons", "password": "pw"}
     answers = {"/services/mqtt": service, "/audio/info": audio_info({})}
     mounts = ("-v", f"{data}:/data", "-v", f"{tmp_path}:/share", "-e", f"SUPERVISOR_TOKEN={TOKEN}")
-    with Supervisor(answers) as supervisor:
+    port = free_port()
+    page = ("--ingress", "127.0.0.2", "--listen", f"0.0.0.0:{port}")
+    with Supervisor(answers) as supervisor, PrefixProxy(port, "127.0.0.2") as proxy:
         detached = (*run, "--detach", "--name", "addon", *mounts, image)
-        podman.do(*detached, "--supervisor", supervisor.url)
+        podman.do(*detached, "--supervisor", supervisor.url, *page)
         status = "scribe/homeassistant/status"
         seen.wait_for(lambda m: m.topic == status and m.text == "online" and not m.retain, ONLINE_S)
+        wait_until(lambda: '"online":true' in read(f"{proxy.url}api/nodes"), 60, "the page is up")
+        assert read(f"http://127.0.0.1:{port}/api/nodes") == "403"
     assert seen.wait_for("homeassistant/device/+/config", 20).json()["components"]
     assert health(podman, "addon") == "healthy"
+    users = podman.do("top", "addon", "user", "args").splitlines()
+    (web,) = [line.split()[0] for line in users if "scribe-node web" in line]
+    assert web == "scribe-node"
     podman.do("stop", "--time", "45", "addon")
     assert podman.inspect("addon", "{{.State.ExitCode}}") == "0"
+
+
+def read(url: str) -> str:
+    """Return what is answered; a refusal's status, or nothing where nobody listens."""
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310
+            text: str = answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return str(error.code)
+    except OSError:
+        return ""
+    return text

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import struct
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,13 @@ from node.service.lifecycle import DRAIN_S
 
 ROOT = Path(__file__).parents[2]
 ADDON = ROOT / "config/home-assistant/addon"
-DOCKERFILES = {"image": ROOT / "Dockerfile", "addon": ADDON / "Dockerfile"}
+STAGES = dict(
+    re.findall(
+        r"^FROM \S+ AS (\w+)\n(.*?)(?=^FROM |\Z)",
+        (ROOT / "Dockerfile").read_text(encoding="utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
+)
 
 ADDON_KEYS = {
     "name": str,
@@ -31,6 +40,10 @@ ADDON_KEYS = {
     "timeout": int,
     "services": list,
     "audio": bool,
+    "ingress": bool,
+    "ingress_port": int,
+    "panel_title": str,
+    "panel_icon": str,
     "hassio_api": bool,
     "map": list,
     "backup_exclude": list,
@@ -50,8 +63,9 @@ def read(file: Path) -> dict[str, Any]:
     return document
 
 
-CONFIG = read(ADDON / "config.yaml")
-NODE = read(ROOT / "compose.yaml")["services"]["node"]
+CONFIG = read(ROOT / "config.yaml")
+SERVICES = read(ROOT / "compose.yaml")["services"]
+NODE, WEB = SERVICES["node"], SERVICES["page"]
 
 
 def test_the_add_on_has_only_documented_keys_of_their_types() -> None:
@@ -95,11 +109,16 @@ def test_the_models_of_the_options_are_models() -> None:
 
 @pytest.mark.parametrize("language", ["en", "fr"])
 def test_every_option_is_explained(language: str) -> None:
-    translated = read(ADDON / f"translations/{language}.yaml")
+    translated = read(ROOT / f"translations/{language}.yaml")
     assert set(translated) == {"configuration"}
     assert set(translated["configuration"]) == set(CONFIG["schema"])
     for said in translated["configuration"].values():
         assert set(said) == {"name", "description"}
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
+    return [ROOT / name for name in listed.stdout.decode().rstrip("\0").split("\0")]
 
 
 def test_the_repository_has_what_the_store_needs() -> None:
@@ -108,22 +127,63 @@ def test_the_repository_has_what_the_store_needs() -> None:
     assert repository["name"]
 
 
-@pytest.mark.parametrize("file", DOCKERFILES.values(), ids=DOCKERFILES)
-def test_an_image_installs_what_is_locked_and_looks_after_itself(file: Path) -> None:
-    stages = re.split(r"^FROM ", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    assert len(stages) == 3
-    _, build, last = stages
-    assert "--require-hashes --only-binary :all:" in build
-    assert "pip install" not in last
-    assert re.search(r"^HEALTHCHECK .*\\\n +CMD .*status.*> /dev/null", last, re.MULTILINE)
-    assert re.search(r'^ENTRYPOINT \["/usr/bin/tini", "--"', last, re.MULTILINE)
-    assert "STOPSIGNAL SIGTERM" in last
-    assert not re.search(r"gcc|build-essential|python3-dev|python3-venv", last)
+def test_the_supervisor_finds_the_add_on_and_all_that_it_builds_from() -> None:
+    """It takes each `config.*` with a slug for an add-on, and builds from that file's folder."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a clone")
+    files = tracked()
+    configs = [f for f in files if f.stem == "config" and f.suffix in {".yaml", ".yml", ".json"}]
+    documents = {file: read(file) for file in configs}  # each must be an object
+    assert [file for file, found in documents.items() if "slug" in found] == [ROOT / "config.yaml"]
+    listed = re.search(r"^ADDON_FILES := ((?:.*\\\n)*.*)", text("Makefile"), re.MULTILINE)
+    assert listed
+    named = set(listed[1].replace("\\\n", " ").split())
+    admitted = {line[1:] for line in text(".dockerignore").splitlines() if line.startswith("!")}
+    beside = {"config.yaml", "translations", "icon.png", "logo.png", "Dockerfile", ".dockerignore"}
+    assert named == admitted | beside
+    assert named <= {file.relative_to(ROOT).parts[0] for file in files}
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("name", "size"), [("icon.png", (128, 128)), ("logo.png", (250, 100))])
+def test_the_store_has_pictures_of_its_sizes(name: str, size: tuple[int, int]) -> None:
+    head = (ROOT / name).read_bytes()[:24]
+    assert head[:16] == b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+    assert struct.unpack(">II", head[16:]) == size
+
+
+def test_the_images_install_what_is_locked_and_look_after_themselves() -> None:
+    assert [*STAGES] == ["build", "common", "node", "sound", "addon"], "the last is the add-on"
+    assert "--require-hashes --only-binary :all:" in STAGES["build"]
+    for lock in ("requirements.lock", "requirements-web.lock"):
+        assert f"-r systemd/{lock}" in STAGES["build"]
+    assert "STOPSIGNAL SIGTERM" in STAGES["common"]
+    for name in ("node", "addon"):
+        stage = STAGES[name]
+        assert re.search(r"^HEALTHCHECK .*\\\n +CMD .*status.*> /dev/null", stage, re.MULTILINE)
+        assert re.search(r'^ENTRYPOINT \["/usr/bin/tini", "--"', stage, re.MULTILINE)
+        whole = STAGES["common"] + stage
+        assert "pip install" not in whole
+        assert not re.search(r"gcc|build-essential|python3-dev|python3-venv", whole)
 
 
 def test_the_image_runs_as_another_user_than_root() -> None:
-    last = (ROOT / "Dockerfile").read_text(encoding="utf-8").rpartition("FROM ")[2]
-    assert re.findall(r"^USER (.+)$", last, re.MULTILINE) == ["scribe-node"]
+    assert re.findall(r"^USER (.+)$", STAGES["node"], re.MULTILINE) == ["scribe-node"]
+
+
+def test_the_add_on_runs_its_start_and_its_page_as_another_user() -> None:
+    entry = re.search(r"^ENTRYPOINT (\[.*?\])", STAGES["addon"], re.MULTILINE | re.DOTALL)
+    assert entry
+    command = json.loads(entry[1].replace("\\\n", " "))
+    share = "/opt/scribe-node/venv/share/scribe-node/"
+    assert (ROOT / command[3].removeprefix(share)) == ADDON / "start.py"
+    assert command[4:] == ["--page-user", "scribe-node"]
+    start = (ADDON / "start.py").read_text(encoding="utf-8")
+    assert f'LISTEN = "0.0.0.0:{CONFIG["ingress_port"]}"' in start
+    assert 'INGRESS = "172.30.32.2"' in start, "the address that Home Assistant documents"
 
 
 def test_nothing_is_left_out_that_the_image_copies() -> None:
@@ -148,8 +208,17 @@ def test_compose_gives_the_node_no_more_than_it_needs() -> None:
     assert NODE["group_add"] == ["audio"]
     assert NODE["device_cgroup_rules"] == ["c 116:* rw"]
     assert not {"privileged", "cap_add", "network_mode", "ports", "user"} & set(NODE)
-    broker = read(ROOT / "compose.yaml")["services"]["mosquitto"]
-    assert all(port.startswith("127.0.0.1:") for port in broker["ports"])
+    for service in (SERVICES["mosquitto"], WEB):
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+
+
+def test_compose_gives_the_page_less_than_the_node() -> None:
+    for key in ("image", "build", "read_only", "tmpfs", "cap_drop", "security_opt"):
+        assert WEB[key] == NODE[key]
+    given = {volume.split(":")[0] for volume in WEB["volumes"]}
+    assert given == {"page", "./config/container/node.yaml"}
+    assert set(WEB) - set(NODE) == {"command", "ports", "healthcheck"}
+    assert not {"devices", "group_add", "device_cgroup_rules"} & set(WEB)
 
 
 def test_compose_lets_the_node_stop_as_the_unit_does() -> None:
@@ -163,13 +232,12 @@ def test_compose_lets_the_node_stop_as_the_unit_does() -> None:
 
 
 def test_what_compose_mounts_exists_and_configures_the_node() -> None:
-    services = read(ROOT / "compose.yaml")["services"].values()
-    volumes = [volume.split(":") for service in services for volume in service["volumes"]]
+    volumes = [volume.split(":") for service in SERVICES.values() for volume in service["volumes"]]
     files = [ROOT / source for source, *_ in volumes if source.startswith("./")]
     assert files
     assert all(file.is_file() for file in files)
     config = load_config(ROOT / "config/container/node.yaml")
-    assert config.mqtt.host in read(ROOT / "compose.yaml")["services"]
+    assert config.mqtt.host in SERVICES
     assert config.node.id == "scribe", "a container has a new host name each time"
     assert [target for source, target, *_ in volumes if source == "storage"] == [
         str(config.storage.path)
