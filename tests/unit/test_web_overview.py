@@ -71,12 +71,12 @@ def test_a_node_that_does_not_answer_is_named_until_it_says_something(lab: Overv
     """Its `online` stands on a broker that was killed, and so lost its last will."""
     lab.unanswered("lab", lab.heard("lab"))
     lab.unanswered("attic", lab.heard("attic"))
-    assert (codes(lab), set(lab.silent)) == (["unanswered"], {"lab"})
+    assert (codes(lab), lab.silent) == (["unanswered"], frozenset({"lab"}))
     take(lab, "scribe/lab/status", b"online")
     take(lab, "scribe/lab/session", {"problem": "no model"})
     assert codes(lab) == ["unanswered", "problem"], "what is retained is old"
     take(lab, "scribe/lab/response/session/list", {"transaction": "1"}, retained=False)
-    assert (codes(lab), set(lab.silent)) == (["problem"], set())
+    assert (codes(lab), lab.silent) == (["problem"], frozenset())
     lab.unanswered("lab", lab.heard("lab") - 1)
     assert codes(lab) == ["problem"], "it has come back since it was asked"
     lab.unanswered("lab", lab.heard("lab"))
