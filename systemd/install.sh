@@ -12,6 +12,10 @@ readonly CONFIG=$CONFIG_DIR/node.yaml
 readonly PASSWORD=$CONFIG_DIR/mqtt-password
 readonly STATE=/var/lib/$NAME
 readonly UNIT=/etc/systemd/system/$NAME.service
+readonly WEB=$NAME-web
+readonly WEB_UNIT=/etc/systemd/system/$WEB.service
+readonly WEB_OPTIONS=$CONFIG_DIR/web.env
+readonly WEB_PASSWORD=$CONFIG_DIR/web-password
 readonly COMMAND=/usr/local/bin/$NAME
 readonly PACKAGES="python3 python3-venv libportaudio2 alsa-utils ca-certificates"
 
@@ -22,6 +26,7 @@ Usage: install.sh [install|upgrade|uninstall] [OPTIONS]
   install, upgrade   install the service, or upgrade it (default)
   uninstall          remove the service; keep configuration and transcripts
 
+  --web              also install the web page as a service; an upgrade keeps it
   --wheel FILE       install this wheel instead of the source around this script
   --no-model         do not download the speech model now
   --purge            with uninstall: also remove the configuration and every transcript
@@ -85,6 +90,7 @@ announce_install() {
     say "  password            $PASSWORD, empty if it is new"
     say "  transcripts, model  $STATE, accessible only to that user"
     say "  service             $UNIT, started now and at every boot"
+    [ "$web" = no ] || say "  web page            $WEB_UNIT, at http://127.0.0.1:8099/"
     [ "$model" = no ] || say "  speech model        downloaded if missing (150 MB for base)"
 }
 
@@ -109,21 +115,23 @@ make_venv() {
 }
 
 install_program() {
-    local build package lock
+    local build package lock locks
     build=$(mktemp -d)
     # shellcheck disable=SC2064  # this folder
     trap "rm -rf '$build'" EXIT
     if [ -n "$wheel" ]; then
-        package=$wheel lock=$build/requirements.lock
-        lock_of_wheel >"$lock"
+        package=$wheel lock=$build
+        files_of_wheel "$build"
     else
         # A copy, because building in the clone would leave root's files in it.
         (cd "$source" &&
-            cp -r pyproject.toml README.md CHANGELOG.md LICENSE docs node config systemd "$build")
-        package=$build lock=$source/systemd/requirements.lock
+            cp -r pyproject.toml README.md CHANGELOG.md DOCS.md LICENSE docs node config systemd "$build")
+        package=$build lock=$source/systemd
     fi
+    locks=(-r "$lock/requirements.lock")
+    [ "$web" = no ] || locks+=(-r "$lock/requirements-web.lock")
     # Dependencies must match the hashes in the lock file; only the program itself has none.
-    pip_install --require-hashes --only-binary :all: -r "$lock"
+    pip_install --require-hashes --only-binary :all: "${locks[@]}"
     # Reinstall the same version too: the clone may have changed.
     pip_install --force-reinstall --no-deps "$package"
     "$VENV/bin/pip" check
@@ -131,15 +139,17 @@ install_program() {
     say "$NAME $("$VENV/bin/$NAME" --version)"
 }
 
-lock_of_wheel() {
-    "$VENV/bin/python" - "$wheel" <<'END'
-import sys, zipfile
+# Writes the lock files of the wheel into a folder.
+files_of_wheel() {
+    "$VENV/bin/python" - "$wheel" "$1" <<'END'
+import pathlib, sys, zipfile
 
 with zipfile.ZipFile(sys.argv[1]) as wheel:
-    names = [name for name in wheel.namelist() if name.endswith("/systemd/requirements.lock")]
-    if not names:
-        sys.exit(f"install.sh: {sys.argv[1]} is not a wheel of this program")
-    sys.stdout.buffer.write(wheel.read(names[0]))
+    for lock in ("requirements.lock", "requirements-web.lock"):
+        names = [name for name in wheel.namelist() if name.endswith(f"/systemd/{lock}")]
+        if not names:
+            sys.exit(f"install.sh: {sys.argv[1]} is not a wheel of this program")
+        pathlib.Path(sys.argv[2], lock).write_bytes(wheel.read(names[0]))
 END
 }
 
@@ -160,6 +170,7 @@ make_configuration() {
     if [ ! -e "$PASSWORD" ]; then
         install -m 0600 /dev/null "$PASSWORD"
     fi
+    [ "$web" = no ] || make_web_configuration
     if [ -e "$CONFIG" ]; then
         return
     fi
@@ -167,6 +178,16 @@ make_configuration() {
     sed -e "s|^  path: ~/.local/share/$NAME |  path: $STATE |" \
         -e "s|^  # password_file: mqtt-password .*|  # password_file: mqtt-password   # $PASSWORD, readable only by root: systemd passes it on|" \
         "$SHARE/config/node.yaml" | install -m 0640 -o root -g "$NAME" /dev/stdin "$CONFIG"
+}
+
+make_web_configuration() {
+    [ -e "$WEB_PASSWORD" ] || install -m 0600 /dev/null "$WEB_PASSWORD"
+    [ -e "$WEB_OPTIONS" ] || install -m 0644 /dev/stdin "$WEB_OPTIONS" <<END
+# Options of the web page; afterwards: sudo systemctl restart $WEB
+# To open it to other machines, first set a password:
+#   sudo $NAME web --set-password --password-file $WEB_PASSWORD
+# OPTIONS=--listen 0.0.0.0:8099
+END
 }
 
 fetch_model() {
@@ -180,17 +201,19 @@ fetch_model() {
 }
 
 start_service() {
-    step "Service: $UNIT"
-    install -m 0644 "$SHARE/systemd/$NAME.service" "$UNIT"
-    systemctl enable -q "$NAME"
+    local name=$1
+    local unit=/etc/systemd/system/$name.service
+    step "Service: $unit"
+    install -m 0644 "$SHARE/systemd/$name.service" "$unit"
+    systemctl enable -q "$name"
     if ! systemd_runs; then
         say "systemd is not running; the service starts at the next boot"
         return
     fi
     systemctl daemon-reload
-    systemctl reset-failed "$NAME" 2>/dev/null || true
-    systemctl restart "$NAME" || say "The service did not start; see the reason below."
-    systemctl --no-pager --lines 0 status "$NAME" || true
+    systemctl reset-failed "$name" 2>/dev/null || true
+    systemctl restart "$name" || say "The service did not start; see the reason below."
+    systemctl --no-pager --lines 0 status "$name" || true
 }
 
 check_all() {
@@ -209,30 +232,33 @@ install_all() {
     make_user
     make_configuration
     fetch_model
-    start_service
+    start_service "$NAME"
+    [ "$web" = no ] || start_service "$WEB"
     check_all
     step "Done. Edit $CONFIG, then: sudo systemctl restart $NAME"
     say "To see its status: $NAME status --watch, systemctl status $NAME, journalctl -u $NAME"
+    [ "$web" = no ] || say "The page: http://127.0.0.1:8099/; for other machines see $WEB_OPTIONS"
 }
 
 uninstall_all() {
     say "This removes $NAME: its service, its program $HOME_DIR and $COMMAND"
     if [ "$purge" = yes ]; then
-        say "and $CONFIG_DIR, $UNIT.d, the user $NAME, and $STATE with EVERY TRANSCRIPT and the model."
+        say "and $CONFIG_DIR, $UNIT.d, $WEB_UNIT.d, the user $NAME, and $STATE with EVERY TRANSCRIPT and the model."
         say "If storage.path is elsewhere, that folder stays: delete it yourself."
     else
         say "and keeps $CONFIG_DIR, $UNIT.d, the user $NAME and $STATE (--purge removes them too)."
     fi
     say "Debian packages stay."
     agree
-    if systemd_runs; then
-        systemctl stop "$NAME" 2>/dev/null || true
-    fi
-    systemctl disable -q "$NAME" 2>/dev/null || true
-    rm -rf "$UNIT" "$HOME_DIR" "$COMMAND"
+    local name
+    for name in "$WEB" "$NAME"; do
+        systemd_runs && systemctl stop "$name" 2>/dev/null || true
+        systemctl disable -q "$name" 2>/dev/null || true
+    done
+    rm -rf "$UNIT" "$WEB_UNIT" "$HOME_DIR" "$COMMAND"
     systemd_runs && systemctl daemon-reload
     if [ "$purge" = yes ]; then
-        rm -rf "$CONFIG_DIR" "$UNIT.d" "$STATE"
+        rm -rf "$CONFIG_DIR" "$UNIT.d" "$WEB_UNIT.d" "$STATE"
         if getent passwd "$NAME" >/dev/null; then
             userdel "$NAME"
         fi
@@ -240,7 +266,7 @@ uninstall_all() {
     say "Done."
 }
 
-action=install wheel='' model=yes purge=no yes=no packages=''
+action=install wheel='' model=yes web=no purge=no yes=no packages=''
 while [ $# -gt 0 ]; do
     case $1 in
     install | upgrade | uninstall) action=$1 ;;
@@ -249,6 +275,7 @@ while [ $# -gt 0 ]; do
         shift
         ;;
     --no-model) model=no ;;
+    --web) web=yes ;;
     --purge) purge=yes ;;
     --yes) yes=yes ;;
     -h | --help)
@@ -265,6 +292,7 @@ done
 umask 022
 source=$(realpath "$(dirname "$0")/..")
 origin=${wheel:-$source}
+[ ! -e "$WEB_UNIT" ] || web=yes
 require_machine
 if [ "$action" = uninstall ]; then
     uninstall_all

@@ -68,7 +68,7 @@ def write(file: Path, password: str) -> None:
 
 
 def read(file: Path) -> str | None:
-    """Return the hash in the file; None if there is no such file.
+    """Return the hash in the file; None if there is no such file, or nothing in it.
 
     Raises:
         ConfigError: it cannot be read, others may read it, or it holds no hash.
@@ -82,6 +82,8 @@ def read(file: Path) -> str | None:
         return None
     except OSError as error:
         raise ConfigError([f"{file}: cannot be read: {error.strerror}"]) from error
+    if not line:
+        return None
     try:
         matches("", line)
     except ValueError:

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+OPEN_TO_ALL = (
+    "others could read everything and start recordings: first run `scribe-node web --set-password`,"
+    " for the service with `--password-file /etc/scribe-node/web-password`"
+)
+
 GOODBYE_S = 2
 """Open pages never end by themselves; they connect again by themselves."""
 
@@ -76,9 +81,7 @@ def serve(
     logins = Logins(password.read(file) if file else None)
     loopback = is_loopback(settings.address)
     if not (loopback or logins.needed or settings.ingress):
-        what = "others could read everything and start recordings"
-        todo = "first run `scribe-node web --set-password`"
-        raise ConfigError([f"--listen {settings.address}: {what}: {todo}"])
+        raise ConfigError([f"--listen {settings.address}: {OPEN_TO_ALL}"])
     hub = Hub(Link(broker, base, explain), base)
     app = application(
         hub, Rules(_names(settings), settings.ingress, loopback), logins, settings.zone

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import shutil
 import subprocess
 import tempfile
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -157,9 +160,10 @@ def test_from_nothing(host: Host) -> None:
     assert_as_locked(host)
 
 
-def assert_as_locked(host: Host) -> None:
+def assert_as_locked(host: Host, *, web: bool = False) -> None:
     """Nothing but the program and the locked versions is installed."""
-    lock = (ROOT / "systemd" / "requirements.lock").read_text()
+    names = ("requirements.lock", *(["requirements-web.lock"] if web else []))
+    lock = "\n".join((ROOT / "systemd" / name).read_text() for name in names)
     locked = set(re.findall(r"^([\w.-]+==[\w.+-]+)", lock, re.MULTILINE))
     pip = (f"{VENV}/bin/python", "-m", "pip", "list", "--format=freeze")
     installed = set(host.do(*pip, "--exclude=pip", "--exclude=setuptools").split())
@@ -245,12 +249,72 @@ def test_from_a_wheel(host: Host) -> None:
     assert_as_locked(host)
 
 
+GOOD = "correct horse"
+WEB_CONFIG = "/etc/scribe-node/web.env"
+WEB_PASSWORD = "/etc/scribe-node/web-password"  # noqa: S105  # the file
+
+
+@pytest.mark.skipif(ARCHITECTURE is not None, reason="qemu lacks what credentials need")
+def test_the_page_is_installed_when_asked_and_kept_by_an_upgrade(host: Host) -> None:
+    port = free_port()
+    options = f"OPTIONS=--listen 0.0.0.0:{port}"
+    host.do("sh", "-c", f"echo '{options}' > {WEB_CONFIG}")
+    said = host.do(INSTALLER, "upgrade", "--yes", "--no-model", "--web")
+    assert "scribe-node-web.service, at http://127.0.0.1:8099/" in said
+    assert_as_locked(host, web=True)
+    web = "scribe-node-web"
+    wait_until(lambda: host.machine.show(web, "ActiveState") == "failed", 30, "it ends")
+    assert host.machine.show(web, "ExecMainStatus") == "78", "others could come without a password"
+    assert host.machine.show(web, "NRestarts") == "0"
+    assert f"--password-file {WEB_PASSWORD}" in host.do("journalctl", "-u", web)
+
+    command = f"scribe-node web --set-password --password-file {WEB_PASSWORD}"
+    host.do("sh", "-c", f"echo '{GOOD}' | {command}")
+    host.do("systemctl", "restart", web)
+    wait_until(lambda: asked(port, GOOD) == 200, ONLINE_S, "the page sees the node")
+    assert asked(port, "wrong one") == 401
+    pid = host.machine.show(web, "MainPID")
+    (uid,) = host.do("ps", "-o", "uid=", "-p", pid).split()
+    assert int(uid) >= 61184, "a user of its own"  # systemd's range of dynamic users
+    inside = ("nsenter", "-t", pid, "-m", "setpriv", f"--reuid={uid}", "--groups=scribe-node")
+    host.do(*inside, "cat", CONFIG)
+    for place in ("/var/lib/scribe-node/scribe.db", "/etc/scribe-node/mqtt-password"):
+        assert "Permission denied" in host.do(*inside, "cat", place, status=1)
+    host.do("systemd-analyze", "verify", "--man=no", f"/etc/systemd/system/{web}.service")
+    threshold = f"--threshold={round(MAX_EXPOSURE * 10)}"
+    host.do("systemd-analyze", "security", "--no-pager", threshold, f"{web}.service")
+
+    host.do(INSTALLER, "upgrade", "--yes", "--no-model")
+    wait_until(lambda: asked(port, GOOD) == 200, ONLINE_S, "the page is there again")
+    assert host.machine.show(web, "MainPID") != pid, "the new program runs"
+    assert host.do("cat", WEB_CONFIG).strip() == options
+
+
+def asked(port: int, password: str) -> int:
+    """Return the status of the page's answer to who has the password; 0 if nobody listens."""
+    login = base64.b64encode(f"any:{password}".encode()).decode()
+    headers = {"Authorization": f"Basic {login}"}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/detect_mics", headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+    except OSError:
+        return 0
+
+
 def test_uninstall_keeps_the_data_unless_told(host: Host) -> None:
     said = host.do(INSTALLER, "uninstall", "--yes")
     assert "keeps /etc/scribe-node, " in said
     assert " and /var/lib/scribe-node (--purge" in said
-    for path in ("/opt/scribe-node", "/etc/systemd/system/scribe-node.service"):
+    units = ("scribe-node.service", "scribe-node-web.service")
+    for path in ("/opt/scribe-node", *(f"/etc/systemd/system/{unit}" for unit in units)):
         assert not host.is_there(path)
+    if ARCHITECTURE is None:
+        assert host.machine.run("systemctl", "is-active", "scribe-node-web").returncode != 0
+        assert host.is_there(WEB_PASSWORD)
     assert host.is_there("/var/lib/scribe-node/scribe.db")
     assert host.is_there(CONFIG)
     host.do(INSTALLER, "uninstall", "--yes", "--purge")

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 UNIT = Path(__file__).parents[2] / "systemd" / "scribe-node.service"
-UNITS = (UNIT, UNIT.with_name("scribe-node-worker.service"))
+UNITS = (UNIT, *(UNIT.with_name(f"scribe-node-{name}.service") for name in ("worker", "web")))
 # The node must read how right the clock is, which ProtectClock= forbids.
-MAX_EXPOSURE = {UNITS[0]: 1.8, UNITS[1]: 1.5}
+MAX_EXPOSURE = {UNITS[0]: 1.8, UNITS[1]: 1.5, UNITS[2]: 1.5}
 
 
 @pytest.fixture
@@ -166,7 +166,8 @@ def setting(name: str, unit: Path = UNIT) -> str:
 def test_the_times_of_the_unit_fit_those_of_the_node() -> None:
     assert int(setting("TimeoutStopSec")) > DRAIN_S + 2 * JOIN_S + GOODBYE_S
     assert int(setting("WatchdogSec")) / 2 > 2 * IDLE_LOOK_EVERY_S
-    assert int(setting("RestartPreventExitStatus")) == EXIT_CONFIG
+    for unit in UNITS:
+        assert int(setting("RestartPreventExitStatus", unit)) == EXIT_CONFIG
 
 
 def test_the_times_of_the_workers_unit_fit_those_of_the_worker() -> None:

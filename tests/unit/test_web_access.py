@@ -129,12 +129,14 @@ def test_a_short_password_is_refused(tmp_path: Path) -> None:
 def test_a_password_file_with_a_problem_is_named(tmp_path: Path) -> None:
     file = tmp_path / "password"
     assert password.read(file) is None
+    file.touch(mode=0o600)
+    assert password.read(file) is None, "as the installer makes it"
     password.write(file, GOOD)
     file.chmod(0o644)
     with pytest.raises(ConfigError, match="chmod 600"):
         password.read(file)
     file.chmod(0o600)
-    for nonsense in ("", "x:1:1:1:00:00", "scrypt:1:2", "scrypt:3:8:1:00:00", "scrypt:a:8:1:z:z"):
+    for nonsense in ("x:1:1:1:00:00", "scrypt:1:2", "scrypt:3:8:1:00:00", "scrypt:a:8:1:z:z"):
         file.write_text(nonsense)
         with pytest.raises(ConfigError, match="--set-password"):
             password.read(file)
