@@ -49,7 +49,7 @@ class Asked:
     """A request as it arrived."""
 
     def __init__(self, message: MQTTMessage) -> None:
-        self.request: WorkRequest = decode_request(message.payload).request
+        self.request: WorkRequest = decode_request(bytes(message.payload)).request
         self.properties: Any = message.properties
         self.qos = message.qos
 
