@@ -143,10 +143,10 @@ def test_pages_are_told_of_a_node_that_does_not_answer_and_of_its_return(
         await anext(stream)
         with pytest.raises(SilentError):
             await hub.ask("lab", "session/list", {})
-        _, body = await anext(stream)
+        _, body = await asyncio.wait_for(anext(stream), 10)
         assert body["nodes"][0]["troubles"] == [{"code": "unanswered", "text": ""}]
         link.tell("scribe/lab/response/session/list", {"transaction": "late"})
-        _, body = await anext(stream)
+        _, body = await asyncio.wait_for(anext(stream), 10)
         assert body["nodes"][0]["troubles"] == []
 
     asyncio.run(run())
