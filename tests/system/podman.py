@@ -23,8 +23,11 @@ COMMAND_TIMEOUT_S = 60
 COMPOSE = ROOT / "compose.yaml"
 
 # crun refuses a hybrid hierarchy: version 1 with version 2 beside it. In a mount namespace
-# of its own it does not see the latter.
-HIDE_HYBRID = """
+# of its own it does not see the latter. And crun gives its standard input, /dev/null, to the
+# container's user: it must not be this machine's.
+PREPARE = """
+mknod --mode 666 "$1/null" c 1 3
+mount --bind "$1/null" /dev/null
 if [ -d /sys/fs/cgroup/unified ] && mountpoint -q /sys/fs/cgroup/unified; then
     umount /sys/fs/cgroup/unified
 fi
@@ -45,7 +48,7 @@ class Podman:
 
     def __enter__(self) -> Self:
         self._space = subprocess.Popen(
-            ["unshare", "--mount", "sh", "-euc", HIDE_HYBRID],
+            ["unshare", "--mount", "sh", "-euc", PREPARE, "sh", self._folder],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
