@@ -75,10 +75,11 @@ def test_words_behind_a_fan(speech: Path, tmp_path: Path) -> None:
     for name in (json.loads(lines[0])["file"], json.loads(lines[-1])["file"]):
         (tmp_path / name).symlink_to(speech / name)
     (tmp_path / "manifest.jsonl").write_text(lines[0] + lines[-1], encoding="utf-8")
-    printed = bench("words", "--speech", tmp_path, "--fan")
+    printed = bench("words", "--speech", tmp_path, "--fan", "--level", "-30")
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines()]
-    assert [row[:3] for row in rows[2:6]] == [
-        [level, seconds, "2"] for level in ("-30 dBFS", "-45 dBFS") for seconds in ("1 s", "120 s")
+    assert [row[:3] for row in rows[2:] if len(row) > 1] == [
+        ["-30 dBFS", "1 s", "2"],
+        ["-30 dBFS", "120 s", "2"],
     ]
     assert all(row[5] == "0" for row in rows[2:4]), "a voice 25 dB above the fan is heard"
 

@@ -10,7 +10,7 @@ import pytest
 from config.demo.speech import write_wav
 from node.core.model import SAMPLE_RATE, TICK
 from tests.bench.speech import Recording
-from tests.bench.texts import Errors, errors
+from tests.bench.texts import errors
 from tests.bench.words import fan
 from tests.bench.words.clips import PAUSE, Heard, hear
 from tests.bench.words.report import markdown, whole_markdown, worst, worst_wholes
@@ -122,8 +122,28 @@ def test_a_voice_has_its_level_where_it_is_heard() -> None:
     assert 20 * np.log10(np.abs(made)).mean() == pytest.approx(-30.0, abs=0.01)
 
 
-def test_the_rows_of_the_fan_say_what_was_not_heard() -> None:
-    row = fan.Row(-30.0, fan.BEFORE[1], 39, Errors(16, 160), unheard=1, empty=3)
+def test_the_rows_of_the_fan_say_what_was_not_heard(said: list[Recording]) -> None:
+    """Three words of six are wrong; faster-whisper, which is told where they are, has all."""
+    light, night = said
+    heard = [
+        fan.Behind(light, "Turn on a light.", "Turn on the light.", unheard=False),
+        fan.Behind(night, "", "Good night.", unheard=True),
+    ]
+    row = fan.Row(-45.0, fan.BEFORE[1], heard)
     assert fan.markdown([row]).splitlines()[-1] == (
-        "| -30 dBFS | 120 s | 39 | 160 | 10.0 % | 1 | 3 |"
+        "| -45 dBFS | 120 s | 2 | 6 | 50.0 % | 1 | 1 | 0.0 % |"
     )
+    assert fan.missed([row]) == [
+        "-45 dBFS, 120 s of fan: u1 (good night) was not heard; faster-whisper: Good night."
+    ]
+
+
+def test_what_was_heard_without_words_is_told_from_what_was_not_heard(
+    said: list[Recording],
+) -> None:
+    empty = fan.Behind(said[1], "", "night", unheard=False)
+    row = fan.Row(-45.0, fan.BEFORE[0], [empty])
+    assert fan.markdown([row]).splitlines()[-1] == (
+        "| -45 dBFS | 1 s | 1 | 2 | 100 % | 0 | 1 | 50.0 % |"
+    )
+    assert "heard without words" in fan.missed([row])[0]

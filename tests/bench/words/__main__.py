@@ -50,7 +50,8 @@ def _measured(given: argparse.Namespace) -> tuple[str, list[str]]:
     spoken = {recording.lang for said in speakers.values() for recording in said}
     languages = sorted(spoken | set(LANGUAGES))
     if given.fan:
-        return _behind_a_fan(speakers, model, languages, given.threads), []
+        rows = _behind_a_fan(speakers, model, languages, given)
+        return fan.markdown(rows), fan.missed(rows)
     if given.through:
         wholes = []
         for said in speakers.values():
@@ -68,15 +69,17 @@ def _measured(given: argparse.Namespace) -> tuple[str, list[str]]:
     return markdown(heard), worst(heard, given.worst)
 
 
-def _behind_a_fan(speakers: Speakers, model: Path, languages: Sequence[str], threads: int) -> str:
+def _behind_a_fan(
+    speakers: Speakers, model: Path, languages: Sequence[str], given: argparse.Namespace
+) -> list[fan.Row]:
     short = [r for said in speakers.values() for r in said if r.seconds <= fan.LONGEST_S]
     if not short:
         raise SpeechError(f"no utterance there is of at most {fan.LONGEST_S:g} s")
     found = []
-    for row in fan.rows(short, model, languages, threads):
+    for row in fan.rows(short, model, languages, given.threads, given.level or fan.LEVELS_DBFS):
         found.append(row)
         _say(f"{row.level_dbfs:g} dBFS, {row.frames} frames: {row.errors.wrong} wrong")
-    return fan.markdown(found)
+    return found
 
 
 def _arguments() -> argparse.Namespace:
@@ -87,11 +90,14 @@ def _arguments() -> argparse.Namespace:
     add("--threads", type=int, default=1, help="threads of each system (%(default)s)")
     add("--through", action="store_true", help="one recording per speaker, with `transcribe`")
     add("--fan", action="store_true", help="short utterances after 1 s and after 2 min of a fan")
+    add("--level", type=float, action="append", metavar="DBFS", help="of the voice, with --fan")
     add("--worst", type=int, default=0, metavar="N", help="list the N worst utterances")
     add("--into", type=Path, help="put the table into this file, between marks")
     given = parser.parse_args()
     if given.speech is None:
         parser.error(f"--speech (with make: SPEECH=FOLDER) is required. {WHERE}")
+    if given.level and not given.fan:
+        parser.error("--level is for --fan")
     if given.through and given.fan:
         parser.error("give --through or --fan, not both")
     if given.into and (given.through or given.fan):

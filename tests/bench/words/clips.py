@@ -76,8 +76,15 @@ class FasterWhisper:
     Therefore it is run with several random seeds.
     """
 
-    def __init__(self, model: Path, _languages: Sequence[str], threads: int) -> None:
-        self._models = [_sampling(model, threads, seed) for seed in SEEDS]
+    def __init__(
+        self,
+        model: Path,
+        _languages: Sequence[str],
+        threads: int,
+        *,
+        seeds: Sequence[int] = SEEDS,
+    ) -> None:
+        self._models = [_sampling(model, threads, seed) for seed in seeds]
         self._drawn = False
 
     def begin(self) -> None:

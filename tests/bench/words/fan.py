@@ -23,6 +23,7 @@ from tests.bench.listening import loaded
 from tests.bench.markdown import percent, table
 from tests.bench.speech import AUDIBLE, FRAME
 from tests.bench.texts import Errors, errors
+from tests.bench.words.clips import SEEDS, FasterWhisper
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -47,15 +48,42 @@ BEHIND_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
+class Behind:
+    """An utterance behind the fan: what `transcribe` wrote, and what faster-whisper wrote.
+
+    faster-whisper is given the voice cut out of the fan where it begins and ends. `unheard` says
+    that the node's engine was not even asked.
+    """
+
+    recording: Recording
+    written: str
+    told: str
+    unheard: bool
+
+    @property
+    def errors(self) -> Errors:
+        return errors(self.recording.text, self.written)
+
+    @property
+    def told_errors(self) -> Errors:
+        return errors(self.recording.text, self.told)
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """All utterances at one level behind so many frames of the fan."""
 
     level_dbfs: float
     frames: int
-    clips: int
-    errors: Errors
-    unheard: int
-    empty: int
+    heard: Sequence[Behind]
+
+    @property
+    def errors(self) -> Errors:
+        return reduce(add, (each.errors for each in self.heard), Errors())
+
+    @property
+    def told_errors(self) -> Errors:
+        return reduce(add, (each.told_errors for each in self.heard), Errors())
 
 
 class Lent:
@@ -76,11 +104,17 @@ class Lent:
 
 
 def rows(
-    said: Sequence[Recording], model: Path, languages: Sequence[str], threads: int
+    said: Sequence[Recording],
+    model: Path,
+    languages: Sequence[str],
+    threads: int,
+    levels: Sequence[float] = LEVELS_DBFS,
 ) -> Iterator[Row]:
     """Send each utterance through by itself, at each level behind each run of the fan."""
     engine = loaded(model, languages, threads)
-    for level in LEVELS_DBFS:
+    peer = FasterWhisper(model, languages, threads, seeds=SEEDS[:1])
+    for level in levels:
+        told = [_told(peer, each.samples, level, seed) for seed, each in enumerate(said)]
         for frames in BEFORE:
             lent = Lent(engine)
             with patch.object(transcribe, "Engine", lambda _settings, lent=lent: lent):
@@ -88,9 +122,15 @@ def rows(
                     _written(track(recording.samples, level, frames, seed), model, languages)
                     for seed, recording in enumerate(said)
                 ]
-            found = [errors(r.text, text) for r, text in zip(said, written, strict=True)]
-            total = reduce(add, found, Errors())
-            yield Row(level, frames, len(said), total, lent.asked.count(0), written.count(""))
+            each = zip(said, written, told, (not asked for asked in lent.asked), strict=True)
+            yield Row(level, frames, [Behind(*one) for one in each])
+
+
+def _told(peer: FasterWhisper, samples: Samples, level: float, seed: int) -> str:
+    """What faster-whisper writes of the voice, fan and all, cut out where it begins and ends."""
+    begin = BEFORE[0] * TICK
+    behind = track(samples, level, BEFORE[0], seed)[begin : begin + len(samples)]
+    return peer.hear(0, behind)[0]
 
 
 def _written(track: Samples, model: Path, languages: Sequence[str]) -> str:
@@ -117,7 +157,8 @@ def voice(samples: Samples, level_dbfs: float) -> Sound:
 
 
 def markdown(found: Sequence[Row]) -> str:
-    columns = ("Voice", "fan before", "utterances", "words", "word errors", "unheard", "no text")
+    measures = ("word errors", "unheard", "no text", "word errors, told where: faster-whisper")
+    columns = ("Voice", "fan before", "utterances", "words", *measures)
     return table(columns, [_cells(row) for row in found])
 
 
@@ -125,9 +166,22 @@ def _cells(row: Row) -> list[str]:
     return [
         f"{row.level_dbfs:g} dBFS",
         f"{row.frames * TICK / SAMPLE_RATE:.0f} s",
-        str(row.clips),
+        str(len(row.heard)),
         str(row.errors.said),
         percent(row.errors.rate),
-        str(row.unheard),
-        str(row.empty),
+        str(sum(each.unheard for each in row.heard)),
+        str(sum(not each.written for each in row.heard)),
+        percent(row.told_errors.rate),
+    ]
+
+
+def missed(found: Sequence[Row]) -> list[str]:
+    """Lines about the utterances of which nothing was written."""
+    return [
+        f"{row.level_dbfs:g} dBFS, {row.frames * TICK / SAMPLE_RATE:.0f} s of fan:"
+        f" {each.recording.id} ({each.recording.text}) was"
+        f" {'not heard' if each.unheard else 'heard without words'}; faster-whisper: {each.told}"
+        for row in found
+        for each in row.heard
+        if not each.written
     ]
