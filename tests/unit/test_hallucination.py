@@ -18,7 +18,7 @@ from node.core.text.hallucination import (
     quietest,
 )
 
-SURE = Said("", "en", 3.0, log_probability=-0.1, no_speech=0.01, capped=False)
+SURE = Said("", "en", 4.0, log_probability=-0.1, no_speech=0.01, capped=False)
 LOOPED = "So I said I'm going to be a bad person, " + "I'm going to be a bad person, " * 9
 
 
@@ -46,6 +46,20 @@ def test_what_is_as_short_as_a_cough_needs_to_be_likely() -> None:
     assert judged(cough) == ("", "brief")
     assert judged(replace(cough, log_probability=-0.5)) == ("Thank you.", None)
     assert judged(replace(cough, seconds=2.0)) == ("Thank you.", None)
+
+
+def test_more_words_than_a_cough_makes_may_be_as_short_and_as_unlikely() -> None:
+    order = said("Set a timer for five minutes.", seconds=1.6, log_probability=-0.9)
+    assert judged(order) == (order.text, None)
+    assert judged(replace(order, text="Set a timer now.")) == ("", "brief")
+    assert judged(replace(order, log_probability=-1.2)) == ("", "brief")
+
+
+def test_what_is_short_needs_to_be_likelier_than_one_in_three() -> None:
+    laugh = said("I got it!", seconds=2.9, log_probability=-1.2)
+    assert judged(laugh) == ("", "brief")
+    assert judged(replace(laugh, log_probability=-1.05)) == ("I got it!", None)
+    assert judged(replace(laugh, seconds=3.1)) == ("I got it!", None)
 
 
 def test_a_phrase_said_twice_is_worth_a_second_look_and_left() -> None:
