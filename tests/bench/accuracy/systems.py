@@ -42,7 +42,8 @@ BEST_MIC = "best-mic"
 
 ENGINE = (
     "node/adapters/whisper/*.py",
-    "node/core/**/*.py",
+    "node/core/text/*.py",
+    "node/core/model.py",
     "node/service/transcribing/segments.py",
     "tests/bench/listening.py",
 )
