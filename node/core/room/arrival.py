@@ -76,8 +76,9 @@ LOUDER_DB = 1.5
 """How far the level difference of two microphones must differ between their two speakers."""
 
 CLOSEST_DB = 3.0
-"""How much louder a voice must be at a microphone than at one whose speaker has not been heard yet:
-it may be that speaker, who sits behind this microphone as seen from the others."""
+"""How much louder a voice must be at a microphone, gains taken out, than at one whose speaker has
+not been heard yet: it may be that speaker, who sits behind this microphone as seen from the others.
+"""
 
 PLACE_RADIUS = 10
 """Samples by which a peak may miss its place: a head that moves by 0.2 m."""
@@ -144,17 +145,18 @@ class Arrivals:
         """The number of pairs of microphones whose speakers' places are both known."""
         return int(self._known.sum()) // 2
 
-    def whose(self, ticks: Ticks) -> npt.NDArray[np.int8]:
+    def whose(self, ticks: Ticks, gain_db: Doubles) -> npt.NDArray[np.int8]:
         """Who speaks in ticks: 1 if a microphone's speaker alone, -1 if others but not they, 0 if
         unknown.
 
-        Shape (microphones, ticks).
+        Shape (microphones, ticks). `gain_db` says how sensitive each microphone is.
         """
         at = ticks // STEP_TICKS % KEPT_WINDOWS
         heard = self._heard(at, ticks) & (self._middle[at] == ticks // STEP_TICKS * STEP_TICKS)
         known = self._known[..., None]
         pairs = np.maximum(self._known.sum(axis=1), 1)
-        closest = known | (self._level[:, :, at] >= CLOSEST_DB)
+        louder_db = self._level[:, :, at] - np.subtract.outer(gain_db, gain_db)[..., None]
+        closest = known | (louder_db >= CLOSEST_DB)
         speaks = (heard.sum(axis=1) > pairs[:, None] / 2) & closest.all(axis=1)
         result = np.zeros(speaks.shape, np.int8)
         result[speaks & (speaks.sum(axis=0) == 1)] = 1

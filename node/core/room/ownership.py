@@ -229,9 +229,12 @@ class Ownership:
     def _whose(self, tick: int) -> npt.NDArray[np.int8]:
         """Whose a tick of each microphone is by when sound arrived (see `Arrivals.whose`)."""
         lags = self._lags.hops
-        return self._arrivals.whose(tick - lags // HOPS_PER_TICK)[
+        return self._by_arrival(tick - lags // HOPS_PER_TICK)[
             np.arange(len(lags)), np.arange(len(lags))
         ]
+
+    def _by_arrival(self, ticks: npt.NDArray[np.int64]) -> npt.NDArray[np.int8]:
+        return self._arrivals.whose(ticks, self._coupling.gain_db)
 
     def review(self, mic: str, first_tick: int, last_tick: int) -> Verdict:
         """Judge ticks `first_tick` to before `last_tick` again, as far back as sound is kept."""
@@ -250,7 +253,7 @@ class Ownership:
         share = np.where(parts[1] > 0, parts[0] / np.maximum(parts[1], 1e-9), 1)
         levels = self._levels(first + SYLLABLE_HOPS, count)
         voiced = levels.voice[index][::HOPS_PER_TICK] >= SPEECH
-        whose = self._arrivals.whose(np.arange(first_tick, last_tick) - lag // HOPS_PER_TICK)[index]
+        whose = self._by_arrival(np.arange(first_tick, last_tick) - lag // HOPS_PER_TICK)[index]
         share = np.where(whose > 0, 1, share[: len(whose)])
         share[(whose < 0) & (share < BEYOND_DOUBT)] = 0
         owned = int((voiced & (share >= OWNED)).sum())
@@ -315,7 +318,7 @@ class Ownership:
         return own, weight
 
     def _whose_hops(self, first: int, count: int) -> npt.NDArray[np.int8]:
-        return self._arrivals.whose((first + np.arange(count)) // HOPS_PER_TICK)
+        return self._by_arrival((first + np.arange(count)) // HOPS_PER_TICK)
 
     def _off_diagonal(self) -> Floats:
         count = len(self._hearing.mics)
