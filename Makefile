@@ -4,8 +4,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help run test unit test-web test-clients test-install test-install-arm64 test-container \
-	soak bench-accuracy bench-speed bench-words lint coverage dist addon icons lock schemas clean apt \
-	apt-test
+	soak bench-accuracy bench-speed bench-words bench-fleet lint coverage dist addon icons lock \
+	schemas clean apt apt-test
 
 # Python keeps what it has compiled: without that, tests take twice as long to start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -56,6 +56,7 @@ help:
 	@echo "make bench-speed                  compare the cost of a meeting with other ways (an hour)"
 	@echo "make bench-words SPEECH=folder    compare word errors on recordings with faster-whisper;"
 	@echo "                                  SPEECH= also works with the two above"
+	@echo "make bench-fleet                  see how 1 to 16 workers serve 100 nodes (15 min)"
 	@echo "make lint                         run ruff and mypy"
 	@echo "make coverage                     check that unit tests cover every branch of node/core"
 	@echo "make dist                         build source distribution and wheel in dist/"
@@ -138,6 +139,12 @@ bench-speed: apt-test .venv/dev
 # Without SPEECH it says where to get recordings.
 bench-words: apt-test .venv/dev
 	.venv/bin/python -m tests.bench.words $(WITH_SPEECH) $(BENCH)
+
+# The engine's own time is measured once, on a quiet machine if there is one, and kept in build/fleet.
+# BENCH=--help lists the options.
+bench-fleet: apt-test .venv/dev
+	$(REAL_BASE)
+	.venv/bin/python -m tests.bench.fleet $(WITH_SPEECH) $(BENCH)
 
 lint: .venv/dev
 	.venv/bin/ruff format --check .

@@ -1,99 +1,112 @@
 """What a node costs that only captures: `python -m tests.bench.capturing`.
 
-Processor and memory of a node with several microphones (recordings played in real time), with
-`base`, transcribing itself and leaving that to a worker beside it; and of that worker. Speech is
-the tests' sentences, half of the time on each microphone. Takes about four minutes.
+Processor time and memory of a node with four virtual microphones, idle, in silence (white noise at
+-60 dBFS) and with speech: first one that transcribes with `base` itself, then one that leaves that
+to a worker, and this worker. Takes about eight minutes.
 """
 
 from __future__ import annotations
 
 import argparse
-import random
+import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import psutil
-from rich.console import Console
-from rich.table import Table
-
+from node.errors import NodeError
+from tests.bench import trained
+from tests.bench.costs import cost, has_model, hush
+from tests.bench.markdown import percent, put, table
 from tests.model.sentences import SENTENCES
 from tests.rig.broker import Broker
 from tests.rig.mqtt import Watcher
 from tests.rig.node import Room, RunningNode, configuration
-from tests.rig.tapes import record, tape_recorder
-from tests.rig.weights import real_base
+from tests.rig.vmics import VirtualMic, VirtualMics
 from tests.rig.workers import RunningWorker
 
-MB = 1024 * 1024
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+PLACE = "capturing"
+"""Name of the marks that the table of docs/several-nodes.md stands between."""
+
+MICS = ("desk", "door", "wall", "sofa")
+SETTLE_S = 5.0
+SILENCE, SPEECH = "4 mics, silence", "4 mics, speech"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--mics", type=int, default=4)
-    parser.add_argument("--seconds", type=float, default=60.0)
-    arguments = parser.parse_args()
-    table = Table("process", "idle MB", "MB in session", "processor %")
-    for where in ("here", "broker"):
-        for row in measure(where, arguments.mics, arguments.seconds):
-            table.add_row(*row)
-    Console(width=100).print(table)
+    parser = argparse.ArgumentParser(prog="tests.bench.capturing", description=__doc__)
+    parser.add_argument("--model", choices=trained.NAMES, default="base")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of each state (%(default)s)")
+    parser.add_argument("--into", type=Path, help="put the table into this file, between marks")
+    given = parser.parse_args()
+    try:
+        found = measured(trained.folder(given.model), given.seconds)
+    except NodeError as error:
+        raise SystemExit(str(error)) from error
+    print(found)
+    if given.into:
+        text = given.into.read_text(encoding="utf-8")
+        given.into.write_text(put(text, PLACE, found), encoding="utf-8")
 
 
-def measure(where: str, mics: int, seconds: float) -> list[tuple[str, str, str, str]]:
-    """Return a row for the node, and one for the worker, if there is one."""
-    with tempfile.TemporaryDirectory() as name, Broker() as broker, Watcher(broker.port) as watcher:
-        folder = Path(name)
-        own = {"model": str(real_base()), "threads": 1}
-        tapes = [
-            record(folder, f"mic{n}", SENTENCES[5 * n : 5 * n + 5], random.Random(n))
-            for n in range(mics)
-        ]
-        config = configuration(
-            folder,
-            broker.port,
-            [],
-            audio=tape_recorder(*tapes),
-            transcription={**own, "where": where},
-            crosstalk={"mode": "off"},
-        )
+def measured(model: Path, seconds: float, wheres: Sequence[str] = ("here", "broker")) -> str:
+    """Return the table: `seconds` of each state, for these values of `transcription.where`."""
+    columns = ("Process", "state", "processor, of one core", "memory (PSS)", "model loaded")
+    rows = [row for where in wheres for row in _rows(where, model, seconds)]
+    return table(columns, rows)
+
+
+def _rows(where: str, model: Path, seconds: float) -> list[list[str]]:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        Broker() as broker,
+        Watcher(broker.port) as watcher,
+        VirtualMics([VirtualMic(mic) for mic in MICS]) as virtual,
+    ):
+        folder, own = Path(name), {"model": str(model), "threads": 1}
+        config = configuration(folder, broker.port, MICS, transcription={**own, "where": where})
         worker = RunningWorker(folder, "w1", broker.port, transcription=own)
-        with RunningNode(folder, config) as node, worker:
-            room = Room(node.wait_online(watcher), None, watcher)  # type: ignore[arg-type]  # tapes
+        with RunningNode(folder, config, virtual.env) as node, worker:
             worker.wait_online(watcher)
-            pids = {"node": node.pid, "worker": worker.program.pid}
-            if where == "here":
-                del pids["worker"]
-            time.sleep(5)
-            idle = {who: memory(pid) for who, pid in pids.items()}
-            room.do("session/start", assignments=[
-                {"mic": tape.mic, "speaker": f"Person {n}"} for n, tape in enumerate(tapes)
-            ])  # fmt: skip
-            time.sleep(10)
-            before = {who: used(pid) for who, pid in pids.items()}
-            time.sleep(seconds)
-            rows = []
-            for who, pid in pids.items():
-                share = 100 * (used(pid) - before[who]) / seconds
-                rows.append((f"{who}, where: {where}", idle[who], memory(pid), f"{share:.0f}"))
+            room = Room(node.wait_online(watcher), virtual, watcher)
+            rows = [
+                [f"node, `where: {where}`", state, *_cells(node.pid, seconds)]
+                for state in _states(room, seconds)
+            ]
+            if where == "broker":
+                rows.append(["worker", SPEECH, *_cells(worker.program.pid, seconds)])
             health = room.do("health/check")
-            print(where, {key: health[key] for key in ("rtf", "lag_s", "backlog_s", "load")})
+            _say(f"{where}: lag {health['lag_s']} s, {health['backlog_s']} s wait")
             return rows
 
 
-def family(pid: int) -> list[psutil.Process]:
-    parent = psutil.Process(pid)
-    return [parent, *parent.children(recursive=True)]
+def _states(room: Room, seconds: float) -> Iterator[str]:
+    """Bring a node into each state, one after the other; what that costs is not part of it."""
+    settle_s = min(SETTLE_S, seconds)
+    time.sleep(settle_s)
+    yield "idle"
+    room.start(**{mic: mic for mic in MICS})
+    hush(room.mics, MICS, seconds + 2 * settle_s)
+    time.sleep(settle_s)
+    yield SILENCE
+    for number, mic in enumerate(MICS):  # the same words at all of them would be one voice
+        first = number * len(SENTENCES) // len(MICS)
+        room.say(mic, *SENTENCES[first:], *SENTENCES[:first], pause_s=0.5)
+    time.sleep(settle_s)
+    yield SPEECH
 
 
-def memory(pid: int) -> str:
-    """Return the memory of a process and its children, what they share counted once."""
-    return f"{sum(each.memory_full_info().pss for each in family(pid)) / MB:.0f}"
+def _cells(pid: int, seconds: float) -> list[str]:
+    found = cost(pid, seconds)
+    memory = f"{found.memory:.0f} MiB, {found.memory_first:.0f} of its main process"
+    return [percent(found.used), memory, "yes" if has_model(pid) else "no"]
 
 
-def used(pid: int) -> float:
-    """Return the processor seconds of a process and its children."""
-    return sum(sum(each.cpu_times()[:2]) for each in family(pid))
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
 
 
 if __name__ == "__main__":

@@ -16,11 +16,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import psutil
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench.costs import cost, hush
 from tests.model.sentences import SENTENCES
 from tests.rig.broker import Broker
 from tests.rig.mqtt import Watcher
@@ -40,8 +39,6 @@ MEASURE_S = 30.0
 SETTLE_S = 5.0
 HANGOVER_S = 0.6
 """`vad.hangover_ms` of the tests' configuration."""
-
-QUIET_DBFS = -60
 
 
 def main() -> None:
@@ -155,7 +152,7 @@ def costs(room: Room, seconds: float) -> Table:
     table.add_row("idle", *_cost(room, seconds))
     for mics in (FEW, MICS):
         room.start(**{mic: mic for mic in mics})
-        _hush(room, mics, 2 * SETTLE_S + 2 * seconds)
+        hush(room.mics, mics, 2 * SETTLE_S + 2 * seconds)
         time.sleep(SETTLE_S)  # the cost of the start is not part of the state that is measured
         table.add_row(f"{len(mics)} silent mics", *_cost(room, seconds))
         if mics == FEW:
@@ -166,38 +163,14 @@ def costs(room: Room, seconds: float) -> Table:
     return table
 
 
-def _hush(room: Room, mics: Sequence[str], seconds: float) -> None:
-    """Play the noise of a quiet room into the mics, different in each."""
-    for number, mic in enumerate(mics):
-        wide = np.random.default_rng(number).normal(0, 1, round(seconds * 16000))
-        noise = (wide * 32768 * 10 ** (QUIET_DBFS / 20)).round().astype(np.int16)
-        room.mics.play(mic, noise, 16000)
-
-
 def _cost(room: Room, seconds: float) -> tuple[str, str, str, str]:
-    parent = psutil.Process(room.node.pid)
-    processes = [parent, *parent.children(recursive=True)]
-    before = [_seconds(process) for process in processes]
-    began = time.monotonic()
-    time.sleep(seconds)  # the period that is measured
-    lasted = time.monotonic() - began
-    used = [
-        100 * (_seconds(process) - earlier) / lasted
-        for process, earlier in zip(processes, before, strict=True)
-    ]
-    memory = [process.memory_full_info().pss / 2**20 for process in processes]
-    child = f"{statistics.fmean(used[1:]):.2f} %" if used[1:] else "-"
+    found = cost(room.node.pid, seconds)
     return (
-        f"{sum(used):.1f} %",
-        f"{used[0]:.1f} %",
-        child,
-        f"{sum(memory):.0f} MiB, {memory[0]:.0f} of the node",
+        f"{100 * found.used:.1f} %",
+        f"{100 * found.first:.1f} %",
+        "-" if found.child is None else f"{100 * found.child:.2f} %",
+        f"{found.memory:.0f} MiB, {found.memory_first:.0f} of the node",
     )
-
-
-def _seconds(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
 
 
 if __name__ == "__main__":

@@ -102,6 +102,12 @@ RUN_ELSEWHERE = {
     ),
     ".venv/bin/python -m tests.bench.engine": "tests/integration/test_engine.py runs a part of it",
     "make bench-accuracy SPEECH=folder": "hours",
+    "make bench-fleet SPEECH=folder": (
+        "a quarter of an hour; tests/integration/test_fleet_bench.py runs a short one"
+    ),
+    ".venv/bin/python -m tests.bench.capturing": (
+        "minutes, with the real base; tests/integration/test_fleet_bench.py runs a short one"
+    ),
     "make bench-words SPEECH=folder": (
         "minutes, on recordings; tests/integration/test_speech_benches.py runs it on a few"
     ),

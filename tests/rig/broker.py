@@ -113,6 +113,10 @@ class Broker:
             lines.append(f"acl_file {acl_file}")
         return lines
 
+    @property
+    def pid(self) -> int:
+        return self._running().pid
+
     def start(self) -> Self:
         """Start or restart the broker, and wait until it accepts connections."""
         with (self.folder / "stderr").open("ab") as stderr:
