@@ -126,7 +126,7 @@ class Page:
 
     def prepare(self, mqtt: dict[str, Any], broker: dict[str, Any]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        config = yaml.safe_dump({"mqtt": mqtt}, allow_unicode=True)
+        config = yaml.safe_dump({"mqtt": mqtt, **time_zone()}, allow_unicode=True)
         (self._folder / "node.yaml").write_text(config, encoding="utf-8")
         password = write_password(self._folder, broker)
         if self._user is not None:
@@ -290,8 +290,12 @@ class Setup:
             "transcription": {"model": options["model"], "languages": options["languages"]},
             "storage": {"path": str(self._data / "storage")},
             "homeassistant": {"enabled": True, "language": options["entity_names"]},
-            **({"time_zone": os.environ["TZ"]} if os.environ.get("TZ") else {}),
+            **time_zone(),
         }
+
+
+def time_zone() -> dict[str, str]:
+    return {"time_zone": os.environ["TZ"]} if os.environ.get("TZ") else {}
 
 
 def names(inputs: list[dict[str, Any]]) -> set[tuple[str, str]]:
