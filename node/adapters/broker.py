@@ -24,6 +24,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from node.core.mqtt.topics import OFFLINE
 
@@ -121,7 +122,8 @@ class Disconnected:
 class Message:
     """A message on a subscribed topic.
 
-    `receipt` is what `Broker.acknowledge` needs: the connection it came by, and its packet id.
+    `receipt` is what `Broker.acknowledge` needs: the connection it came by, and its packet id; 0 if
+    it needs no acknowledgement.
     """
 
     topic: str
@@ -313,6 +315,11 @@ class Broker:
         assert self._client is not None
         return self._client.subscribe(topic_filter, 1)[1]
 
+    def overhear(self, topic: str) -> None:
+        """Subscribe to what others publish on a topic, with QoS 0; only with MQTT 5."""
+        assert self._client is not None
+        self._client.subscribe(topic, options=SubscribeOptions(qos=0, noLocal=True))
+
     def unsubscribe(self, topic_filter: str) -> None:
         assert self._client is not None
         self._client.unsubscribe(topic_filter)
@@ -345,9 +352,12 @@ class Broker:
         return info.mid if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
 
     def acknowledge(self, message: Message) -> None:
-        """Acknowledge a message, unless its connection has ended: ids begin anew with each."""
+        """Acknowledge a message, unless its connection has ended: ids begin anew with each.
+
+        Messages must be acknowledged in the order in which they came (MQTT 5, 4.6).
+        """
         connection, mid = message.receipt
-        if self._client is not None and connection == self._connections:
+        if self._client is not None and mid and connection == self._connections:
             self._client.ack(mid, 1)
 
     def alive(self) -> bool:
@@ -430,7 +440,7 @@ class Broker:
                 retained=message.retain,
                 response_topic=getattr(properties, "ResponseTopic", None),
                 correlation=getattr(properties, "CorrelationData", None),
-                receipt=(self._connections, message.mid),
+                receipt=(self._connections, message.mid if message.qos else 0),
             )
         )
 

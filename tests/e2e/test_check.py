@@ -21,6 +21,7 @@ from tests.rig.disks import FatDisk
 from tests.rig.node import MODEL, ROOT, RunningNode, configuration
 from tests.rig.usbtree import Card, UsbTree
 from tests.rig.vmics import write_wav
+from tests.rig.workers import RunningWorker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -319,6 +320,23 @@ def test_models(tmp_path: Path, broker: Broker, model: str, status: int, said: s
     exit_status, found = check(tmp_path, config)
     assert exit_status == status
     assert re.match(said, ": ".join(found["model"]))
+
+
+def test_sound_that_leaves_the_machine(tmp_path: Path, broker: Broker, watcher: Watcher) -> None:
+    shared = recorded(tmp_path, broker.port, transcription={"model": str(MODEL), "where": "broker"})
+    status, found = check(tmp_path, shared)
+    assert status == 0
+    assert found["sound"][0] == "warning"
+    assert "all sound of what people say is sent to workers through the broker" in found["sound"][1]
+    assert found["model"] == ("ok", "none is loaded here: workers transcribe")
+    assert found["workers"][0] == "warning"
+    assert "none with the model model is online" in found["workers"][1]
+    with RunningWorker(tmp_path, "attic", broker.port) as worker:
+        worker.wait_online(watcher)
+        _, found = check(tmp_path, shared)
+        assert found["workers"] == ("ok", "1 with the model model: attic")
+        here = recorded(tmp_path, broker.port)
+        assert not {"sound", "workers"} & set(check(tmp_path, here)[1])
 
 
 def test_storage(tmp_path: Path, broker: Broker) -> None:

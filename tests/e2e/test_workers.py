@@ -7,7 +7,6 @@ import os
 import random
 import shutil
 import signal
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -233,23 +232,28 @@ def test_utterances_are_cut_to_fit_the_brokers_packets(tmp_path: Path) -> None:
             assert sentence.text in segment["text"]
 
 
-def test_a_worker_that_is_stopped_hands_back_what_waits(house: House, slow: dict[str, str]) -> None:
-    ids = house.fill({mic: sentences[:4] for mic, sentences in SAID.items()})
-    first = house.worker("w1", module="tests.rig.slow_engine", env={**slow, "ENGINE_SLOW_S": "3"})
+def test_a_worker_that_is_stopped_hands_back_what_waits(
+    house: House, slow: dict[str, str], tmp_path: Path
+) -> None:
+    ids = house.fill({mic: sentences[:3] for mic, sentences in SAID.items()})
+    own = {**slow, "ENGINE_SLOW_S": "60"}
+    first = house.worker("w1", module="tests.rig.slow_engine", env=own)
     with first, house.node:
-        first.wait_online(house.watcher)
-        wait_until(lambda: len(requests(house.watcher)) >= 2, PATIENCE_S, "two requests")
-        began = time.monotonic()
-        with house.worker("w2") as second:
-            second.wait_online(house.watcher)
-            assert first.end() == 0
+        house.watcher.wait_for(
+            lambda m: m.topic == first.topic and m.json().get("in_flight") == 2, PATIENCE_S
+        )
+        first.program.signal(signal.SIGTERM)
+        handed = wait_until(lambda: answers(house.watcher, "error"), PATIENCE_S, "a refusal")
+        assert [each["error"]["code"] for each in handed] == ["stopping"]
+        (tmp_path / "slow").unlink()  # it goes on with the other one
+        assert first.program.wait(PATIENCE_S) == 0
+        assert len(answers(house.watcher)) == 1
+        with house.worker("w2"):
             house.wait_for(len(ids))
             assert house.node.end() == 0
     house.check_all()
-    assert [each["error"]["code"] for each in answers(house.watcher, "error")] == ["stopping"]
-    assert time.monotonic() - began < PATIENCE_S
-    last = house.watcher.messages(first.topic)[-1]
-    assert last.json()["state"] == "offline"
+    last = house.watcher.messages(first.topic)[-1].json()
+    assert (last["state"], last["vanished"]) == ("offline", False)
 
 
 def requests(watcher: Watcher) -> list[dict[str, Any]]:

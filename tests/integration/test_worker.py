@@ -61,11 +61,11 @@ class Asker:
             correlation = getattr(message.properties, "CorrelationData", b"")
             self._answers.put((message.topic, bytes(message.payload), correlation))
 
-    def send(self, payload: bytes, response: str | None = RESPONSE) -> None:
+    def send(self, payload: bytes, response: str | None = RESPONSE, qos: int = 1) -> None:
         properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         if response is not None:
             properties.ResponseTopic = response
-        self._client.publish(TOPIC, payload, 1, False, properties).wait_for_publish(10)
+        self._client.publish(TOPIC, payload, qos, False, properties).wait_for_publish(10)
 
     def ask(self, sound: bytes = GOOD, key: str = "k", **fields: Any) -> None:
         asked = {"id": key, "model": ModelId(name="model"), "samples": len(SOUND), **fields}
@@ -170,6 +170,17 @@ def test_a_request_that_it_cannot_do_is_refused(
     line, _, sound = encode_request(Work(request, GOOD)).partition(b"\n")
     asker.send(json.dumps({**json.loads(line), **change}).encode() + b"\n" + sound)
     assert asker.refusal()[0] == code
+
+
+def test_messages_that_need_no_acknowledgement_get_none(
+    house: tuple[RunningWorker, Asker], asker: Asker
+) -> None:
+    """One would be an error of the protocol, and end the connection."""
+    for number in range(3):
+        request = WorkRequest(id=str(number), model=ModelId(name="model"), samples=len(SOUND))
+        asker.send(encode_request(Work(request, GOOD)), qos=0)
+        assert asker.answer().id == str(number)
+    assert house[0].program.output().count("connected to the broker") == 1
 
 
 def test_what_has_no_id_or_no_nodes_topic_gets_no_answer(asker: Asker) -> None:

@@ -32,6 +32,21 @@ WRONG_KIND: list[Case] = [
         (f"mqtt: {{websocket_path: {path}}}", '1: mqtt.websocket_path: must begin with "/"')
         for path in ("mqtt", '"/a b"', "/é", '""')
     ),
+    (
+        "mqtt: {protocol: 3.1.1}\ntranscription:\n  where: broker",
+        '3: transcription.where: "broker" needs MQTT 5; set mqtt.protocol: "5", or where: here',
+    ),
+    (
+        "mqtt: {protocol: 3.1.1}\ntranscription: {where: auto}",
+        '2: transcription.where: "auto" needs MQTT 5',
+    ),
+    (
+        "transcription: {where: broker, partials: true}",
+        "1: transcription.partials: need a model on this machine; set where: auto",
+    ),
+    ("transcription: {where: there}", "1: transcription.where: must be 'here', 'broker' or 'auto'"),
+    ("worker: {slots: 0}", "1: worker.slots: must be at least 1"),
+    ("worker: {id: Attic}", "1: worker.id: must be 1 to 32 characters"),
     ("transcription: {beam_size: 11}", "1: transcription.beam_size: must be at most 10"),
     ("transcription: {window: half}", "1: transcription.window: must be 'fit' or 'full'"),
     ("transcription: {hotwords: ['']}", "1: transcription.hotwords[0]: must not be empty"),

@@ -143,6 +143,8 @@ class WorkerProgram:
         self._goodbye: int | None = None
         self._waiting: deque[Job] = deque()
         self._current: Job | None = None
+        self._unacknowledged: deque[Message] = deque()
+        self._settled: set[tuple[int, int]] = set()
         self._unsent: deque[tuple[str, WorkAnswer]] = deque(maxlen=status.slots)
         self._ending_since: float | None = None
         self._hanging = 0
@@ -188,6 +190,7 @@ class WorkerProgram:
         if item.topic == self._status_topic:
             self._on_own_status(item)
         else:
+            self._unacknowledged.append(item)
             self._on_request(item)
 
     def _look(self, now: float) -> None:
@@ -222,7 +225,7 @@ class WorkerProgram:
             self._count(item)
             assert self._signature is not None
             self._answer(item.job.message, self._signature.answer(item.job, item.heard))
-        self._broker.acknowledge(item.job.message)
+        self._acknowledge(item.job.message)
         self._start_next()
 
     def _count(self, item: Done) -> None:
@@ -256,7 +259,7 @@ class WorkerProgram:
             self._exit_status = EXIT_FAILED
             return
         # First what the broker keeps there: a younger worker of this name, or its last will.
-        self._broker.subscribe(self._status_topic)
+        self._broker.overhear(self._status_topic)
         self._say(time.monotonic())
         if self._ending_since is None:
             self._subscribing = self._broker.subscribe(self._filter)
@@ -268,6 +271,8 @@ class WorkerProgram:
         """Forget what waits: it is sent again, to this worker or to another."""
         self._is_connected = False
         self._waiting.clear()
+        self._unacknowledged.clear()
+        self._settled.clear()
         self._start_next()
         if item.reason != self._last_reason:
             log.warning("broker: %s", item.reason)
@@ -277,7 +282,6 @@ class WorkerProgram:
 
     def _on_own_status(self, message: Message) -> None:
         """See whether a younger worker has this one's id: they would disconnect each other."""
-        self._broker.acknowledge(message)
         try:
             status = decode_status(message.payload)
         except WorkError:
@@ -321,7 +325,7 @@ class WorkerProgram:
     def _take(self, job: Job) -> None:
         jobs = [*self._waiting, *([self._current] if self._current else [])]
         if any(other.id == job.id for other in jobs):
-            self._broker.acknowledge(job.message)  # sent again; the first one will be answered
+            self._acknowledge(job.message)  # sent again; the first one will be answered
         elif self._ending_since is not None:
             self._hand(job, "stopping", "it is being stopped")
         elif len(jobs) >= self._status.slots:
@@ -334,7 +338,7 @@ class WorkerProgram:
         """Give a job back to its node."""
         assert self._signature is not None
         self._answer(job.message, self._signature.refusal(job.id, code, reason))
-        self._broker.acknowledge(job.message)
+        self._acknowledge(job.message)
 
     def _refuse(
         self,
@@ -349,7 +353,17 @@ class WorkerProgram:
         if code is not None and request_id is not None:
             assert self._signature is not None
             self._answer(message, self._signature.refusal(request_id, code, reason))
-        self._broker.acknowledge(message)
+        self._acknowledge(message)
+
+    def _acknowledge(self, message: Message) -> None:
+        """Acknowledge a message once all that came before it are acknowledged."""
+        if all(each.receipt != message.receipt for each in self._unacknowledged):
+            return  # it came by an earlier connection
+        self._settled.add(message.receipt)
+        while self._unacknowledged and self._unacknowledged[0].receipt in self._settled:
+            first = self._unacknowledged.popleft()
+            self._settled.discard(first.receipt)
+            self._broker.acknowledge(first)
 
     def _answer(self, message: Message, answer: WorkAnswer) -> None:
         assert message.response_topic is not None
