@@ -37,7 +37,7 @@ def read_clock() -> ClockState | None:
     """
     state = _Timex()
     # Python has no call of its own for it.
-    if ctypes.CDLL(None, use_errno=True).ntp_adjtime(ctypes.byref(state)) < 0:
+    if ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(state)) < 0:
         log.info(
             "how right the clock is cannot be read (%s): transcripts of several nodes will not"
             " tell how far their clocks agree",

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 STAMP_MS = 1.0
 """The start of a session is told in whole milliseconds."""
 
+SLEWED_MS = 1000.0
+"""How much an NTP client may take away by running the clock faster or slower instead of setting it:
+0.4 s with systemd-timesyncd, 1 s with chrony as distributions configure it. The clock that counts a
+session's time runs faster or slower with it (clock_gettime(2)), so this does not show in a shift."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClockState:
@@ -35,8 +40,8 @@ class ClockState:
 class SessionClock:
     """The clock from which a session has its start; None where it is not known.
 
-    `shift_ms`: by how much the clock was set or slewed forward while the session's own time was
-    counted: an unsynchronised clock that is right in the end was that much slow at the start.
+    `shift_ms`: by how much the clock was set forward while the session's own time was counted: an
+    unsynchronised clock that is right in the end was that much slow at the start.
     """
 
     start: ClockState | None = None
@@ -85,7 +90,7 @@ class SessionClock:
             return max(self.start.max_error_ms, abs(self.shift_ms or 0.0))
         if self.start is None or self.stop is None or self.shift_ms is None:
             return None
-        return self.stop.max_error_ms if self.stop.synchronised else None
+        return self.stop.max_error_ms + SLEWED_MS if self.stop.synchronised else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,8 +71,9 @@ class Meetings:
         """Return a node's sessions of this group; None if it does not answer."""
         try:
             listed = await self._hub.ask(node, "session/list", {"group": group, "limit": NEWEST})
-        except RefusedError:  # it is too old to know of groups
-            return []
+        except RefusedError as error:
+            # What is too old to know of groups refuses the field.
+            return [] if error.code == "invalid_request" else None
         except (SilentError, UnreachableError):
             return None
         found = []

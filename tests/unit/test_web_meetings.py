@@ -34,6 +34,7 @@ class Nodes(Link):
         self.documents: dict[str, dict[str, Any]] = {}
         self.older: set[str] = set()
         self.silent: set[str] = set()
+        self.busy: set[str] = set()
 
     def add(
         self, node: str, session_id: str, later_s: float, *said: str, group: str | None = "budget"
@@ -61,6 +62,8 @@ class Nodes(Link):
     def _list(self, node: str, request: dict[str, Any]) -> dict[str, Any]:
         if node in self.older:
             return {"status": "error", "error": {"code": "invalid_request", "message": "group"}}
+        if node in self.busy:
+            return {"status": "error", "error": {"code": "busy", "message": "try again"}}
         session = self.documents[node]["session"]
         own = [session] if session["group"] == request["group"] else []
         return {"status": "ok", "data": {"sessions": [{"session_id": 7}, *own], "total": 2}}
@@ -153,6 +156,12 @@ def test_nodes_that_may_be_missing_are_named(monkeypatch: pytest.MonkeyPatch) ->
         "attic is offline: if it was there, its part is missing",
         "office does not answer: what was said there is missing",
     )
+
+
+def test_a_node_that_has_no_time_to_answer_is_named() -> None:
+    meeting = told(find, lambda nodes: nodes.busy.add("office"))
+    remark = "office does not answer: what was said there is missing"
+    assert (meeting.nodes, meeting.remarks) == (["kitchen"], (remark,))
 
 
 def test_older_nodes_know_no_groups() -> None:

@@ -110,7 +110,7 @@ class ClockStatePayload(TypedDict):
 class ClockPayload(TypedDict):
     """The clock that `started_at` is from, as NTP knows it; null where that is not known.
 
-    `shift_ms`: how far it was set or slewed forward during the session.
+    `shift_ms`: how far it was set forward during the session.
     """
 
     start: ClockStatePayload | None
