@@ -17,8 +17,8 @@ STAMP_MS = 1.0
 
 SLEWED_MS = 1000.0
 """How much an NTP client may take away by running the clock faster or slower instead of setting it:
-0.4 s with systemd-timesyncd, 1 s with chrony as distributions configure it. The clock that counts a
-session's time runs faster or slower with it (clock_gettime(2)), so this does not show in a shift."""
+0.4 s with systemd-timesyncd, 1 s with chrony as distributions configure it. The clock that counts
+a session's time runs faster or slower too (clock_gettime(2)), so it does not show in a shift."""
 
 
 @dataclass(frozen=True, slots=True)
