@@ -248,8 +248,11 @@ def test_it_takes_no_more_than_its_slots(tmp_path: Path, broker: Broker, watcher
         watcher.wait_for(lambda m: m.topic == worker.topic and m.json()["in_flight"] == 2, 20)
         time.sleep(1)  # whatever else would come has come
         flag.unlink()
-        found = [asker.answer().id for _ in range(6)]
-        assert sorted(found) == [str(number) for number in range(6)]
+        found = [asker.answer() for _ in range(6)]
+        assert sorted(answer.id for answer in found) == [str(number) for number in range(6)]
+        assert [answer.error for answer in found] == [
+            None
+        ] * 6  # none was sent back for want of room
         statuses = [m.json()["in_flight"] for m in watcher.messages(worker.topic)]
         assert max(statuses) == 2
 

@@ -126,11 +126,9 @@ class WorkerProgram:
         self._status = self._said = status
         self._said_at = 0.0
         self._offline = encode_status(WorkerStatus(state="offline", worker=worker))
-        since = status.started_at
-        gone = WorkerStatus(state="offline", worker=worker, vanished=True, started_at=since)
         self._broker = Broker(
             broker,
-            Will(self._status_topic, encode_status(gone)),
+            _will(self._status_topic, status),
             desk.deliver,
             explain,
             most_unacknowledged=status.slots,
@@ -414,6 +412,14 @@ class WorkerProgram:
         while self._goodbye is not None and (left := deadline - time.monotonic()) > 0:
             if isinstance(item := self._desk.take(left), Acknowledged):
                 self._on_acknowledged(item)
+
+
+def _will(topic: str, status: WorkerStatus) -> Will:
+    """Return what the broker says of a worker that vanishes; other workers of its id see its age."""
+    gone = WorkerStatus(
+        state="offline", worker=status.worker, vanished=True, started_at=status.started_at
+    )
+    return Will(topic, encode_status(gone))
 
 
 def first_status(worker: str, compute_type: str, threads: int, slots: int) -> WorkerStatus:
