@@ -27,6 +27,7 @@ from node.core.work.messages import (
     encode_request,
 )
 from node.errors import EXIT_CONFIG, EXIT_FAILED
+from node.service.working.program import MAX_JOBS
 from tests.model.sentences import SENTENCES
 from tests.rig.broker import HOST, Broker
 from tests.rig.mqtt import Watcher
@@ -67,9 +68,9 @@ class Asker:
             properties.ResponseTopic = response
         self._client.publish(TOPIC, payload, qos, False, properties).wait_for_publish(10)
 
-    def ask(self, sound: bytes = GOOD, key: str = "k", **fields: Any) -> None:
+    def ask(self, sound: bytes = GOOD, key: str = "k", qos: int = 1, **fields: Any) -> None:
         asked = {"id": key, "model": ModelId(name="model"), "samples": len(SOUND), **fields}
-        self.send(encode_request(Work(WorkRequest(**asked), sound)))
+        self.send(encode_request(Work(WorkRequest(**asked), sound)), qos=qos)
 
     def answer(self, timeout: float = PATIENCE_S) -> WorkAnswer:
         topic, payload, correlation = self._answers.get(timeout=timeout)
@@ -177,8 +178,7 @@ def test_messages_that_need_no_acknowledgement_get_none(
 ) -> None:
     """One would be an error of the protocol, and end the connection."""
     for number in range(3):
-        request = WorkRequest(id=str(number), model=ModelId(name="model"), samples=len(SOUND))
-        asker.send(encode_request(Work(request, GOOD)), qos=0)
+        asker.ask(key=str(number), qos=0)
         assert asker.answer().id == str(number)
     assert house[0].program.output().count("connected to the broker") == 1
 
@@ -233,28 +233,50 @@ def test_an_engine_that_fails(tmp_path: Path, broker: Broker, watcher: Watcher, 
             assert asker.answer().result is not None
 
 
-def test_it_takes_no_more_than_its_slots(tmp_path: Path, broker: Broker, watcher: Watcher) -> None:
-    """The broker keeps the rest. What is sent again is answered once."""
+@pytest.fixture
+def slow_worker(
+    tmp_path: Path, broker: Broker, watcher: Watcher
+) -> Iterator[tuple[RunningWorker, Path]]:
+    """A worker whose engine takes half a minute, until the file is removed."""
     flag = tmp_path / "slow"
     flag.touch()
     env = {**os.environ, "ENGINE_SLOW_S": "30", "ENGINE_SLOW_WHILE": str(flag)}
     worker = RunningWorker(tmp_path, "w1", broker.port, module="tests.rig.slow_engine", env=env)
-    with worker, Asker(broker.port) as asker:
-        worker.wait_online(watcher)
-        asker.ask(key="0")
-        asker.ask(key="0")
-        for number in range(1, 6):
-            asker.ask(key=str(number))
+    with worker:
+        yield worker.wait_online(watcher), flag
+
+
+def test_it_asks_for_no_more_than_its_slots(
+    slow_worker: tuple[RunningWorker, Path], broker: Broker, watcher: Watcher
+) -> None:
+    """The broker keeps the rest. What is sent again is answered once."""
+    worker, flag = slow_worker
+    with Asker(broker.port) as asker:
+        for key in "011234":
+            asker.ask(key=key)
         watcher.wait_for(lambda m: m.topic == worker.topic and m.json()["in_flight"] == 2, 20)
         time.sleep(1)  # whatever else would come has come
+        sent = broker.log().count("Sending PUBLISH to scribe/worker/w1 (")
         flag.unlink()
-        found = [asker.answer() for _ in range(6)]
-        assert sorted(answer.id for answer in found) == [str(number) for number in range(6)]
-        assert [answer.error for answer in found] == [
-            None
-        ] * 6  # none was sent back for want of room
-        statuses = [m.json()["in_flight"] for m in watcher.messages(worker.topic)]
-        assert max(statuses) == 2
+        found = [asker.answer() for _ in range(5)]
+        assert sorted(answer.id for answer in found) == list("01234")
+        assert {answer.error for answer in found} == {None}
+    assert sent == 2
+    last = watcher.messages(worker.topic)[-1].json()
+    assert last["slots"] == 2
+
+
+def test_it_gives_back_what_is_far_too_much(
+    slow_worker: tuple[RunningWorker, Path], broker: Broker
+) -> None:
+    _, flag = slow_worker
+    with Asker(broker.port) as asker:
+        for number in range(MAX_JOBS + 4):  # without QoS 1, the broker does not count them
+            asker.ask(key=str(number), qos=0)
+        for _ in range(4):
+            assert asker.refusal() == ("busy", "it has enough to do")
+        flag.unlink()
+        assert {asker.answer().error for _ in range(MAX_JOBS)} == {None}
 
 
 def test_two_workers_of_one_name(tmp_path: Path, broker: Broker, watcher: Watcher) -> None:

@@ -52,6 +52,11 @@ MAX_WAITING = 64
 """Items from the broker that wait for the main thread: a broker that ignores Receive Maximum must
 not fill the memory. What is dropped is sent again by its node."""
 
+MAX_JOBS = 32
+"""Requests that a worker holds, at most; a node gets back what is more. There should never be more
+than its slots, but mosquitto 2.0.11 exceeds Receive Maximum by one more with each acknowledgement,
+up to its own `max_inflight_messages` (20)."""
+
 STATUS_EVERY_S = 5.0
 """How often `in_flight` and the counters are published, if they have changed."""
 
@@ -143,7 +148,7 @@ class WorkerProgram:
         self._current: Job | None = None
         self._unacknowledged: deque[Message] = deque()
         self._settled: set[tuple[int, int]] = set()
-        self._unsent: deque[tuple[str, WorkAnswer]] = deque(maxlen=status.slots)
+        self._unsent: deque[tuple[str, WorkAnswer]] = deque(maxlen=MAX_JOBS)
         self._ending_since: float | None = None
         self._hanging = 0
         self._last_reason = ""
@@ -326,7 +331,7 @@ class WorkerProgram:
             self._acknowledge(job.message)  # sent again; the first one will be answered
         elif self._ending_since is not None:
             self._hand(job, "stopping", "it is being stopped")
-        elif len(jobs) >= self._status.slots:
+        elif len(jobs) >= MAX_JOBS:
             self._hand(job, "busy", "it has enough to do")
         else:
             self._waiting.append(job)
@@ -415,7 +420,7 @@ class WorkerProgram:
 
 
 def _will(topic: str, status: WorkerStatus) -> Will:
-    """Return what the broker says of a worker that vanishes; other workers of its id see its age."""
+    """Return what the broker says of a worker that vanishes, and how old it was."""
     gone = WorkerStatus(
         state="offline", worker=status.worker, vanished=True, started_at=status.started_at
     )
