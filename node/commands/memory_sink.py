@@ -34,11 +34,15 @@ class OpenRecorded:
 
 @dataclass(frozen=True, slots=True)
 class RecordedUtterance:
-    """A finished utterance and its sound; `overlapped`: somebody else speaks on another track."""
+    """A finished utterance and its sound; `overlapped`: somebody else speaks on another track.
+
+    `raw` is the sound before others' speech was taken out, if some was.
+    """
 
     utterance: Utterance
     samples: Samples
     overlapped: bool
+    raw: Samples | None = None
 
     @property
     def speaker(self) -> str:
@@ -106,7 +110,7 @@ class MemorySink:
         if samples is None:
             samples = np.concatenate(heard)[: ended.end - spoken.start]
         overlapped = self._speaks_beside(mic, *ended.speech)
-        self._waiting.append(RecordedUtterance(spoken.utterance, samples, overlapped))
+        self._waiting.append(RecordedUtterance(spoken.utterance, samples, overlapped, ended.raw))
 
     def discard(self, spoken: OpenRecorded) -> None:
         self.utterances[spoken.utterance.mic] += 1

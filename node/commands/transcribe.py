@@ -135,7 +135,7 @@ def _segment(recogniser: Recogniser, spoken: RecordedUtterance, hotwords: str | 
     clip = recogniser.clip(
         utterance, spoken.samples, hotwords=hotwords, overlapped=spoken.overlapped
     )
-    heard = recogniser.transcribe(clip)
+    clip, heard = recogniser.hear(clip, spoken.raw)
     if utterance.crosstalk_of is None:
         recogniser.learn(utterance, clip, heard)
     return segment_of(utterance, heard, utterance.number, latency_s=0.0)

@@ -49,11 +49,13 @@ class Desk:
             post=self.posted.append,
         )
 
-    def speak(self, sound: npt.NDArray[np.int16] | None) -> None:
+    def speak(
+        self, sound: npt.NDArray[np.int16] | None, raw: npt.NDArray[np.int16] | None = None
+    ) -> None:
         spoken = self.spool.begin(SESSION, "anna", "Anna", None, (0, 0))
         assert spoken is not None
         self.spool.append(spoken, HEARD, 0)
-        self.spool.end(spoken, Ended(END, speech=(0, SAMPLE_RATE), sound=sound))
+        self.spool.end(spoken, Ended(END, speech=(0, SAMPLE_RATE), sound=sound, raw=raw))
 
     def waiting(self) -> list[npt.NDArray[np.int16]]:
         utterances = self.store.utterances
@@ -84,6 +86,35 @@ def test_the_engine_is_given_the_cleaned_sound(desk: Desk) -> None:
     cleaned, heard = desk.waiting()
     assert np.array_equal(cleaned, CLEANED)
     assert np.array_equal(heard, HEARD[:END])
+
+
+def test_the_engine_can_have_the_raw_sound_until_the_utterance_is_done(desk: Desk) -> None:
+    desk.speak(CLEANED, raw=HEARD[:END])
+    utterances = desk.store.utterances
+    (waiting,) = utterances.next(most=9)
+    raw = utterances.raw_audio(waiting)
+    assert raw is not None
+    assert np.array_equal(raw, HEARD[:END])
+    utterances.transcribed(waiting, None)
+    assert utterances.raw_audio(waiting) is None
+
+
+def test_the_raw_sound_of_an_erased_session_is_forgotten(desk: Desk) -> None:
+    desk.speak(CLEANED, raw=HEARD[:END])
+    (waiting,) = desk.store.utterances.next(most=9)
+    desk.store.utterances.forget_raw_audio(SESSION)
+    assert desk.store.utterances.raw_audio(waiting) is None
+
+
+def test_no_raw_sound_is_held_while_the_disk_refuses(desk: Desk) -> None:
+    with no_file_may_grow(beyond=SAMPLE_RATE):
+        desk.speak(None)
+        desk.speak(CLEANED, raw=HEARD[:END])
+    desk.spool.retry()
+    assert [desk.store.utterances.raw_audio(one) for one in desk.store.utterances.next(9)] == [
+        None,
+        None,
+    ]
 
 
 def test_a_disk_that_refused_is_given_it_later(desk: Desk) -> None:

@@ -132,6 +132,33 @@ def test_a_late_microphone_is_found_to_be_late() -> None:
     assert made.lags_s() == pytest.approx({"a": 0, "b": 0.1}, abs=0.006)
 
 
+def test_what_is_kept_has_the_raw_sound_beside_it() -> None:
+    tracks = conversation("ab")
+    heard = feed(made := room("ab", "drop"), tracks)
+    for mic in "ab":
+        heard += made.flush(mic)
+    starts = [(mic, event.start) for mic, event in heard if isinstance(event, Started)]
+    kept = [(mic, event) for mic, event in heard if isinstance(event, Ended)]
+    compared = 0
+    for mic, ended in kept:
+        if ended.crosstalk_of is None and ended.raw is not None:
+            start = max(at for who, at in starts if who == mic and at < ended.end)
+            spoken = ended.speech[1]  # what follows may not have been heard by all yet
+            sound = talk.samples_of(tracks[mic])[start:spoken]
+            assert np.array_equal(ended.raw[: spoken - start], sound)
+            assert len(ended.raw) == ended.end - start
+            compared += 1
+    assert compared == sum(ended.crosstalk_of is None for _, ended in kept) > 0
+
+
+@pytest.mark.parametrize(("mics", "mode"), [("a", "drop"), ("ab", "tag"), ("ab", "off")])
+def test_where_nothing_is_taken_out_there_is_no_raw_sound(mics: str, mode: Mode) -> None:
+    heard = feed(made := room(mics, mode), {mic: conversation("ab")[mic] for mic in mics})
+    for mic in mics:
+        heard += made.flush(mic)
+    assert all(event.raw is None for _, event in heard if isinstance(event, Ended))
+
+
 def test_every_microphone_alone_keeps_all_that_it_hears() -> None:
     made, events = after_conversation("ab", "off")
     heard = later(finished(made, "ab", events))

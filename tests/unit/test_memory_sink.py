@@ -60,8 +60,11 @@ def test_an_utterance_has_its_place_and_its_sound_up_to_its_end(sink: MemorySink
 
 def test_cleaned_sound_is_what_the_engine_gets(sink: MemorySink) -> None:
     spoken = begin(sink, "desk", 0)
-    sink.end(spoken, Ended(800, speech=(100, 700), sound=np.zeros(800, np.int16)))
-    assert not taken(sink)[0].samples.any()
+    raw = np.ones(800, np.int16)
+    sink.end(spoken, Ended(800, speech=(100, 700), sound=np.zeros(800, np.int16), raw=raw))
+    (utterance,) = taken(sink)
+    assert not utterance.samples.any()
+    assert utterance.raw is raw
 
 
 def test_nothing_comes_before_it_has_ended_and_nothing_comes_twice(sink: MemorySink) -> None:

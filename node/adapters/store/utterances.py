@@ -13,6 +13,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from node.adapters.store.audio import MAX_CRASHES, AudioFolder, Recording, Utterance
+from node.adapters.store.raw_sounds import RawSounds
 from node.adapters.store.reading import BODY
 from node.adapters.store.rows import (
     Made,
@@ -58,6 +59,7 @@ class Utterances:
         self._audio = audio
         self._in_memory: Counter[str] = Counter()
         self._captured_at: dict[str, float] = {}
+        self._raw = RawSounds()
 
     def open(
         self, session_id: str, mic: str, speaker: str, language: str | None, start: int
@@ -103,6 +105,8 @@ class Utterances:
                 ),
             )
         self._captured_at[utterance.id] = time.monotonic()
+        if ended.raw is not None:
+            self._raw.put(utterance.id, ended.raw)
 
     def captured_at(self, utterance: Utterance) -> float | None:
         """Return the monotonic time it was captured; None if an earlier process captured it."""
@@ -165,7 +169,7 @@ class Utterances:
                 raise StoreError(f"{self._audio.spool}: {error}") from error
             with self._database.transaction() as db:
                 _strike_off(db, utterance)
-            self._captured_at.pop(utterance.id, None)
+            self._forget(utterance)
         return unwanted
 
     def recover(self) -> int:
@@ -261,6 +265,19 @@ class Utterances:
         """
         return self._audio.read(utterance)
 
+    def raw_audio(self, utterance: Utterance) -> npt.NDArray[np.int16] | None:
+        """Return its sound before others' speech was taken out, if that is still in memory."""
+        return self._raw.get(utterance.id)
+
+    def forget_raw_audio(self, session_id: str) -> None:
+        """Forget all raw sound of a session: it is being erased."""
+        self._raw.forget(session_id)
+
+    def _forget(self, utterance: Utterance) -> None:
+        """Forget what only this process knows of one that no longer waits."""
+        self._captured_at.pop(utterance.id, None)
+        self._raw.drop(utterance.id)
+
     def backlog_s(self, session_id: str | None = None) -> float:
         """Return the seconds of speech that wait for the engine."""
         with self._database.reading() as db:
@@ -352,7 +369,7 @@ class Utterances:
             if make is not None and (known := judged(db, utterance)) is not None:
                 segment = insert_segment(db, known, make)
             _strike_off(db, utterance)
-        self._captured_at.pop(utterance.id, None)
+        self._forget(utterance)
         try:
             self._audio.release(utterance)
         except OSError as error:
@@ -378,7 +395,7 @@ class Utterances:
                 "UPDATE utterance SET state='failed', reason=? WHERE session_id=? AND number=?",
                 (reason, utterance.session_id, utterance.number),
             )
-        self._captured_at.pop(utterance.id, None)
+        self._forget(utterance)
         try:
             return self._audio.give_up(utterance)
         except OSError as error:

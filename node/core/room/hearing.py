@@ -135,11 +135,16 @@ class Hearing:
 
     def sound(self, index: int, first: int, count: int) -> Floats:
         """`count` samples of a microphone in [-1, 1]; zeros where it has heard nothing."""
+        return self.samples(index, first, count).astype(np.float32) / np.float32(32768)
+
+    def samples(self, index: int, first: int, count: int) -> Samples:
+        """The same as int16."""
         ticks = np.arange(first // TICK, -(-(first + count) // TICK))
         heard = self._tick[index, ticks % KEPT_TICKS] == ticks
         sound = np.where(heard[:, None], self._sound[index, ticks % KEPT_TICKS], 0).ravel()
         begin = first % TICK
-        return sound[begin : begin + count].astype(np.float32) / np.float32(32768)
+        heard_there: Samples = sound[begin : begin + count]
+        return heard_there
 
     def _floors(self, indices: npt.NDArray[np.int64], powers: Floats, first: int) -> Floats:
         """Noise floors of hops; a block of the minimum ends where its ticks do."""

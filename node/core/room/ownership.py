@@ -268,6 +268,13 @@ class Ownership:
         )
         return talk.cleaned(self._hearing.mics.index(mic), utterance, speech)
 
+    def raw(self, mic: str, utterance: range) -> Samples:
+        """What a microphone heard in an utterance, with whatever others said in it.
+
+        Zeros in a last silence that has not been taken in yet.
+        """
+        return self._hearing.samples(self._hearing.mics.index(mic), utterance.start, len(utterance))
+
     def lags_s(self) -> dict[str, float | None]:
         """Delay of each microphone against the earliest one; None where it is unknown."""
         lags = zip(self._hearing.mics, self._lags.seconds, self._lags.known, strict=True)

@@ -273,10 +273,14 @@ class Room:
         return any(_cover(kept, utterance) for kept in [*self._kept[mic], running])
 
     def _cleaned(self, mic: str, utterance: range, ended: Ended) -> Ended:
-        """An end with the sound left without the others, or with who they were if none is left."""
-        cleaned = None
-        if not self._alone and self._mode == "drop":
-            cleaned = self._ownership.cleaned(mic, utterance, ended.speech)
+        """An end with the sound left without the others, or with who they were if none is left.
+
+        Where something was taken out, the raw sound goes with it: what is left may be worse.
+        """
+        if self._alone or self._mode != "drop":
+            return ended
+        cleaned = self._ownership.cleaned(mic, utterance, ended.speech)
+        ended = replace(ended, raw=self._ownership.raw(mic, utterance))
         if cleaned is None:
             return ended
         own = cleaned.own_samples * 1000 >= self._endpointing.min_speech_ms * SAMPLE_RATE

@@ -87,13 +87,14 @@ class Ended:
     `crosstalk_of` names the microphone whose speech it was, if it was another's. `speech` is where
     its first speech frame begins and its last one ends, without pre-roll and tail; two ends are
     equal if they cut at the same sample. `sound`, if present, is the whole utterance again, without
-    what others said in it.
+    what others said in it; `raw`, if present, is all of it as the microphone heard it.
     """
 
     end: int
     crosstalk_of: str | None = None
     speech: tuple[int, int] = field(default=(0, 0), compare=False)
     sound: Samples | None = field(default=None, compare=False)
+    raw: Samples | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,7 @@ class Spoken:
         self._unwritten.clear()
         self.heard = 0
         if self.ended is not None:
-            self.ended = replace(self.ended, sound=None)
+            self.ended = replace(self.ended, sound=None, raw=None)
         if self._on_disk is None:
             return True
         self._on_disk[1].drop_pending()
@@ -199,7 +199,8 @@ class Spool:
 
     def end(self, spoken: Spoken, ended: Ended) -> None:
         """End it."""
-        spoken.ended = ended
+        # What the disk refuses waits in memory, where there is no room for a second copy.
+        spoken.ended = replace(ended, raw=None) if self._refused else ended
         # Its session waits for it, whether or not the disk has its row.
         self._utterances.hold(spoken.session_id, 1)
         self._push(spoken)

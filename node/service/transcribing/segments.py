@@ -6,16 +6,19 @@ The caller decides where sound comes from, when the engine runs, and where segme
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from node.adapters.whisper import Clip
 from node.core.model import SAMPLE_RATE, Segment, iso
 from node.core.text.context import Contexts
 from node.core.text.prior import LanguagePrior
+from node.core.text.second_hearing import is_surer, is_unsure
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
     from node.adapters.store import Utterance
@@ -29,8 +32,8 @@ if TYPE_CHECKING:
 class Recogniser:
     """Turns utterances into text, using what is known of each speaker. Owned by one thread.
 
-    For each call `clip`, `transcribe`, and, once it is certainly the speaker's own, `learn`. If
-    there is no engine, something else does what `transcribe` would.
+    For each call `clip`, `hear`, and, once it is certainly the speaker's own, `learn`. If there is
+    no engine, something else does what `hear` would.
     """
 
     def __init__(self, engine: Engine | None) -> None:
@@ -78,6 +81,26 @@ class Recogniser:
             overlapped=clip.overlapped,
             earlier=clip.earlier,
         )
+
+    def hear(
+        self, clip: Clip, raw: npt.NDArray[np.int16] | None, *, beam_size: int | None = None
+    ) -> tuple[Clip, Transcription]:
+        """Return what the engine hears in a clip and, if that is garbled, in its raw sound.
+
+        Args:
+            clip: an utterance, perhaps with others' speech taken out.
+            raw: its sound before that; None if there is none.
+            beam_size: instead of the configured one.
+
+        Returns:
+            The clip of the better text, for `learn`, and that text.
+        """
+        heard = self.transcribe(clip, beam_size=beam_size)
+        if raw is None or not is_unsure(heard) or np.array_equal(raw, clip.samples):
+            return clip, heard
+        whole = replace(clip, samples=raw)
+        again = self.transcribe(whole, beam_size=beam_size)
+        return (whole, again) if is_surer(again, heard) else (clip, heard)
 
     def learn(self, utterance: Utterance, clip: Clip, heard: Transcription) -> None:
         """Learn from a speaker's own utterance, for the next ones."""

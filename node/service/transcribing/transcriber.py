@@ -262,6 +262,7 @@ class Transcriber:
             session_id = self._erased.get()
             self._recogniser.forget(session_id)
             self._results.forget(session_id)
+            self._utterances.forget_raw_audio(session_id)
             if self._partials is not None:
                 self._partials.forget_lesson()
             if self._sharing is not None:
@@ -336,6 +337,10 @@ class Transcriber:
         samples = self._sound(utterance)
         return None if samples is None else self._clip(utterance, samples)
 
+    def _raw(self, utterance: Utterance) -> Samples | None:
+        """Return its raw sound, if there is time to hear it a second time."""
+        return self._utterances.raw_audio(utterance) if self.load is Load.NORMAL else None
+
     def _clip(self, utterance: Utterance, samples: Samples) -> Clip:
         return self._recogniser.clip(
             utterance,
@@ -355,7 +360,8 @@ class Transcriber:
         began = time.monotonic()
         self._deadline = began + DEADLINE_S + DEADLINE_RTF * utterance.duration_s
         try:
-            heard = self._recogniser.transcribe(clip, beam_size=self._backlog.beam_size)
+            raw = self._raw(utterance)
+            clip, heard = self._recogniser.hear(clip, raw, beam_size=self._backlog.beam_size)
         except Exception as error:
             log.exception("transcribing %s failed", utterance.id)
             self._results.failed(utterance, repr(error))
