@@ -9,15 +9,18 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from node.adapters.store import DATABASE, Store
 from node.adapters.whisper import Engine, EngineSettings
 from node.core.model import Session
 from node.core.mqtt.topics import Topics
+from node.core.overload import Load
 from node.core.room.segmenter import Ended
 from node.service.items import DiskFailed, ModelReady, Transcribed, WorkerDied
 from node.service.transcribing import transcriber
+from node.service.transcribing.backlog import Backlog
 from node.service.transcribing.results import MAX_ATTEMPTS
 from node.service.transcribing.segments import withdrawal
 from node.service.transcribing.transcriber import Transcriber
@@ -78,13 +81,18 @@ class Desk:
             partials=True,
         )
 
-    def say(self, mic: str, start: int = 0) -> Utterance:
-        sound = spoken(SENTENCES[6])
+    def say(self, mic: str, start: int = 0, *, garbled: bool = False) -> Utterance:
+        """Say a sentence; `garbled`: its sound is left so, and the raw sound is kept beside it."""
+        raw = sound = spoken(SENTENCES[6])
+        if garbled:
+            noise = np.random.default_rng(1).standard_normal(len(raw)) * 4400
+            sound = np.rint(raw + noise).clip(-32768, 32767).astype(np.int16)
         utterance, recording = self.store.utterances.open(SESSION, mic, mic, None, start)
         recording.append(sound)
         recording.finish(len(sound))
         end = start + len(sound)
-        self.store.utterances.captured(utterance, Ended(end, speech=(start, end)))
+        ended = Ended(end, speech=(start, end), raw=raw if garbled else None)
+        self.store.utterances.captured(utterance, ended)
         self.transcriber.captured()
         return utterance
 
@@ -132,6 +140,17 @@ def test_what_the_disk_refuses_is_no_fault_of_the_utterance(desk: Desk) -> None:
     desk.wait_for(Transcribed)
     (segment,) = desk.store.sessions.segments(SESSION)
     assert segment.text == SENTENCES[6].text
+
+
+@pytest.mark.parametrize(("load", "right"), [(Load.NORMAL, True), (Load.NO_PARTIALS, False)])
+def test_what_is_garbled_is_heard_in_its_raw_sound_if_there_is_time(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, load: Load, *, right: bool
+) -> None:
+    monkeypatch.setattr(Backlog, "load", load)
+    desk.say("desk", garbled=True)
+    desk.wait_for(Transcribed)
+    (segment,) = desk.store.sessions.segments(SESSION)
+    assert (segment.text == SENTENCES[6].text) is right
 
 
 @pytest.mark.parametrize(
