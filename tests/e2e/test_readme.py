@@ -53,7 +53,6 @@ RUN_HERE = {
 RUN_ELSEWHERE = {
     ".venv/bin/python -m tests.bench.backlog": "a benchmark of minutes on a model of real size",
     ".venv/bin/python -m tests.bench.partials": "a benchmark; test_partials.py shows the same",
-    ".venv/bin/python -m tests.bench.capturing": "a benchmark of minutes",
     ".venv/bin/python -m tests.bench.eight_hours": "a benchmark of minutes",
     ".venv/bin/python -m tests.bench.first_sentence": "a benchmark of many minutes, as root",
     ".venv/bin/python -m tests.rig.picture": (

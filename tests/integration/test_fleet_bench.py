@@ -26,7 +26,7 @@ def test_nodes_share_workers(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("".join(f"<!-- {place} -->\n<!-- end of {place} -->\n" for place in PLACES))
     command = [sys.executable, "-m", "tests.bench.fleet", *BRIEF]
-    options = ["--workers", "1", "--kill", "2", "--into", page]
+    options = ["--workers", "1", "--kill", "2", "--into", str(page)]
     done = subprocess.run(
         [*command, *options], cwd=ROOT, capture_output=True, text=True, check=False
     )
