@@ -191,7 +191,7 @@ def test_a_clock_that_became_right_puts_the_lines_right() -> None:
     assert [line.partition("] ")[2] for line in whole.write("txt").splitlines()] == [
         *("Alice: Un.", "Bob: Deux.", "Alice: Trois.", "Bob: Quatre.")
     ]
-    assert whole.clocks.within_ms == 25
+    assert whole.clocks.within_ms == 1025
     assert json.loads(whole.write("json"))["nodes"][1]["late_ms"] == 3_600_000.0
 
 
