@@ -19,6 +19,7 @@ from node.core.room.segmenter import (
     Started,
     _ticks,
 )
+from node.core.work.messages import MAX_CLIP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -225,6 +226,12 @@ def test_hard_cap_splits_at_the_quietest_frame() -> None:
 def test_a_pause_that_runs_at_the_hard_cap_ends_the_utterance() -> None:
     feeder = Feeder().speech(HARD_CAP - 2).silence(60)
     assert feeder.found() == [(0, HARD_CAP - 2 + TAIL)]
+
+
+def test_the_longest_utterance_can_be_sent_to_a_worker() -> None:
+    for pause in range(TAIL + 2):
+        for utterance in Feeder().speech(HARD_CAP - 1).silence(pause).speech(2).flush():
+            assert len(utterance.samples) <= MAX_CLIP
 
 
 def test_a_pause_that_runs_at_the_hard_cap_is_where_speech_is_split() -> None:

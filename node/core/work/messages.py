@@ -33,14 +33,15 @@ MAX_HEADER_BYTES = 32 * 1024
 MAX_ANSWER_BYTES = 256 * 1024
 """Above any real answer: Whisper writes at most 224 tokens, twice that where a loop is halved."""
 
-MAX_CLIP = 28 * SAMPLE_RATE + SAMPLE_RATE // 10
-"""Samples of the longest utterance (`vad.hard_cap_s`), with room for rounding to frames."""
+MAX_CLIP = 29 * SAMPLE_RATE
+"""Samples of the longest utterance: `vad.hard_cap_s` is 28 at most, and the tail of a pause that
+runs at that moment is kept."""
 
 MAX_EARLIER = 13 * SAMPLE_RATE
 """Samples of earlier speech: more never fits in a window with an utterance."""
 
 MAX_WORK_BYTES = 1024 * 1024 - 1024
-"""Largest request. Sound that FLAC cannot compress has 0.9 MB in 28 s."""
+"""Largest request. Sound that FLAC cannot compress has 0.9 MB in 29 s."""
 
 LEAST_PACKET = 80 * 1024
 """Smallest packet that a broker must accept to share work out: 1.5 s of sound that FLAC cannot

@@ -185,18 +185,23 @@ class Away:
             self._absent_since = now
         return now - self._absent_since
 
-    def send(self, utterance: Utterance, clip: Clip, beam_size: int | None, now: float) -> None:
-        """Send an utterance to the workers."""
-        parts = self._cutter.parts(utterance.id, clip, beam_size, self._link.most)
+    def send(
+        self, utterance: Utterance, clip: Clip, beam_size: int | None, now: float
+    ) -> Failed | None:
+        """Send an utterance to the workers; return why that cannot be, if it cannot."""
+        try:
+            parts = self._cutter.parts(utterance.id, clip, beam_size, self._link.most)
+        except WorkError as error:
+            return Failed(utterance, str(error), hopeless=True)
         if parts is None:
             reason = f"it does not fit into packets of {self._link.most} bytes"
-            self._outcomes.append(Failed(utterance, reason, hopeless=True))
-            return
+            return Failed(utterance, reason, hopeless=True)
         errand = Errand(utterance, clip, parts)
         self._errands[utterance.id] = errand
         self._parts.update({part.request.id: (errand, part) for part in parts})
         for part in parts:
             self._send(part, now)
+        return None
 
     def cancel(self, key: str) -> None:
         """Forget an utterance: what comes back of it is dropped."""

@@ -7,12 +7,20 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pydantic import ValidationError
 
 from node.adapters import flac
 from node.adapters.whisper import heard_before
 from node.core.model import SAMPLE_RATE, joined
 from node.core.text.hallucination import quietest
-from node.core.work.messages import EarlierPart, Work, WorkRequest, encode_request, part_of
+from node.core.work.messages import (
+    EarlierPart,
+    Work,
+    WorkError,
+    WorkRequest,
+    encode_request,
+    part_of,
+)
 from node.core.work.patience import LONGEST_S
 
 if TYPE_CHECKING:
@@ -98,6 +106,9 @@ class Cutter:
         """Return the requests for a clip, each of at most `most` bytes; None if that cannot be.
 
         First what was said before is left out, then the clip is cut at its quietest places.
+
+        Raises:
+            WorkError: no request can say this.
         """
         clip = replace(clip, earlier=tuple(heard_before(clip)))
         whole = self._part(f"{PROCESS}/{key}", 0, clip, beam_size)
@@ -125,9 +136,17 @@ class Cutter:
         return found
 
     def _part(self, request_id: str, start: int, clip: Clip, beam_size: int | None) -> Part:
+        try:
+            request = self._request(request_id, clip, beam_size)
+        except ValidationError as error:
+            raise WorkError(f"no request can say this: {error.errors()[0]['msg']}") from error
+        sound = flac.encode(np.concatenate([*(e.samples for e in clip.earlier), clip.samples]))
+        return Part(start, clip, request, sound)
+
+    def _request(self, request_id: str, clip: Clip, beam_size: int | None) -> WorkRequest:
         settings = self._settings
         words = [*settings.hotwords, *([clip.hotwords] if clip.hotwords else [])]
-        request = WorkRequest(
+        return WorkRequest(
             id=request_id,
             model=self._model,
             samples=len(clip.samples),
@@ -145,5 +164,3 @@ class Cutter:
             words=settings.word_timestamps,
             overlapped=clip.overlapped,
         )
-        sound = flac.encode(np.concatenate([*(e.samples for e in clip.earlier), clip.samples]))
-        return Part(start, clip, request, sound)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from node.core.model import Transcription
 from node.core.overload import Load
 from node.core.work.help import Help
 from node.service.items import WorkersChanged, WorkerUseless
@@ -150,11 +151,21 @@ class Sharing:
     def _send_some(self, now: float) -> None:
         for _ in range(2):  # current speech and late speech take turns
             if self._away.room == 0:
-                return
+                break
             for utterance in self._sendable():
                 if (clip := self._read(utterance)) is not None:
-                    self._results.begin(utterance)
-                    self._away.send(utterance, clip, self._backlog.beam_size, now)
+                    self._send(utterance, clip, now)
+        self._results.store()
+
+    def _send(self, utterance: Utterance, clip: Clip, now: float) -> None:
+        self._results.begin(utterance)
+        if len(clip.samples) == 0:  # the power failed as it began
+            nothing = Transcription("", clip.language or "", 0.0, 0.0)
+            self._results.heard(utterance, clip, nothing)
+            return
+        failed = self._away.send(utterance, clip, self._backlog.beam_size, now)
+        if failed is not None:
+            self._take(failed, now)
 
     def _sendable(self) -> Iterator[Utterance]:
         """Yield what may go, one at a time: each that goes may keep the next of its speaker."""

@@ -1,0 +1,135 @@
+"""The transcriber thread that shares work out, over a real store and a real broker."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Self, TypeVar
+
+import numpy as np
+import pytest
+
+from node.adapters.broker import BrokerSettings
+from node.adapters.store import Store
+from node.adapters.whisper import EngineSettings
+from node.core.model import SAMPLE_RATE, Session
+from node.core.mqtt.topics import Topics
+from node.core.room.segmenter import Ended
+from node.service.items import Transcribed, UtteranceFailed, WorkerDied
+from node.service.transcribing.away import Away
+from node.service.transcribing.transcriber import Transcriber
+from node.service.transcribing.work_link import WorkLink
+from tests.rig.broker import HOST
+from tests.rig.node import MODEL
+from tests.rig.processes import wait_until
+from tests.rig.scripted_worker import OWN, Scripted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from node.adapters.whisper import Engine
+    from node.service.items import WorkerItem
+    from tests.rig.broker import Broker
+
+SESSION = "20261122T100000Z-aaaa"
+PATIENCE_S = 30
+NOISE = np.random.default_rng(0)
+K = TypeVar("K")
+
+
+class Sharer:
+    """The thread, what it has posted, and what people say."""
+
+    def __init__(self, folder: Path, port: int, engine: Engine | None = None) -> None:
+        self.store = Store(folder, keep_audio=False)
+        self.store.open()
+        speakers = {"desk": "Alice", "door": "Bruno"}
+        session = Session(SESSION, datetime.now(UTC), speakers=speakers)
+        self.store.sessions.begin(session, time.monotonic())
+        self.posted: list[WorkerItem] = []
+        self._said = 0
+        topics = Topics("scribe", "lab")
+        settings = EngineSettings(
+            model=str(MODEL), folder=MODEL, download_root=folder, languages=("en",)
+        )
+        broker = BrokerSettings(HOST, port, "scribe-lab")
+        self.link = WorkLink(broker, topics, "scribe/work/model/request")
+        self.away = Away(self.link, settings, OWN.name, lambda: OWN, returns=engine is not None)
+        self.transcriber = Transcriber(
+            engine=engine,
+            sessions=self.store.sessions,
+            utterances=self.store.utterances,
+            topics=topics,
+            post=self.posted.append,
+            away=self.away,
+        )
+
+    def say(self, seconds: float, mic: str = "desk", *, level: int = 1000) -> str:
+        """Capture noise that no compression makes smaller; return the utterance's id."""
+        samples = NOISE.integers(-level, level, round(seconds * SAMPLE_RATE), np.int16)
+        utterances, start = self.store.utterances, self._said
+        utterance, recording = utterances.open(SESSION, mic, mic, None, start)
+        recording.append(samples)
+        recording.finish(len(samples))
+        self._said = end = start + max(1, len(samples))
+        utterances.captured(utterance, Ended(end, speech=(start, end)))
+        self.transcriber.captured()
+        return utterance.id
+
+    def all(self, kind: type[K]) -> list[K]:
+        return [item for item in self.posted if isinstance(item, kind)]
+
+    def wait_for(self, kind: type[K], count: int = 1) -> list[K]:
+        return (
+            wait_until(
+                lambda: found if len(found := self.all(kind)) >= count else None,
+                PATIENCE_S,
+                f"{count} {kind.__name__}",
+            )
+            or []
+        )
+
+    def texts(self, count: int) -> list[str | None]:
+        segments = [item.segment for item in self.wait_for(Transcribed, count)]
+        return [segment.text if segment else None for segment in segments]
+
+    def __enter__(self) -> Self:
+        self.transcriber.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self.transcriber.stop(PATIENCE_S)
+        assert self.all(WorkerDied) == []
+        self.store.close()
+
+
+@pytest.fixture
+def sharer(tmp_path: Path, broker: Broker) -> Sharer:
+    return Sharer(tmp_path, broker.port)
+
+
+@pytest.fixture
+def worker(broker: Broker) -> Iterator[Scripted]:
+    with Scripted(broker.port) as scripted:
+        yield scripted
+
+
+def test_the_longest_utterance_and_an_empty_one(sharer: Sharer, worker: Scripted) -> None:
+    sharer.say(28.35)
+    sharer.say(0)
+    with sharer:
+        asked = worker.next()
+        assert asked.request.samples == round(28.35 * SAMPLE_RATE)
+        text = worker.answer(asked)
+        assert sharer.texts(2) == [text, None]
+
+
+def test_what_no_request_can_say_is_set_aside(sharer: Sharer, worker: Scripted) -> None:
+    with sharer:
+        sharer.say(29.1)
+        (failed,) = sharer.wait_for(UtteranceFailed)
+        assert "no request can say this" in failed.message
+        sharer.say(1)
+        text = worker.answer(worker.next())
+        assert sharer.texts(1) == [text]
