@@ -12,7 +12,7 @@ WORKDIR /source
 COPY systemd/requirements.lock systemd/requirements-web.lock systemd/
 RUN /opt/scribe-node/venv/bin/pip install -q --require-hashes --only-binary :all: \
     -r systemd/requirements.lock -r systemd/requirements-web.lock
-COPY pyproject.toml README.md CHANGELOG.md DOCS.md LICENSE ./
+COPY pyproject.toml README.md CHANGELOG.md LICENSE ./
 COPY docs docs
 COPY node node
 COPY config config
@@ -59,7 +59,7 @@ RUN apt-get update -qq \
     && cd all && find usr/lib -name libasound_module_pcm_pulse.so \
         -exec install -D {} /plugin/{} \;
 
-# The add-on. DOCS.md says why it starts as root.
+# The add-on. config/home-assistant/addon/DOCS.md says why it starts as root.
 FROM common AS addon
 RUN apt-get update -qq \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends libpulse0 \

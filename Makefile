@@ -60,7 +60,7 @@ help:
 	@echo "make lint                         run ruff and mypy"
 	@echo "make coverage                     check that unit tests cover every branch of node/core"
 	@echo "make dist                         build source distribution and wheel in dist/"
-	@echo "make addon                        copy the Home Assistant add-on to dist/addon/"
+	@echo "make addon                        make the Home Assistant add-on in dist/addon/"
 
 run: apt .venv/run
 ifneq ($(MICS),)
@@ -161,22 +161,25 @@ coverage: .venv/dev
 dist: .venv/dev
 	.venv/bin/python -m build
 
-# This repository is an add-on's folder for Home Assistant; these are the files that it takes.
+# Home Assistant builds an add-on from the folder of its config.yaml alone: all that the Dockerfile
+# copies has to be in it.
 ADDON := dist/addon
-ADDON_FILES := .dockerignore CHANGELOG.md DOCS.md Dockerfile LICENSE README.md config config.yaml \
-	docs icon.png logo.png node pyproject.toml systemd translations
+ADDON_FILES := config.yaml DOCS.md icon.png logo.png translations
+BUILT_FROM := .dockerignore CHANGELOG.md Dockerfile LICENSE README.md config docs node pyproject.toml systemd
 addon:
 	rm -rf $(ADDON)
 	mkdir -p $(ADDON)/scribe_node
-	cp -r $(ADDON_FILES) $(ADDON)/scribe_node
+	cp repository.yaml $(ADDON)
+	cp -r $(BUILT_FROM) $(addprefix config/home-assistant/addon/,$(ADDON_FILES)) $(ADDON)/scribe_node
+	cd $(ADDON)/scribe_node/config/home-assistant/addon && rm -r $(ADDON_FILES)
 	find $(ADDON) -name __pycache__ -prune -exec rm -r {} +
 
 ICON := node/web/static/icon.svg
 LOGO := config/home-assistant/addon/logo.svg
 icons:
 	$(call apt_install,librsvg2-bin fonts-dejavu-core)
-	rsvg-convert --width 128 --height 128 --output icon.png $(ICON)
-	rsvg-convert --width 250 --height 100 --output logo.png $(LOGO)
+	rsvg-convert --width 128 --height 128 --output $(dir $(LOGO))icon.png $(ICON)
+	rsvg-convert --width 250 --height 100 --output $(dir $(LOGO))logo.png $(LOGO)
 
 schemas: .venv/dev
 	.venv/bin/python -m tests.rig.schemas

@@ -125,7 +125,7 @@ install_program() {
     else
         # A copy, because building in the clone would leave root's files in it.
         (cd "$source" &&
-            cp -r pyproject.toml README.md CHANGELOG.md DOCS.md LICENSE docs node config systemd "$build")
+            cp -r pyproject.toml README.md CHANGELOG.md LICENSE docs node config systemd "$build")
         package=$build lock=$source/systemd
     fi
     locks=(-r "$lock/requirements.lock")

@@ -35,7 +35,7 @@ from tests.rig.supervisor import TOKEN, Supervisor, audio_info
 from tests.rig.vmics import VirtualMic, VirtualMics
 from tests.system.machine import Machine
 from tests.system.podman import Podman, options, service
-from tests.system.test_container import IMAGE, LIMITS, build, clone, make_base
+from tests.system.test_container import IMAGE, LIMITS, build, make_addon, make_base
 from tests.system.test_install import Host, lend_network_settings
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def as_an_addon() -> float:
         tempfile.TemporaryDirectory() as folder,
     ):
         make_base(podman)
-        source = clone(Path(folder, "clone"))
+        source = make_addon(Path(folder, "addon"))
         socket = f"unix:{room.folder}/room/s"
         module = ("load-module", "module-remap-source", "master=mic.monitor")
         load = ["pactl", "--server", socket, *module, f"source_name={next(iter(inputs))}"]
@@ -247,7 +247,7 @@ WAYS = {
         ),
         in_a_container,
     ),
-    "addon": Way(("ADDRESS",), as_an_addon),
+    "addon": Way(("git clone ADDRESS scribe-node", "cd scribe-node", "make addon"), as_an_addon),
     "clone": Way(
         (
             "sudo apt install git make python3",

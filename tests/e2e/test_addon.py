@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ADDON = ROOT / "config/home-assistant/addon"
-OPTIONS: dict[str, Any] = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))[
+OPTIONS: dict[str, Any] = yaml.safe_load((ADDON / "config.yaml").read_text(encoding="utf-8"))[
     "options"
 ]
 BLUE, TABLE, TABLE_2 = "alsa_input.usb-Blue", "alsa_input.usb-table-1", "alsa_input.usb-table-2"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 NAME = f"scribe_node-{__version__}"
 DATA = f"{NAME}.data/data/share/scribe-node/"
-DOCUMENTS_BESIDE = {"README.md", "CHANGELOG.md", "DOCS.md", "LICENSE"}
+DOCUMENTS_BESIDE = {"README.md", "CHANGELOG.md", "LICENSE"}
 
 
 @pytest.fixture(scope="module")

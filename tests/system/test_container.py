@@ -324,21 +324,18 @@ def test_a_wrong_configuration_ends_it(podman: Podman, image: str, tmp_path: Pat
     assert "node.yaml:2" in done.stderr
 
 
-def clone(target: Path) -> Path:
-    """Copy what git holds of this tree: what the Supervisor gets from the address of a clone."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
-    target.mkdir()
-    copy = ["xargs", "-0", "cp", "--parents", "--target-directory", str(target)]
-    subprocess.run(copy, input=listed.stdout, cwd=ROOT, check=True)
-    return target
+def make_addon(target: Path) -> Path:
+    """Return the add-on's folder, as a user copies it to Home Assistant."""
+    subprocess.run(["make", "-s", "addon", f"ADDON={target}"], cwd=ROOT, check=True)
+    return target / "scribe_node"
 
 
 @pytest.mark.usefixtures("image")
-def test_the_add_on_is_built_from_a_clone_as_the_supervisor_does(
+def test_the_add_on_is_built_from_its_folder_as_the_supervisor_does(
     podman: Podman, broker: Broker, seen: Watcher, tmp_path: Path
 ) -> None:
     """And starts, without inputs: there is no sound server. tests/e2e/test_addon.py has one."""
-    folder, data = clone(tmp_path / "clone"), tmp_path / "data"
+    folder, data = make_addon(tmp_path / "addon"), tmp_path / "data"
     arguments = ("--build-arg", "BUILD_VERSION=0.1.0", "--build-arg", "BUILD_ARCH=amd64")
     form = ("--file", str(folder / "Dockerfile"), "--label", "io.hass.type=app")
     image = build(podman, "localhost/scribe-addon", folder, *form, *arguments)

@@ -17,6 +17,7 @@ from faster_whisper.utils import available_models
 from node import __version__
 from node.config import load_config
 from node.service.lifecycle import DRAIN_S
+from tests.rig.processes import need
 
 ROOT = Path(__file__).parents[2]
 ADDON = ROOT / "config/home-assistant/addon"
@@ -63,7 +64,8 @@ def read(file: Path) -> dict[str, Any]:
     return document
 
 
-CONFIG = read(ROOT / "config.yaml")
+ADDON = ROOT / "config/home-assistant/addon"
+CONFIG = read(ADDON / "config.yaml")
 SERVICES = read(ROOT / "compose.yaml")["services"]
 NODE, WEB = SERVICES["node"], SERVICES["page"]
 
@@ -109,16 +111,11 @@ def test_the_models_of_the_options_are_models() -> None:
 
 @pytest.mark.parametrize("language", ["en", "fr"])
 def test_every_option_is_explained(language: str) -> None:
-    translated = read(ROOT / f"translations/{language}.yaml")
+    translated = read(ADDON / f"translations/{language}.yaml")
     assert set(translated) == {"configuration"}
     assert set(translated["configuration"]) == set(CONFIG["schema"])
     for said in translated["configuration"].values():
         assert set(said) == {"name", "description"}
-
-
-def tracked() -> list[Path]:
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
-    return [ROOT / name for name in listed.stdout.decode().rstrip("\0").split("\0")]
 
 
 def test_the_repository_has_what_the_store_needs() -> None:
@@ -127,21 +124,19 @@ def test_the_repository_has_what_the_store_needs() -> None:
     assert repository["name"]
 
 
-def test_the_supervisor_finds_the_add_on_and_all_that_it_builds_from() -> None:
+def test_the_supervisor_finds_one_add_on_and_all_that_it_builds_from(tmp_path: Path) -> None:
     """It takes each `config.*` with a slug for an add-on, and builds from that file's folder."""
-    if not (ROOT / ".git").exists():
-        pytest.skip("not a clone")
-    files = tracked()
+    need("make")
+    subprocess.run(["make", "-s", "addon", f"ADDON={tmp_path}"], cwd=ROOT, check=True)
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
     configs = [f for f in files if f.stem == "config" and f.suffix in {".yaml", ".yml", ".json"}]
     documents = {file: read(file) for file in configs}  # each must be an object
-    assert [file for file, found in documents.items() if "slug" in found] == [ROOT / "config.yaml"]
-    listed = re.search(r"^ADDON_FILES := ((?:.*\\\n)*.*)", text("Makefile"), re.MULTILINE)
-    assert listed
-    named = set(listed[1].replace("\\\n", " ").split())
+    folder = tmp_path / "scribe_node"
+    assert [f for f, found in documents.items() if "slug" in found] == [folder / "config.yaml"]
     admitted = {line[1:] for line in text(".dockerignore").splitlines() if line.startswith("!")}
-    beside = {"config.yaml", "translations", "icon.png", "logo.png", "Dockerfile", ".dockerignore"}
-    assert named == admitted | beside
-    assert named <= {file.relative_to(ROOT).parts[0] for file in files}
+    beside = {"config.yaml", "translations", "icon.png", "logo.png", "DOCS.md"}
+    assert {f.name for f in folder.iterdir()} == {*admitted, *beside, "Dockerfile", ".dockerignore"}
+    assert (tmp_path / "repository.yaml").read_bytes() == (ROOT / "repository.yaml").read_bytes()
 
 
 def text(name: str) -> str:
@@ -150,7 +145,7 @@ def text(name: str) -> str:
 
 @pytest.mark.parametrize(("name", "size"), [("icon.png", (128, 128)), ("logo.png", (250, 100))])
 def test_the_store_has_pictures_of_its_sizes(name: str, size: tuple[int, int]) -> None:
-    head = (ROOT / name).read_bytes()[:24]
+    head = (ADDON / name).read_bytes()[:24]
     assert head[:16] == b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
     assert struct.unpack(">II", head[16:]) == size
 
