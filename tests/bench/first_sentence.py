@@ -145,7 +145,12 @@ def in_a_clone() -> float:
         (share / "node.yaml").write_text(yaml.safe_dump({"audio": audio}))
         host.do("apt-get", "install", "-y", "-qq", "libasound2-plugins")  # for this microphone
         kept = {key: room.env[key] for key in ("ALSA_CONFIG_PATH", "PULSE_CLIENTCONFIG")}
-        kept |= {**NOBODY, "HOME": "/root", "PULSE_COOKIE": room.env["PULSE_COOKIE"]}
+        kept |= {
+            **NOBODY,
+            "HF_HUB_OFFLINE": "0",
+            "HOME": "/root",
+            "PULSE_COOKIE": room.env["PULSE_COOKIE"],
+        }
         began = time.monotonic()
         apt = "apt-get install -y -qq git make python3 > /share/apt.log 2>&1"
         host.do("sh", "-c", f"apt-get update -qq && {apt}")
