@@ -159,6 +159,25 @@ def test_silence_counts_neither_way() -> None:
     assert starts(*tracks) == [0, pytest.approx(8, abs=NEAR_S)]
 
 
+def test_noise_leaves_next_to_nothing() -> None:
+    noise = np.random.default_rng(15).standard_normal(20 * SAMPLE_RATE) * NOISE
+    hiss, said = heard(recorded(noise), recorded(voice(0)[0][: len(noise)] + noise))
+    assert np.square(hiss).mean() < np.square(said).mean() / 300
+
+
+def test_what_begins_in_digital_silence_does_not_outweigh_the_rest() -> None:
+    """Recorders in a room with a fan, each of which first writes zeros for three seconds."""
+    rng = np.random.default_rng(2)
+    noise = rng.standard_normal((2, 60 * SAMPLE_RATE), np.float32) * np.float32(0.003)
+    tracks = [
+        recorded(sound, begin)
+        for sound, begin in zip(conversation(range(2), 60, -10, rng) + noise, (7, 0), strict=True)
+    ]
+    for track in tracks:
+        track[: 3 * SAMPLE_RATE] = 0
+    assert starts(*tracks) == [pytest.approx(7, abs=NEAR_S), 0]
+
+
 def test_clocks_that_run_apart_are_found() -> None:
     ppm = -190
     one, other = meeting(4, (0.0, 5.0), LONGEST_S, -10)
