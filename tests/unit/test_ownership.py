@@ -101,6 +101,20 @@ def test_the_lag_is_found_in_the_leak(lag_s: float) -> None:
     assert lags == pytest.approx(expected, abs=0.006)
 
 
+def test_once_a_lag_is_found_what_was_heard_before_is_compared_anew() -> None:
+    """Until then each microphone was compared with what the other heard of earlier words."""
+    tracks = talk.meeting({0: [(0.2, 2.4)]}, 3.6, -3, lag=SAMPLE_RATE // 5, pitches=3)
+    ownership = room(*NAMES)
+    heard = enumerate(talk.ticks(tracks, NAMES))
+    while ownership.lags_s()["b"] is None:
+        tick, sound = next(heard)
+        ownership.hear(tick, *sound)
+        ownership.learn(tick + 1)
+    spoken = 8, tick - ownership.delay_ticks
+    assert ownership.review("a", *spoken).owned_ticks > 30
+    assert ownership.review("b", *spoken).owned_ticks == 0
+
+
 def test_ticks_in_which_nobody_speaks_are_not_judged() -> None:
     quiet = np.random.default_rng(1).standard_normal((2, 2 * SAMPLE_RATE)).astype(np.float32) * 3e-4
     assert np.isnan(shares(quiet)).all()
