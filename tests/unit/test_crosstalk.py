@@ -245,11 +245,26 @@ def test_nothing_is_withdrawn_that_nobody_else_has() -> None:
     assert withdrawn == []
 
 
-def test_what_is_no_longer_remembered_is_not_judged_again() -> None:
+def one_after_the_other() -> dict[str, Tracks]:
+    """Half a second of b's speaker, then of a's: both microphones hear one utterance."""
+    spoken = np.zeros((2, 2 * SAMPLE_RATE), np.float32)
+    for speaker, begin in ((1, 3200), (0, 11200)):
+        part = slice(begin, begin + SAMPLE_RATE // 2)
+        sound = np.mean([talk.voice(speaker + 2 * n, 9) for n in range(6)], axis=0)
+        spoken[speaker, part] = sound[part]
+    noise = np.random.default_rng(9).standard_normal(spoken.shape) * talk.NOISE
+    heard = spoken + 0.5 * np.roll(spoken[::-1], PATH, axis=1) + noise
+    return dict(zip("ab", heard.astype(np.float32), strict=True))
+
+
+def test_what_is_no_longer_remembered_whole_is_not_judged_again() -> None:
+    """When both become known, sound is kept from the middle of the first utterance on: what is
+    left of it at b was a's.
+    """
     made = room("ab", "drop")
-    tracks = table()
-    heard = feed(made, {mic: track[: 2 * SAMPLE_RATE] for mic, track in tracks.items()})
-    noise = np.random.default_rng(1).standard_normal((2, 40 * SAMPLE_RATE), np.float32)
+    noise = np.random.default_rng(1).standard_normal((2, 28 * SAMPLE_RATE), np.float32)
+    heard = feed(made, one_after_the_other())
     heard += feed(made, dict(zip("ab", noise * np.float32(talk.NOISE), strict=True)))
-    heard += feed(made, {mic: track[2 * SAMPLE_RATE :] for mic, track in tracks.items()})
+    heard += feed(made, {mic: track[2 * SAMPLE_RATE :] for mic, track in table().items()})
+    assert any(isinstance(event, Ended) and event.crosstalk_of for _, event in heard)
     assert not any(isinstance(event, Withdrawn) for _, event in heard)
