@@ -78,6 +78,14 @@ def test_two_nodes_in_the_order_of_speech() -> None:
     assert lines(*nodes) == lines(*reversed(nodes)) == expected
 
 
+def test_who_begin_at_once_stand_as_their_node_has_them() -> None:
+    first, second = segment(1, 1, "Un.", mic="wall"), segment(2, 1, "Deux.", mic="desk")
+    assert lines(recorded("kitchen", first, second)) == [
+        "[11:00:01] Alice: Un.",
+        "[11:00:01] Alice: Deux.",
+    ]
+
+
 def test_all_formats_count_from_the_first_start() -> None:
     whole = merged([recorded("office", *OFFICE, later_s=2.5), recorded("kitchen", *KITCHEN)], PARIS)
     assert "2\n00:00:03,500 --> 00:00:04,500\nBob: Deux.\n" in whole.write("srt")

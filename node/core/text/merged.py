@@ -256,8 +256,12 @@ def _renamed(segment: Segment, node: str, *, clash: bool, several: bool, by_node
 
 def _numbered(spoken: Iterable[Segment]) -> tuple[Segment, ...]:
     """Segments in order of speech, numbered so; those that begin at once by node and number."""
-    ordered = sorted(spoken, key=lambda s: (speech_start(s), s.mic, s.seq, s.id))
+    ordered = sorted(spoken, key=lambda s: (speech_start(s), _node(s), s.seq, s.id))
     return tuple(replace(segment, seq=seq) for seq, segment in enumerate(ordered, 1))
+
+
+def _node(segment: Segment) -> str:
+    return segment.mic.rpartition("/")[0]
 
 
 def _piece(line: Turn, piece: str, last: int) -> Segment:
