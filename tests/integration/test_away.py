@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from node.core.work.messages import ModelId, ResultPart
-from node.service.transcribing.away import MAX_MISSED
 from tests.model.sentences import SENTENCES
 from tests.rig.node import RunningNode, configuration
 from tests.rig.processes import wait_until
@@ -118,44 +117,25 @@ def test_what_is_not_answered_is_sent_again(
         again = worker.next()
         assert again.request.id == silent.request.id
         assert again.request.deadline_s > deadline_s
-        worker.says("offline", vanished=True)
-        worker.says("online")
-        text = worker.answer(worker.next())
+        text = worker.answer(again)
         assert [segment["text"] for segment in segments(watcher, 1)] == [text]
         assert node.end() == 0
 
 
-def test_an_engine_that_fails_twice_on_an_utterance(
+def test_an_utterance_on_which_three_workers_fail_is_set_aside(
     node: RunningNode, worker: Scripted, watcher: Watcher
 ) -> None:
     ids = fill(node.storage, {"desk": SENTENCES[5:7]})
     with node:
-        for _ in range(2):
-            worker.refuse(worker.next(), "failed")
+        for name, code in (("w1", "failed"), ("w1", "failed"), ("w2", "bad_request")):
+            worker.refuse(worker.next(), code, name)
+        worker.refuse(worker.next(), "failed", "w3")
         good = worker.answer(worker.next())
         event = watcher.wait_for(is_event("transcription_failed"), PATIENCE_S).json()
-        assert "the worker w1: it says so" in event["message"]
+        assert "the worker w3: it says so" in event["message"]
         assert [(s["id"], s["text"]) for s in segments(watcher, 1)] == [(ids[1], good)]
         assert node.end() == 0
     assert len(list((node.storage / "failed").glob("*"))) == 1
-
-
-def test_an_utterance_that_ends_every_worker_is_set_aside(
-    node: RunningNode, worker: Scripted, watcher: Watcher
-) -> None:
-    fill(node.storage, {"desk": SENTENCES[5:7]})
-    with node:
-        first = worker.next()
-        for number in range(MAX_MISSED):
-            worker.says("offline", vanished=True)
-            worker.says("online")
-            asked = worker.next()
-            assert (asked.request.id == first.request.id) == (number < MAX_MISSED - 1)
-        worker.answer(asked)
-        event = watcher.wait_for(is_event("transcription_failed"), PATIENCE_S).json()
-        assert f"no worker answered it in {MAX_MISSED} attempts" in event["message"]
-        segments(watcher, 1)
-        assert node.end() == 0
 
 
 def test_a_broker_that_has_nobody_to_send_to(

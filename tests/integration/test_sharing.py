@@ -11,12 +11,13 @@ import pytest
 
 from node.adapters.broker import BrokerSettings
 from node.adapters.store import Store
-from node.adapters.whisper import EngineSettings
+from node.adapters.whisper import Clip, EngineSettings
 from node.core.model import SAMPLE_RATE, Session
 from node.core.mqtt.topics import Topics
 from node.core.room.segmenter import Ended
+from node.core.work.patience import LONGEST_S
 from node.service.items import Transcribed, UtteranceFailed, WorkerDied
-from node.service.transcribing.away import Away
+from node.service.transcribing.away import MAX_MISSED, Away, Failed, Heard
 from node.service.transcribing.transcriber import Transcriber
 from node.service.transcribing.work_link import WorkLink
 from tests.rig.broker import HOST
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from node.adapters.whisper import Engine
     from node.service.items import WorkerItem
+    from node.service.transcribing.away import Outcome
     from tests.rig.broker import Broker
 
 SESSION = "20261122T100000Z-aaaa"
@@ -123,6 +125,39 @@ def test_the_longest_utterance_and_an_empty_one(sharer: Sharer, worker: Scripted
         assert asked.request.samples == round(28.35 * SAMPLE_RATE)
         text = worker.answer(asked)
         assert sharer.texts(2) == [text, None]
+
+
+def test_an_utterance_that_nobody_answers_while_others_are_is_set_aside(
+    sharer: Sharer, worker: Scripted
+) -> None:
+    now, away = 0.0, sharer.away
+
+    def send() -> Outcome | None:
+        sharer.say(1)
+        utterance = sharer.store.utterances.next(1, without=away.ids)[0]
+        return away.send(utterance, Clip(sharer.store.utterances.audio(utterance)), None, now)
+
+    def heard() -> Heard | None:
+        return next((each for each in away.go_on(now) if isinstance(each, Heard)), None)
+
+    away.start()
+    wait_until(lambda: away.go_on(now) == [] and away.problem is None, PATIENCE_S, "a worker")
+    assert send() is None
+    poison = worker.next().request.id
+    for missed in range(1, MAX_MISSED + 1):
+        assert send() is None
+        worker.answer(worker.next())
+        outcome = wait_until(heard, PATIENCE_S, "a text")
+        assert outcome is not None
+        sharer.store.utterances.transcribed(outcome.utterance, None)
+        now += LONGEST_S
+        if missed < MAX_MISSED:
+            assert away.go_on(now) == []
+            assert worker.next().request.id == poison
+    (failed,) = away.go_on(now)
+    assert isinstance(failed, Failed)
+    assert f"no worker answered it in {MAX_MISSED} attempts" in failed.reason
+    away.stop()
 
 
 def test_what_no_request_can_say_is_set_aside(sharer: Sharer, worker: Scripted) -> None:

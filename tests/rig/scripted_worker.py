@@ -69,12 +69,11 @@ class Scripted:
             setattr(properties, name, value)
         self._client.publish(topic, payload, 1, retain, properties).wait_for_publish(10)
 
-    def says(self, state: Any, *, vanished: bool = False) -> None:
+    def says(self, state: Any) -> None:
         model = OWN if state == "online" else None
         status = WorkerStatus(
             state=state,
             worker=self._name,
-            vanished=vanished,
             model=model,
             slots=self._slots,
             rtf=0.01,
@@ -94,8 +93,8 @@ class Scripted:
         self.publish(RESPONSE, payload, CorrelationData=asked.properties.CorrelationData)
         return text
 
-    def refuse(self, asked: Asked, code: Any) -> None:
-        self.answer(asked, error=ErrorPart(code=code, message="it says so"))
+    def refuse(self, asked: Asked, code: Any, name: str = "w1") -> None:
+        self.answer(asked, worker=name, error=ErrorPart(code=code, message="it says so"))
 
     def __enter__(self) -> Self:
         self.says("online")

@@ -117,8 +117,8 @@ def status(worker: str, model: ModelId | None = BASE, **fields: object) -> bytes
     )
 
 
-def gone(worker: str, *, vanished: bool) -> bytes:
-    return encode_status(WorkerStatus(state="offline", worker=worker, vanished=vanished))
+def gone(worker: str) -> bytes:
+    return encode_status(WorkerStatus(state="offline", worker=worker))
 
 
 def test_workers_come_and_go() -> None:
@@ -128,9 +128,9 @@ def test_workers_come_and_go() -> None:
     fleet.saw("barn", status("barn", slots=3, rtf=0.5))
     fleet.saw("cave", status("cave", rtf=0.7))
     assert (len(fleet.useful), fleet.slots, fleet.rtf) == (3, 6, 0.7)
-    assert not fleet.saw("cave", gone("cave", vanished=False))
-    assert fleet.saw("barn", gone("barn", vanished=True))
-    assert not fleet.saw("barn", gone("barn", vanished=True))
+    fleet.saw("cave", gone("cave"))
+    fleet.saw("barn", gone("barn"))
+    fleet.saw("barn", gone("barn"))
     assert [each.worker for each in fleet.useful] == ["attic"]
     fleet.saw("attic", b"")
     assert fleet.useful == []
@@ -154,7 +154,6 @@ def test_workers_with_another_model_are_of_no_use_and_that_is_said_once() -> Non
     (said,) = fleet.news()
     assert "the worker odd is of no use: its base has other weights" in said
     assert fleet.news() == []
-    assert not fleet.saw("odd", gone("odd", vanished=True))
 
 
 def test_weights_that_one_side_does_not_know_are_trusted() -> None:
@@ -216,10 +215,11 @@ def test_an_utterance_is_behind_what_its_speaker_said_before() -> None:
     order: Order[str] = Order()
     order.begin("a", "Alice", 0)
     order.begin("b", "Alice", 0)
-    assert order.is_behind("c", "Alice")
-    assert order.is_behind("b", "Alice")
-    assert not order.is_behind("a", "Alice")
-    assert not order.is_behind("d", "Bruno")
+    assert order.is_behind("c", "Alice", 1)
+    assert order.is_behind("b", "Alice", 1)
+    assert not order.is_behind("a", "Alice", 1)
+    assert not order.is_behind("d", "Bruno", 1)
+    assert not order.is_behind("c", "Alice", HELD_S)
 
 
 @given(st.permutations(range(8)), st.lists(st.sampled_from("ABC"), min_size=8, max_size=8))

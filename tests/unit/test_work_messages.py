@@ -17,6 +17,7 @@ from node.core.work.messages import (
     MAX_CLIP,
     MAX_EARLIER,
     MAX_HEADER_BYTES,
+    MAX_WORD,
     MAX_WORK_BYTES,
     WORK_SCHEMA,
     EarlierPart,
@@ -124,6 +125,11 @@ def test_what_was_heard_comes_back_to_the_last_digit(heard: Transcription, engin
 
 def test_an_error_comes_back_too() -> None:
     assert decode_answer(encode_answer(ANSWER)) == ANSWER
+
+
+def test_a_word_that_never_ends_is_cut() -> None:
+    result = result_of(Transcription("", "", 0, 0, (Word("a" * 999, 0, 1, 1),)))
+    assert [word.word for word in result.words or ()] == ["a" * MAX_WORD]
 
 
 @given(st.none() | PRIORS)

@@ -21,20 +21,14 @@ class Fleet:
         self._online: dict[str, WorkerStatus] = {}
         self._told: set[tuple[str, str]] = set()
 
-    def saw(self, worker: str, payload: bytes) -> bool:
-        """Take in a status as published; an empty or unreadable one removes the worker.
-
-        Returns:
-            Whether a useful worker has vanished, with what it was working on.
-        """
+    def saw(self, worker: str, payload: bytes) -> None:
+        """Take in a status as published; an empty or unreadable one removes the worker."""
         status = _status(payload)
         if status is not None and status.worker == worker and status.state == "online":
             if worker in self._online or len(self._online) < MAX_WORKERS:
                 self._online[worker] = status
-            return False
-        gone = self._online.pop(worker, None)
-        vanished = status is not None and status.vanished
-        return vanished and gone is not None and self._problem(gone) is None
+        else:
+            self._online.pop(worker, None)
 
     def clear(self) -> None:
         """Forget all: a new connection gets all statuses again."""

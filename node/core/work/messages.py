@@ -37,6 +37,9 @@ MAX_CLIP = 29 * SAMPLE_RATE
 """Samples of the longest utterance: `vad.hard_cap_s` is 28 at most, and the tail of a pause that
 runs at that moment is kept."""
 
+MAX_WORD = 256
+"""Characters of a word; longer ones are cut. Engines repeat a letter sometimes."""
+
 MAX_EARLIER = 13 * SAMPLE_RATE
 """Samples of earlier speech: more never fits in a window with an utterance."""
 
@@ -59,7 +62,7 @@ _Text = Annotated[str, StringConstraints(max_length=8192)]
 ErrorCode = Literal[
     "bad_request", "failed", "wrong_model", "unsupported_schema", "busy", "stopping"
 ]
-"""Why there is no text. `bad_request`: the request is at fault, and no worker will do better.
+"""Why there is no text. `bad_request`: the request is at fault, as this worker sees it.
 `failed`: the worker's engine failed. The others: this worker is the wrong one, or has no room."""
 
 
@@ -124,7 +127,7 @@ class WorkRequest(_Form):
 
 
 class WordPart(_Form):
-    word: Annotated[str, StringConstraints(max_length=256)]
+    word: Annotated[str, StringConstraints(max_length=MAX_WORD)]
     start: _Seconds
     end: _Seconds
     probability: _Share
@@ -162,14 +165,13 @@ class WorkAnswer(_Form):
 class WorkerStatus(_Form):
     """`<base>/worker/<id>/status`; a worker that is offline only says `state` and `worker`.
 
-    `vanished` is set in its last will: what it had is lost. `slots` is how many requests it takes
+    `slots` is how many requests it takes
     at a time, `rtf` its real-time factor, and `refused` how many requests were for another model,
     too large or broken.
     """
 
     state: Literal["online", "offline"]
     worker: _Name
-    vanished: bool = False
     started_at: Annotated[str, StringConstraints(max_length=32)] = ""
     version: Annotated[str, StringConstraints(max_length=64)] = ""
     model: ModelId | None = None
@@ -258,7 +260,7 @@ def id_of(payload: bytes) -> str | None:
 
 def result_of(heard: Transcription) -> ResultPart:
     words = None if heard.words is None else [
-        WordPart(word=w.word, start=w.start, end=w.end, probability=w.probability)
+        WordPart(word=w.word[:MAX_WORD], start=w.start, end=w.end, probability=w.probability)
         for w in heard.words
     ]  # fmt: skip
     return ResultPart(

@@ -57,12 +57,15 @@ class Order(Generic[T]):
             passed.add(turn.speaker)
         return None
 
-    def is_behind(self, key: str, speaker: Hashable) -> bool:
-        """Return whether an earlier utterance of its speaker is handed out and not stored yet."""
+    def is_behind(self, key: str, speaker: Hashable, now: float) -> bool:
+        """Return whether an earlier utterance of its speaker is handed out and not stored yet.
+
+        One that has been out for `HELD_S` does not count: it may be what ends every worker.
+        """
         for other, turn in self._turns.items():
             if other == key:
                 return False
-            if turn.speaker == speaker:
+            if turn.speaker == speaker and now - turn.since < HELD_S:
                 return True
         return False
 

@@ -33,12 +33,14 @@ MAX_AWAY = 16
 """Utterances at the workers at once; more would only wait there instead of here."""
 
 MAX_MISSED = 8
-"""Deadlines that may pass for one utterance while others are answered, and workers that may vanish
-meanwhile: then it may be what ends them. A worker that is frozen, one of three, gets the same one
-so often once in 6,561 times."""
+"""Deadlines that may pass for one utterance while others are answered: then it may be what ends the
+workers. One that is frozen, of three, gets the same utterance so often once in 6,561 times."""
 
 SILENT = 4
 """Deadlines that pass in a row, without a single answer, before that is said."""
+
+MAX_FAILED = 3
+"""Different workers that may fail on one utterance."""
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 30.0
 """Wait before sending to another worker what one could not take; it doubles."""
@@ -57,11 +59,10 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A worker's engine failed on an utterance, or (`hopeless`) no worker will do better."""
+    """No worker can transcribe an utterance."""
 
     utterance: Utterance
     reason: str
-    hopeless: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,10 +193,10 @@ class Away:
         try:
             parts = self._cutter.parts(utterance.id, clip, beam_size, self._link.most)
         except WorkError as error:
-            return Failed(utterance, str(error), hopeless=True)
+            return Failed(utterance, str(error))
         if parts is None:
             reason = f"it does not fit into packets of {self._link.most} bytes"
-            return Failed(utterance, reason, hopeless=True)
+            return Failed(utterance, reason)
         errand = Errand(utterance, clip, parts)
         self._errands[utterance.id] = errand
         self._parts.update({part.request.id: (errand, part) for part in parts})
@@ -247,8 +248,7 @@ class Away:
 
     def _on_message(self, message: Message, now: float) -> None:
         if not self._link.is_answer(message):
-            if self._fleet.saw(self._link.worker_of(message), message.payload):
-                self._on_vanished(now)
+            self._fleet.saw(self._link.worker_of(message), message.payload)
             return
         try:
             answer = decode_answer(message.payload)
@@ -269,17 +269,14 @@ class Away:
             self._warn(f"an answer of the worker {answer.worker} is not used: {problem}")
             self._refused(part, now)
         elif answer.result is not None:
-            self._answered()
+            self._answers += 1
+            self._expired_in_a_row = 0
             sent_at = part.sent_at if part.sends == 1 else None
             took_s = None if sent_at is None else now - sent_at
             self._patience.answered(part.seconds, took_s, answer.engine_s)
             part.heard, part.engine_s = heard_in(answer.result), answer.engine_s
             if errand.is_done:
                 self._finish(errand)
-
-    def _answered(self) -> None:
-        self._answers += 1
-        self._expired_in_a_row = 0
 
     def _finish(self, errand: Errand) -> None:
         self.cancel(errand.utterance.id)
@@ -292,12 +289,16 @@ class Away:
         assert answer.error is not None
         code, reason = answer.error.code, f"the worker {answer.worker}: {answer.error.message}"
         if code in {"bad_request", "failed"}:
-            self._answered()
-            self._fail(errand, reason, hopeless=False)
-            return
-        if code in {"wrong_model", "unsupported_schema"}:
+            errand.failed_at.add(answer.worker)
+            errand.missed += self._answers > part.answers_seen
+        if code not in {"busy", "stopping"}:
             self._warn(reason)
-        self._refused(part, now)
+        if len(errand.failed_at) >= MAX_FAILED or (errand.failed_at and self._returns):
+            self._fail(errand, reason)
+        elif errand.missed >= MAX_MISSED:
+            self._fail_for_good(errand)
+        else:
+            self._refused(part, now)
 
     def _refused(self, part: Part, now: float) -> None:
         """Send it to another worker, soon."""
@@ -305,26 +306,11 @@ class Away:
         part.refusals += 1
         part.sent_at, part.not_before = None, now + pause_s
 
-    def _fail(self, errand: Errand, reason: str, *, hopeless: bool) -> None:
+    def _fail(self, errand: Errand, reason: str) -> None:
         self.cancel(errand.utterance.id)
-        self._outcomes.append(Failed(errand.utterance, reason, hopeless))
+        self._outcomes.append(Failed(errand.utterance, reason))
 
     # What does not arrive.
-
-    def _on_vanished(self, now: float) -> None:
-        """Send all again at once: nobody knows what a worker had that has vanished.
-
-        Another that has it already drops what comes a second time.
-        """
-        for errand in list(self._errands.values()):
-            waiting = [part for part in errand.parts if part.heard is None]
-            sent = [part for part in waiting if part.sent_at is not None]
-            errand.missed += bool(sent)
-            if errand.missed >= MAX_MISSED:
-                self._fail_for_good(errand)
-                continue
-            for part in sent:
-                part.sent_at, part.not_before = None, now
 
     def _look(self, errand: Errand, part: Part, now: float) -> None:
         if errand.utterance.id not in self._errands or part.heard is not None:
@@ -350,7 +336,7 @@ class Away:
 
     def _fail_for_good(self, errand: Errand) -> None:
         reason = f"no worker answered it in {MAX_MISSED} attempts, while others were answered"
-        self._fail(errand, reason, hopeless=True)
+        self._fail(errand, reason)
 
     def _unheard(self, errand: Errand, part: Part, now: float) -> None:
         """The broker has nobody to send a request to, whatever the workers' statuses say."""

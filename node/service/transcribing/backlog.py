@@ -58,6 +58,7 @@ class Backlog:
         self._clock = clock
         self._overload = Overload()
         self._apart: set[str] = set()
+        self._kept_here: set[str] = set()
         self._postponed: dict[str, _Postponed] = {}
         self._replayed_next = False
 
@@ -129,6 +130,13 @@ class Backlog:
         """Hand these out one by one, to find the one that fails."""
         self._apart.update(utterance.id for utterance in utterances)
 
+    def keep_here(self, utterance: Utterance) -> None:
+        """Note that no worker can transcribe an utterance: it stays on this machine."""
+        self._kept_here.add(utterance.id)
+
+    def is_kept_here(self, utterance: Utterance) -> bool:
+        return utterance.id in self._kept_here
+
     def postpone(self, utterance: Utterance) -> bool:
         """Leave an utterance whose sound cannot be read alone for a while, longer each time.
 
@@ -154,6 +162,7 @@ class Backlog:
     def done(self, utterance: Utterance) -> None:
         """Forget an utterance that no longer waits."""
         self._postponed.pop(utterance.id, None)
+        self._kept_here.discard(utterance.id)
 
     def pause_s(self) -> float | None:
         """Return the seconds until a postponed utterance is due; None if there is none."""

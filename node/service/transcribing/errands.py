@@ -71,13 +71,15 @@ class Part:
 class Errand:
     """An utterance at the workers.
 
-    `missed` counts deadlines that passed while others were answered, and workers that vanished.
+    `failed_at` are workers that failed on it; `missed` counts failures, and deadlines that passed,
+    while others were answered.
     """
 
     utterance: Utterance
     clip: Clip
     parts: list[Part] = field(default_factory=list)
     missed: int = 0
+    failed_at: set[str] = field(default_factory=set)
 
     @property
     def is_done(self) -> bool:

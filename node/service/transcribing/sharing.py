@@ -86,8 +86,8 @@ class Sharing:
         """Return what to transcribe on this machine: what nobody else has."""
         if not self._away.ids:
             return self._backlog.next(self._results.order.finished)
-        found = self._backlog.some(LOOKED_AT, self._taken())
-        return [utterance for utterance in found if not self._is_busy(utterance)][:1]
+        now, found = time.monotonic(), self._backlog.some(LOOKED_AT, self._taken())
+        return [utterance for utterance in found if not self._is_busy(utterance, now)][:1]
 
     def forget(self, session_id: str) -> None:
         """Forget everything of an erased session."""
@@ -106,11 +106,11 @@ class Sharing:
             case Heard(utterance, clip, text, seconds, engine_s):
                 self._results.measure(seconds, engine_s)
                 self._results.heard(utterance, clip, text)
-            case Failed(utterance, reason, hopeless):
-                if hopeless:
+            case Failed(utterance, reason):
+                if self._help is None:
                     self._results.give_up(utterance, reason)
                 else:
-                    self._results.failed(utterance, reason)
+                    self._backlog.keep_here(utterance)
             case Returned():
                 if self._help is not None:
                     self._help.unanswered(now)
@@ -139,20 +139,20 @@ class Sharing:
     def _taken(self) -> set[str]:
         return self._away.ids | self._results.order.finished
 
-    def _is_busy(self, utterance: Utterance) -> bool:
+    def _is_busy(self, utterance: Utterance, now: float) -> bool:
         """Return whether an utterance has to wait for what its speaker said before.
 
         That helps to understand it, unless there is so much to do that it is left out anyway.
         """
         if self._backlog.load >= Load.TOGETHER:
             return False
-        return self._results.order.is_behind(utterance.id, speaker_of(utterance))
+        return self._results.order.is_behind(utterance.id, speaker_of(utterance), now)
 
     def _send_some(self, now: float) -> None:
         for _ in range(2):  # current speech and late speech take turns
             if self._away.room == 0:
                 break
-            for utterance in self._sendable():
+            for utterance in self._sendable(now):
                 if (clip := self._read(utterance)) is not None:
                     self._send(utterance, clip, now)
         self._results.store()
@@ -167,10 +167,10 @@ class Sharing:
         if failed is not None:
             self._take(failed, now)
 
-    def _sendable(self) -> Iterator[Utterance]:
+    def _sendable(self, now: float) -> Iterator[Utterance]:
         """Yield what may go, one at a time: each that goes may keep the next of its speaker."""
         for utterance in self._backlog.some(LOOKED_AT, self._taken()):
             if self._away.room == 0:
                 return
-            if not self._is_busy(utterance):
+            if not (self._is_busy(utterance, now) or self._backlog.is_kept_here(utterance)):
                 yield utterance
