@@ -22,9 +22,11 @@ from node.core.work.messages import (
     ModelId,
     Work,
     WorkAnswer,
+    WorkerStatus,
     WorkRequest,
     decode_answer,
     encode_request,
+    encode_status,
 )
 from node.errors import EXIT_CONFIG, EXIT_FAILED
 from node.service.working.program import MAX_JOBS
@@ -67,6 +69,9 @@ class Asker:
         if response is not None:
             properties.ResponseTopic = response
         self._client.publish(TOPIC, payload, qos, False, properties).wait_for_publish(10)
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        self._client.publish(topic, payload, 1, True).wait_for_publish(10)
 
     def ask(self, sound: bytes = GOOD, key: str = "k", qos: int = 1, **fields: Any) -> None:
         asked = {"id": key, "model": ModelId(name="model"), "samples": len(SOUND), **fields}
@@ -289,6 +294,24 @@ def test_two_workers_of_one_name(tmp_path: Path, broker: Broker, watcher: Watche
             assert older.program.wait(PATIENCE_S) == EXIT_CONFIG
             assert "set worker.id" in older.program.output()
             assert younger.program.process.poll() is None
+
+
+def test_what_others_say_in_its_name_does_not_stop_it(
+    tmp_path: Path, broker: Broker, watcher: Watcher
+) -> None:
+    """Its own earlier run may have had a clock that was ahead."""
+    worker = RunningWorker(tmp_path, "w1", broker.port)
+    later = WorkerStatus(state="online", worker="w1", started_at="2999-01-01T00:00:00.000Z")
+    with Asker(broker.port) as asker:
+        asker.publish(worker.topic, encode_status(later))
+        with worker:
+            watcher.wait_for(
+                lambda m: m.topic == worker.topic and m.json()["started_at"] < "2999", PATIENCE_S
+            )
+            asker.publish(worker.topic, encode_status(later))
+            asker.ask()
+            assert asker.answer().result is not None
+            assert worker.program.process.poll() is None
 
 
 def test_a_worker_needs_mqtt_5(tmp_path: Path, broker: Broker) -> None:

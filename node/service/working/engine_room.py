@@ -134,6 +134,7 @@ class EngineRoom:
                 overlapped=clip.overlapped,
                 earlier=clip.earlier,
             )
+            result = result_of(text)
         except FlacError as error:
             return Heard(0.0, error=ErrorPart(code="bad_request", message=str(error)))
         except Exception as error:
@@ -143,4 +144,4 @@ class EngineRoom:
             return Heard(took_s, error=ErrorPart(code="failed", message=message))
         finally:
             self._deadline = None
-        return Heard(time.monotonic() - began, result=result_of(text))
+        return Heard(time.monotonic() - began, result=result)

@@ -65,6 +65,10 @@ SEEN_HANGING = 3
 """How often to look at the engine, and looks in a row that must find it overdue: when a suspended
 process resumes, it is late for a moment."""
 
+MAX_FAILING = 3
+"""Requests in a row, each another, on which the engine fails: then it is the engine that is broken.
+"""
+
 DRAIN_S = 20.0
 """How long an ending worker goes on with the job that its engine has; the rest is handed back."""
 
@@ -142,6 +146,7 @@ class WorkerProgram:
         self._notifier = notifier
         self._signature: Signature | None = None
         self._is_connected = False
+        self._connections = 0
         self._subscribing: int | None = None
         self._goodbye: int | None = None
         self._waiting: deque[Job] = deque()
@@ -150,7 +155,8 @@ class WorkerProgram:
         self._settled: set[tuple[int, int]] = set()
         self._unsent: deque[tuple[str, WorkAnswer]] = deque(maxlen=MAX_JOBS)
         self._ending_since: float | None = None
-        self._hanging = 0
+        self._failing: set[str] = set()
+        self._hanging, self._looked_at = 0, 0.0
         self._last_reason = ""
         self._exit_status: int | None = None
         self._handlers: dict[type, Handler] = dict(self._rows())
@@ -199,10 +205,14 @@ class WorkerProgram:
     def _look(self, now: float) -> None:
         """See whether the engine hangs, publish what has changed, and see whether to end."""
         self._notifier.alive()
-        self._hanging = self._hanging + 1 if self._room.overdue_s > 0 else 0
+        if now - self._looked_at >= LOOK_EVERY_S:
+            self._looked_at = now
+            self._hanging = self._hanging + 1 if self._room.overdue_s > 0 else 0
         if self._hanging >= SEEN_HANGING:
-            log.critical("the engine hangs; ending, so that systemd can restart the worker")
-            self._exit_status = EXIT_FAILED
+            if self._current is not None:
+                self._hand(self._current, "failed", "its engine hangs")
+                self._current = None
+            self._break_off("the engine hangs")
         if self._status != self._said and now - self._said_at >= STATUS_EVERY_S:
             self._say(now)
         if self._ending_since is not None and self._exit_status is None:
@@ -229,17 +239,21 @@ class WorkerProgram:
             assert self._signature is not None
             self._answer(item.job.message, self._signature.answer(item.job, item.heard))
         self._acknowledge(item.job.message)
+        if len(self._failing) >= MAX_FAILING:
+            self._break_off(f"the engine has failed on {MAX_FAILING} requests in a row")
         self._start_next()
 
     def _count(self, item: Done) -> None:
         assert item.heard is not None
         status, update = self._status, {}
         if item.heard.error is None:
+            self._failing.clear()
             rtf = item.heard.engine_s / max(item.job.seconds, 0.1)
             if status.rtf is not None:
                 rtf = RTF_MEMORY * status.rtf + (1 - RTF_MEMORY) * rtf
             update = {"answered": status.answered + 1, "rtf": round(rtf, 4)}
         elif item.heard.error.code == "failed":
+            self._failing.add(item.job.id)
             update = {"failed": status.failed + 1}
         else:
             update = {"refused": status.refused + 1}
@@ -257,6 +271,7 @@ class WorkerProgram:
     def _on_connected(self, item: Connected) -> None:
         log.info("connected to the broker")
         self._is_connected, self._last_reason = True, ""
+        self._connections += 1
         if not item.shares:
             log.critical("the broker has no shared subscriptions, by which work is given out")
             self._exit_status = EXIT_FAILED
@@ -266,8 +281,9 @@ class WorkerProgram:
         self._say(time.monotonic())
         if self._ending_since is None:
             self._subscribing = self._broker.subscribe(self._filter)
-        while self._unsent:
-            topic, answer = self._unsent.popleft()
+        unsent = list(self._unsent)
+        self._unsent.clear()
+        for topic, answer in unsent:  # what cannot be sent now is kept again
             self._publish(topic, answer)
 
     def _on_disconnected(self, item: Disconnected) -> None:
@@ -284,12 +300,17 @@ class WorkerProgram:
             self._give_way()
 
     def _on_own_status(self, message: Message) -> None:
-        """See whether a younger worker has this one's id: they would disconnect each other."""
+        """See whether a younger worker has this one's id: they would disconnect each other.
+
+        mosquitto 2.0.11 does not tell the older one. What is there at the first connection may be
+        of an earlier run, with a clock that was ahead; what has come since is another worker's.
+        """
         try:
             status = decode_status(message.payload)
         except WorkError:
             return
-        if status.started_at > self._status.started_at:
+        may_be_own = self._connections == 1 or not message.retained
+        if not may_be_own and status.started_at > self._status.started_at:
             self._give_way()
 
     def _give_way(self) -> None:
@@ -387,6 +408,15 @@ class WorkerProgram:
 
     # The end.
 
+    def _break_off(self, why: str) -> None:
+        log.critical("%s; ending, so that systemd can restart the worker", why)
+        self._hand_back_waiting()
+        self._exit_status = EXIT_FAILED
+
+    def _hand_back_waiting(self) -> None:
+        while self._waiting:
+            self._hand(self._waiting.popleft(), "stopping", "it is being stopped")
+
     def _on_stop(self, _item: StopRequested) -> None:
         """Take nothing more, finish what the engine has; exit at once if asked again."""
         if self._ending_since is not None:
@@ -396,8 +426,7 @@ class WorkerProgram:
         self._notifier.stopping()
         if self._is_connected:
             self._broker.unsubscribe(self._filter)
-        while self._waiting:
-            self._hand(self._waiting.popleft(), "stopping", "it is being stopped")
+        self._hand_back_waiting()
         self._start_next()
 
     def _hand_back(self) -> None:
@@ -421,9 +450,7 @@ class WorkerProgram:
 
 def _will(topic: str, status: WorkerStatus) -> Will:
     """Return what the broker says of a worker that vanishes, and how old it was."""
-    gone = WorkerStatus(
-        state="offline", worker=status.worker, vanished=True, started_at=status.started_at
-    )
+    gone = WorkerStatus(state="offline", worker=status.worker, started_at=status.started_at)
     return Will(topic, encode_status(gone))
 
 
