@@ -9,6 +9,7 @@ import pytest
 
 from node.core.work.messages import ModelId, ResultPart
 from tests.model.sentences import SENTENCES
+from tests.rig.mqtt import Watcher
 from tests.rig.node import RunningNode, configuration
 from tests.rig.processes import wait_until
 from tests.rig.scripted_worker import OWN, RESPONSE, Scripted
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.rig.broker import Broker
-    from tests.rig.mqtt import Watcher
 
 PATIENCE_S = 30
 
@@ -138,13 +138,16 @@ def test_an_utterance_on_which_three_workers_fail_is_set_aside(
     assert len(list((node.storage / "failed").glob("*"))) == 1
 
 
-def test_a_broker_that_has_nobody_to_send_to(
-    node: RunningNode, broker: Broker, watcher: Watcher
-) -> None:
+def test_a_broker_that_has_nobody_to_send_to(tmp_path: Path, broker: Broker) -> None:
     """A status that is older than its worker: the broker says that there are no subscribers."""
+    own = {"where": "broker"}
+    node = RunningNode(tmp_path, configuration(tmp_path, broker.port, [], transcription=own))
     fill(node.storage, {"desk": SENTENCES[5:6]})
-    with Scripted(broker.port, subscribes=False), node:
-        watcher.wait_for("scribe/work/model/request", PATIENCE_S)
+    received = "Received PUBLISH from scribe/lab/work ("
+    watcher = Watcher(broker.port, topics=("scribe/lab/#",))  # of work, it hears nothing
+    with watcher, Scripted(broker.port, subscribes=False), node:
+        wait_until(lambda: broker.log().count(received) >= 3, PATIENCE_S, "it is sent again")
+        assert "has answered" not in node.program.output()  # nobody was late: nobody was there
         with Scripted(broker.port) as worker:
             worker.answer(worker.next())
             segments(watcher, 1)
