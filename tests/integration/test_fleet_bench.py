@@ -1,4 +1,4 @@
-"""The benchmark of many nodes and workers, with two nodes, and what a capturing node costs."""
+"""The benchmark of many nodes and workers, with two nodes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from tests.bench import capturing
 from tests.bench.fleet.__main__ import PLACES
-from tests.rig.node import MODEL, ROOT
+from tests.rig.node import ROOT
 from tests.rig.processes import need
 
 if TYPE_CHECKING:
@@ -37,13 +36,3 @@ def test_nodes_share_workers(tmp_path: Path) -> None:
     assert all(float(row[2]) > 0 and row[-1] == "0" for row in rows[1:3])
     assert [row[0] for row in rows[3:5]] == ["Workers", "1"]
     assert rows[-1][0] == "10,000"
-
-
-def test_a_node_that_only_captures_loads_no_model() -> None:
-    need("espeak-ng", "pulseaudio")
-    table = capturing.measured(MODEL, seconds=0.5, wheres=["broker"])
-    rows = [cells(line) for line in table.splitlines()[2:]]
-    assert [(row[0], row[-1]) for row in rows] == [
-        *[("node, `where: broker`", "no")] * 3,
-        ("worker", "yes"),
-    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,8 +12,13 @@ from hypothesis import strategies as st
 
 from tests.bench.fleet import figures
 from tests.bench.fleet.figures import Service
-from tests.bench.fleet.pace import Run, fitted
+from tests.bench.fleet.pace import NEIGHBOURS, Run, fitted, read, write
 from tests.bench.fleet.sounds import Said, talk
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.bench.fleet.sounds import Samples
 
 RANDOM = Service(mean_s=2.0, variation=1.0)
 """Service times of an M/M queue."""
@@ -57,24 +63,38 @@ def test_steady_service_halves_the_wait() -> None:
     assert Service.of([1.0, 3.0]).variation == 0.5
 
 
-def test_a_pace_is_the_line_through_its_runs_divided_by_the_threads_of_a_quiet_run() -> None:
+def sound(seconds: float) -> Samples:
+    return np.zeros(round(seconds * 16000), np.int16)
+
+
+def test_a_run_lasts_its_processor_time_divided_by_the_threads_of_a_quiet_run() -> None:
     quiet, disturbed = Run(2.0, 0.4, 0.8), Run(4.0, 5.0, 1.2)
     pace = fitted([quiet, disturbed], threads=2)
     assert pace.abreast == 2
-    assert pace.fixed_s == pytest.approx(0.2)
-    assert pace.per_s == pytest.approx(0.1)
-    assert pace.takes_s(np.zeros(3 * 16000, np.int16)) == pytest.approx(0.5)
-    assert pace.takes_s(np.zeros(3 * 16000, np.int16), 16000) == pytest.approx(0.6)
+    assert [length_s for length_s, _ in pace.measured] == [2, 4]
+    assert [took_s for _, took_s in pace.measured] == pytest.approx([0.4, 0.6])
+    assert pace.takes_s(sound(3)) == pytest.approx(0.5)
+    assert pace.takes_s(sound(3), 16000) == pytest.approx(0.6)
 
 
 def test_two_threads_that_never_ran_at_once_are_taken_for_one() -> None:
     assert fitted([Run(2.0, 2.0, 0.8), Run(4.0, 5.0, 1.2)], threads=2).abreast == 1
 
 
-def test_an_engine_never_takes_less_than_nothing() -> None:
-    pace = fitted([Run(1.0, 0.1, 0.1), Run(4.0, 4.0, 4.0)], threads=1)
-    assert pace.fixed_s == 0
-    assert min(pace.ratios) > 0
+def test_an_utterance_takes_as_long_as_one_of_about_its_length() -> None:
+    runs = [Run(float(n), 1.0, 3.0 if n == 2 else 0.1 * n) for n in range(1, 20)]
+    pace = fitted(runs, threads=1)
+    times = {pace.takes_s(np.full(32000, level, np.int16)) for level in range(50)}
+    assert len(times) == NEIGHBOURS
+    assert max(times) == 3.0
+    assert pace.takes_s(sound(15)) < 2
+    assert pace.takes_s(sound(0.01)) >= 0
+
+
+def test_a_pace_is_kept_in_a_file(tmp_path: Path) -> None:
+    paces = {5: fitted([Run(2.0, 0.4, 0.8), Run(4.0, 5.0, 1.2)], threads=2)}
+    write(paces, tmp_path / "folder" / "paces.json")
+    assert read(tmp_path / "folder" / "paces.json") == paces
 
 
 def test_rooms_speak_one_at_a_time_for_their_share() -> None:

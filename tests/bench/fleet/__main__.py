@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from node.config.sections import WorkerConfig
 from node.errors import NodeError
 from tests.bench import trained
 from tests.bench.fleet import pace, report, sounds
@@ -70,10 +71,11 @@ def _paces(given: argparse.Namespace, every: list[Said]) -> Paces:
 
 def _describe(paces: Paces, every: list[Said]) -> None:
     for beam, found in paces.items():
+        times = report.service(found, every)
         _say(
-            f"engine, beam {beam}: {found.fixed_s:.2f} s and {found.per_s:.3f} s for each second"
-            f" of sound, {found.abreast:.1f} threads at once; these utterances at"
-            f" {pace.rtf(found, every):.3f} of real time"
+            f"engine, beam {beam}: {times.mean_s:.2f} s for an utterance, coefficient of variation"
+            f" {times.variation:.1f}, {pace.rtf(found, every):.3f} of real time;"
+            f" {found.abreast:.1f} threads ran at once"
         )
 
 
@@ -87,7 +89,9 @@ def _run(
     turns = sounds.talk(people, given.nodes, given.share, given.seconds, given.seed)
     with (
         tempfile.TemporaryDirectory(dir=RAM if RAM.is_dir() else None) as folder,
-        House(Path(folder), given.nodes, workers, paces, turns) as house,
+        House(
+            Path(folder), paces, turns, rooms=given.nodes, workers=workers, slots=given.slots
+        ) as house,
     ):
         outcome = house.run(given.seconds, kill_s)
     _say(f"{workers} workers: {len(outcome.texts)} texts, {len(outcome.faults)} faults")
@@ -103,6 +107,7 @@ def _arguments() -> argparse.Namespace:
     add("--measure", action="store_true", help=f"measure the engine anew (kept in {CACHE})")
     add("--nodes", type=int, default=100, help="simulated rooms (%(default)s)")
     add("--workers", type=int, nargs="*", default=[1, 2, 4, 8, 16], help="in turn (1 2 4 8 16)")
+    add("--slots", type=int, default=WorkerConfig().slots, help="of each worker (%(default)s)")
     add("--kill", type=int, default=4, metavar="N", help="also kill one of N workers (4; 0: none)")
     add("--seconds", type=float, default=60, help="of meeting in each run (%(default)s)")
     add("--share", type=float, default=0.15, help="speech in it (%(default)s)")

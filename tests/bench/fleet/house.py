@@ -80,10 +80,20 @@ class Outcome:
 
 
 class House:
-    """Everything runs within its context. `folder` takes the nodes' storage and all else."""
+    """Everything runs within its context. `folder` takes the nodes' storage and all else.
+
+    Each worker takes `slots` requests at a time.
+    """
 
     def __init__(
-        self, folder: Path, rooms: int, workers: int, paces: Paces, turns: Sequence[Turn]
+        self,
+        folder: Path,
+        paces: Paces,
+        turns: Sequence[Turn],
+        *,
+        rooms: int,
+        workers: int,
+        slots: int,
     ) -> None:
         self._folder = folder
         self._turns = turns
@@ -99,6 +109,7 @@ class House:
                 self._broker.port,
                 "tests.bench.fleet.worker",
                 {**env, pace.RUNS: str(runs)},
+                worker={"slots": slots},
             )
             for number, runs in enumerate(self._runs)
         ]

@@ -28,8 +28,10 @@ BEAMS = (5, 1)
 """Searches that nodes ask for: the default, and the one of a node that cannot keep up."""
 
 ROUNDS = 2
-MEASURED = 16
+MEASURED = 24
 """Utterances that are measured, evenly over all lengths."""
+
+NEIGHBOURS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +50,25 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """`fixed_s` and `per_s` for each second of sound; `ratios` are of single utterances to that.
+    """What was measured: the length of each utterance, and how long it took, both in seconds.
 
-    `abreast` is how many threads ran at once.
+    `per_s` is what a second of sound adds, and `abreast` how many threads ran at once.
     """
 
-    fixed_s: float
+    measured: list[tuple[float, float]]
     per_s: float
-    ratios: list[float]
     abreast: float
 
     def takes_s(self, samples: Samples, earlier: int = 0) -> float:
         """Return how long an utterance takes behind so many samples of earlier speech.
 
-        The same utterance always takes the same.
+        As long as one of those measured that are most like it in length, which of them is drawn;
+        the same utterance always takes the same.
         """
-        ratio = self.ratios[zlib.crc32(samples.tobytes()) % len(self.ratios)]
-        return ratio * (self.fixed_s + self.per_s * (len(samples) + earlier) / SAMPLE_RATE)
+        seconds = (len(samples) + earlier) / SAMPLE_RATE
+        nearest = sorted(self.measured, key=lambda one: abs(one[0] - seconds))[:NEIGHBOURS]
+        length_s, took_s = nearest[zlib.crc32(samples.tobytes()) % len(nearest)]
+        return max(0.0, took_s + self.per_s * (seconds - length_s))
 
 
 Paces = dict[int, Pace]
@@ -101,15 +105,12 @@ def _quickest(engine: Engine, said: Said, beam: int) -> Run:
 
 
 def fitted(runs: Sequence[Run], threads: int) -> Pace:
-    """Return the line of least squares, or a proportion if the line would begin below zero."""
+    """Return what these runs would take on a machine with nothing else to do."""
     abreast = min(float(threads), max(1.0, *(run.abreast for run in runs)))
-    took = np.array([run.cpu_s for run in runs]) / abreast
-    seconds = np.array([run.seconds for run in runs])
-    per_s, fixed_s = (float(each) for each in np.polyfit(seconds, took, 1))
-    if fixed_s < 0 or per_s < 0:
-        per_s, fixed_s = float(took.sum() / seconds.sum()), 0.0
-    ratios = [float(ratio) for ratio in took / (fixed_s + per_s * seconds)]
-    return Pace(fixed_s, per_s, ratios, abreast)
+    measured = [(run.seconds, run.cpu_s / abreast) for run in runs]
+    seconds, took = np.array(measured).T
+    per_s = np.polyfit(seconds, took, 1)[0]
+    return Pace(measured, max(0.0, float(per_s)), abreast)
 
 
 def write(paces: Paces, file: Path) -> None:
@@ -119,7 +120,10 @@ def write(paces: Paces, file: Path) -> None:
 
 def read(file: Path) -> Paces:
     found = json.loads(file.read_text("utf-8"))
-    return {int(beam): Pace(**pace) for beam, pace in found.items()}
+    return {
+        int(beam): Pace([(length_s, took_s) for length_s, took_s in pace.pop("measured")], **pace)
+        for beam, pace in found.items()
+    }
 
 
 def rtf(pace: Pace, sounds: Iterable[Said]) -> float:

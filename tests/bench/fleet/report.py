@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tests.bench.fleet.house import Outcome, Text
-    from tests.bench.fleet.pace import Paces
+    from tests.bench.fleet.pace import Pace, Paces
     from tests.bench.fleet.sounds import Said
 
 WARM = 0.1
@@ -33,7 +33,7 @@ SHARES = (0.15, 0.5)
 """Speech in a room that is used now and then, and in one in which a meeting takes place."""
 
 P95 = 0.95
-WAIT_S = 1.0
+WAIT_S = 3.0
 """How long 95 % of all requests may wait for a worker, at most."""
 
 STATUS_S = 5.0
@@ -109,23 +109,27 @@ def _traffic_row(outcome: Outcome) -> list[str]:
     ]
 
 
+def service(pace: Pace, sounds: Sequence[Said]) -> Service:
+    return Service.of([pace.takes_s(said.samples) for said in sounds])
+
+
 def plan(paces: Paces, sounds: Sequence[Said], beam: int) -> str:
     """Return how many workers more rooms would need, by the laws of queues."""
     columns = (
         *("Rooms", "speech", "engines busy", "workers, one queue", "workers, dealt out in turn"),
         *("utterances a second", "statuses a second"),
     )
-    service = Service.of([paces[beam].takes_s(said.samples) for said in sounds])
+    times = service(paces[beam], sounds)
     length_s = statistics.fmean(said.seconds for said in sounds)
-    rows = [_plan_row(rooms, share, service, length_s) for rooms in ROOMS for share in SHARES]
+    rows = [_plan_row(rooms, share, times, length_s) for rooms in ROOMS for share in SHARES]
     return table(columns, rows)
 
 
-def _plan_row(rooms: int, share: float, service: Service, length_s: float) -> list[str]:
+def _plan_row(rooms: int, share: float, times: Service, length_s: float) -> list[str]:
     utterances = rooms * share / length_s
-    load = utterances * service.mean_s
-    together = least_workers(service, load, P95, WAIT_S)
-    busy = next(b / 100 for b in range(99, 0, -1) if wait_alone_s(service, b / 100, P95) <= WAIT_S)
+    load = utterances * times.mean_s
+    together = least_workers(times, load, P95, WAIT_S)
+    busy = next(b / 100 for b in range(99, 0, -1) if wait_alone_s(times, b / 100, P95) <= WAIT_S)
     alone = max(together, -int(-load // busy))
     return [
         f"{rooms:,}",
