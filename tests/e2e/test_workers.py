@@ -212,7 +212,7 @@ def check_info(house: House) -> None:
 
 
 def test_utterances_are_cut_to_fit_the_brokers_packets(tmp_path: Path) -> None:
-    limit = 100_000
+    limit = 140_000
     with (
         Broker(extra=f"max_packet_size {limit}") as broker,
         Watcher(broker.port) as watcher,

@@ -15,11 +15,13 @@ from node.adapters.whisper import Clip, EngineSettings
 from node.core.model import SAMPLE_RATE, Session
 from node.core.mqtt.topics import Topics
 from node.core.room.segmenter import Ended
+from node.core.work.messages import LEAST_PACKET
 from node.core.work.patience import LONGEST_S
 from node.service.items import Transcribed, UtteranceFailed, WorkerDied
 from node.service.transcribing.away import MAX_MISSED, Away, Failed, Heard
+from node.service.transcribing.errands import Cutter
 from node.service.transcribing.transcriber import Transcriber
-from node.service.transcribing.work_link import WorkLink
+from node.service.transcribing.work_link import OVERHEAD, WorkLink
 from tests.rig.broker import HOST
 from tests.rig.node import MODEL
 from tests.rig.processes import wait_until
@@ -52,7 +54,7 @@ class Sharer:
         self.posted: list[WorkerItem] = []
         self._said = 0
         topics = Topics("scribe", "lab")
-        settings = EngineSettings(
+        self.settings = settings = EngineSettings(
             model=str(MODEL), folder=MODEL, download_root=folder, languages=("en",)
         )
         broker = BrokerSettings(HOST, port, "scribe-lab")
@@ -158,6 +160,14 @@ def test_an_utterance_that_nobody_answers_while_others_are_is_set_aside(
     assert isinstance(failed, Failed)
     assert f"no worker answered it in {MAX_MISSED} attempts" in failed.reason
     away.stop()
+
+
+def test_loud_noise_fits_the_smallest_packets(sharer: Sharer) -> None:
+    """Nothing in it can be left out, and what is shorter than 3 s is not cut."""
+    clip = Clip(NOISE.integers(-32768, 32767, 3 * SAMPLE_RATE - 1, np.int16))
+    most = LEAST_PACKET - OVERHEAD
+    (part,) = Cutter(sharer.settings, OWN).parts("k" * 100, clip, None, most) or []
+    assert len(part.payload(LONGEST_S)) <= most
 
 
 def test_what_no_request_can_say_is_set_aside(sharer: Sharer, worker: Scripted) -> None:

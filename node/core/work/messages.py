@@ -46,8 +46,8 @@ MAX_EARLIER = 13 * SAMPLE_RATE
 MAX_WORK_BYTES = 1024 * 1024 - 1024
 """Largest request. Sound that FLAC cannot compress has 0.9 MB in 29 s."""
 
-LEAST_PACKET = 80 * 1024
-"""Smallest packet that a broker must accept to share work out: 1.5 s of sound that FLAC cannot
+LEAST_PACKET = 128 * 1024
+"""Smallest packet that a broker must accept to share work out: 3 s of sound that FLAC cannot
 compress, and a header."""
 
 _Code = Annotated[str, StringConstraints(max_length=8), AfterValidator(check_language)]
