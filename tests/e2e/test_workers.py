@@ -218,7 +218,7 @@ def test_utterances_are_cut_to_fit_the_brokers_packets(tmp_path: Path) -> None:
         Watcher(broker.port) as watcher,
     ):
         house = House(tmp_path, broker, watcher)
-        long = list(SENTENCES[6:12])
+        long = list(SENTENCES[6:13])
         ids = fill(house.storage, {"desk": [SENTENCES[5], long]})
         with house.worker("w1") as worker, house.node:
             worker.wait_online(watcher)
