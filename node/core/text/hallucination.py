@@ -119,7 +119,7 @@ class Said:
     def is_too_fast(self) -> bool:
         if self.language in UNSPACED:
             return False
-        return len(self.text.split()) > self.seconds * MAX_WORDS_PER_S + SPARE_WORDS
+        return len(_units(self.text, spaced=True)) > self.seconds * MAX_WORDS_PER_S + SPARE_WORDS
 
     @property
     def is_known_phrase(self) -> bool:
@@ -202,13 +202,13 @@ def deloop(text: str, *, spaced: bool = True) -> str:
         text: words between spaces, or characters if `spaced` is false.
         spaced: whether the language separates words.
     """
-    units = _units(text, spaced=spaced)
-    size = len(units)
+    spans = _spans(text, spaced=spaced)
+    units = [text[start:end] for start, end in spans]
     while (kept := _without_loop(units)) < len(units):
         units = units[:kept]
-    if len(units) == size:
+    if len(units) == len(spans):
         return text
-    return (" " if spaced else "").join(units).rstrip(" ,;:")
+    return text[: spans[len(units) - 1][1]].rstrip(" ,;:")
 
 
 def repeats(text: str, *, spaced: bool = True) -> bool:
@@ -241,15 +241,27 @@ def keys(text: str, *, spaced: bool = True) -> list[str]:
     return [_key(unit) for unit in _units(text, spaced=spaced)]
 
 
+_UNIT = re.compile(r"\S+?(?:[,;.:!?…]+(?=\w)|(?=\s|$))")
+
+
 def _units(text: str, *, spaced: bool) -> list[str]:
-    """Words, each with the signs after it that stand alone; or characters."""
-    units: list[str] = []
-    for unit in text.split() if spaced else text:
-        if spaced and units and not any(char.isalnum() for char in unit):
-            units[-1] += f" {unit}"
-        else:
-            units.append(unit)
-    return units
+    return [text[start:end] for start, end in _spans(text, spaced=spaced)]
+
+
+def _spans(text: str, *, spaced: bool) -> list[tuple[int, int]]:
+    """Where words are, each with the signs after it that stand alone; or characters.
+
+    Words without a space after their comma are words too: loops come as "5,5,5,5".
+    """
+    if not spaced:
+        return [(at, at + 1) for at in range(len(text))]
+    spans: list[tuple[int, int]] = []
+    for unit in _UNIT.finditer(text):
+        start = unit.start()
+        if spans and not any(char.isalnum() for char in unit[0]):
+            start = spans.pop()[0]
+        spans.append((start, unit.end()))
+    return spans
 
 
 def _without_loop(units: list[str]) -> int:
