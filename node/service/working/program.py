@@ -132,8 +132,7 @@ class WorkerProgram:
         self._base = base
         self._status_topic = worker_status(base, worker)
         self._filter = f"{SHARE}{work_request(base, model)}"
-        self._status = self._said = status
-        self._said_at = 0.0
+        self._status, self._said, self._said_at = status, status, 0.0
         self._offline = encode_status(WorkerStatus(state="offline", worker=worker))
         self._broker = Broker(
             broker,
@@ -145,8 +144,7 @@ class WorkerProgram:
         )
         self._notifier = notifier
         self._signature: Signature | None = None
-        self._is_connected = False
-        self._connections = 0
+        self._is_connected, self._connections = False, 0
         self._subscribing: int | None = None
         self._goodbye: int | None = None
         self._waiting: deque[Job] = deque()
