@@ -107,7 +107,7 @@ RUN_ELSEWHERE = {
         "a quarter of an hour; tests/integration/test_fleet_bench.py runs a short one"
     ),
     ".venv/bin/python -m tests.bench.capturing": (
-        "minutes, with the real base; tests/integration/test_fleet_bench.py runs a short one"
+        "minutes, with the real base; tests/integration/test_capturing_bench.py runs a short one"
     ),
     "make bench-words SPEECH=folder": (
         "minutes, on recordings; tests/integration/test_speech_benches.py runs it on a few"

@@ -15,7 +15,9 @@ from node.config import Config, load_config
 from node.core.mqtt.messages import parse
 from node.core.mqtt.topics import Topics
 from node.service.requests import VERBS
+from tests.bench import capturing
 from tests.bench.accuracy import report as accuracy
+from tests.bench.fleet import __main__ as fleet
 from tests.bench.markdown import put
 from tests.bench.words import __main__ as words
 from tests.rig.documents import (
@@ -65,7 +67,12 @@ def test_the_table_of_keys_is_that_of_the_code() -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "place"), [("performance", words.PLACE), ("who-said-it", accuracy.PLACE)]
+    ("page", "place"),
+    [
+        ("performance", words.PLACE),
+        ("who-said-it", accuracy.PLACE),
+        *(("several-nodes", place) for place in (*fleet.PLACES, capturing.PLACE)),
+    ],
 )
 def test_the_benchmarks_find_the_places_of_their_tables(page: str, place: str) -> None:
     content = text(ROOT / "docs" / f"{page}.md")
