@@ -212,3 +212,14 @@ def test_texts_are_the_same_together_and_alone(
 def test_the_engine_says_what_shares_a_window(engine: Engine) -> None:
     assert engine.together(7.4)
     assert not engine.together(7.6)
+
+
+def test_what_is_put_off_is_no_load_however_new_it_is(waiting: Waiting) -> None:
+    waiting.session(NEW)
+    waiting.say(NEW, "desk", 0, 20)
+    waiting.later_s = 0
+    waiting.backlog.put_off_all()
+    waiting.later_s = HOUR
+    waiting.backlog.weigh(1.0)
+    assert waiting.backlog.load is Load.NORMAL
+    assert waiting.take() == ["desk"]

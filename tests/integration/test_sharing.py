@@ -14,15 +14,18 @@ from node.adapters.store import Store
 from node.adapters.whisper import Clip, EngineSettings
 from node.core.model import SAMPLE_RATE, Session
 from node.core.mqtt.topics import Topics
+from node.core.overload import Load
 from node.core.room.segmenter import Ended
 from node.core.work.messages import LEAST_PACKET
 from node.core.work.patience import LONGEST_S
-from node.service.items import Transcribed, UtteranceFailed, WorkerDied
-from node.service.transcribing.away import MAX_MISSED, Away, Failed, Heard
+from node.service.items import Transcribed, UtteranceFailed, WorkerDied, WorkersChanged
+from node.service.transcribing import sharing
+from node.service.transcribing.away import MAX_MISSED, SILENT, Away, Failed, Heard
+from node.service.transcribing.backlog import Backlog
 from node.service.transcribing.errands import Cutter
 from node.service.transcribing.transcriber import Transcriber
 from node.service.transcribing.work_link import OVERHEAD, WorkLink
-from tests.rig.broker import HOST
+from tests.rig.broker import HOST, Broker
 from tests.rig.node import MODEL
 from tests.rig.processes import wait_until
 from tests.rig.scripted_worker import OWN, Scripted
@@ -34,7 +37,6 @@ if TYPE_CHECKING:
     from node.adapters.whisper import Engine
     from node.service.items import WorkerItem
     from node.service.transcribing.away import Outcome
-    from tests.rig.broker import Broker
 
 SESSION = "20261122T100000Z-aaaa"
 PATIENCE_S = 30
@@ -168,6 +170,73 @@ def test_loud_noise_fits_the_smallest_packets(sharer: Sharer) -> None:
     most = LEAST_PACKET - OVERHEAD
     (part,) = Cutter(sharer.settings, OWN).parts("k" * 100, clip, None, most) or []
     assert len(part.payload(LONGEST_S)) <= most
+
+
+def test_texts_keep_their_order_through_an_outage(
+    sharer: Sharer, worker: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "OUTAGE_S", 0.5)
+    monkeypatch.setattr(Backlog, "load", Load.BEAM_1)  # a speaker may have two away
+    with sharer:
+        sharer.say(1)
+        first = worker.next()
+        sharer.say(1)
+        later = worker.answer(worker.next())
+        said = len(sharer.all(WorkersChanged))
+        worker.says("offline")
+        sharer.wait_for(WorkersChanged, said + 1)
+        worker.says("online")
+        again = worker.next()
+        assert again.request.id == first.request.id
+        assert sharer.all(Transcribed) == []
+        earlier = worker.answer(again)
+        assert sharer.texts(2) == [earlier, later]
+
+
+def test_silence_is_said_in_the_same_words_until_the_workers_were_away(tmp_path: Path) -> None:
+    now = 0.0
+    with Broker(persistence=False) as broker, Scripted(broker.port) as worker:
+        sharer = Sharer(tmp_path, broker.port)
+        away = sharer.away
+
+        def ready() -> bool:
+            return away.go_on(now) == [] and away.problem is None
+
+        def expire(times: int) -> None:
+            nonlocal now
+            for _ in range(times):
+                worker.next()
+                now += LONGEST_S
+                assert away.go_on(now) == []
+
+        away.start()
+        wait_until(ready, PATIENCE_S, "a worker")
+        assert away.absent_s(now) == 0
+        sharer.say(1)
+        utterance = sharer.store.utterances.next(1)[0]
+        away.send(utterance, Clip(sharer.store.utterances.audio(utterance)), None, now)
+        expire(SILENT - 1)
+        assert away.silence is None
+        expire(1)
+        said = away.silence
+        assert said is not None
+        expire(1)
+        assert away.silence == said
+        worker.says("offline")
+        wait_until(lambda: not away.go_on(now) and away.problem, PATIENCE_S, "an absence")
+        away.absent_s(now)
+        assert away.silence == said
+        worker.says("online")
+        wait_until(ready, PATIENCE_S, "a worker")
+        assert away.absent_s(now) == 0
+        assert away.silence is None
+        expire(SILENT)
+        assert away.silence == said
+        broker.kill()
+        broker.start()
+        wait_until(lambda: away.go_on(now) == [] and away.silence is None, PATIENCE_S, "no silence")
+        away.stop()
+        sharer.store.close()
 
 
 def test_what_no_request_can_say_is_set_aside(sharer: Sharer, worker: Scripted) -> None:

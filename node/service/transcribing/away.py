@@ -151,9 +151,8 @@ class Away:
         if self._expired_in_a_row < SILENT:
             return None
         return (
-            f"workers are online, but none of the last {self._expired_in_a_row} requests was"
-            f" answered in time: they may be overloaded, or the broker may not let this node read"
-            f" {self._link.response_topic}"
+            "workers are online, but the last requests were not answered in time: they may be"
+            f" overloaded, or the broker may not let this node read {self._link.response_topic}"
         )
 
     @property
@@ -180,6 +179,8 @@ class Away:
     def absent_s(self, now: float) -> float:
         """Return for how long nothing could be sent; 0 if workers are there."""
         if self.problem is None:
+            if self._absent_since is not None:
+                self._expired_in_a_row = 0
             self._absent_since = None
             return 0.0
         if self._absent_since is None:
@@ -210,12 +211,10 @@ class Away:
         for part in errand.parts if errand else ():
             self._parts.pop(part.request.id, None)
 
-    def cancel_all(self) -> list[Utterance]:
-        """Forget all that is away; return it."""
-        given_up = [errand.utterance for errand in self._errands.values()]
+    def cancel_all(self) -> None:
+        """Forget all that is away."""
         self._errands.clear()
         self._parts.clear()
-        return given_up
 
     def go_on(self, now: float) -> list[Outcome]:
         """Take in what has arrived, send what has to be sent again; return what came of it."""
@@ -243,6 +242,7 @@ class Away:
     def _on_connection(self) -> None:
         """All that was under way may be lost: it has to be sent again."""
         self._fleet.clear()
+        self._expired_in_a_row = 0
         for _, part in self._parts.values():
             part.sent_at = None
 

@@ -118,12 +118,9 @@ class Backlog:
             self._replayed_next = not found[0].recovered
         return found
 
-    def put_off_all(self, older_than_s: float) -> None:
-        """Mark current speech that has waited longer than this as late: nobody could have it."""
+    def put_off_all(self) -> None:
+        """Mark all current speech that waits as late: nobody could have it sooner."""
         while (oldest := self._utterances.queue()[0]) is not None:
-            since = self._utterances.captured_at(oldest)
-            if since is not None and self._clock() - since < older_than_s:
-                return
             self._utterances.put_off(oldest)
 
     def set_apart(self, utterances: Iterable[Utterance]) -> None:

@@ -125,11 +125,9 @@ class Sharing:
             self._said = problem
             self._post(WorkersChanged(problem))
         if absent_s > 0 and (self._help is not None or absent_s >= OUTAGE_S):
-            for utterance in self._away.cancel_all():
-                if self._help is None:
-                    self._results.drop(utterance)
+            self._away.cancel_all()  # each keeps its turn: no text overtakes its speaker's others
         if absent_s >= OUTAGE_S and self._help is None:
-            self._backlog.put_off_all(OUTAGE_S)
+            self._backlog.put_off_all()
 
     def _asks(self, now: float) -> bool:
         if self._away.problem is not None:
