@@ -25,8 +25,9 @@ from node.service.transcribing.backlog import Backlog
 from node.service.transcribing.errands import Cutter
 from node.service.transcribing.transcriber import Transcriber
 from node.service.transcribing.work_link import OVERHEAD, WorkLink
+from tests.model.sentences import SENTENCES
 from tests.rig.broker import HOST, Broker
-from tests.rig.node import MODEL
+from tests.rig.node import MODEL, spoken
 from tests.rig.processes import wait_until
 from tests.rig.scripted_worker import OWN, Scripted
 
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 SESSION = "20261122T100000Z-aaaa"
 PATIENCE_S = 30
+PAUSE = SAMPLE_RATE // 20
+"""Samples of silence before and after a cut, at least."""
 NOISE = np.random.default_rng(0)
 K = TypeVar("K")
 
@@ -170,6 +173,19 @@ def test_loud_noise_fits_the_smallest_packets(sharer: Sharer) -> None:
     most = LEAST_PACKET - OVERHEAD
     (part,) = Cutter(sharer.settings, OWN).parts("k" * 100, clip, None, most) or []
     assert len(part.payload(LONGEST_S)) <= most
+
+
+@pytest.mark.parametrize(("first", "last"), [(5, 11), (6, 12), (6, 13), (13, 19)])
+def test_what_does_not_fit_is_cut_in_pauses_and_all_of_it_is_sent(
+    sharer: Sharer, first: int, last: int
+) -> None:
+    sound = spoken(*SENTENCES[first:last], pause_s=0.5)
+    most = LEAST_PACKET - OVERHEAD
+    parts = Cutter(sharer.settings, OWN).parts("k", Clip(sound), None, most) or []
+    assert len(parts) > 1
+    assert np.array_equal(np.concatenate([part.clip.samples for part in parts]), sound)
+    for part in parts[1:]:
+        assert not sound[part.start - PAUSE : part.start + PAUSE].any()
 
 
 def test_texts_keep_their_order_through_an_outage(
