@@ -173,6 +173,17 @@ def test_no_more_workers_are_remembered_than_is_reasonable() -> None:
     assert fleet.slots == MAX_WORKERS + 8
 
 
+def test_what_is_said_of_workers_is_bounded_whatever_they_claim() -> None:
+    fleet = Fleet(BASE)
+    said = 0
+    for number in range(MAX_WORKERS + 5):
+        for sha in (f"{number:064x}", f"{number + 1_000_000:064x}"):
+            fleet.saw(f"w{number}", status(f"w{number}", ModelId(name="base", sha256=sha)))
+            said += len(fleet.news())
+        fleet.saw(f"w{number}", gone(f"w{number}"))
+    assert said == MAX_WORKERS
+
+
 # Order.
 
 

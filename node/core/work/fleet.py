@@ -19,7 +19,7 @@ class Fleet:
     def __init__(self, model: ModelId) -> None:
         self._model = model
         self._online: dict[str, WorkerStatus] = {}
-        self._told: set[tuple[str, str]] = set()
+        self._told: set[str] = set()
 
     def saw(self, worker: str, payload: bytes) -> None:
         """Take in a status as published; an empty or unreadable one removes the worker."""
@@ -51,12 +51,17 @@ class Fleet:
         return max(known, default=None)
 
     def news(self) -> list[str]:
-        """Return what is wrong with workers that have this model's name, each once."""
+        """Return what is wrong with workers that have this model's name, once for each worker.
+
+        At most `MAX_WORKERS` are spoken of: anybody can publish statuses.
+        """
         found = []
         for worker, status in self._online.items():
             problem = self._problem(status)
-            if problem and self._has_its_name(status) and (worker, problem) not in self._told:
-                self._told.add((worker, problem))
+            if worker in self._told or len(self._told) == MAX_WORKERS:
+                continue
+            if problem and self._has_its_name(status):
+                self._told.add(worker)
                 found.append(f"the worker {worker} is of no use: {problem}")
         return found
 
