@@ -230,6 +230,7 @@ def test_an_engine_that_fails(tmp_path: Path, broker: Broker, watcher: Watcher, 
         worker.wait_online(watcher)
         asker.ask(flac.encode(long), samples=len(long))
         if fault == "hang":
+            assert asker.refusal() == ("failed", "its engine hangs")
             assert worker.program.wait(PATIENCE_S) == EXIT_FAILED
             assert "the engine hangs" in worker.program.output()
         else:
