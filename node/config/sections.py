@@ -21,7 +21,9 @@ from node.config.values import (
     Text,
     Topic,
     WebPath,
+    WorkerId,
     default_node_id,
+    default_worker_id,
 )
 from node.config.wording import misplaced
 from node.core.mqtt.discovery import NameLanguage  # noqa: TC001 -- pydantic looks it up
@@ -279,7 +281,7 @@ class StorageConfig(Section):
 
 
 class WorkerConfig(Section):
-    id: NodeId = Field(default_factory=lambda: default_node_id(socket.gethostname()))
+    id: WorkerId = Field(default_factory=lambda: default_worker_id(socket.gethostname()))
     """Name of this worker in topics; must be unique among the workers on the broker."""
     slots: int = Field(default=2, ge=1, le=16)
     """Requests it takes at a time: one is transcribed, the others wait."""

@@ -23,13 +23,29 @@ from node.core.text.languages import check_language, check_language_or_auto
 _NODE_ID = re.compile(r"[a-z0-9_-]{1,32}")
 _MAX_TOPIC = 64  # characters; leaves room for mic ids and verbs within any broker's limit
 
+_RESERVED = {
+    EVERY_NODE: "the group of all nodes",
+    "work": "the topics of work",
+    "worker": "the topics of workers",
+}
+"""What must not be a node's id, as other topics have it at the same level."""
+
 
 def default_node_id(hostname: str) -> str:
     """Return `hostname` as a node id: lower case, no accents, `-` for the rest, or `node`."""
+    slug = _slug(hostname)
+    return "node" if not slug or slug in _RESERVED else slug
+
+
+def default_worker_id(hostname: str) -> str:
+    """Return `hostname` as a worker id, in the same way, or `worker`."""
+    return _slug(hostname) or "worker"
+
+
+def _slug(hostname: str) -> str:
     decomposed = unicodedata.normalize("NFKD", hostname.lower())
     bare = "".join(char for char in decomposed if not unicodedata.combining(char))
-    slug = re.sub(r"[^a-z0-9_]+", "-", bare).strip("-")[:32].rstrip("-")
-    return "node" if slug in ("", EVERY_NODE) else slug
+    return re.sub(r"[^a-z0-9_]+", "-", bare).strip("-")[:32].rstrip("-")
 
 
 def resolve_path(path: Path, info: ValidationInfo) -> Path:
@@ -43,8 +59,12 @@ def resolve_path(path: Path, info: ValidationInfo) -> Path:
 
 
 def _check_node_id(value: str) -> str:
-    if value == EVERY_NODE:
-        raise ValueError('"all" is reserved for the group of all nodes; choose another id')
+    if value in _RESERVED:
+        raise ValueError(f'"{value}" is reserved for {_RESERVED[value]}; choose another id')
+    return _check_worker_id(value)
+
+
+def _check_worker_id(value: str) -> str:
     if not _NODE_ID.fullmatch(value):
         raise ValueError(
             'must be 1 to 32 characters of a-z, 0-9, "_" and "-", '
@@ -142,6 +162,7 @@ def _check_time_zone(value: str) -> str:
 
 Text = Annotated[str, Field(min_length=1)]
 NodeId = Annotated[str, AfterValidator(_check_node_id)]
+WorkerId = Annotated[str, AfterValidator(_check_worker_id)]
 MicId = Annotated[str, AfterValidator(_check_mic_id)]
 Topic = Annotated[str, AfterValidator(_check_topic)]
 Host = Annotated[Text, BeforeValidator(_refuse_list), AfterValidator(_check_host)]

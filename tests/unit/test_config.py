@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from node.config import Config, MqttConfig, default_node_id, load_config
+from node.config.values import default_worker_id
 from node.core.text.languages import WHISPER_LANGUAGES
 from node.errors import ConfigError
 
@@ -138,11 +139,20 @@ def test_a_home_that_is_not_there_is_told_under_the_key_that_needs_it(
         ("", "node"),
         ("日本", "node"),
         ("ALL", "node"),
+        ("Worker", "node"),
         (31 * "a" + "-b", 31 * "a"),
     ],
 )
 def test_the_host_name_becomes_a_node_id(hostname: str, expected: str) -> None:
     assert default_node_id(hostname) == expected
+
+
+@pytest.mark.parametrize(
+    ("hostname", "expected"),
+    [("Attic.example", "attic-example"), ("worker", "worker"), ("", "worker")],
+)
+def test_the_host_name_becomes_a_worker_id(hostname: str, expected: str) -> None:
+    assert default_worker_id(hostname) == expected
 
 
 @given(st.text(alphabet="aL1-_. éßł日İ\0", max_size=40))

@@ -85,6 +85,8 @@ WRONG_KEY: list[Case] = [
 WRONG_NAME: list[Case] = [
     ("node: {id: Rez de Chaussée}", '1: node.id: must be 1 to 32 characters of a-z, 0-9, "_" '),
     ("node: {id: all}", '1: node.id: "all" is reserved for the group of all nodes; choose '),
+    ("node: {id: work}", '1: node.id: "work" is reserved for the topics of work; choose '),
+    ("node: {id: worker}", '1: node.id: "worker" is reserved for the topics of workers; '),
     ("node: {id: " + 33 * "a" + "}", "1: node.id: must be 1 to 32 characters"),
     ("mqtt: {host: mqtt://b}", "1: mqtt.host: must be only a host name or address, "),
     ("mqtt: {host: 'b:1883'}", "1: mqtt.host: must not include the port; set mqtt.port"),
