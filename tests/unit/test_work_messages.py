@@ -44,6 +44,7 @@ from tests.unit import anything
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 CODE = st.sampled_from(sorted(WHISPER_LANGUAGES))
+LINE = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), max_size=40)
 SHARE = st.floats(0, 1)
 SECONDS = st.floats(0, 3600)
 SHA = "ab" * 32
@@ -71,10 +72,10 @@ REQUESTS = st.builds(
     words=st.booleans(),
     overlapped=st.booleans(),
 )
-WORDS = st.builds(Word, TEXT, SECONDS, SECONDS, SHARE)
+WORDS = st.builds(Word, LINE, SECONDS, SECONDS, SHARE)
 HEARD = st.builds(
     Transcription,
-    TEXT,
+    LINE,
     CODE | st.just(""),
     SHARE,
     SHARE,
@@ -121,6 +122,15 @@ def test_what_was_heard_comes_back_to_the_last_digit(heard: Transcription, engin
     assert found == answer
     assert found.result is not None
     assert heard_in(found.result) == heard
+
+
+def test_a_text_is_one_line_without_control_characters() -> None:
+    said = "One\x00\x1b[31m\r\ntwo\u2028three\x85\u00a0n\u2019est\u200d"
+    heard = Transcription(said, "en", 1.0, 1.0, (Word("a\tb\x07", 0.0, 1.0, 1.0),))
+    found = heard_in(result_of(heard))
+    assert found.text == "One[31m  two three \u00a0n\u2019est\u200d"
+    assert found.words is not None
+    assert [word.word for word in found.words] == ["a b"]
 
 
 def test_an_error_comes_back_too() -> None:

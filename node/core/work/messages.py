@@ -9,6 +9,7 @@ whom the broker lets publish there can send anything.
 from __future__ import annotations
 
 import json
+import unicodedata
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -275,11 +276,12 @@ def result_of(heard: Transcription) -> ResultPart:
 
 
 def heard_in(result: ResultPart) -> Transcription:
+    """Return what was heard, as one line."""
     words = None if result.words is None else tuple(
-        Word(w.word, w.start, w.end, w.probability) for w in result.words
+        Word(plain(w.word), w.start, w.end, w.probability) for w in result.words
     )  # fmt: skip
     return Transcription(
-        result.text,
+        plain(result.text),
         result.language,
         result.language_probability,
         result.confidence,
@@ -287,6 +289,20 @@ def heard_in(result: ResultPart) -> Transcription:
         hidden_words=result.hidden_words,
         doubtful=result.doubtful,
     )
+
+
+def plain(text: str) -> str:
+    """Return a worker's text as one line: it goes into logs, transcripts and terminals.
+
+    Breaks and tabs become spaces; other control characters are left out.
+    """
+    return "".join(_plain(sign) for sign in text)
+
+
+def _plain(sign: str) -> str:
+    if unicodedata.category(sign) not in {"Cc", "Zl", "Zp"}:
+        return sign
+    return " " if sign.isspace() else ""
 
 
 def prior_of(part: PriorPart | None) -> Prior | None:

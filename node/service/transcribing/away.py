@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from node.adapters.broker import Connected, Disconnected, Message
 from node.core.work.fleet import Fleet, mismatch
-from node.core.work.messages import LEAST_PACKET, ModelId, WorkError, decode_answer, heard_in
+from node.core.work.messages import LEAST_PACKET, ModelId, WorkError, decode_answer, heard_in, plain
 from node.core.work.patience import Patience
 from node.service.transcribing.errands import Cutter, Errand
 
@@ -287,7 +287,8 @@ class Away:
 
     def _on_error(self, answer: WorkAnswer, errand: Errand, part: Part, now: float) -> None:
         assert answer.error is not None
-        code, reason = answer.error.code, f"the worker {answer.worker}: {answer.error.message}"
+        code = answer.error.code
+        reason = f"the worker {answer.worker}: {plain(answer.error.message)}"
         if code in {"bad_request", "failed"}:
             errand.failed_at.add(answer.worker)
             errand.missed += self._answers > part.answers_seen
@@ -361,6 +362,7 @@ class Away:
             part.sends += 1
 
     def _warn(self, text: str) -> None:
+        text = plain(text)
         if text not in self._warned and len(self._warned) < 64:
             self._warned.add(text)
             log.warning("%s", text)
