@@ -201,6 +201,18 @@ def test_what_has_no_id_or_no_nodes_topic_gets_no_answer(asker: Asker) -> None:
     # The fixture's request is answered first of all.
 
 
+def test_a_reason_to_refuse_is_logged_once(
+    house: tuple[RunningWorker, Asker], asker: Asker
+) -> None:
+    worker, _ = house
+    for key in "012":
+        asker.ask(key=key, model=ModelId(name="another"))
+        assert asker.refusal()[0] == "wrong_model"
+    assert (
+        worker.program.output().count("a request is refused: its model is model, not another") == 1
+    )
+
+
 def test_work_that_nobody_waits_for_any_more_is_not_done(asker: Asker) -> None:
     asker.ask(deadline_s=0.0)
     # The fixture's request is answered first of all.

@@ -72,6 +72,9 @@ MAX_FAILING = 3
 DRAIN_S = 20.0
 """How long an ending worker goes on with the job that its engine has; the rest is handed back."""
 
+MAX_WARNED = 64
+"""Reasons to refuse a request that are written to the log, each once; `refused` counts them all."""
+
 GOODBYE_S = 2.0
 
 RTF_MEMORY = 0.9
@@ -154,6 +157,7 @@ class WorkerProgram:
         self._unsent: deque[tuple[str, WorkAnswer]] = deque(maxlen=MAX_JOBS)
         self._ending_since: float | None = None
         self._failing: set[str] = set()
+        self._warned: set[str] = set()
         self._hanging, self._looked_at = 0, 0.0
         self._last_reason = ""
         self._exit_status: int | None = None
@@ -369,7 +373,9 @@ class WorkerProgram:
         code: ErrorCode | None = None,
         request_id: str | None = None,
     ) -> None:
-        log.warning("a request is refused: %s", reason)
+        if reason not in self._warned and len(self._warned) < MAX_WARNED:
+            self._warned.add(reason)
+            log.warning("a request is refused: %s", reason)
         self._status = self._status.model_copy(update={"refused": self._status.refused + 1})
         request_id = request_id or id_of(message.payload)
         if code is not None and request_id is not None:
