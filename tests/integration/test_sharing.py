@@ -16,7 +16,7 @@ from node.core.model import SAMPLE_RATE, Session
 from node.core.mqtt.topics import Topics
 from node.core.overload import Load
 from node.core.room.segmenter import Ended
-from node.core.work.messages import LEAST_PACKET
+from node.core.work.messages import LEAST_PACKET, ResultPart
 from node.core.work.patience import LONGEST_S
 from node.service.items import Transcribed, UtteranceFailed, WorkerDied, WorkersChanged
 from node.service.transcribing import sharing
@@ -207,6 +207,21 @@ def test_texts_keep_their_order_through_an_outage(
         assert sharer.all(Transcribed) == []
         earlier = worker.answer(again)
         assert sharer.texts(2) == [earlier, later]
+
+
+def test_an_engine_has_taken_no_longer_than_the_answer(sharer: Sharer, worker: Scripted) -> None:
+    away = sharer.away
+    away.start()
+    wait_until(lambda: not away.go_on(0) and away.problem is None, PATIENCE_S, "a worker")
+    sharer.say(1)
+    utterance = sharer.store.utterances.next(1)[0]
+    away.send(utterance, Clip(sharer.store.utterances.audio(utterance)), None, 0)
+    result = ResultPart(text="Yes.", language="en", language_probability=1.0, confidence=1.0)
+    worker.answer(worker.next(), result=result, engine_s=3600.0)
+    (outcome,) = wait_until(lambda: away.go_on(2), PATIENCE_S, "a text") or []
+    assert isinstance(outcome, Heard)
+    assert outcome.engine_s == 2
+    away.stop()
 
 
 def test_silence_is_said_in_the_same_words_until_the_workers_were_away(tmp_path: Path) -> None:

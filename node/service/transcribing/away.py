@@ -273,8 +273,10 @@ class Away:
             self._expired_in_a_row = 0
             sent_at = part.sent_at if part.sends == 1 else None
             took_s = None if sent_at is None else now - sent_at
-            self._patience.answered(part.seconds, took_s, answer.engine_s)
-            part.heard, part.engine_s = heard_in(answer.result), answer.engine_s
+            assert part.first_sent is not None
+            part.engine_s = min(answer.engine_s, now - part.first_sent)  # whatever it claims
+            self._patience.answered(part.seconds, took_s, part.engine_s)
+            part.heard = heard_in(answer.result)
             if errand.is_done:
                 self._finish(errand)
 
@@ -358,6 +360,7 @@ class Away:
         deadline_s = self._patience.deadline_s(part.seconds, self._fleet.rtf)
         if self._link.publish(part.request.id, part.payload(deadline_s), deadline_s):
             part.sent_at, part.due = now, now + deadline_s
+            part.first_sent = now if part.first_sent is None else part.first_sent
             part.answers_seen = self._answers
             part.sends += 1
 

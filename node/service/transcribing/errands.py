@@ -40,15 +40,16 @@ SHORTEST = 3 * SAMPLE_RATE // 2
 class Part:
     """A stretch of an utterance from sample `start`, and the request for it.
 
-    Monotonic times: when it was sent (None: it has to be), when that is given up, and before when
-    it must not be sent again. `sends` counts how often it was sent, `refusals` workers that could
-    not take it.
+    Monotonic times: when it was sent first, when last (None: it has to be), when that is given up,
+    and before when it must not be sent again. `sends` counts how often it was sent, `refusals`
+    workers that could not take it.
     """
 
     start: int
     clip: Clip
     request: WorkRequest
     sound: bytes
+    first_sent: float | None = None
     sent_at: float | None = None
     due: float = 0.0
     not_before: float = 0.0
