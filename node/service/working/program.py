@@ -54,7 +54,8 @@ not fill the memory. What is dropped is sent again by its node."""
 
 MAX_JOBS = 32
 """Requests that a worker holds, at most; a node gets back what is more. There should never be more
-than its slots, but mosquitto 2.0.11 sends as many again with each acknowledgement: 31 with 4 slots."""
+than its slots, but mosquitto 2.0.11 sends as many again with each acknowledgement, and so exceeds
+Receive Maximum: 31 were held with 4 slots."""
 
 STATUS_EVERY_S = 5.0
 """How often `in_flight` and the counters are published, if they have changed."""
