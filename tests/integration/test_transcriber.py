@@ -18,7 +18,7 @@ from node.core.model import Session
 from node.core.mqtt.topics import Topics
 from node.core.overload import Load
 from node.core.room.segmenter import Ended
-from node.service.items import DiskFailed, ModelReady, Transcribed, WorkerDied
+from node.service.items import DiskFailed, ModelReady, SoundUnreadable, Transcribed, WorkerDied
 from node.service.transcribing import transcriber
 from node.service.transcribing.backlog import Backlog
 from node.service.transcribing.results import MAX_ATTEMPTS
@@ -140,6 +140,25 @@ def test_what_the_disk_refuses_is_no_fault_of_the_utterance(desk: Desk) -> None:
     desk.wait_for(Transcribed)
     (segment,) = desk.store.sessions.segments(SESSION)
     assert segment.text == SENTENCES[6].text
+
+
+def test_what_cannot_be_read_after_a_failure_holds_up_nobody(desk: Desk) -> None:
+    """Nor its own speaker: it is tried again for ten minutes."""
+
+    def fail() -> None:
+        desk.engine.meanwhile = lambda: None
+        (file,) = (each for each in spool.iterdir() if not each.name.endswith(".tried"))
+        file.unlink()
+        file.symlink_to("/proc/self/mem")  # whose first byte gives an I/O error
+        raise RuntimeError("the first time")
+
+    spool = desk.database.parent / "spool"
+    desk.engine.meanwhile = fail
+    desk.say("desk")
+    desk.wait_for(SoundUnreadable)
+    later = desk.say("desk", start=10 * 16000)
+    desk.wait_for(Transcribed)
+    assert [segment.id for segment in desk.store.sessions.segments(SESSION)] == [later.id]
 
 
 @pytest.mark.parametrize(("load", "right"), [(Load.NORMAL, True), (Load.NO_PARTIALS, False)])

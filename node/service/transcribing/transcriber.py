@@ -327,7 +327,9 @@ class Transcriber:
             first = not self._backlog.is_postponed(utterance)
             if not self._backlog.postpone(utterance):
                 self._results.give_up(utterance, f"the disk cannot read its sound: {error}")
-            elif first:
+                return None
+            self._results.order.drop(utterance.id)  # later speech need not wait for it
+            if first:
                 message = f"the disk cannot read an utterance ({error}); the node tries again"
                 self._post(SoundUnreadable(utterance.mic, message))
         return None
