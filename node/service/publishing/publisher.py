@@ -218,7 +218,9 @@ class Publisher:
         self._deferred.append(message)
         self._deferred_bytes += len(message.payload)
         self._send()
-        while self._deferred and self._deferred_bytes > MAX_DEFERRED_BYTES:
+        # The newest stays: what is under way alone may be too much, and the event that tells what
+        # was dropped must not be dropped itself, without end.
+        while len(self._deferred) > 1 and self._deferred_bytes > MAX_DEFERRED_BYTES:
             self._deferred_bytes -= len(self._deferred.popleft().payload)
             self._dropped += 1
 
