@@ -9,7 +9,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
 from node.core.clocks import ClockState, SessionClock
 from node.core.model import UNDATED, Word, iso
@@ -153,6 +153,7 @@ def test_json_of_something_else(text: str) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(anything.seeds, anything.values())
+@example(307, "door")  # `crosstalk_of` of a segment that has lines
 def test_no_value_anywhere_breaks_it(seed: int, value: Any) -> None:
     chance = Random(seed)
     document = json.loads(WHOLE)

@@ -106,7 +106,8 @@ def merged(
             replace(line, segment=known[line.segment.id])
             for each in shifted
             for line in each.lines
-            if not line.segment.words
+            # A line of what was withdrawn is left out, as its segment is.
+            if line.segment.id in known and not line.segment.words
         ),
     )
 
