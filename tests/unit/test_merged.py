@@ -362,6 +362,10 @@ def check_lines(whole: MergedTranscript, parts: list[Recorded]) -> None:
 @settings(max_examples=100, deadline=None)
 @given(seeds)
 def test_of_one_node_it_is_the_transcript_of_that_node(seed: int) -> None:
+    """But for lines that begin at the same sample: one that goes on may change places with one that
+    begins.
+    """
     for each in rooms(Random(seed)):
-        found = [(turn.text, turn.start, turn.end) for turn in merged([each], PARIS).turns]
-        assert found == [(line.text, line.start, line.end) for line in each.lines]
+        found = [(turn.start, turn.end, turn.text) for turn in merged([each], PARIS).turns]
+        assert [start for start, _, _ in found] == sorted(start for start, _, _ in found)
+        assert sorted(found) == sorted((line.start, line.end, line.text) for line in each.lines)
