@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from node.errors import ModelError
 from node.service.transcribing import transcriber
 from node.service.transcribing.package_registry import load_or_fetch
 from node.service.worker import Worker
-from node.service.working.jobs import Heard, Tuning, clip_of
+from node.service.working.jobs import Finished, Tuning, clip_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +52,7 @@ class Done:
     """A job is over; `heard` is None if its node waits no more."""
 
     job: Job
-    heard: Heard | None
+    heard: Finished | None
 
 
 class EngineRoom:
@@ -72,8 +71,7 @@ class EngineRoom:
         self._name = name
         self._fetch = fetch
         self._post = post
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._quit = threading.Event()
+        self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._worker = Worker("engine", self._run, post)  # type: ignore[arg-type]  # only WorkerDied
         self._deadline: float | None = None
 
@@ -82,12 +80,6 @@ class EngineRoom:
 
     def give(self, job: Job) -> None:
         self._jobs.put(job)
-
-    def stop(self, timeout_s: float) -> bool:
-        """End the thread after the current job; return whether it ended in time."""
-        self._quit.set()
-        self._jobs.put(None)
-        return self._worker.join(timeout_s)
 
     @property
     def overdue_s(self) -> float:
@@ -98,27 +90,27 @@ class EngineRoom:
     # The engine's thread runs everything below.
 
     def _run(self) -> None:
-        if not self._load():
-            return
+        self._load()
         tuning = Tuning(self._engine, self._settings)
-        while (job := self._jobs.get()) is not None:
+        while True:
+            job = self._jobs.get()
             self._post(Done(job, self._work(job, tuning)))
 
-    def _load(self) -> bool:
-        while not self._quit.is_set():
+    def _load(self) -> None:
+        """Load the model, trying until it succeeds; the thread ends with the process."""
+        while True:
             try:
                 load_or_fetch(self._engine, self._fetch, lambda what: self._post(NotReady(what)))
                 weights = digest(folder_of(self._settings) / WEIGHTS)
             except (ModelError, OSError) as error:
                 self._post(NotReady(str(error)))
-                self._quit.wait(MODEL_RETRY_S)
+                time.sleep(MODEL_RETRY_S)
             else:
                 model = ModelId(name=self._name, sha256=weights)
                 self._post(Ready(model, self._engine.notice))
-                return True
-        return False
+                return
 
-    def _work(self, job: Job, tuning: Tuning) -> Heard | None:
+    def _work(self, job: Job, tuning: Tuning) -> Finished | None:
         began = time.monotonic()
         if job.is_late(began):
             return None
@@ -136,12 +128,12 @@ class EngineRoom:
             )
             result = result_of(text)
         except FlacError as error:
-            return Heard(0.0, error=ErrorPart(code="bad_request", message=str(error)))
+            return Finished(0.0, error=ErrorPart(code="bad_request", message=str(error)))
         except Exception as error:
             log.exception("transcribing failed")
             took_s = time.monotonic() - began
             message = f"its engine failed ({type(error).__name__})"
-            return Heard(took_s, error=ErrorPart(code="failed", message=message))
+            return Finished(took_s, error=ErrorPart(code="failed", message=message))
         finally:
             self._deadline = None
-        return Heard(time.monotonic() - began, result=result)
+        return Finished(time.monotonic() - began, result=result)

@@ -55,7 +55,7 @@ class Signature:
         self._worker = worker
         self.model = model
 
-    def answer(self, job: Job, heard: Heard) -> WorkAnswer:
+    def answer(self, job: Job, heard: Finished) -> WorkAnswer:
         return WorkAnswer(
             id=job.id,
             worker=self._worker,
@@ -103,7 +103,7 @@ class Tuning:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class Finished:
     """What came of a job: a result or an error, and how long the engine took."""
 
     engine_s: float
