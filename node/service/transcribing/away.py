@@ -67,7 +67,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """Nobody has answered in time: the utterance waits here again."""
+    """The utterance waits here again: nobody has answered in time, or it has to be cut anew."""
 
     utterance: Utterance
 
@@ -202,7 +202,7 @@ class Away:
         self._errands[utterance.id] = errand
         self._parts.update({part.request.id: (errand, part) for part in parts})
         for part in parts:
-            self._send(part, now)
+            self._send(errand, part, now)
         return None
 
     def cancel(self, key: str) -> None:
@@ -320,7 +320,7 @@ class Away:
             return
         if part.sent_at is None:
             if part.not_before <= now:
-                self._send(part, now)
+                self._send(errand, part, now)
         elif part.due <= now:
             self._expired(errand, part, now)
 
@@ -335,7 +335,7 @@ class Away:
             self._fail_for_good(errand)
         else:
             part.sent_at = None
-            self._send(part, now)
+            self._send(errand, part, now)
 
     def _fail_for_good(self, errand: Errand) -> None:
         reason = f"no worker answered it in {MAX_MISSED} attempts, while others were answered"
@@ -352,13 +352,17 @@ class Away:
         self.cancel(errand.utterance.id)
         self._outcomes.append(Returned(errand.utterance))
 
-    def _send(self, part: Part, now: float) -> None:
+    def _send(self, errand: Errand, part: Part, now: float) -> None:
         """Send a request, if that is possible now; otherwise `go_on` tries again."""
         if self.problem is not None or not self._link.has_room:
             part.not_before = now + FIRST_PAUSE_S
             return
         deadline_s = self._patience.deadline_s(part.seconds, self._fleet.rtf)
-        if self._link.publish(part.request.id, part.payload(deadline_s), deadline_s):
+        payload = part.payload(deadline_s)
+        if len(payload) > self._link.most:  # the broker takes less than when it was cut
+            self._return(errand)
+            return
+        if self._link.publish(part.request.id, payload, deadline_s):
             part.sent_at, part.due = now, now + deadline_s
             part.first_sent = now if part.first_sent is None else part.first_sent
             part.answers_seen = self._answers
