@@ -209,6 +209,25 @@ def test_texts_keep_their_order_through_an_outage(
         assert sharer.texts(2) == [earlier, later]
 
 
+def test_a_broker_that_takes_smaller_packets_than_before_gets_smaller_parts(tmp_path: Path) -> None:
+    with Broker() as broker, Sharer(tmp_path, broker.port) as sharer:
+        with Scripted(broker.port) as worker:
+            sharer.say(6, level=30000)
+            whole = worker.next()
+            broker.stop()
+        with (broker.folder / "mosquitto.conf").open("a") as configuration:
+            configuration.write(f"max_packet_size {LEAST_PACKET + OVERHEAD}\n")
+        broker.start()
+        with Scripted(broker.port) as worker:
+            left = whole.request.samples
+            while left > 0:
+                part = worker.next()
+                left -= part.request.samples
+                worker.answer(part)
+            assert left == 0
+            assert sharer.texts(1) != [None]
+
+
 def test_an_engine_has_taken_no_longer_than_the_answer(sharer: Sharer, worker: Scripted) -> None:
     away = sharer.away
     away.start()
