@@ -119,7 +119,9 @@ def beside(pins: dict[str, Pins], known: dict[str, Pins]) -> dict[str, Pins]:
 
 def main() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    needed, extras = project["dependencies"], project["optional-dependencies"]
+    extras = project["optional-dependencies"]
+    # The metrics too: nothing can be added in a container, or under `install.sh`'s lock.
+    needed = [*project["dependencies"], *extras["metrics"]]
     node = resolve_for_all(needed, {})
     web = resolve_for_all([*needed, *extras["web"]], node)
     dev = resolve_for_all([*needed, *extras["web"], *extras["dev"]], web)

@@ -156,8 +156,6 @@ RUN_ELSEWHERE = {
     ),
     "mosquitto_sub -v -t 'scribe/+/status'": "one topic, of those that test_readme.py knows",
     ".venv/bin/pre-commit install": "test_pre_commit.py",
-    "sudo /opt/scribe-node/venv/bin/pip install prometheus-client": "pip's own",
-    ".venv/bin/pip install -e '.[metrics]'": "pip's own; tests/unit/test_dependencies.py",
 }
 
 
