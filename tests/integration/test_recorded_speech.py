@@ -99,11 +99,11 @@ def test_short_utterances_are_written_better_behind_what_was_said_before(
     assert others <= 0.03 * count
 
 
-def test_the_decoder_goes_on_behind_a_sentence_that_has_ended(
+def test_the_decoder_goes_on_behind_a_whole_sentence(
     engine: Engine, speech: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = recordings(speech)["ohf-fr"][:2]
-    before = Earlier(first.samples, "Allume la chambre", "fr")
+    before = Earlier(first.samples, "allume la chambre", "fr")
     asked: list[str] = []
     decode = engine._decoder.decode
 

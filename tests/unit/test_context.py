@@ -19,7 +19,7 @@ from node.core.text.context import (
     MAX_SPEAKERS,
     Contexts,
     Earlier,
-    as_ended,
+    as_sentence,
     echoes,
     gone_on_from,
     newest_fitting,
@@ -184,9 +184,11 @@ def test_a_text_that_says_again_what_stands_before_it(
 
 
 @pytest.mark.parametrize(
-    ("text", "ended"),
+    ("text", "sentence"),
     [
         ("Allume la lumière", "Allume la lumière."),
+        ("éteins la lumière.", "Éteins la lumière."),
+        ("2 minuten", "2 minuten."),
         ("Allume la chambre à 80%", "Allume la chambre à 80%."),
         ("Well, then, -", "Well, then."),
         ("Quelle heure est-il ?", "Quelle heure est-il ?"),
@@ -195,12 +197,12 @@ def test_a_text_that_says_again_what_stands_before_it(
         ("बत्ती जलाओ।", "बत्ती जलाओ।"),
     ],
 )
-def test_what_was_said_before_has_ended(text: str, ended: str) -> None:
-    assert as_ended(text) == ended
+def test_what_was_said_before_is_a_sentence(text: str, sentence: str) -> None:
+    assert as_sentence(text) == sentence
 
 
 def test_a_text_without_spaces_between_words_is_left_as_it_is() -> None:
-    assert as_ended("電気をつけて", spaced=False) == "電気をつけて"
+    assert as_sentence("電気をつけて", spaced=False) == "電気をつけて"
 
 
 def test_an_echo_without_spaces_between_words() -> None:

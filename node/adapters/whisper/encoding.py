@@ -14,7 +14,7 @@ import numpy as np
 from node.adapters.whisper.decoding import MAX_PREFIX, DecodeRequest
 from node.adapters.whisper.opening import hears_alone
 from node.core.model import SAMPLE_RATE
-from node.core.text.context import as_ended, gone_on_from, newest_fitting
+from node.core.text.context import as_sentence, gone_on_from, newest_fitting
 from node.core.text.languages import UNSPACED
 from node.core.text.prior import calibrated, weighed
 
@@ -126,7 +126,7 @@ class Encoder:
             return None
         code, last = earlier[-1].language, gone_on_from(earlier)
         spaced = code not in UNSPACED
-        before = " ".join(as_ended(utterance.text, spaced=spaced) for utterance in last)
+        before = " ".join(as_sentence(utterance.text, spaced=spaced) for utterance in last)
         if len(self._decoder.prefix(code, before)) > MAX_PREFIX:
             return None
         heard, lead = (_lead(each) for each in (earlier, last))
