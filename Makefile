@@ -4,8 +4,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help run test unit test-web test-clients test-install test-install-arm64 test-container \
-	soak bench-accuracy bench-speed bench-words bench-fleet lint coverage dist addon icons lock \
-	schemas clean apt apt-test
+	test-container-arm64 soak bench-accuracy bench-speed bench-words bench-fleet lint coverage dist \
+	addon icons lock schemas clean apt apt-test
 
 # Python keeps what it has compiled: without that, tests take twice as long to start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -49,6 +49,7 @@ help:
 	@echo "make test-install                 test the installer in a clean Debian (root, a few minutes)"
 	@echo "make test-install-arm64           the same on an emulated 64-bit ARM (root, 10 min)"
 	@echo "make test-container               build the container's image and run it (root, a few minutes)"
+	@echo "make test-container-arm64         the same on an emulated 64-bit ARM (root, an hour)"
 	@echo "make test-clients                 test with real Home Assistant and Node-RED, fetched once"
 	@echo "make test-web                     test the web page in a real Chromium"
 	@echo "make soak                         kill the node a hundred times (about 10 min)"
@@ -95,19 +96,29 @@ test-install: apt-test .venv/dev
 	$(call apt_install,debootstrap unzip)
 	.venv/bin/python -m pytest -m install --durations 0
 
-# The same on an emulated 64-bit ARM: ten minutes to an hour. It registers an ARM emulator with the
-# kernel, until the next boot.
-BINFMT := /proc/sys/fs/binfmt_misc
-test-install-arm64: apt-test .venv/dev
-	$(call apt_install,debootstrap unzip qemu-user-static)
-	[ -e $(BINFMT)/register ] || mount -t binfmt_misc binfmt_misc $(BINFMT)
-	[ -e $(BINFMT)/qemu-aarch64 ] || cat tests/system/qemu-aarch64.binfmt > $(BINFMT)/register
-	INSTALL_ARCHITECTURE=arm64 .venv/bin/python -m pytest -m install --durations 0
-
 # The image is built on a Debian that debootstrap makes, so no registry is needed.
 test-container: apt-test .venv/dev
 	$(call apt_install,debootstrap podman crun docker-compose)
 	.venv/bin/python -m pytest -m container --durations 0
+
+# The same two on an emulated 64-bit ARM: ten minutes to an hour each. It registers an ARM emulator
+# with the kernel, until the next boot.
+BINFMT := /proc/sys/fs/binfmt_misc
+define emulate_arm64
+	$(call apt_install,qemu-user-static)
+	[ -e $(BINFMT)/register ] || mount -t binfmt_misc binfmt_misc $(BINFMT)
+	[ -e $(BINFMT)/qemu-aarch64 ] || cat tests/system/qemu-aarch64.binfmt > $(BINFMT)/register
+endef
+
+test-install-arm64: apt-test .venv/dev
+	$(call apt_install,debootstrap unzip)
+	$(emulate_arm64)
+	INSTALL_ARCHITECTURE=arm64 .venv/bin/python -m pytest -m install --durations 0
+
+test-container-arm64: apt-test .venv/dev
+	$(call apt_install,debootstrap podman crun docker-compose)
+	$(emulate_arm64)
+	CONTAINER_ARCHITECTURE=arm64 .venv/bin/python -m pytest -m container --durations 0
 
 # Home Assistant and Node-RED are kept in ~/.cache/scribe-node, or CLIENTS_DIR, for the next run.
 test-clients: apt-test .venv/dev

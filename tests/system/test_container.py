@@ -33,13 +33,16 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.container, pytest.mark.timeout(3600)]
 
 SUITE = os.environ.get("CONTAINER_SUITE", "trixie")
+ARCHITECTURE = os.environ.get("CONTAINER_ARCHITECTURE")
+"""An emulated architecture, such as arm64; this machine's own by default."""
+
 BASE = "localhost/debian:base"
 IMAGE = "localhost/scribe-node"
 VOLUME = "scribe"
 UID = 10301
 GOOD = "correct horse"
-BUILD_TIMEOUT_S = 1800
-ONLINE_S = 60
+BUILD_TIMEOUT_S = 3600 if ARCHITECTURE else 1800
+ONLINE_S = 300 if ARCHITECTURE else 60
 KEEPALIVE_S = 5
 DEMO = "/opt/scribe-node/venv/share/scribe-node/config/demo"
 MICS = ("alice", "bruno", "chloe")
@@ -69,29 +72,32 @@ def make_base(podman: Podman) -> None:
     root.chmod(0o755)
     archive = root.with_suffix(".tar")
     try:
-        command = [
-            "debootstrap",
-            "--variant=minbase",
-            "--include=ca-certificates",
-            SUITE,
-            str(root),
-        ]
+        options = ["--variant=minbase", "--include=ca-certificates"]
+        options += [f"--arch={ARCHITECTURE}"] if ARCHITECTURE else []
+        command = ["debootstrap", *options, SUITE, str(root)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         shutil.rmtree(root / "var/cache/apt/archives")
         if bundle := os.environ.get("PIP_CERT"):
             shutil.copy(bundle, root / "etc/packages.crt")
             (root / "etc/pip.conf").write_text("[global]\ncert = /etc/packages.crt\n")
         subprocess.run(["tar", "-C", root, "-cf", archive, "."], check=True)
-        podman.do("import", archive, BASE, timeout=300)
+        podman.do("import", *of_architecture(), archive, BASE, timeout=300)
     finally:
         shutil.rmtree(root)
         archive.unlink(missing_ok=True)
 
 
+def of_architecture() -> tuple[str, ...]:
+    """The option with which podman imports and builds what is emulated."""
+    return ("--arch", ARCHITECTURE) if ARCHITECTURE else ()
+
+
 def build(podman: Podman, tag: str, folder: Path, *options: str) -> str:
     began = time.monotonic()
     form = ("--isolation", "chroot", "--format", "docker", "--build-arg", f"BASE={BASE}")
-    podman.do("build", *form, *options, "--tag", tag, folder, timeout=BUILD_TIMEOUT_S)
+    podman.do(
+        "build", *of_architecture(), *form, *options, "--tag", tag, folder, timeout=BUILD_TIMEOUT_S
+    )
     size, base = (int(podman.inspect(name, "{{.Size}}")) for name in (tag, BASE))
     seconds = time.monotonic() - began
     print(f"built in {seconds:.0f} s: {(size - base) / 1e6:.0f} MB on {base / 1e6:.0f} MB of base")
