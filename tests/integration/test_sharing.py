@@ -18,6 +18,7 @@ from node.core.overload import Load
 from node.core.room.segmenter import Ended
 from node.core.work.messages import LEAST_PACKET, ResultPart
 from node.core.work.patience import LONGEST_S
+from node.service import subscriptions
 from node.service.items import Transcribed, UtteranceFailed, WorkerDied, WorkersChanged
 from node.service.transcribing import sharing
 from node.service.transcribing.away import MAX_MISSED, SILENT, Away, Failed, Heard
@@ -26,7 +27,9 @@ from node.service.transcribing.errands import Cutter
 from node.service.transcribing.transcriber import Transcriber
 from node.service.transcribing.work_link import OVERHEAD, WorkLink
 from tests.model.sentences import SENTENCES
+from tests.rig.access import ruled_broker, rules, set_default
 from tests.rig.broker import HOST, Broker
+from tests.rig.mqtt import Watcher
 from tests.rig.node import MODEL, spoken
 from tests.rig.processes import wait_until
 from tests.rig.scripted_worker import OWN, Scripted
@@ -226,6 +229,29 @@ def test_a_broker_that_takes_smaller_packets_than_before_gets_smaller_parts(tmp_
                 worker.answer(part)
             assert left == 0
             assert sharer.texts(1) != [None]
+
+
+def test_what_the_broker_refuses_is_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscriptions, "FIRST_AGAIN_S", 0.5)
+    monkeypatch.setattr(sharing, "OUTAGE_S", 0.5)
+    watching = {"acltype": "subscribePattern", "topic": "watched/#", "allow": True}
+    with (
+        ruled_broker(tmp_path, rules(watching, subscribe=False)) as broker,
+        Watcher(broker.port, topics=("watched/#",)) as watcher,
+        Sharer(tmp_path, broker.port) as sharer,
+    ):
+        sharer.say(1)
+        (changed,) = sharer.wait_for(WorkersChanged)
+        assert changed.problem is not None
+        assert "refuses to let this node hear workers: Not authorized" in changed.problem
+        wait_until(lambda: broker.log().count("scribe/lab/work/response") >= 2, 30, "another try")
+        set_default(watcher, "subscribe", allow=True)
+        with Scripted(broker.port) as worker:
+            text = worker.answer(worker.next())
+            assert sharer.texts(1) == [text]
+        assert sharer.all(WorkersChanged)[-1].problem is None
 
 
 def test_an_engine_has_taken_no_longer_than_the_answer(sharer: Sharer, worker: Scripted) -> None:

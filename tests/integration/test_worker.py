@@ -31,10 +31,11 @@ from node.core.work.messages import (
 from node.errors import EXIT_CONFIG, EXIT_FAILED
 from node.service.working.program import MAX_JOBS
 from tests.model.sentences import SENTENCES
+from tests.rig.access import ruled_broker, rules, set_default
 from tests.rig.broker import HOST, Broker
 from tests.rig.mqtt import Watcher
 from tests.rig.node import spoken
-from tests.rig.processes import open_files
+from tests.rig.processes import open_files, wait_until
 from tests.rig.workers import RunningWorker
 
 if TYPE_CHECKING:
@@ -327,6 +328,26 @@ def test_what_others_say_in_its_name_does_not_stop_it(
             asker.ask()
             assert asker.answer().result is not None
             assert worker.program.process.poll() is None
+
+
+def test_a_worker_whose_subscription_is_refused_asks_again(tmp_path: Path) -> None:
+    watching = {"acltype": "subscribePattern", "topic": "scribe/worker/#", "allow": True}
+    with (
+        ruled_broker(tmp_path, rules(watching, subscribe=False)) as broker,
+        Watcher(broker.port, topics=("scribe/worker/#",)) as watcher,
+        RunningWorker(tmp_path, "w1", broker.port, module="tests.rig.hurried_worker") as worker,
+    ):
+        refused = "the broker refuses $share/scribe/scribe/work/model/request: Not authorized"
+        worker.program.wait_output(refused, PATIENCE_S)
+        wait_until(lambda: len(watcher.messages(worker.topic)) >= 2, PATIENCE_S, "another try")
+        assert {m.json()["state"] for m in watcher.messages(worker.topic)} == {"offline"}
+        set_default(watcher, "subscribe", allow=True)
+        worker.wait_online(watcher)
+        assert worker.program.output().count(refused) == 1
+        assert "the broker does not refuse work any more" in worker.program.output()
+        with Asker(broker.port) as asker:
+            asker.ask()
+            assert asker.answer().result is not None
 
 
 def test_a_worker_needs_mqtt_5(tmp_path: Path, broker: Broker) -> None:

@@ -20,6 +20,7 @@ from node.adapters.broker import Acknowledged, Broker, Connected, Disconnected, 
 from node.core.mqtt.topics import ANY_WORKER, worker_status
 from node.core.work.messages import MAX_ANSWER_BYTES, MAX_WORK_BYTES
 from node.service.publishing.broker_advice import connection_advice
+from node.service.subscriptions import Subscriptions
 
 if TYPE_CHECKING:
     from node.adapters.broker import BrokerItem, BrokerSettings
@@ -57,12 +58,11 @@ class WorkLink:
             partial(connection_advice, own),
             kept_bytes=MAX_ANSWER_BYTES + 1,
         )
+        self._subscriptions = Subscriptions(self._broker, (self.response_topic, self._statuses))
         self._max_packet: int | None = None
         self._window = WINDOW
-        self._subscribing: set[int] = set()
         self._publishing: dict[int, str] = {}
         self._unheard: deque[str] = deque()
-        self._is_connected = False
         self._last_reason = ""
         self._refusal: str | None = None
         self._refused_until = math.inf
@@ -86,12 +86,14 @@ class WorkLink:
     @property
     def problem(self) -> str | None:
         """Why the broker does not let work through, although it is connected; None if it does."""
+        if (refusal := self._subscriptions.refusal) is not None:
+            return _refused("to let this node hear workers", refusal)
         return self._refusal if time.monotonic() < self._refused_until else None
 
     @property
     def is_ready(self) -> bool:
-        """Whether answers would arrive: connected, and all subscriptions acknowledged."""
-        return self._is_connected and not self._subscribing and self.problem is None
+        """Whether answers would arrive, and requests may be sent."""
+        return self._subscriptions.are_granted and self.problem is None
 
     @property
     def has_room(self) -> bool:
@@ -106,6 +108,7 @@ class WorkLink:
 
     def take(self) -> Connected | Disconnected | Message | None:
         """Return what has arrived next that concerns work; None if nothing has."""
+        self._subscriptions.look(time.monotonic())
         while True:
             try:
                 item = self._items.get_nowait()
@@ -146,15 +149,9 @@ class WorkLink:
 
     def _on_connected(self, item: Connected) -> None:
         self._forget()
-        self._is_connected = True
         self._max_packet = item.max_packet
         self._window = min(WINDOW, item.receive_maximum or WINDOW)
-        for topic_filter in (self.response_topic, self._statuses):
-            mid = self._broker.subscribe(topic_filter)
-            if mid is None:  # the connection is gone; that is about to be said
-                self._is_connected = False
-            else:
-                self._subscribing.add(mid)
+        self._subscriptions.begin()
 
     def _on_disconnected(self, item: Disconnected) -> None:
         self._forget()
@@ -163,17 +160,13 @@ class WorkLink:
         self._last_reason = item.reason
 
     def _forget(self) -> None:
-        self._is_connected = False
+        self._subscriptions.end()
         self._refusal = None
-        self._subscribing.clear()
         self._publishing.clear()
         self._unheard.clear()
 
     def _on_acknowledged(self, item: Acknowledged) -> None:
-        if item.mid in self._subscribing:
-            self._subscribing.discard(item.mid)
-            if item.refused:
-                self._refuse(f"to let this node hear workers: {item.refused}", math.inf)
+        if self._subscriptions.acknowledged(item, time.monotonic()):
             return
         request_id = self._publishing.pop(item.mid, None)
         if request_id is None:
@@ -181,8 +174,9 @@ class WorkLink:
         if item.unheard or item.try_later:
             self._unheard.append(request_id)
         elif item.refused:
-            self._refuse(f"what is sent to workers: {item.refused}", REFUSED_S)
+            self._refusal = _refused("what is sent to workers", item.refused)
+            self._refused_until = time.monotonic() + REFUSED_S
 
-    def _refuse(self, what: str, seconds: float) -> None:
-        self._refusal = f"the broker refuses {what}; see its access rules"
-        self._refused_until = time.monotonic() + seconds
+
+def _refused(what: str, why: str) -> str:
+    return f"the broker refuses {what}: {why}; see its access rules"

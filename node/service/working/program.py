@@ -32,8 +32,10 @@ from node.core.work.messages import (
 from node.errors import EXIT_CONFIG, EXIT_FAILED, NodeError
 from node.service.handlers import on
 from node.service.items import StopRequested, WorkerDied
+from node.service.subscriptions import Subscriptions
 from node.service.working.engine_room import Done, NotReady, Ready
 from node.service.working.jobs import Job, Signature
+from node.service.working.receipts import Receipts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -148,12 +150,12 @@ class WorkerProgram:
         self._notifier = notifier
         self._signature: Signature | None = None
         self._is_connected, self._connections = False, 0
-        self._subscribing: int | None = None
+        self._receipts = Receipts(self._broker.acknowledge)
+        self._subscription = Subscriptions(self._broker, [self._filter])
+        self._last_refusal: str | None = None
         self._goodbye: int | None = None
         self._waiting: deque[Job] = deque()
         self._current: Job | None = None
-        self._unacknowledged: deque[Message] = deque()
-        self._settled: set[tuple[int, int]] = set()
         self._unsent: deque[tuple[str, WorkAnswer]] = deque(maxlen=MAX_JOBS)
         self._ending_since: float | None = None
         self._failing: set[str] = set()
@@ -201,12 +203,13 @@ class WorkerProgram:
         if item.topic == self._status_topic:
             self._on_own_status(item)
         else:
-            self._unacknowledged.append(item)
+            self._receipts.arrived(item)
             self._on_request(item)
 
     def _look(self, now: float) -> None:
         """See whether the engine hangs, publish what has changed, and see whether to end."""
         self._notifier.alive()
+        self._subscription.look(now)
         if now - self._looked_at >= LOOK_EVERY_S:
             self._looked_at = now
             self._hanging = self._hanging + 1 if self._room.overdue_s > 0 else 0
@@ -231,7 +234,7 @@ class WorkerProgram:
         self._signature = Signature(self._status.worker, item.model)
         self._status = self._status.model_copy(update={"model": item.model})
         log.info("the model %s is loaded", item.model.name)
-        self._notifier.status(f"ready with the model {item.model.name}")
+        self._notifier.status("waiting for the broker")
         self._broker.start()
 
     def _on_done(self, item: Done) -> None:
@@ -240,7 +243,7 @@ class WorkerProgram:
             self._count(item)
             assert self._signature is not None
             self._answer(item.job.message, self._signature.answer(item.job, item.heard))
-        self._acknowledge(item.job.message)
+        self._receipts.settle(item.job.message)
         if len(self._failing) >= MAX_FAILING:
             self._break_off(f"the engine has failed on {MAX_FAILING} requests in a row")
         self._start_next()
@@ -280,9 +283,8 @@ class WorkerProgram:
             return
         # First what the broker keeps there: a younger worker of this name, or its last will.
         self._broker.overhear(self._status_topic)
-        self._say(time.monotonic())
         if self._ending_since is None:
-            self._subscribing = self._broker.subscribe(self._filter)
+            self._subscription.begin()
         unsent = list(self._unsent)
         self._unsent.clear()
         for topic, answer in unsent:  # what cannot be sent now is kept again
@@ -292,8 +294,8 @@ class WorkerProgram:
         """Forget what waits: it is sent again, to this worker or to another."""
         self._is_connected = False
         self._waiting.clear()
-        self._unacknowledged.clear()
-        self._settled.clear()
+        self._receipts.clear()
+        self._subscription.end()
         self._start_next()
         if item.reason != self._last_reason:
             log.warning("broker: %s", item.reason)
@@ -322,13 +324,27 @@ class WorkerProgram:
     def _on_acknowledged(self, item: Acknowledged) -> None:
         if item.mid == self._goodbye:
             self._goodbye = None
-        elif item.mid == self._subscribing:
-            self._subscribing = None
-            if item.refused:
-                log.critical("the broker refuses %s: %s", self._filter, item.refused)
-                self._exit_status = EXIT_FAILED
+        elif self._subscription.acknowledged(item, now := time.monotonic()):
+            self._on_subscribed(now)
         elif item.refused:
             log.warning("the broker refuses an answer or a status: %s; see its rules", item.refused)
+
+    def _on_subscribed(self, now: float) -> None:
+        """Say that work can come, or that the broker gives none."""
+        refusal = self._subscription.refusal
+        if refusal is None:
+            if self._last_refusal is not None:
+                log.info("the broker does not refuse work any more")
+            assert self._signature is not None
+            self._notifier.status(f"ready with the model {self._signature.model.name}")
+            self._say(now)
+        else:
+            what = f"the broker refuses {self._filter}: {refusal}; see its access rules"
+            if refusal != self._last_refusal:
+                log.critical("%s; the worker asks again from time to time", what)
+            self._notifier.status(what)
+            self._broker.publish(self._status_topic, self._offline, retain=True)
+        self._last_refusal = refusal
 
     def _on_request(self, message: Message) -> None:
         topic = message.response_topic or ""
@@ -351,7 +367,7 @@ class WorkerProgram:
     def _take(self, job: Job) -> None:
         jobs = [*self._waiting, *([self._current] if self._current else [])]
         if any(other.id == job.id for other in jobs):
-            self._acknowledge(job.message)  # sent again; the first one will be answered
+            self._receipts.settle(job.message)  # sent again; the first one will be answered
         elif self._ending_since is not None:
             self._hand(job, "stopping", "it is being stopped")
         elif len(jobs) >= MAX_JOBS:
@@ -364,7 +380,7 @@ class WorkerProgram:
         """Give a job back to its node."""
         assert self._signature is not None
         self._answer(job.message, self._signature.refusal(job.id, code, reason))
-        self._acknowledge(job.message)
+        self._receipts.settle(job.message)
 
     def _refuse(
         self,
@@ -381,17 +397,7 @@ class WorkerProgram:
         if code is not None and request_id is not None:
             assert self._signature is not None
             self._answer(message, self._signature.refusal(request_id, code, reason))
-        self._acknowledge(message)
-
-    def _acknowledge(self, message: Message) -> None:
-        """Acknowledge a message once all that came before it are acknowledged."""
-        if all(each.receipt != message.receipt for each in self._unacknowledged):
-            return  # it came by an earlier connection
-        self._settled.add(message.receipt)
-        while self._unacknowledged and self._unacknowledged[0].receipt in self._settled:
-            first = self._unacknowledged.popleft()
-            self._settled.discard(first.receipt)
-            self._broker.acknowledge(first)
+        self._receipts.settle(message)
 
     def _answer(self, message: Message, answer: WorkAnswer) -> None:
         assert message.response_topic is not None
@@ -406,7 +412,7 @@ class WorkerProgram:
             self._unsent.append((topic, answer))
 
     def _say(self, now: float) -> None:
-        if self._is_connected:
+        if self._subscription.are_granted:
             self._broker.publish(self._status_topic, encode_status(self._status), retain=True)
             self._said, self._said_at = self._status, now
 

@@ -12,6 +12,7 @@ from paho.mqtt.client import MQTTv311
 
 from tests.model.sentences import ENGLISH
 from tests.rig import eager_node
+from tests.rig.access import ruled_broker, rules
 from tests.rig.broker import Broker
 from tests.rig.mqtt import Watcher
 from tests.rig.node import TOPIC, Room, RunningNode, configuration
@@ -99,32 +100,16 @@ def test_a_topic_refused_by_the_acl_blocks_nothing(tmp_path: Path) -> None:
             assert node.program.output().count("Not authorized") == 2
 
 
-DYNAMIC_SECURITY = "mosquitto_dynamic_security.so"
-NO_GROUP = {
-    "defaultACLAccess": dict.fromkeys(
-        ("publishClientSend", "publishClientReceive", "subscribe", "unsubscribe"), True
-    ),
-    "groups": [{"groupname": "all", "clients": [], "roles": [{"rolename": "no group"}]}],
-    "roles": [
-        {
-            "rolename": "no group",
-            "acls": [
-                {"acltype": "subscribePattern", "topic": "scribe/all/#", "allow": False},
-                {"acltype": "subscribePattern", "topic": "#", "allow": True},
-            ],
-        }
-    ],
-    "anonymousGroup": "all",
-}
+NO_GROUP = rules(
+    {"acltype": "subscribePattern", "topic": "scribe/all/#", "allow": False},
+    {"acltype": "subscribePattern", "topic": "#", "allow": True},
+)
 """Nobody may subscribe below `scribe/all`."""
 
 
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
 def test_a_refused_subscription_is_said(protocol: str, tmp_path: Path) -> None:
-    (tmp_path / "security.json").write_text(json.dumps(NO_GROUP))
-    (plugin,) = Path("/usr/lib").glob(f"*/{DYNAMIC_SECURITY}")
-    lines = [f"plugin {plugin}", f"plugin_opt_config_file {tmp_path}/security.json"]
-    with Broker(extra="\n".join(lines)) as broker, Watcher(broker.port) as watcher:
+    with ruled_broker(tmp_path, NO_GROUP) as broker, Watcher(broker.port) as watcher:
         config = configuration(tmp_path, broker.port, [], mqtt={"protocol": protocol})
         with RunningNode(tmp_path, config) as node:
             told = [event(watcher, "subscription_refused", number=number) for number in (0, 1)]
