@@ -208,9 +208,6 @@ def handlers(parts: Parts) -> Mapping[type, Handler]:
     """Return the handler of each kind of item in the inbox."""
     by_topic = {parts.topics.info: parts.lifecycle.on_info, **parts.home_assistant.topics}
 
-    def on_message(message: Message) -> None:
-        by_topic.get(message.topic, parts.requests.take)(message)
-
     def on_transcribed(item: items.Transcribed) -> None:
         parts.publisher.pump()  # the outbox has the segment: it goes before the states that show it
         parts.states.on_transcribed(item)
@@ -220,7 +217,7 @@ def handlers(parts: Parts) -> Mapping[type, Handler]:
         parts.states.on_withdrawn(item)
 
     return table(
-        on(Message, on_message),
+        on(Message, lambda message: by_topic.get(message.topic, parts.requests.take)(message)),
         on(Connected, parts.publisher.on_connected),
         on(Disconnected, parts.lifecycle.on_disconnected),
         on(Acknowledged, parts.publisher.on_acknowledged),
@@ -231,6 +228,7 @@ def handlers(parts: Parts) -> Mapping[type, Handler]:
         on(items.ModelUnavailable, parts.lifecycle.on_model_unavailable),
         on(items.WorkersChanged, parts.lifecycle.on_workers_changed),
         on(items.WorkerUseless, parts.reports.on_worker_useless),
+        on(items.AnswersDropped, parts.reports.on_answers_dropped),
         on(items.InputsListed, parts.scanner.on_listed),
         on(items.MicsOpened, parts.conductor.on_opened),
         on(items.MicsRefused, parts.conductor.on_refused),

@@ -15,8 +15,9 @@ from node.errors import ConfigError
 from node.service.publishing.broker_advice import connection_advice
 from node.service.settings import broker_settings, worker_engine_settings
 from node.service.transcribing.package_registry import PackageRegistry
+from node.service.working.desk import Desk
 from node.service.working.engine_room import EngineRoom
-from node.service.working.program import Desk, WorkerProgram, first_status
+from node.service.working.program import WorkerProgram, first_status
 
 if TYPE_CHECKING:
     import argparse

@@ -57,6 +57,13 @@ class WorkersChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswersDropped:
+    """More answers and statuses of workers came at once than the transcriber could take."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerUseless:
     """A worker is online that cannot be used."""
 
@@ -195,6 +202,7 @@ WorkerItem = (
     | ModelUnavailable
     | WorkersChanged
     | WorkerUseless
+    | AnswersDropped
     | MicsOpened
     | MicsRefused
     | MicJoined

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from node.core.roster import Roster
     from node.service.health import Health
     from node.service.items import (
+        AnswersDropped,
         DamageFound,
         LevelsMeasured,
         LoadChanged,
@@ -68,6 +69,10 @@ class Reports:
 
     def on_worker_useless(self, item: WorkerUseless) -> None:
         self._publisher.event("worker_useless", item.problem)
+
+    def on_answers_dropped(self, item: AnswersDropped) -> None:
+        message = f"{item.count} messages of workers were dropped: too many came at once"
+        self._publisher.event("answers_dropped", f"{message}; what is not answered is sent again")
 
     def on_speech_dropped(self, item: SpeechDropped) -> None:
         self._publisher.event("speech_dropped", item.reason, item.mic)

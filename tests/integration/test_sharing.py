@@ -19,8 +19,14 @@ from node.core.room.segmenter import Ended
 from node.core.work.messages import LEAST_PACKET, ResultPart
 from node.core.work.patience import LONGEST_S
 from node.service import subscriptions
-from node.service.items import Transcribed, UtteranceFailed, WorkerDied, WorkersChanged
-from node.service.transcribing import sharing
+from node.service.items import (
+    AnswersDropped,
+    Transcribed,
+    UtteranceFailed,
+    WorkerDied,
+    WorkersChanged,
+)
+from node.service.transcribing import sharing, work_link
 from node.service.transcribing.away import MAX_MISSED, SILENT, Away, Failed, Heard
 from node.service.transcribing.backlog import Backlog
 from node.service.transcribing.errands import Cutter
@@ -32,7 +38,7 @@ from tests.rig.broker import HOST, Broker
 from tests.rig.mqtt import Watcher
 from tests.rig.node import MODEL, spoken
 from tests.rig.processes import wait_until
-from tests.rig.scripted_worker import OWN, Scripted
+from tests.rig.scripted_worker import OWN, RESPONSE, Scripted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -252,6 +258,26 @@ def test_what_the_broker_refuses_is_asked_for_again(
             text = worker.answer(worker.next())
             assert sharer.texts(1) == [text]
         assert sharer.all(WorkersChanged)[-1].problem is None
+
+
+def test_what_comes_when_too_much_waits_is_dropped_and_counted(
+    sharer: Sharer, worker: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with sharer:
+        sharer.say(1)
+        asked = worker.next()
+        with monkeypatch.context() as none_waits:
+            none_waits.setattr(work_link, "MAX_WAITING", 0)
+            for _ in range(3):
+                worker.publish(RESPONSE, b"{}")
+            wait_until(
+                lambda: sum(item.count for item in sharer.all(AnswersDropped)) == 3,
+                PATIENCE_S,
+                "three are dropped",
+            )
+        text = worker.answer(asked)
+        assert sharer.texts(1) == [text]
+        assert sum(item.count for item in sharer.all(AnswersDropped)) == 3
 
 
 def test_an_engine_has_taken_no_longer_than_the_answer(sharer: Sharer, worker: Scripted) -> None:

@@ -32,6 +32,7 @@ from node.errors import EXIT_CONFIG, EXIT_FAILED
 from node.service.working.program import MAX_JOBS
 from tests.model.sentences import SENTENCES
 from tests.rig.access import ruled_broker, rules, set_default
+from tests.rig.altered_worker import altered
 from tests.rig.broker import HOST, Broker
 from tests.rig.mqtt import Watcher
 from tests.rig.node import spoken
@@ -300,6 +301,22 @@ def test_it_gives_back_what_is_far_too_much(
         assert {asker.answer().error for _ in range(MAX_JOBS)} == {None}
 
 
+def test_what_is_too_much_at_once_is_dropped_counted_and_acknowledged(
+    tmp_path: Path, broker: Broker, watcher: Watcher
+) -> None:
+    """Without that, the broker would wait for ever, and send no more than the slots allow."""
+    own = altered(working__desk__MAX_WAITING=0)
+    with RunningWorker(tmp_path, "w1", broker.port, **own) as worker, Asker(broker.port) as asker:
+        slots = worker.wait_online(watcher).status(watcher)["slots"]
+        for number in range(slots + 2):
+            asker.ask(key=str(number))
+        asker.ask(key="last", qos=0)
+        wait_until(
+            lambda: worker.status(watcher)["dropped"] == slots + 3, PATIENCE_S, "all are dropped"
+        )
+        assert worker.program.output().count("some requests are dropped") == 1
+
+
 def test_two_workers_of_one_name(tmp_path: Path, broker: Broker, watcher: Watcher) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -335,7 +352,9 @@ def test_a_worker_whose_subscription_is_refused_asks_again(tmp_path: Path) -> No
     with (
         ruled_broker(tmp_path, rules(watching, subscribe=False)) as broker,
         Watcher(broker.port, topics=("scribe/worker/#",)) as watcher,
-        RunningWorker(tmp_path, "w1", broker.port, module="tests.rig.hurried_worker") as worker,
+        RunningWorker(
+            tmp_path, "w1", broker.port, **altered(subscriptions__FIRST_AGAIN_S=0.5)
+        ) as worker,
     ):
         refused = "the broker refuses $share/scribe/scribe/work/model/request: Not authorized"
         worker.program.wait_output(refused, PATIENCE_S)

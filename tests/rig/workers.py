@@ -79,6 +79,10 @@ class RunningWorker:
         )
         return self
 
+    def status(self, watcher: Watcher) -> dict[str, Any]:
+        """Return what it has said of itself last."""
+        return dict(watcher.messages(self.topic)[-1].json())
+
     def end(self, timeout: float = 40) -> int:
         self.program.signal(signal.SIGTERM)
         return self.program.wait(timeout)

@@ -167,8 +167,8 @@ class WorkerStatus(_Form):
     """`<base>/worker/<id>/status`; a worker that is offline only says `state` and `worker`.
 
     `slots` is how many requests it takes
-    at a time, `rtf` its real-time factor, and `refused` how many requests were for another model,
-    too large or broken.
+    at a time, `rtf` its real-time factor, `refused` how many requests were for another model, too
+    large or broken, and `dropped` how many came when too many waited already.
     """
 
     state: Literal["online", "offline"]
@@ -184,6 +184,7 @@ class WorkerStatus(_Form):
     answered: Annotated[int, Field(ge=0)] = 0
     failed: Annotated[int, Field(ge=0)] = 0
     refused: Annotated[int, Field(ge=0)] = 0
+    dropped: Annotated[int, Field(ge=0)] = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,6 +176,10 @@ class Away:
         """Return what is wrong with single workers, each once."""
         return self._fleet.news()
 
+    def dropped(self) -> int:
+        """Return how many messages came when too many waited already, since the last call."""
+        return self._link.dropped()
+
     def absent_s(self, now: float) -> float:
         """Return for how long nothing could be sent; 0 if workers are there."""
         if self.problem is None:

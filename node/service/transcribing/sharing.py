@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from node.core.model import Transcription
 from node.core.overload import Load
 from node.core.work.help import Help
-from node.service.items import WorkersChanged, WorkerUseless
+from node.service.items import AnswersDropped, WorkersChanged, WorkerUseless
 from node.service.transcribing.away import Failed, Heard, Returned
 from node.service.transcribing.segments import speaker_of
 
@@ -120,6 +120,8 @@ class Sharing:
         absent_s = self._away.absent_s(now)
         for useless in self._away.news():
             self._post(WorkerUseless(useless))
+        if dropped := self._away.dropped():
+            self._post(AnswersDropped(dropped))
         problem = self._away.problem if absent_s >= OUTAGE_S else self._away.silence
         if problem != self._said and (absent_s == 0 or problem is not None):
             self._said = problem

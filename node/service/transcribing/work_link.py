@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_WAITING = 1024
-"""Answers and statuses that wait for the thread; more are dropped, and asked for again."""
+"""Answers and statuses that wait for the thread; more are dropped and counted. A request without an
+answer is sent again."""
 
 WINDOW = 8
 """Requests that the broker has not acknowledged, at most; it may want fewer."""
@@ -48,6 +49,7 @@ class WorkLink:
         own = replace(settings, client_id=f"{settings.client_id}/work")
         self.wake = threading.Event()
         self._items: queue.SimpleQueue[BrokerItem] = queue.SimpleQueue()
+        self._dropped = self._told = 0
         self._request_topic = request_topic
         self.response_topic = topics.work_response
         self._statuses = worker_status(topics.base, ANY_WORKER)
@@ -79,7 +81,9 @@ class WorkLink:
 
     def _deliver(self, item: BrokerItem) -> None:
         """Take an item in paho's thread."""
-        if not isinstance(item, Message) or self._items.qsize() < MAX_WAITING:
+        if isinstance(item, Message) and self._items.qsize() >= MAX_WAITING:
+            self._dropped += 1
+        else:
             self._items.put(item)
         self.wake.set()
 
@@ -122,6 +126,13 @@ class WorkLink:
             elif isinstance(item, Disconnected):
                 self._on_disconnected(item)
             return item
+
+    def dropped(self) -> int:
+        """Return how many messages were dropped since the last call, once all others are taken."""
+        if not self._items.empty():
+            return 0
+        told, self._told = self._told, self._dropped
+        return self._told - told
 
     def unheard(self) -> str | None:
         """Return the id of a request for which the broker found nobody, if there is one."""

@@ -7,7 +7,6 @@ Three threads: this one owns the connection and all that waits; the engine's thr
 from __future__ import annotations
 
 import logging
-import queue
 import signal
 import time
 from collections import deque
@@ -33,6 +32,7 @@ from node.errors import EXIT_CONFIG, EXIT_FAILED, NodeError
 from node.service.handlers import on
 from node.service.items import StopRequested, WorkerDied
 from node.service.subscriptions import Subscriptions
+from node.service.working.desk import Dropped
 from node.service.working.engine_room import Done, NotReady, Ready
 from node.service.working.jobs import Job, Signature
 from node.service.working.receipts import Receipts
@@ -40,19 +40,14 @@ from node.service.working.receipts import Receipts
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from node.adapters.broker import BrokerItem, BrokerSettings, Trouble
+    from node.adapters.broker import BrokerSettings, Trouble
     from node.adapters.systemd import Notifier
     from node.core.work.messages import ErrorCode, WorkAnswer
     from node.service.handlers import Handler
+    from node.service.working.desk import Desk
     from node.service.working.engine_room import EngineRoom
 
-    Item = BrokerItem | StopRequested | WorkerDied | Done | NotReady | Ready
-
 log = logging.getLogger(__name__)
-
-MAX_WAITING = 64
-"""Items from the broker that wait for the main thread: a broker that ignores Receive Maximum must
-not fill the memory. What is dropped is sent again by its node."""
 
 MAX_JOBS = 32
 """Requests that a worker holds, at most; a node gets back what is more. There should never be more
@@ -81,27 +76,6 @@ GOODBYE_S = 2.0
 
 RTF_MEMORY = 0.9
 """Weight of the past in the real-time factor."""
-
-
-class Desk:
-    """The inbox of the main thread; any thread or signal handler puts."""
-
-    def __init__(self) -> None:
-        self._items: queue.SimpleQueue[Item] = queue.SimpleQueue()
-
-    def put(self, item: Item) -> None:
-        self._items.put(item)
-
-    def deliver(self, item: BrokerItem) -> None:
-        """Add an item from paho's thread; drop a request if too much waits."""
-        if not isinstance(item, Message) or self._items.qsize() < MAX_WAITING:
-            self._items.put(item)
-
-    def take(self, timeout_s: float) -> Item | None:
-        try:
-            return self._items.get(timeout=timeout_s)
-        except queue.Empty:
-            return None
 
 
 class WorkerProgram:
@@ -168,6 +142,7 @@ class WorkerProgram:
     def _rows(self) -> Iterable[tuple[type, Handler]]:
         """Yield the handler of each kind of item."""
         yield on(Message, self._on_message)
+        yield on(Dropped, self._on_dropped)
         yield on(Done, self._on_done)
         yield on(Acknowledged, self._on_acknowledged)
         yield on(Connected, self._on_connected)
@@ -206,6 +181,10 @@ class WorkerProgram:
             self._receipts.arrived(item)
             self._on_request(item)
 
+    def _on_dropped(self, item: Dropped) -> None:
+        self._receipts.arrived(item.message)
+        self._receipts.settle(item.message)
+
     def _look(self, now: float) -> None:
         """See whether the engine hangs, publish what has changed, and see whether to end."""
         self._notifier.alive()
@@ -218,6 +197,7 @@ class WorkerProgram:
                 self._hand(self._current, "failed", "its engine hangs")
                 self._current = None
             self._break_off("the engine hangs")
+        self._count_dropped()
         if self._status != self._said and now - self._said_at >= STATUS_EVERY_S:
             self._say(now)
         if self._ending_since is not None and self._exit_status is None:
@@ -225,6 +205,14 @@ class WorkerProgram:
             if self._current is None or over:
                 self._hand_back()
                 self._exit_status = 0
+
+    def _count_dropped(self) -> None:
+        dropped = self._desk.dropped
+        if dropped == self._status.dropped:
+            return
+        if self._status.dropped == 0:
+            log.warning("more comes at once than a worker can take; some requests are dropped")
+        self._status = self._status.model_copy(update={"dropped": dropped})
 
     # The engine.
 

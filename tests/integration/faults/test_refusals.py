@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,6 +19,8 @@ from tests.rig.processes import wait_until
 from tests.rig.vmics import VirtualMic, VirtualMics
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.rig.rabbitmq import RabbitMQ
 
 EAGER = eager_node.__name__
