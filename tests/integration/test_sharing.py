@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -21,6 +22,7 @@ from node.core.work.patience import LONGEST_S
 from node.service import subscriptions
 from node.service.items import (
     AnswersDropped,
+    DiskFailed,
     Transcribed,
     UtteranceFailed,
     WorkerDied,
@@ -119,6 +121,7 @@ class Sharer:
     def __exit__(self, *_: object) -> None:
         assert self.transcriber.stop(PATIENCE_S)
         assert self.all(WorkerDied) == []
+        self.kept = [each.text for each in self.store.sessions.segments(SESSION)]
         self.store.close()
 
 
@@ -235,6 +238,55 @@ def test_a_broker_that_takes_smaller_packets_than_before_gets_smaller_parts(tmp_
                 worker.answer(part)
             assert left == 0
             assert sharer.texts(1) != [None]
+
+
+def test_a_disk_that_fails_while_unwanted_speech_is_dropped(
+    sharer: Sharer, worker: Scripted
+) -> None:
+    """What is gone is given up at the workers too: its text would become a segment."""
+    utterances, nobody = sharer.store.utterances, ("", "")
+    with sharer:
+        sharer.say(1)
+        sharer.say(1, "door")
+        first, second = worker.next(), worker.next()
+        waiting = utterances.next(2)
+        stuck = sharer.store.audio.spool / waiting[1].file_name
+        stuck.unlink()
+        (stuck / "cannot be removed").mkdir(parents=True)
+        for utterance in waiting:
+            utterances.withdraw(utterance, "wall", keep=False, tell=lambda _segment: nobody)
+        sharer.transcriber.captured()
+        sharer.wait_for(DiskFailed)
+        assert sharer.texts(1) == [None]
+        for asked in (first, second):
+            worker.answer(asked)
+        shutil.rmtree(stuck)
+        assert sharer.texts(2) == [None, None]
+        sharer.say(1)
+        text = worker.answer(worker.next())
+        assert sharer.texts(3)[-1] == text
+    assert sharer.kept == [text]
+
+
+def test_a_disk_that_does_not_move_what_is_given_up(
+    sharer: Sharer, worker: Scripted, tmp_path: Path
+) -> None:
+    sharer.say(29.1)  # no request can say this
+    utterances = sharer.store.utterances
+    (utterance,) = utterances.next(1)
+    spool, aside = sharer.store.audio.spool, tmp_path / "failed" / utterance.file_name
+    (aside / "in the way").mkdir(parents=True)
+    with sharer:
+        (failed,) = sharer.wait_for(UtteranceFailed)
+        assert str(spool / utterance.file_name) in failed.message
+        sharer.say(1)
+        text = worker.answer(worker.next())
+        assert sharer.texts(1) == [text]
+        assert sharer.all(DiskFailed) == []
+        shutil.rmtree(aside)
+        utterances.recover()  # as the next start does
+        assert aside.is_file()
+        assert list(spool.iterdir()) == []
 
 
 def test_what_the_broker_refuses_is_asked_for_again(

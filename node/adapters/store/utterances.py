@@ -154,23 +154,34 @@ class Utterances:
     def drop_unwanted(self) -> list[Utterance]:
         """Remove withdrawn utterances of which no text is wanted, without a trace; return them.
 
-        For the transcribing thread, between two utterances: it may be reading their sound.
+        For the transcribing thread, between two utterances: it may be reading their sound. If the
+        disk fails in the middle, those that are gone are returned: no later call would find them.
 
         Raises:
-            StoreError: the disk fails.
+            StoreError: the disk fails, and none was removed.
         """
         with self._database.reading() as db:
             rows = db.execute("SELECT * FROM utterance WHERE state='captured' AND unwanted")
             unwanted = self._read(rows.fetchall())
+        gone: list[Utterance] = []
         for utterance in unwanted:
             try:
-                self._audio.discard(utterance)
-            except OSError as error:
-                raise StoreError(f"{self._audio.spool}: {error}") from error
-            with self._database.transaction() as db:
-                _strike_off(db, utterance)
-            self._forget(utterance)
-        return unwanted
+                self._drop(utterance)
+            except StoreError:
+                if not gone:
+                    raise
+                break  # the next call meets the fault again
+            gone.append(utterance)
+        return gone
+
+    def _drop(self, utterance: Utterance) -> None:
+        try:
+            self._audio.discard(utterance)
+        except OSError as error:
+            raise StoreError(f"{self._audio.spool}: {error}") from error
+        with self._database.transaction() as db:
+            _strike_off(db, utterance)
+        self._forget(utterance)
 
     def recover(self) -> int:
         """After a crash, end open utterances where their audio ends; return how many wait.
@@ -387,6 +398,9 @@ class Utterances:
     def fail(self, utterance: Utterance, reason: str) -> Path:
         """Give up on an utterance: its row says why, and its audio is kept in `failed/`.
 
+        Returns:
+            Where its audio is: in the spool until the next start, if it cannot be moved now.
+
         Raises:
             StoreError: the disk fails.
         """
@@ -399,7 +413,8 @@ class Utterances:
         try:
             return self._audio.give_up(utterance)
         except OSError as error:
-            raise StoreError(f"{self._audio.spool}: {error}") from error
+            log.warning("the audio of %s stays until the next start: %s", utterance.id, error)
+            return self._audio.spool / utterance.file_name
 
 
 def _strike_off(db: sqlite3.Connection, utterance: Utterance) -> None:
