@@ -39,7 +39,9 @@ class Asked:
     """A request as it arrived."""
 
     def __init__(self, message: MQTTMessage) -> None:
-        self.request: WorkRequest = decode_request(bytes(message.payload)).request
+        work = decode_request(bytes(message.payload))
+        self.request: WorkRequest = work.request
+        self.sound = work.sound
         self.properties: Any = message.properties
         self.qos = message.qos
 

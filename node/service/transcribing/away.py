@@ -192,17 +192,27 @@ class Away:
         return now - self._absent_since
 
     def send(
-        self, utterance: Utterance, clip: Clip, beam_size: int | None, now: float
+        self,
+        utterance: Utterance,
+        clip: Clip,
+        beam_size: int | None,
+        now: float,
+        *,
+        again: bool = False,
     ) -> Failed | None:
-        """Send an utterance to the workers; return why that cannot be, if it cannot."""
+        """Send an utterance to the workers; return why that cannot be, if it cannot.
+
+        With `again` it is another clip of one that was answered: it goes once, and then returns.
+        """
+        key = f"{utterance.id}/again" if again else utterance.id
         try:
-            parts = self._cutter.parts(utterance.id, clip, beam_size, self._link.most)
+            parts = self._cutter.parts(key, clip, beam_size, self._link.most)
         except WorkError as error:
             return Failed(utterance, str(error))
         if parts is None:
             reason = f"it does not fit into packets of {self._link.most} bytes"
             return Failed(utterance, reason)
-        errand = Errand(utterance, clip, parts)
+        errand = Errand(utterance, clip, self._returns or again, parts)
         self._errands[utterance.id] = errand
         self._parts.update({part.request.id: (errand, part) for part in parts})
         for part in parts:
@@ -300,7 +310,7 @@ class Away:
             errand.missed += self._answers > part.answers_seen
         if code not in {"busy", "stopping"}:
             self._warn(reason)
-        if len(errand.failed_at) >= MAX_FAILED or (errand.failed_at and self._returns):
+        if len(errand.failed_at) >= MAX_FAILED or (errand.failed_at and errand.returns):
             self._fail(errand, reason)
         elif errand.missed >= MAX_MISSED:
             self._fail_for_good(errand)
@@ -333,7 +343,7 @@ class Away:
         self._expired_in_a_row += 1
         errand.missed += self._answers > part.answers_seen
         log.info("no worker has answered %s in time", errand.utterance.id)
-        if self._returns:
+        if errand.returns:
             self._return(errand)
         elif errand.missed >= MAX_MISSED:
             self._fail_for_good(errand)
@@ -347,7 +357,7 @@ class Away:
 
     def _unheard(self, errand: Errand, part: Part, now: float) -> None:
         """The broker has nobody to send a request to, whatever the workers' statuses say."""
-        if self._returns:
+        if errand.returns:
             self._return(errand)
         elif part.heard is None:
             self._refused(part, now)

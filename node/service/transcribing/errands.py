@@ -72,12 +72,13 @@ class Part:
 class Errand:
     """An utterance at the workers.
 
-    `failed_at` are workers that failed on it; `missed` counts failures, and deadlines that passed,
-    while others were answered.
+    `returns`: it comes back instead of being sent again. `failed_at` are workers that failed on it;
+    `missed` counts failures, and deadlines that passed, while others were answered.
     """
 
     utterance: Utterance
     clip: Clip
+    returns: bool
     parts: list[Part] = field(default_factory=list)
     missed: int = 0
     failed_at: set[str] = field(default_factory=set)

@@ -96,11 +96,9 @@ class Recogniser:
             The clip of the better text, for `learn`, and that text.
         """
         heard = self.transcribe(clip, beam_size=beam_size)
-        if raw is None or not is_unsure(heard) or np.array_equal(raw, clip.samples):
+        if (whole := whole_clip(clip, raw, heard)) is None:
             return clip, heard
-        whole = replace(clip, samples=raw)
-        again = self.transcribe(whole, beam_size=beam_size)
-        return (whole, again) if is_surer(again, heard) else (clip, heard)
+        return surer((clip, heard), (whole, self.transcribe(whole, beam_size=beam_size)))
 
     def learn(self, utterance: Utterance, clip: Clip, heard: Transcription) -> None:
         """Learn from a speaker's own utterance, for the next ones."""
@@ -115,6 +113,20 @@ class Recogniser:
     def forget_speaker(self, speaker: Speaker) -> None:
         """Forget what was learnt of a speaker: some of it was not theirs, so all may be wrong."""
         self._contexts.forget_speaker(speaker)
+
+
+def whole_clip(clip: Clip, raw: npt.NDArray[np.int16] | None, heard: Transcription) -> Clip | None:
+    """Return a clip with its raw sound; None if it need not be heard in that too."""
+    if raw is None or not is_unsure(heard) or np.array_equal(raw, clip.samples):
+        return None
+    return replace(clip, samples=raw)
+
+
+def surer(
+    cleaned: tuple[Clip, Transcription], raw: tuple[Clip, Transcription]
+) -> tuple[Clip, Transcription]:
+    """Return the one of two clips of an utterance whose text is to be taken, and that text."""
+    return raw if is_surer(raw[1], cleaned[1]) else cleaned
 
 
 def speaker_of(said: Utterance | Segment) -> Speaker:

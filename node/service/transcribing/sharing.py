@@ -10,10 +10,14 @@ from node.core.overload import Load
 from node.core.work.help import Help
 from node.service.items import AnswersDropped, WorkersChanged, WorkerUseless
 from node.service.transcribing.away import Failed, Heard, Returned
+from node.service.transcribing.second_hearings import SecondHearings
 from node.service.transcribing.segments import speaker_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    import numpy as np
+    import numpy.typing as npt
 
     from node.adapters.store import Utterance
     from node.adapters.whisper import Clip
@@ -41,6 +45,7 @@ class Sharing:
         backlog: what waits.
         results: takes what is heard.
         read: returns an utterance's clip, or None if that cannot be had now.
+        raw: returns its raw sound, if it may be heard in that too.
         helps: whether this machine transcribes too, and workers only help.
         post: reports to the main thread.
     """
@@ -52,6 +57,7 @@ class Sharing:
         backlog: Backlog,
         results: Results,
         read: Callable[[Utterance], Clip | None],
+        raw: Callable[[Utterance], npt.NDArray[np.int16] | None],
         helps: bool,
         post: Callable[[WorkerItem], None],
     ) -> None:
@@ -59,6 +65,8 @@ class Sharing:
         self._backlog = backlog
         self._results = results
         self._read = read
+        self._raw = raw
+        self._again = SecondHearings(away, backlog)
         self._help = Help() if helps else None
         self._post = post
         self._said: str | None = None
@@ -75,7 +83,8 @@ class Sharing:
             StoreError: the disk fails; the next call goes on.
         """
         now = time.monotonic()
-        for outcome in self._away.go_on(now):
+        # What was heard goes first: to give up writes to the disk, which may fail.
+        for outcome in sorted(self._away.go_on(now), key=lambda each: isinstance(each, Failed)):
             self._take(outcome, now)
         self._results.store()
         self._watch(now)
@@ -93,7 +102,12 @@ class Sharing:
         """Forget everything of an erased session."""
         for key in self._away.ids:
             if key.startswith(f"{session_id}/"):
-                self._away.cancel(key)
+                self.cancel(key)
+
+    def cancel(self, key: str) -> None:
+        """Forget an utterance that nobody wants any more."""
+        self._away.cancel(key)
+        self._again.forget(key)
 
     def pause_s(self) -> float | None:
         """Return the seconds until there is something to do, if nothing arrives before."""
@@ -102,18 +116,24 @@ class Sharing:
         return soon if not waits else min(LOOK_S, LOOK_S if soon is None else soon)
 
     def _take(self, outcome: Outcome, now: float) -> None:
+        if isinstance(outcome, Returned) and self._help is not None:
+            self._help.unanswered(now)
+        if (counts := self._again.end(outcome)) is not None:
+            self._heard(counts)
+            return
         match outcome:
-            case Heard(utterance, clip, text, seconds, engine_s):
-                self._results.measure(seconds, engine_s)
-                self._results.heard(utterance, clip, text)
+            case Heard(utterance):
+                if not self._again.begin(outcome, self._raw(utterance), now):
+                    self._heard(outcome)
             case Failed(utterance, reason):
                 if self._help is None:
                     self._results.give_up(utterance, reason)
                 else:
                     self._backlog.keep_here(utterance)
-            case Returned():
-                if self._help is not None:
-                    self._help.unanswered(now)
+
+    def _heard(self, heard: Heard) -> None:
+        self._results.measure(heard.seconds, heard.engine_s)
+        self._results.heard(heard.utterance, heard.clip, heard.text)
 
     def _watch(self, now: float) -> None:
         """Say whether workers are there, and deal with it if they are not."""
@@ -128,6 +148,8 @@ class Sharing:
             self._post(WorkersChanged(problem))
         if absent_s > 0 and (self._help is not None or absent_s >= OUTAGE_S):
             self._away.cancel_all()  # each keeps its turn: no text overtakes its speaker's others
+            for heard in self._again.end_all():
+                self._heard(heard)
         if absent_s >= OUTAGE_S and self._help is None:
             self._backlog.put_off_all()
 

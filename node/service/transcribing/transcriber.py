@@ -127,6 +127,7 @@ class Transcriber:
             backlog=self._backlog,
             results=self._results,
             read=self._read,
+            raw=self._raw,
             helps=self._engine is not None,
             post=self._post,
         )
@@ -271,8 +272,8 @@ class Transcriber:
             self._recogniser.forget_speaker(self._misheard.get())
         for utterance in self._utterances.drop_unwanted():
             self._results.drop(utterance)
-            if self._away is not None:
-                self._away.cancel(utterance.id)
+            if self._sharing is not None:
+                self._sharing.cancel(utterance.id)
             self._post(Transcribed(utterance.session_id, None))
 
     def _spare_time(self, unfinished: Sequence[OpenUtterance]) -> float | None:
