@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,13 +11,15 @@ import pytest
 
 from node.adapters.whisper import Clip
 from node.core.model import SAMPLE_RATE
-from node.core.overload import Load
+from node.core.overload import DELAY_S, Load
+from node.core.work.help import Help
 from node.core.work.messages import LEAST_PACKET, ResultPart
 from node.core.work.patience import LONGEST_S
 from node.service import subscriptions
 from node.service.items import (
     AnswersDropped,
     DiskFailed,
+    LoadChanged,
     Transcribed,
     UtteranceFailed,
     WorkersChanged,
@@ -251,6 +254,24 @@ def test_what_comes_when_too_much_waits_is_dropped_and_counted(
         text = worker.answer(asked)
         assert sharer.texts(1) == [text]
         assert sum(item.count for item in sharer.all(AnswersDropped)) == 3
+
+
+def test_what_is_at_the_workers_is_no_load_of_a_node_that_they_help(
+    tmp_path: Path, broker: Broker, worker: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would not try alone again: what is away takes its time, however little there is."""
+    monkeypatch.setitem(DELAY_S, Load.NO_PARTIALS, 0.3)
+    monkeypatch.setattr(Help, "look", lambda _self, _now, _load: True)
+    with Sharer(tmp_path, broker.port, helped=True) as sharer:
+        wait_until(lambda: sharer.away.problem is None, PATIENCE_S, "a worker")
+        sharer.say(1)
+        first = worker.next()
+        time.sleep(0.5)  # it grows old
+        sharer.say(1, "door")
+        second = worker.next()
+        answers = [worker.answer(first), worker.answer(second)]
+        assert sharer.texts(2) == answers
+        assert sharer.all(LoadChanged) == []
 
 
 def test_an_engine_has_taken_no_longer_than_the_answer(sharer: Sharer, worker: Scripted) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from node.adapters.broker import BrokerSettings
 from node.adapters.store import Store
-from node.adapters.whisper import EngineSettings
+from node.adapters.whisper import Engine, EngineSettings
 from node.core.model import SAMPLE_RATE, Session
 from node.core.mqtt.topics import Topics
 from node.core.room.segmenter import Ended
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from node.adapters.whisper import Engine
     from node.service.items import WorkerItem
 
     Sound = npt.NDArray[np.int16]
@@ -44,9 +43,9 @@ K = TypeVar("K")
 
 
 class Sharer:
-    """The thread, what it has posted, and what people say."""
+    """The thread, what it has posted, and what people say; `helped`: it has an engine too."""
 
-    def __init__(self, folder: Path, port: int, engine: Engine | None = None) -> None:
+    def __init__(self, folder: Path, port: int, *, helped: bool = False) -> None:
         self.store = Store(folder, keep_audio=False)
         self.store.open()
         speakers = {"desk": "Alice", "door": "Bruno"}
@@ -60,9 +59,9 @@ class Sharer:
         )
         broker = BrokerSettings(HOST, port, "scribe-lab")
         self.link = WorkLink(broker, topics, "scribe/work/model/request")
-        self.away = Away(self.link, settings, OWN.name, lambda: OWN, returns=engine is not None)
+        self.away = Away(self.link, settings, OWN.name, lambda: OWN, returns=helped)
         self.transcriber = Transcriber(
-            engine=engine,
+            engine=Engine(settings) if helped else None,
             sessions=self.store.sessions,
             utterances=self.store.utterances,
             topics=topics,

@@ -7,6 +7,7 @@ audio is removed.
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections import Counter
@@ -299,13 +300,19 @@ class Utterances:
             ).fetchone()[0]
         return (samples or 0) / SAMPLE_RATE
 
-    def queue(self) -> tuple[Utterance | None, float]:
-        """Return this process's longest waiting utterance, and the seconds that wait."""
+    def queue(self, without: Collection[str] = ()) -> tuple[Utterance | None, float]:
+        """Return this process's longest waiting utterance, and the seconds that wait.
+
+        `without` are the ids of utterances that do not count.
+        """
         with self._database.reading() as db:
             rows = db.execute(
                 "SELECT *, sum(end - start) OVER () AS samples FROM utterance"  # noqa: S608
                 f" WHERE {WAITS} AND NOT recovered"
-                " ORDER BY coalesce(speech_end, end) LIMIT 1"
+                " AND session_id || '/' || mic || '/' || number"
+                " NOT IN (SELECT value FROM json_each(?))"
+                " ORDER BY coalesce(speech_end, end) LIMIT 1",
+                (json.dumps(list(without)),),
             ).fetchall()
         for utterance in self._read(rows):
             return utterance, rows[0]["samples"] / SAMPLE_RATE

@@ -72,13 +72,15 @@ class Backlog:
         """Beam size that replaces the configured one; None to keep that."""
         return 1 if self.load >= Load.BEAM_1 else None
 
-    def weigh(self, rtf: float | None) -> None:
+    def weigh(self, rtf: float | None, without: Collection[str] = ()) -> None:
         """Measure how much current speech waits, and decide what to give up.
+
+        `without` are the ids of utterances that do not wait for this machine.
 
         Waiting counts from when an utterance was captured: neither the pause that ends it nor a
         full disk is load.
         """
-        now, (oldest, backlog_s) = self._clock(), self._utterances.queue()
+        now, (oldest, backlog_s) = self._clock(), self._utterances.queue(without)
         since = self._utterances.captured_at(oldest) if oldest else None
         lag_s = 0.0 if since is None else now - since
         before = self.load

@@ -14,7 +14,7 @@ from node.service.transcribing.second_hearings import SecondHearings
 from node.service.transcribing.segments import speaker_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     import numpy as np
     import numpy.typing as npt
@@ -75,6 +75,11 @@ class Sharing:
     def hands(self) -> int:
         """How many engines work on what waits."""
         return max(1, self._away.workers) if self._help is None or self._away.ids else 1
+
+    @property
+    def elsewhere(self) -> Collection[str]:
+        """Ids of utterances that are no load of this machine, which would keep up without them."""
+        return () if self._help is None else self._taken()
 
     def go_on(self) -> None:
         """Take in what has come back, and send what may go.

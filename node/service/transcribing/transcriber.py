@@ -225,7 +225,7 @@ class Transcriber:
         """Do what is most urgent, or wait."""
         self._forget()
         unfinished = self._partials.utterances() if self._partials else ()
-        self._backlog.weigh(self._pace())
+        self._backlog.weigh(self._pace(), self._sharing.elsewhere if self._sharing else ())
         self._results.store()
         if self._sharing is not None:
             self._sharing.go_on()
