@@ -241,9 +241,7 @@ def test_a_worker_that_is_stopped_hands_back_what_waits(
     own = {**slow, "ENGINE_SLOW_S": "60"}
     first = house.worker("w1", module="tests.rig.slow_engine", env=own)
     with first, house.node:
-        house.watcher.wait_for(
-            lambda m: m.topic == first.topic and m.json().get("in_flight") == 2, PATIENCE_S
-        )
+        wait_until(lambda: len(requests(house.watcher)) == 2, PATIENCE_S, "two are away")
         first.program.signal(signal.SIGTERM)
         handed = wait_until(lambda: answers(house.watcher, "error"), PATIENCE_S, "a refusal")
         assert [each["error"]["code"] for each in handed] == ["stopping"]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from node.core.mqtt.topics import Topics, is_work_response, work_request, worker_status
 from node.core.overload import Load
-from node.core.work.fleet import MAX_WORKERS, Fleet, mismatch
+from node.core.work.fleet import FLICKER, MAX_WORKERS, Fleet, matters, mismatch
 from node.core.work.help import CALM_S, PAUSE_S, Help
 from node.core.work.messages import ModelId, WorkerStatus, encode_status
 from node.core.work.order import HELD_S, Order
@@ -137,6 +137,27 @@ def test_workers_come_and_go() -> None:
     fleet.saw("attic", status("attic"))
     fleet.clear()
     assert fleet.useful == []
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"in_flight": 2, "answered": 7, "failed": 1, "refused": 3, "dropped": 1}, False),
+        ({"rtf": 0.5 * FLICKER * 1.01}, True),
+        ({"rtf": 0.5 * FLICKER * 0.99}, False),
+        ({"rtf": 0.5 / FLICKER / 1.01}, True),
+        ({"rtf": None}, True),
+        ({"slots": 3}, True),
+        ({"model": ModelId(name="base", sha256=OTHER)}, True),
+    ],
+)
+def test_what_nodes_go_by(change: dict[str, object], *, expected: bool) -> None:
+    said = WorkerStatus(state="online", worker="attic", model=BASE, slots=2, rtf=0.5)
+    now = said.model_copy(update=change)
+    assert matters(said, now) is expected
+    assert matters(now, said) is expected
+    silent = said.model_copy(update={"rtf": None})
+    assert not matters(silent, silent)
 
 
 def test_a_worker_speaks_for_itself_only() -> None:

@@ -9,6 +9,10 @@ from node.core.work.messages import WorkError, WorkerStatus, decode_status
 if TYPE_CHECKING:
     from node.core.work.messages import ModelId
 
+FLICKER = 1.25
+"""Factor by which a worker's real-time factor must change for nodes to be told: deadlines are four
+times as long as it says."""
+
 MAX_WORKERS = 256
 """Workers remembered; more are not."""
 
@@ -70,6 +74,16 @@ class Fleet:
 
     def _problem(self, status: WorkerStatus) -> str | None:
         return mismatch(self._model, status.model)
+
+
+def matters(said: WorkerStatus, now: WorkerStatus) -> bool:
+    """Return whether nodes go by what has changed since a worker said something of itself."""
+    if (said.state, said.model, said.slots) != (now.state, now.model, now.slots):
+        return True
+    if said.rtf is None or now.rtf is None:
+        return said.rtf is not now.rtf
+    low, high = sorted((said.rtf, now.rtf))
+    return high > FLICKER * low
 
 
 def _status(payload: bytes) -> WorkerStatus | None:

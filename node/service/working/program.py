@@ -17,7 +17,7 @@ from node import __version__
 from node.adapters.broker import Acknowledged, Broker, Connected, Disconnected, Message, Will
 from node.core.model import iso
 from node.core.mqtt.topics import SHARE, is_work_response, work_request, worker_status
-from node.core.work.fleet import mismatch
+from node.core.work.fleet import matters, mismatch
 from node.core.work.messages import (
     MAX_WORK_BYTES,
     WorkError,
@@ -54,8 +54,9 @@ MAX_JOBS = 32
 than its slots, but mosquitto 2.0.11 sends as many again with each acknowledgement, and so exceeds
 Receive Maximum: 31 were held with 4 slots."""
 
-STATUS_EVERY_S = 5.0
-"""How often `in_flight` and the counters are published, if they have changed."""
+STATUS_EVERY_S, COUNTS_EVERY_S = 5.0, 60.0
+"""How soon a change that nodes go by is published, and how soon any other, such as counters: every
+node hears every worker."""
 
 LOOK_EVERY_S = 1.0
 SEEN_HANGING = 3
@@ -198,7 +199,8 @@ class WorkerProgram:
                 self._current = None
             self._break_off("the engine hangs")
         self._count_dropped()
-        if self._status != self._said and now - self._said_at >= STATUS_EVERY_S:
+        every_s = STATUS_EVERY_S if matters(self._said, self._status) else COUNTS_EVERY_S
+        if self._status != self._said and now - self._said_at >= every_s:
             self._say(now)
         if self._ending_since is not None and self._exit_status is None:
             over = now - self._ending_since >= DRAIN_S

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING
 
+from node.service.working.program import COUNTS_EVERY_S
 from tests.bench.fleet.figures import (
     Service,
     jain,
@@ -35,9 +36,6 @@ SHARES = (0.15, 0.5)
 P95 = 0.95
 WAIT_S = 3.0
 """How long 95 % of all requests may wait for a worker, at most."""
-
-STATUS_S = 5.0
-"""How often a worker that has something to do publishes its status."""
 
 
 def fleet(outcomes: Sequence[Outcome]) -> str:
@@ -138,5 +136,5 @@ def _plan_row(rooms: int, share: float, times: Service, length_s: float) -> list
         f"{together} ({percent(load / together)} busy)",
         f"{alone} ({percent(load / alone)} busy)",
         f"{utterances:.0f}",
-        f"{rooms * alone / STATUS_S:,.0f}",
+        f"{rooms * alone / COUNTS_EVERY_S:,.0f}",
     ]
