@@ -41,10 +41,8 @@ from node.service.reports import Reports
 from node.service.requests import Requests, Verbs
 from node.service.retention import Retention
 from node.service.supervision import Supervision
-from node.service.transcribing.away import Away
 from node.service.transcribing.package_registry import PackageRegistry
 from node.service.transcribing.transcriber import Transcriber
-from node.service.transcribing.work_link import WorkLink
 from node.service.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -53,6 +51,7 @@ if TYPE_CHECKING:
 
     from node.adapters.systemd import Notifier
     from node.config import Config
+    from node.service.transcribing.away import Away
 
 
 class Parts:
@@ -118,6 +117,10 @@ class Parts:
         """Return what speaks to workers, if the configuration lets sound leave this machine."""
         if config.transcription.where == "here":
             return None
+        # A node that sends nothing away starts 20 ms sooner without these.
+        from node.service.transcribing.away import Away  # noqa: PLC0415
+        from node.service.transcribing.work_link import WorkLink  # noqa: PLC0415
+
         topic = work_request(config.mqtt.base_topic, config.transcription.model)
         return Away(
             WorkLink(settings.broker_settings(config), self.topics, topic),

@@ -16,13 +16,13 @@ from node.adapters.whisper import EngineSettings
 from node.config.zone import local_zone
 from node.core.mqtt.discovery import Discovery
 from node.core.room.segmenter import Endpointing
-from node.core.work.messages import ModelId
 
 if TYPE_CHECKING:
     from datetime import tzinfo
 
     from node.config import Config
     from node.core.mqtt.topics import Topics
+    from node.core.work.messages import ModelId
 
 
 WITHOUT_WORKERS = {
@@ -84,6 +84,8 @@ def wanted_model(config: Config) -> ModelId:
     That reads the weights if they are in a folder here. Otherwise official ones are known by heart;
     of all others, only the name is.
     """
+    from node.core.work.messages import ModelId  # noqa: PLC0415 -- only to share work out
+
     name, folder = config.transcription.model_name, config.transcription.model_folder
     if folder is None:
         return ModelId(name=name, sha256=SHA256.get(name, {}).get(WEIGHTS))

@@ -22,7 +22,6 @@ from node.service.transcribing.package_registry import load_or_fetch
 from node.service.transcribing.partials import Partials, Speaking
 from node.service.transcribing.results import Results
 from node.service.transcribing.segments import Recogniser
-from node.service.transcribing.sharing import Sharing
 from node.service.worker import Worker
 
 if TYPE_CHECKING:
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from node.service.transcribing.away import Away
     from node.service.transcribing.package_registry import Fetch
     from node.service.transcribing.partials import OpenUtterance
+    from node.service.transcribing.sharing import Sharing
 
     Samples = npt.NDArray[np.int16]
 
@@ -122,6 +122,8 @@ class Transcriber:
         )
 
     def _share_with(self, away: Away) -> Sharing:
+        from node.service.transcribing.sharing import Sharing  # noqa: PLC0415 -- not with `here`
+
         return Sharing(
             away=away,
             backlog=self._backlog,
