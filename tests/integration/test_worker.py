@@ -16,6 +16,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from node.adapters import flac
+from node.adapters.broker import MAX_PACKET_BYTES
 from node.core.work.messages import (
     MAX_WORK_BYTES,
     ModelId,
@@ -28,7 +29,7 @@ from node.core.work.messages import (
     encode_status,
 )
 from node.errors import EXIT_CONFIG, EXIT_FAILED
-from node.service.working.program import MAX_JOBS
+from node.service.working.program import MAX_FAILING, MAX_JOBS
 from tests.model.sentences import SENTENCES
 from tests.rig.access import ruled_broker, rules, set_default
 from tests.rig.altered_worker import altered
@@ -287,6 +288,47 @@ def test_its_status_is_published_when_nodes_need_it_and_the_rest_some_time(
     changes = [each["rtf"] for each in said]
     assert len(said) < 15
     assert changes[:2] == [None, said[1]["rtf"]]
+
+
+def test_a_request_larger_than_any_packet_that_it_takes_does_not_reach_it(
+    tmp_path: Path, broker: Broker, watcher: Watcher
+) -> None:
+    own = altered(working__program__COUNTS_EVERY_S=0)
+    with RunningWorker(tmp_path, "w1", broker.port, **own) as worker, Asker(broker.port) as asker:
+        worker.wait_online(watcher)
+        asker.send(bytes(MAX_PACKET_BYTES))
+        asker.ask()
+        assert asker.answer().result is not None
+        wait_until(lambda: worker.status(watcher)["answered"] == 1, PATIENCE_S, "it is counted")
+        assert worker.status(watcher)["refused"] == 0
+        assert worker.program.output().count("connected to the broker") == 1
+
+
+def test_an_engine_that_fails_on_one_request_after_the_other_ends_it(
+    tmp_path: Path, broker: Broker, watcher: Watcher
+) -> None:
+    env = {**os.environ, "ENGINE_FAULT": "raise"}
+    worker = RunningWorker(tmp_path, "w1", broker.port, module="tests.rig.failing_engine", env=env)
+    long = np.tile(SOUND, 2)
+    with worker, Asker(broker.port) as asker:
+        worker.wait_online(watcher)
+
+        def fail(key: str) -> None:
+            asker.ask(flac.encode(long), key=key, samples=len(long))
+            assert asker.refusal() == ("failed", "its engine failed (RuntimeError)")
+
+        for key in "12":
+            fail(key)
+        asker.ask(key="good")
+        assert asker.answer().result is not None
+        for key in "3343":  # the same one again does not count
+            fail(key)
+        asker.ask(key="good, too")
+        assert asker.answer().result is not None
+        for key in "567":
+            fail(key)
+        assert worker.program.wait(PATIENCE_S) == EXIT_FAILED
+        assert f"failed on {MAX_FAILING} requests in a row" in worker.program.output()
 
 
 def test_what_is_sent_again_is_answered_once(

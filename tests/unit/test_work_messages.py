@@ -197,6 +197,32 @@ def test_a_wrong_field_is_named(fields: dict[str, Any], problem: str) -> None:
     assert raised.value.code == "bad_request"
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"])
+@pytest.mark.parametrize(
+    "field",
+    ["engine_s", "confidence", "language_probability", "start", "end", "probability"],
+)
+def test_an_answer_has_numbers_only(field: str, number: str) -> None:
+    """One that is none would be stored, and be no JSON on its way to those who read it."""
+    words = (Word("Hello", 0.25, 0.25, 0.25),)
+    result = result_of(Transcription("Hello.", "en", 0.25, 0.25, words))
+    payload = encode_answer(
+        ANSWER.model_copy(update={"engine_s": 0.25, "result": result, "error": None})
+    )
+    assert decode_answer(payload).result == result
+    wrong = payload.replace(f'"{field}": 0.25'.encode(), f'"{field}": {number}'.encode())
+    assert wrong != payload
+    with pytest.raises(WorkError):
+        decode_answer(wrong)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
+def test_a_status_has_numbers_only(number: str) -> None:
+    payload = encode_status(WorkerStatus(state="online", worker="attic", rtf=0.25))
+    with pytest.raises(WorkError):
+        decode_status(payload.replace(b'"rtf": 0.25', f'"rtf": {number}'.encode()))
+
+
 def test_a_number_too_large_for_json_is_no_number() -> None:
     payload = encode_request(Work(REQUEST, b"sound")).replace(b"60.0", b"1e999")
     with pytest.raises(WorkError, match="deadline_s"):
