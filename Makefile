@@ -76,6 +76,9 @@ endif
 # SCRIBE_BASE names a folder that has it. Without a network those tests are skipped.
 REAL_BASE := .venv/bin/python -m tests.rig.weights
 
+# A second broker with shared subscriptions, where there is a wheel of it: else its test is skipped.
+RUMQTTD := $(PIP) install -q --require-hashes --only-binary :all: -r tests/requirements-rumqttd.lock
+
 # A file at a time, so that its tests share what they have made.
 PARALLEL := --dist loadfile --no-loadscope-reorder
 
@@ -83,6 +86,7 @@ PARALLEL := --dist loadfile --no-loadscope-reorder
 # `alone` follow one by one, whatever came of the others; the worse status counts.
 test: apt-test .venv/dev
 	$(REAL_BASE)
+	@$(RUMQTTD) || echo "There is no rumqttd for this machine: its test is skipped."
 	@trap 'exit 130' INT; beside=0; alone=0; \
 	.venv/bin/python -m pytest -n $(WORKERS) $(PARALLEL) -m "not install and not container and not alone" || beside=$$?; \
 	[ $$beside = 2 ] && exit 2; \

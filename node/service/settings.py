@@ -66,8 +66,9 @@ def broker_settings(config: Config, client: str | None = None) -> BrokerSettings
     return BrokerSettings(
         host=mqtt.host,
         port=mqtt.port,
-        # Unique to this node: the broker disconnects one of two clients with the same id.
-        client_id=f"{mqtt.base_topic}/{client or config.node.id}",
+        # Unique to this node: the broker disconnects one of two clients with the same id. rumqttd
+        # takes none with a slash.
+        client_id=f"{mqtt.base_topic}/{client or config.node.id}".replace("/", ":"),
         protocol=mqtt.protocol,
         keepalive_s=mqtt.keepalive_s,
         username=mqtt.username,

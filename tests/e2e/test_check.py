@@ -73,7 +73,7 @@ def test_all_right(tmp_path: Path, broker: Broker, watcher: Watcher) -> None:
     assert found["time zone"][1].startswith("Europe/Paris: it is 20")
     assert found["broker"][1] == f"{HOST}:{broker.port}, MQTT 5, without TLS, anonymous"
     assert re.search(r"16000 Hz, -3\d(\.\d)? dBFS", found["microphone tape"][1])
-    assert "as scribe/lab:check" in broker.log()
+    assert "as scribe:lab:check" in broker.log()
     watcher.publish("probe")
     watcher.wait_for("probe", after=seen)
     assert [message.topic for message in watcher.messages(after=seen)] == ["probe"]

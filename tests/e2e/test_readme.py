@@ -90,8 +90,6 @@ RUN_ELSEWHERE = {
     ".venv/bin/python -m node web --set-password": "tests/integration/test_web.py",
     ".venv/bin/python -m node web --listen 0.0.0.0:8099": "tests/integration/test_web.py",
     ".venv/bin/python -m node worker": "tests/e2e/test_workers.py",
-    "sudo cp systemd/scribe-node-worker.service /etc/systemd/system/": "the system's own",
-    "sudo systemctl enable --now scribe-node-worker": "tests/unit/test_systemd.py, on its file",
     "sudo systemctl disable --now scribe-node": "systemd's own",
     "docker compose --profile worker up --detach worker": (
         "there is no Docker here; tests/unit/test_shipping.py checks the service"
@@ -116,6 +114,7 @@ RUN_ELSEWHERE = {
     ".venv/bin/python -m tests.bench.accuracy.hearing": "a benchmark of minutes in simulated rooms",
     "sudo systemd/install.sh": "tests/system/test_install.py, by make test-install",
     "sudo systemd/install.sh --web": "tests/system/test_install.py, by make test-install",
+    "sudo systemd/install.sh --worker": "tests/system/test_install.py, by make test-install",
     "sudo scribe-node web --set-password --password-file /etc/scribe-node/web-password": (
         "tests/system/test_install.py"
     ),

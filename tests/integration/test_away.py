@@ -143,7 +143,7 @@ def test_a_broker_that_has_nobody_to_send_to(tmp_path: Path, broker: Broker) -> 
     own = {"where": "broker"}
     node = RunningNode(tmp_path, configuration(tmp_path, broker.port, [], transcription=own))
     fill(node.storage, {"desk": SENTENCES[5:6]})
-    received = "Received PUBLISH from scribe/lab/work ("
+    received = "Received PUBLISH from scribe:lab:work ("
     watcher = Watcher(broker.port, topics=("scribe/lab/#",))  # of work, it hears nothing
     with watcher, Scripted(broker.port, subscribes=False), node:
         wait_until(lambda: broker.log().count(received) >= 3, PATIENCE_S, "it is sent again")

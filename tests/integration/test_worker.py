@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import queue
 import signal
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from paho.mqtt.client import Client, MQTTMessage, MQTTv5
-from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 
 from node.adapters import flac
 from node.adapters.broker import MAX_PACKET_BYTES
@@ -21,10 +16,8 @@ from node.core.work.messages import (
     MAX_WORK_BYTES,
     ModelId,
     Work,
-    WorkAnswer,
     WorkerStatus,
     WorkRequest,
-    decode_answer,
     encode_request,
     encode_status,
 )
@@ -33,9 +26,9 @@ from node.service.working.program import MAX_FAILING, MAX_JOBS
 from tests.model.sentences import SENTENCES
 from tests.rig.access import ruled_broker, rules, set_default
 from tests.rig.altered_worker import altered
-from tests.rig.broker import HOST, Broker
+from tests.rig.asker import GOOD, SOUND, Asker
+from tests.rig.broker import Broker
 from tests.rig.mqtt import Watcher
-from tests.rig.node import spoken
 from tests.rig.processes import open_files, wait_until
 from tests.rig.workers import RunningWorker
 
@@ -43,60 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-TOPIC = "scribe/work/model/request"
-RESPONSE = "scribe/kitchen/work/response"
 PATIENCE_S = 30
-SOUND = spoken(SENTENCES[6], pause_s=0.5)
-GOOD = flac.encode(SOUND)
-
-
-class Asker:
-    """Sends requests as a node does, and gets the answers."""
-
-    def __init__(self, port: int) -> None:
-        self._answers: queue.SimpleQueue[tuple[str, bytes, bytes]] = queue.SimpleQueue()
-        self._client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
-        self._client.on_message = self._on_message
-        self._client.connect(HOST, port)
-        self._client.subscribe("scribe/#", 1)
-        self._client.loop_start()
-
-    def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
-        if not message.topic.startswith(("scribe/work/", "scribe/worker/")):
-            correlation = getattr(message.properties, "CorrelationData", b"")
-            self._answers.put((message.topic, bytes(message.payload), correlation))
-
-    def send(self, payload: bytes, response: str | None = RESPONSE, qos: int = 1) -> None:
-        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-        if response is not None:
-            properties.ResponseTopic = response
-        self._client.publish(TOPIC, payload, qos, False, properties).wait_for_publish(10)
-
-    def publish(self, topic: str, payload: bytes) -> None:
-        self._client.publish(topic, payload, 1, True).wait_for_publish(10)
-
-    def ask(self, sound: bytes = GOOD, key: str = "k", qos: int = 1, **fields: Any) -> None:
-        asked = {"id": key, "model": ModelId(name="model"), "samples": len(SOUND), **fields}
-        self.send(encode_request(Work(WorkRequest(**asked), sound)), qos=qos)
-
-    def answer(self, timeout: float = PATIENCE_S) -> WorkAnswer:
-        topic, payload, correlation = self._answers.get(timeout=timeout)
-        assert topic == RESPONSE
-        answer = decode_answer(payload)
-        assert correlation == answer.id.encode()
-        return answer
-
-    def refusal(self) -> tuple[str, str]:
-        error = self.answer().error
-        assert error is not None
-        return error.code, error.message
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
 
 
 @pytest.fixture(scope="module")
@@ -354,7 +294,7 @@ def test_the_broker_keeps_what_is_beyond_its_slots(
             asker.ask(key=key)
         asker.publish("marker", b"")
         watcher.wait_for("marker")  # the broker has dealt with what came before
-        assert broker.log().count("Sending PUBLISH to scribe/worker/w1 (") == 1
+        assert broker.log().count("Sending PUBLISH to scribe:worker:w1 (") == 1
         flag.unlink()
         assert [asker.answer().id for _ in range(3)] == list("012")
 

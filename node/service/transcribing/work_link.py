@@ -46,7 +46,7 @@ class WorkLink:
     """Owned by the transcriber thread, which `wake` wakes whenever something has arrived."""
 
     def __init__(self, settings: BrokerSettings, topics: Topics, request_topic: str) -> None:
-        own = replace(settings, client_id=f"{settings.client_id}/work")
+        own = replace(settings, client_id=f"{settings.client_id}:work")
         self.wake = threading.Event()
         self._items: queue.SimpleQueue[BrokerItem] = queue.SimpleQueue()
         self._dropped = self._told = 0
