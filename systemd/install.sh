@@ -16,6 +16,8 @@ readonly WEB=$NAME-web
 readonly WEB_UNIT=/etc/systemd/system/$WEB.service
 readonly WEB_OPTIONS=$CONFIG_DIR/web.env
 readonly WEB_PASSWORD=$CONFIG_DIR/web-password
+readonly WORKER=$NAME-worker
+readonly WORKER_UNIT=/etc/systemd/system/$WORKER.service
 readonly COMMAND=/usr/local/bin/$NAME
 readonly PACKAGES="python3 python3-venv libportaudio2 alsa-utils ca-certificates"
 
@@ -27,6 +29,7 @@ Usage: install.sh [install|upgrade|uninstall] [OPTIONS]
   uninstall          remove the service; keep configuration and transcripts
 
   --web              also install the web page as a service; an upgrade keeps it
+  --worker           also transcribe for other nodes, as a service; an upgrade keeps it
   --wheel FILE       install this wheel instead of the source around this script
   --no-model         do not download the speech model now
   --purge            with uninstall: also remove the configuration and every transcript
@@ -91,6 +94,7 @@ announce_install() {
     say "  transcripts, model  $STATE, accessible only to that user"
     say "  service             $UNIT, started now and at every boot"
     [ "$web" = no ] || say "  web page            $WEB_UNIT, at http://127.0.0.1:8099/"
+    [ "$worker" = no ] || say "  worker              $WORKER_UNIT, for nodes on the same broker"
     [ "$model" = no ] || say "  speech model        downloaded if missing (150 MB for base)"
 }
 
@@ -203,8 +207,15 @@ fetch_model() {
 start_service() {
     local name=$1
     local unit=/etc/systemd/system/$name.service
+    local disabled=no
+    [ ! -e "$unit" ] || systemctl is-enabled -q "$name" || disabled=yes
     step "Service: $unit"
     install -m 0644 "$SHARE/systemd/$name.service" "$unit"
+    if [ "$disabled" = yes ]; then
+        say "It stays disabled; to change that: sudo systemctl enable --now $name"
+        ! systemd_runs || systemctl daemon-reload
+        return
+    fi
     systemctl enable -q "$name"
     if ! systemd_runs; then
         say "systemd is not running; the service starts at the next boot"
@@ -234,6 +245,7 @@ install_all() {
     fetch_model
     start_service "$NAME"
     [ "$web" = no ] || start_service "$WEB"
+    [ "$worker" = no ] || start_service "$WORKER"
     check_all
     step "Done. Edit $CONFIG, then: sudo systemctl restart $NAME"
     say "To see its status: $NAME status --watch, systemctl status $NAME, journalctl -u $NAME"
@@ -243,7 +255,7 @@ install_all() {
 uninstall_all() {
     say "This removes $NAME: its service, its program $HOME_DIR and $COMMAND"
     if [ "$purge" = yes ]; then
-        say "and $CONFIG_DIR, $UNIT.d, $WEB_UNIT.d, the user $NAME, and $STATE with EVERY TRANSCRIPT and the model."
+        say "and $CONFIG_DIR, $UNIT.d, $WEB_UNIT.d, $WORKER_UNIT.d, the user $NAME, and $STATE with EVERY TRANSCRIPT and the model."
         say "If storage.path is elsewhere, that folder stays: delete it yourself."
     else
         say "and keeps $CONFIG_DIR, $UNIT.d, the user $NAME and $STATE (--purge removes them too)."
@@ -251,14 +263,14 @@ uninstall_all() {
     say "Debian packages stay."
     agree
     local name
-    for name in "$WEB" "$NAME"; do
+    for name in "$WORKER" "$WEB" "$NAME"; do
         systemd_runs && systemctl stop "$name" 2>/dev/null || true
         systemctl disable -q "$name" 2>/dev/null || true
     done
-    rm -rf "$UNIT" "$WEB_UNIT" "$HOME_DIR" "$COMMAND"
+    rm -rf "$UNIT" "$WEB_UNIT" "$WORKER_UNIT" "$HOME_DIR" "$COMMAND"
     systemd_runs && systemctl daemon-reload
     if [ "$purge" = yes ]; then
-        rm -rf "$CONFIG_DIR" "$UNIT.d" "$WEB_UNIT.d" "$STATE"
+        rm -rf "$CONFIG_DIR" "$UNIT.d" "$WEB_UNIT.d" "$WORKER_UNIT.d" "$STATE"
         if getent passwd "$NAME" >/dev/null; then
             userdel "$NAME"
         fi
@@ -266,7 +278,7 @@ uninstall_all() {
     say "Done."
 }
 
-action=install wheel='' model=yes web=no purge=no yes=no packages=''
+action=install wheel='' model=yes web=no worker=no purge=no yes=no packages=''
 while [ $# -gt 0 ]; do
     case $1 in
     install | upgrade | uninstall) action=$1 ;;
@@ -276,6 +288,7 @@ while [ $# -gt 0 ]; do
         ;;
     --no-model) model=no ;;
     --web) web=yes ;;
+    --worker) worker=yes ;;
     --purge) purge=yes ;;
     --yes) yes=yes ;;
     -h | --help)
@@ -293,6 +306,7 @@ umask 022
 source=$(realpath "$(dirname "$0")/..")
 origin=${wheel:-$source}
 [ ! -e "$WEB_UNIT" ] || web=yes
+[ ! -e "$WORKER_UNIT" ] || worker=yes
 require_machine
 if [ "$action" = uninstall ]; then
     uninstall_all

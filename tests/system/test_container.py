@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from tests.rig.asker import SAID, Asker
 from tests.rig.broker import Broker, free_port
 from tests.rig.mqtt import Watcher
 from tests.rig.node import ROOT
@@ -222,6 +223,36 @@ def assert_stops(podman: Podman, node: str, seen: Watcher) -> None:
     print(f"stopped after {time.monotonic() - began:.1f} s")
     assert podman.inspect(node, "{{.State.ExitCode}}") == "0"
     seen.wait_for(lambda m: m.topic == "scribe/lab/status" and m.text == "offline", 5, before)
+
+
+def test_a_worker_as_compose_runs_it(
+    podman: Podman, image: str, broker: Broker, seen: Watcher, tmp_path: Path
+) -> None:
+    of = service("worker")
+    config = {
+        "mqtt": {"host": "127.0.0.1", "port": broker.port},
+        "worker": {"id": "attic"},
+        "transcription": {"model": f"{DEMO}/model"},
+    }
+    file = write(tmp_path, yaml.safe_dump(config))
+    mounts = ("-v", f"{file}:/etc/scribe-node/node.yaml:ro", "-v", "worker:/var/lib/scribe-node")
+    podman.do(
+        *("run", "--detach", "--name", "worker", "--network", "host", "--no-healthcheck"),
+        *(*LIMITS, *options(of), *mounts, image, *of["command"]),
+    )
+    status = "scribe/worker/attic/status"
+    seen.wait_for(lambda m: m.topic == status and m.json()["state"] == "online", ONLINE_S)
+    with Asker(broker.port) as asker:
+        asker.ask()
+        answer = asker.answer()
+        assert answer.result is not None
+        assert answer.result.text == SAID.text
+    assert_confined(podman, "worker")
+    podman.do("stop", "--time", of["stop_grace_period"].removesuffix("s"), "worker")
+    assert podman.inspect("worker", "{{.State.ExitCode}}") == "0"
+    seen.wait_for(lambda m: m.topic == status and m.json()["state"] == "offline", 5)
+    podman.do("rm", "--volumes", "worker")
+    podman.do("volume", "rm", "worker")
 
 
 @pytest.fixture

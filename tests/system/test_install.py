@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from tests.rig import package
+from tests.rig.asker import SAID, Asker
 from tests.rig.broker import Broker, free_port
 from tests.rig.commands import ESCAPE
 from tests.rig.hub import hub, hub_env
@@ -306,15 +307,40 @@ def asked(port: int, password: str) -> int:
         return 0
 
 
+@pytest.mark.skipif(ARCHITECTURE is not None, reason="qemu lacks what credentials need")
+def test_a_worker_is_installed_when_asked_and_kept_by_an_upgrade(
+    host: Host, broker: Broker
+) -> None:
+    worker = "scribe-node-worker"
+    said = host.do(INSTALLER, "upgrade", "--yes", "--no-model", "--worker")
+    assert "scribe-node-worker.service, for nodes on the same broker" in said
+    host.do("systemctl", "disable", "--now", "scribe-node")
+    with Watcher(broker.port) as watcher, Asker(broker.port) as asker:
+        watcher.wait_for("scribe/worker/+/status", ONLINE_S)
+        asker.ask()
+        answer = asker.answer()
+        assert answer.result is not None
+        assert answer.result.text == SAID.text
+    host.do("systemd-analyze", "verify", "--man=no", f"/etc/systemd/system/{worker}.service")
+    threshold = f"--threshold={round(MAX_EXPOSURE * 10)}"
+    host.do("systemd-analyze", "security", "--no-pager", threshold, f"{worker}.service")
+    pid = host.machine.show(worker, "MainPID")
+    assert "It stays disabled" in host.do(INSTALLER, "upgrade", "--yes", "--no-model")
+    assert host.machine.show("scribe-node", "ActiveState") == "inactive"
+    assert host.machine.show(worker, "ActiveState") == "active"
+    assert host.machine.show(worker, "MainPID") != pid, "the new program runs"
+
+
 def test_uninstall_keeps_the_data_unless_told(host: Host) -> None:
     said = host.do(INSTALLER, "uninstall", "--yes")
     assert "keeps /etc/scribe-node, " in said
     assert " and /var/lib/scribe-node (--purge" in said
-    units = ("scribe-node.service", "scribe-node-web.service")
+    units = [f"scribe-node{which}.service" for which in ("", "-web", "-worker")]
     for path in ("/opt/scribe-node", *(f"/etc/systemd/system/{unit}" for unit in units)):
         assert not host.is_there(path)
     if ARCHITECTURE is None:
-        assert host.machine.run("systemctl", "is-active", "scribe-node-web").returncode != 0
+        for service in ("scribe-node-web", "scribe-node-worker"):
+            assert host.machine.run("systemctl", "is-active", service).returncode != 0
         assert host.is_there(WEB_PASSWORD)
     assert host.is_there("/var/lib/scribe-node/scribe.db")
     assert host.is_there(CONFIG)

@@ -67,7 +67,7 @@ def read(file: Path) -> dict[str, Any]:
 ADDON = ROOT / "config/home-assistant/addon"
 CONFIG = read(ADDON / "config.yaml")
 SERVICES = read(ROOT / "compose.yaml")["services"]
-NODE, WEB = SERVICES["node"], SERVICES["page"]
+NODE, WEB, WORKER = (SERVICES[name] for name in ("node", "page", "worker"))
 
 
 def test_the_add_on_has_only_documented_keys_of_their_types() -> None:
@@ -216,14 +216,30 @@ def test_compose_gives_the_page_less_than_the_node() -> None:
     assert not {"devices", "group_add", "device_cgroup_rules"} & set(WEB)
 
 
-def test_compose_lets_the_node_stop_as_the_unit_does() -> None:
-    unit = (ROOT / "systemd/scribe-node.service").read_text(encoding="utf-8")
-    (seconds,) = re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)
-    assert NODE["stop_grace_period"] == f"{seconds}s"
-    (limit,) = re.findall(r"^MemoryMax=(\d+)M$", unit, re.MULTILINE)
-    assert NODE["mem_limit"] == f"{limit}m"
-    (tasks,) = re.findall(r"^TasksMax=(\d+)$", unit, re.MULTILINE)
-    assert NODE["pids_limit"] == int(tasks)
+def test_compose_runs_a_worker_only_when_asked_and_with_what_it_needs() -> None:
+    assert [name for name, each in SERVICES.items() if "profiles" in each] == ["worker"]
+    assert WORKER["profiles"] == ["worker"]
+    assert WORKER["command"] == ["worker"], "instead of `run`, to the same program"
+    for key in ("image", "build", "read_only", "tmpfs", "cap_drop", "security_opt", "restart"):
+        assert WORKER[key] == NODE[key]
+    given = {volume.split(":")[0] for volume in WORKER["volumes"]}
+    assert given == {"worker", "./config/container/node.yaml"}
+    assert "depends_on" not in WORKER, "its broker is on another machine"
+    assert WORKER["healthcheck"] == {"disable": True}, "the image's asks for a node"
+    assert not {"devices", "group_add", "device_cgroup_rules", "ports"} & set(WORKER)
+
+
+@pytest.mark.parametrize(
+    ("service", "unit"), [(NODE, "scribe-node"), (WORKER, "scribe-node-worker")]
+)
+def test_compose_lets_a_service_stop_as_the_unit_does(service: dict[str, Any], unit: str) -> None:
+    text = (ROOT / f"systemd/{unit}.service").read_text(encoding="utf-8")
+    (seconds,) = re.findall(r"^TimeoutStopSec=(\d+)$", text, re.MULTILINE)
+    assert service["stop_grace_period"] == f"{seconds}s"
+    (limit,) = re.findall(r"^MemoryMax=(\d+)M$", text, re.MULTILINE)
+    assert service["mem_limit"] == f"{limit}m"
+    (tasks,) = re.findall(r"^TasksMax=(\d+)$", text, re.MULTILINE)
+    assert service["pids_limit"] == int(tasks)
 
 
 def test_what_compose_mounts_exists_and_configures_the_node() -> None:
