@@ -32,20 +32,20 @@ GOOD = flac.encode(SOUND)
 
 
 class Asker:
-    """Sends requests as a node does, and gets the answers."""
+    """Sends requests as the node `kitchen` does, and gets all that is published for it."""
 
     def __init__(self, port: int) -> None:
         self._answers: queue.SimpleQueue[tuple[str, bytes, bytes]] = queue.SimpleQueue()
         self._client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
         self._client.on_message = self._on_message
         self._client.connect(HOST, port)
-        self._client.subscribe("scribe/#", 1)
+        for everything in ("scribe/kitchen/#", "home/#"):
+            self._client.subscribe(everything, 1)
         self._client.loop_start()
 
     def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
-        if not message.topic.startswith(("scribe/work/", "scribe/worker/")):
-            correlation = getattr(message.properties, "CorrelationData", b"")
-            self._answers.put((message.topic, bytes(message.payload), correlation))
+        correlation = getattr(message.properties, "CorrelationData", b"")
+        self._answers.put((message.topic, bytes(message.payload), correlation))
 
     def send(self, payload: bytes, response: str | None = RESPONSE, qos: int = 1) -> None:
         properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]

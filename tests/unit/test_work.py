@@ -81,12 +81,22 @@ def test_a_slow_engine_counts_more_than_a_quick_one() -> None:
 
 def test_an_answer_to_what_was_sent_twice_tells_nothing_of_the_wait() -> None:
     patience = Patience()
-    patience.expired()
+    patience.expired(0, 1)
     doubled = patience.deadline_s(5, 0.5)
     patience.answered(5, None, 0.5)
     assert patience.deadline_s(5, 0.5) == doubled
     patience.answered(5, 0.5, 0.5)
     assert patience.deadline_s(5, 0.5) == doubled / 2
+
+
+def test_requests_that_were_under_way_together_double_a_deadline_once() -> None:
+    patience = Patience()
+    first = patience.deadline_s(5, 0.1)
+    for sent_at in (0.0, 0.1, 2.9):
+        patience.expired(sent_at, 3.0)
+    assert patience.deadline_s(5, 0.1) == 2 * first
+    patience.expired(3.0, 9.0)
+    assert patience.deadline_s(5, 0.1) == 4 * first
 
 
 @given(
@@ -99,12 +109,12 @@ def test_a_deadline_is_never_extreme(
     patience = Patience()
     for each in seen:
         if each is None:
-            patience.expired()
+            patience.expired(0, 0)
         else:
             patience.answered(*each)
         assert LEAST_S <= patience.deadline_s(s, None) <= LONGEST_S
     before = patience.deadline_s(s, None)
-    patience.expired()
+    patience.expired(0, 0)
     assert patience.deadline_s(s, None) >= before
 
 

@@ -3,10 +3,13 @@
 A deadline has two parts: what the engine needs, from the workers' real-time factor, and what waits
 before it, from how long answers have taken (as TCP's retransmission timer, RFC 6298). It doubles
 with each request that is not answered in time, until one is answered that was sent only once: a
-fleet which cannot keep up is not given the same work again and again.
+fleet which cannot keep up is not given the same work again and again. Those that were under way
+together count once: of three speakers' requests, one frozen worker may have all three.
 """
 
 from __future__ import annotations
+
+import math
 
 from node.core.pace import FIXED_S
 
@@ -32,6 +35,7 @@ class Patience:
         self._wait_s: float | None = None
         self._spread_s = 0.0
         self._doublings = 0
+        self._doubled_at = -math.inf
         self.rtf: float | None = None
         """Real-time factor of the engines that answered, slow ones counting more."""
 
@@ -53,9 +57,11 @@ class Patience:
             self._wait_s = MEMORY * self._wait_s + (1 - MEMORY) * wait_s
         self._doublings = 0
 
-    def expired(self) -> None:
-        """Note that a request was not answered in time."""
-        self._doublings = min(MAX_DOUBLINGS, self._doublings + 1)
+    def expired(self, sent_at: float, now: float) -> None:
+        """Note that a request was not answered in time; times only go forward."""
+        if sent_at >= self._doubled_at:
+            self._doublings = min(MAX_DOUBLINGS, self._doublings + 1)
+            self._doubled_at = now
 
     def deadline_s(self, seconds: float, said_rtf: float | None) -> float:
         """Return how many seconds to wait for the text of this much sound.

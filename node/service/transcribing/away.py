@@ -336,10 +336,10 @@ class Away:
             if part.not_before <= now:
                 self._send(errand, part, now)
         elif part.due <= now:
+            self._patience.expired(part.sent_at, now)
             self._expired(errand, part, now)
 
     def _expired(self, errand: Errand, part: Part, now: float) -> None:
-        self._patience.expired()
         self._expired_in_a_row += 1
         errand.missed += self._answers > part.answers_seen
         log.info("no worker has answered %s in time", errand.utterance.id)
