@@ -160,9 +160,11 @@ def node(
     podman.do("volume", "rm", VOLUME)
 
 
-def test_compose_accepts_its_file() -> None:
+@pytest.mark.parametrize("profile", [(), ("--profile", "worker")])
+def test_compose_accepts_its_file(profile: tuple[str, ...]) -> None:
     need("docker-compose")
-    command = ["docker-compose", "--file", str(ROOT / "compose.yaml"), "config", "--quiet"]
+    file = ("--file", str(ROOT / "compose.yaml"))
+    command = ["docker-compose", *file, *profile, "config", "--quiet"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
