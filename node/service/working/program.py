@@ -189,7 +189,8 @@ class WorkerProgram:
     def _look(self, now: float) -> None:
         """See whether the engine hangs, publish what has changed, and see whether to end."""
         self._notifier.alive()
-        self._subscription.look(now)
+        if self._ending_since is None:
+            self._subscription.look(now)
         if now - self._looked_at >= LOOK_EVERY_S:
             self._looked_at = now
             self._hanging = self._hanging + 1 if self._room.overdue_s > 0 else 0
