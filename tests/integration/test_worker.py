@@ -30,6 +30,7 @@ from tests.rig.asker import GOOD, SOUND, Asker
 from tests.rig.broker import Broker
 from tests.rig.mqtt import Watcher
 from tests.rig.processes import open_files, wait_until
+from tests.rig.proxy import Proxy
 from tests.rig.workers import RunningWorker
 
 if TYPE_CHECKING:
@@ -297,6 +298,28 @@ def test_the_broker_keeps_what_is_beyond_its_slots(
         assert broker.log().count("Sending PUBLISH to scribe:worker:w1 (") == 1
         flag.unlink()
         assert [asker.answer().id for _ in range(3)] == list("012")
+
+
+def test_an_answer_that_cannot_be_sent_is_kept_until_it_can(
+    tmp_path: Path, broker: Broker, watcher: Watcher, slow_engine: tuple[dict[str, Any], Path]
+) -> None:
+    own, flag = slow_engine
+    with (
+        Proxy(broker.port) as proxy,
+        RunningWorker(tmp_path, "w1", proxy.port, **own) as worker,
+        Asker(broker.port) as asker,
+    ):
+        worker.wait_online(watcher)
+        asker.ask(key="kept")
+        asker.ask(key="refused", model=ModelId(name="another"))
+        assert asker.refusal()[0] == "wrong_model"  # the engine has the one before it
+        proxy.close()
+        worker.program.wait_output("connection lost", PATIENCE_S)
+        flag.unlink()
+        worker.program.wait_output("no connection to", PATIENCE_S)
+        proxy.open()
+        answer = asker.answer()
+        assert (answer.id, answer.result is not None) == ("kept", True)
 
 
 def test_it_gives_back_what_is_far_too_much(
