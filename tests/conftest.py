@@ -34,13 +34,13 @@ settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
 
-UNIT = Path(__file__).parent / "unit"
+COMPUTE = {Path(__file__).parent / folder for folder in ("unit", "project")}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what waits for real programs: `-m "not realtime"` runs only what computes."""
     for item in items:
-        if UNIT not in item.path.parents:
+        if COMPUTE.isdisjoint(item.path.parents):
             item.add_marker(pytest.mark.realtime)
 
 

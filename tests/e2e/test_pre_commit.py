@@ -23,6 +23,11 @@ GOOD = {
     "tests/unit/test_core.py": (
         "from node.core import double\n\n\ndef test_double() -> None:\n    assert double(2) == 4\n"
     ),
+    "tests/project/test_size.py": (
+        "from pathlib import Path\n\n\n"
+        "def test_size() -> None:\n"
+        '    assert len(Path("node/core.py").read_text().splitlines()) < 500\n'
+    ),
 }
 SETTINGS = ("pyproject.toml", ".pre-commit-config.yaml")
 TIMEOUT_S = 120

@@ -56,7 +56,7 @@ RUN_ELSEWHERE = {
     ".venv/bin/python -m tests.bench.eight_hours": "a benchmark of minutes",
     ".venv/bin/python -m tests.bench.first_sentence": "a benchmark of many minutes, as root",
     ".venv/bin/python -m tests.rig.picture": (
-        "test_demo.py runs what it draws, tests/unit/test_readme.py draws it"
+        "test_demo.py runs what it draws, tests/project/test_readme.py draws it"
     ),
     ".venv/bin/python -m node": "the command by itself",
     ".venv/bin/python -m node sessions": "test_looks.py",
@@ -71,8 +71,8 @@ RUN_ELSEWHERE = {
     "make test-install": "some minutes, as root",
     "make test-container": "some minutes, as root",
     "make test-container-arm64": "an hour, as root",
-    "make addon": "tests/unit/test_shipping.py looks at what it makes",
-    "make icons": "tests/unit/test_shipping.py looks at what it draws",
+    "make addon": "tests/project/test_shipping.py looks at what it makes",
+    "make icons": "tests/project/test_shipping.py looks at what it draws",
     "docker compose build": "there is no Docker here; tests/system/test_container.py builds it",
     "docker compose up --detach": (
         "there is no Docker here; tests/system/test_container.py has compose.yaml's options"
@@ -92,7 +92,7 @@ RUN_ELSEWHERE = {
     ".venv/bin/python -m node worker": "tests/e2e/test_workers.py",
     "sudo systemctl disable --now scribe-node": "systemd's own",
     "docker compose --profile worker up --detach worker": (
-        "there is no Docker here; tests/unit/test_shipping.py checks the service"
+        "there is no Docker here; tests/project/test_shipping.py checks the service"
     ),
     "make soak": "test_kills.py runs a short campaign of the same",
     "make bench-speed SPEECH=folder": "an hour; test_speed_bench.py runs its parts",
@@ -128,7 +128,7 @@ RUN_ELSEWHERE = {
     "systemctl start": "tests/system/test_service.py",
     "systemctl status": "tests/system/test_service.py",
     "systemctl status scribe-node": "tests/system/test_service.py",
-    "systemd-analyze security scribe-node": "tests/unit/test_systemd.py, on the unit's file",
+    "systemd-analyze security scribe-node": "tests/project/test_systemd.py, on the unit's file",
     "journalctl -u scribe-node": "systemd's own",
     "sudo systemd/install.sh uninstall": "tests/system/test_install.py",
     "sudo bash install.sh --wheel scribe_node-*.whl": "tests/system/test_install.py",

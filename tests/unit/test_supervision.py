@@ -13,7 +13,7 @@ from node.core.model import MicInfo
 from node.core.roster import Roster
 from node.core.session import State
 from node.service.supervision import DEAF_S, Supervision
-from tests.unit.notified import Manager
+from tests.rig.notified import Manager
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,8 +25,8 @@ from node.app import GOODBYE_S, IDLE_LOOK_EVERY_S, JOIN_S
 from node.errors import EXIT_CONFIG
 from node.service.lifecycle import DRAIN_S
 from node.service.working import program
+from tests.rig.notified import Manager
 from tests.rig.processes import need
-from tests.unit.notified import Manager
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
