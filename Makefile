@@ -94,7 +94,7 @@ test: apt-test .venv/dev
 	exit $$((beside > alone ? beside : alone))
 
 unit: .venv/dev
-	.venv/bin/python -m pytest -q -n $(UNIT_WORKERS) $(PARALLEL) tests/unit
+	.venv/bin/python -m tests.rig.beside $(UNIT_WORKERS) tests/unit
 
 test-install: apt-test .venv/dev
 	$(call apt_install,debootstrap unzip)
@@ -169,7 +169,7 @@ lint: .venv/dev
 # Every branch of the core must be covered by the unit tests alone.
 coverage: .venv/dev
 	.venv/bin/coverage erase
-	.venv/bin/coverage run -m pytest -q -n $(UNIT_WORKERS) $(PARALLEL) tests/unit
+	.venv/bin/coverage run -m tests.rig.beside $(UNIT_WORKERS) tests/unit
 	.venv/bin/coverage combine -q
 	.venv/bin/coverage report
 

@@ -179,11 +179,17 @@ WRONG_YAML: list[Case] = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("config")
     for name in ("a.wav", "ca.pem", "node.pem", "node.key"):
-        (tmp_path / name).touch()
-    monkeypatch.chdir(tmp_path)
+        (made / name).touch()
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _in_the_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
 
 
 def refusals(content: str | bytes) -> tuple[str, ...]:

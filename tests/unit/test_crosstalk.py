@@ -78,8 +78,13 @@ def finished(made: Room, mics: str, heard: MicEvents) -> list[Utterance]:
     return utterances(heard)
 
 
+@cache
+def _meeting() -> Tracks:
+    return talk.meeting(TURNS, SECONDS)
+
+
 def conversation(order: str) -> dict[str, Tracks]:
-    tracks = dict(zip("ab", talk.meeting(TURNS, SECONDS), strict=True))
+    tracks = dict(zip("ab", _meeting(), strict=True))
     return {mic: tracks[mic] for mic in order}
 
 
@@ -134,7 +139,7 @@ def test_a_late_microphone_is_found_to_be_late() -> None:
 
 def test_what_is_kept_has_the_raw_sound_beside_it() -> None:
     tracks = conversation("ab")
-    heard = feed(made := room("ab", "drop"), tracks)
+    made, heard = after_conversation("ab", "drop")
     for mic in "ab":
         heard += made.flush(mic)
     starts = [(mic, event.start) for mic, event in heard if isinstance(event, Started)]
@@ -153,7 +158,7 @@ def test_what_is_kept_has_the_raw_sound_beside_it() -> None:
 
 @pytest.mark.parametrize(("mics", "mode"), [("a", "drop"), ("ab", "tag"), ("ab", "off")])
 def test_where_nothing_is_taken_out_there_is_no_raw_sound(mics: str, mode: Mode) -> None:
-    heard = feed(made := room(mics, mode), {mic: conversation("ab")[mic] for mic in mics})
+    made, heard = after_conversation(mics, mode)
     for mic in mics:
         heard += made.flush(mic)
     assert all(event.raw is None for _, event in heard if isinstance(event, Ended))
