@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from node.core.model import SAMPLE_RATE, TICK
+from node.core.room import doubletalk
+from node.core.room.hearing import HOP
 from node.core.room.room import Room
 from node.core.room.segmenter import Ended, Endpointing, Started, Withdrawn
 from tests.rig import talk
@@ -27,6 +29,12 @@ Utterance = tuple[str, float, float, str | None]
 TURNS: Turns = {0: [(0.2, 1.4), (3.4, 4.4)], 1: [(1.4, 2.6), (5.2, 6.2)]}
 """Two introduce themselves; then each speaks alone, with a pause that ends an utterance."""
 SECONDS = 7.0
+
+
+@pytest.fixture(autouse=True)
+def _little_is_learnt_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sound is not what these tests look at: 9 s are as good as half a minute, most of it empty."""
+    monkeypatch.setattr(doubletalk, "LEARNT_HOPS", 9 * SAMPLE_RATE // HOP)
 
 
 class Loudness:

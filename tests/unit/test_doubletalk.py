@@ -11,6 +11,7 @@ import pytest
 
 from node.core.model import SAMPLE_RATE
 from node.core.room import doubletalk
+from node.core.room.hearing import HOP
 from node.core.room.room import Room
 from node.core.room.segmenter import Audio, Ended, Endpointing, Started
 from tests.rig import talk
@@ -34,6 +35,12 @@ INTRODUCED = 2.6 * SAMPLE_RATE
 
 AT_ONCE = 8 * SAMPLE_RATE
 """Sample before which nobody speaks while another does."""
+
+
+@pytest.fixture(autouse=True)
+def _meeting_is_all_there_is_to_learn_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Instead of half a minute, most of it empty."""
+    monkeypatch.setattr(doubletalk, "LEARNT_HOPS", int(SECONDS * SAMPLE_RATE) // HOP + 50)
 
 
 class Loudness:

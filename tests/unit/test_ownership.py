@@ -13,6 +13,7 @@ import pytest
 from node.core.model import SAMPLE_RATE, TICK
 from node.core.room.masking import FOREIGN_GAIN, masked
 from node.core.room.ownership import OWNED, Ownership
+from node.core.room.room import TICKS_AT_ONCE
 from tests.rig import talk
 
 if TYPE_CHECKING:
@@ -52,12 +53,13 @@ def shares(tracks: Tracks) -> Tracks:
     """Return both shares as judged along the way, shape (2, ticks); NaN: not asked."""
     ownership = room(*NAMES)
     found = np.full((2, tracks.shape[1] // TICK), np.nan, np.float32)
-    for tick, heard in enumerate(talk.ticks(tracks, NAMES)):
+    for number, heard in enumerate(talk.ticks(tracks, NAMES, TICKS_AT_ONCE)):
+        tick = number * TICKS_AT_ONCE
         ownership.hear(tick, *heard)
-        ownership.learn(tick + 1)
-        judged = tick - ownership.delay_ticks
-        for mic, judgement in ownership.judge(judged).items():
-            found[NAMES.index(mic), judged] = judgement.share
+        ownership.learn(tick + TICKS_AT_ONCE)
+        for judged in range(tick, tick + TICKS_AT_ONCE):
+            for mic, judgement in ownership.judge(judged - ownership.delay_ticks).items():
+                found[NAMES.index(mic), judged - ownership.delay_ticks] = judgement.share
     return found
 
 
