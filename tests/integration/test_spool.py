@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from node.service.items import WorkerItem
-    from node.service.listening.spool import Spoken
+    from node.service.listening.spool import SpooledUtterance
 
 SESSION = "20261122T100000Z-aaaa"
 OLD = "20260101T100000Z-00ff.{:05}.0.desk.s16le"
@@ -68,14 +68,14 @@ class Desk:
         with self.store.utterances._database.reading() as connection:
             connection.execute(f"PRAGMA query_only={'ON' if refuses else 'OFF'}")
 
-    def begin(self, number: int = 0) -> Spoken:
+    def begin(self, number: int = 0) -> SpooledUtterance:
         start = number * 100 * SECOND
         spoken = self.spool.begin(SESSION, "desk", "Alice", None, (start, start))
         assert spoken is not None
         self.spool.append(spoken, np.zeros(SECOND, np.int16), 0)
         return spoken
 
-    def end(self, spoken: Spoken, number: int = 0) -> None:
+    def end(self, spoken: SpooledUtterance, number: int = 0) -> None:
         start = number * 100 * SECOND
         self.spool.end(spoken, Ended(start + SECOND, speech=(start, start + SECOND)))
 

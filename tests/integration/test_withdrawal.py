@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from node.adapters.store import Utterance
     from node.core.text.context import Speaker
     from node.service.items import WorkerItem
-    from node.service.listening.spool import Spoken
+    from node.service.listening.spool import SpooledUtterance
 
 SESSION = "20261122T100000Z-aaaa"
 SECOND = 16000
@@ -71,7 +71,7 @@ class Desk:
         with self.store.utterances._database.reading() as connection:
             connection.execute(f"PRAGMA query_only={'ON' if refuses else 'OFF'}")
 
-    def say(self, number: int = 0) -> Spoken:
+    def say(self, number: int = 0) -> SpooledUtterance:
         start = number * 10 * SECOND
         spoken = self.spool.begin(SESSION, "desk", "Alice", None, (start, start + 100))
         assert spoken is not None
@@ -79,7 +79,7 @@ class Desk:
         self.spool.end(spoken, Ended(start + SECOND, speech=(start + 100, start + SECOND)))
         return spoken
 
-    def withdraw(self, spoken: Spoken, *, keep: bool = False) -> None:
+    def withdraw(self, spoken: SpooledUtterance, *, keep: bool = False) -> None:
         self.spool.withdraw(spoken, "door", keep=keep)
 
     def take(self) -> Utterance:
@@ -392,7 +392,7 @@ class _Course:
         self._desk = desk
         self._keep = keep
         self._numbers = itertools.count()
-        self._said: list[Spoken] = []
+        self._said: list[SpooledUtterance] = []
         self._taken: list[Utterance] = []
         self._withdrawn: set[str] = set()
         self._had_text: set[str] = set()

@@ -66,7 +66,7 @@ class Room:
     until it is fed again.
 
     In mode "drop" only owned speech opens and prolongs utterances; one that still turns out to be
-    another's ends with `crosstalk_of` set, and must be forgotten. In mode "tag" all speech counts,
+    another's ends with `crosstalk_of` set, and must be discarded. In mode "tag" all speech counts,
     and `crosstalk_of` is set likewise. In mode "off" every microphone is heard on its own.
     """
 

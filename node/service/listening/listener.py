@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from node.core.room.segmenter import Endpointing
     from node.service.inventory import Inventory
     from node.service.items import WorkerItem
-    from node.service.listening.spool import Spoken, Spool
+    from node.service.listening.spool import Spool, SpooledUtterance
 
 OPEN_TIMEOUT_S = 5.0
 """A mic without sound this long after a start counts as unavailable."""
@@ -65,7 +65,7 @@ class _Session:
 
     id: str
     zero: float
-    recorder: Recorder[Spoken]
+    recorder: Recorder[SpooledUtterance]
 
 
 class _Phase(Enum):

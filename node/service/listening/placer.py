@@ -14,7 +14,7 @@ from node.service.listening.microphone import Sink
 if TYPE_CHECKING:
     from node.core.room.segmenter import Samples
     from node.service.listening.recorder import Recorder
-    from node.service.listening.spool import Spoken
+    from node.service.listening.spool import SpooledUtterance
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Placer(Sink):
         recorder: of the session.
     """
 
-    def __init__(self, mic: str, zero: float, recorder: Recorder[Spoken]) -> None:
+    def __init__(self, mic: str, zero: float, recorder: Recorder[SpooledUtterance]) -> None:
         self._mic = mic
         self._zero = zero
         self._recorder = recorder

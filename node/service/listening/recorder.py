@@ -54,7 +54,7 @@ class UtteranceSink(Protocol[B]):
         """End it; in mode "tag" `ended` may say that another mic's speaker said it."""
 
     def discard(self, spoken: B) -> None:
-        """Forget it: it has ended and was another mic's speech."""
+        """Discard it: it has ended and was another mic's speech."""
 
     def withdraw(self, spoken: B, other: str, *, keep: bool) -> None:
         """Withdraw it: it ended as its mic's own, but was the speech of the mic `other`.

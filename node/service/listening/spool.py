@@ -36,7 +36,7 @@ LOOK_EVERY_S = 2.0
 """How often to recount a full spool: with tens of thousands of files that takes a moment."""
 
 
-class Spoken:
+class SpooledUtterance:
     """One utterance: what is on the disk, and what is still to be written or deleted."""
 
     def __init__(
@@ -46,7 +46,7 @@ class Spoken:
         self.start = self.speech = start
         self._unwritten: list[npt.NDArray[np.int16]] = []
         self._on_disk: tuple[Utterance, Recording] | None = None
-        self._finished = self._captured = self._forgotten = False
+        self._finished = self._captured = self._discarded = False
         self._withdrawal: tuple[str, bool] | None = None
         self.ended: Ended | None = None
         self.heard = 0
@@ -68,20 +68,20 @@ class Spoken:
         self._unwritten.append(samples)
         self.heard += len(samples)
 
-    def forget(self) -> None:
-        """Drop it, as another mic's speech: from memory now, from the disk in `settle`."""
-        self._forgotten = True
+    def discard(self) -> None:
+        """Drop it, as another mic's speech: from memory now, from the disk in `write`."""
+        self._discarded = True
         self.drop_sound()
 
     def withdraw(self, other: str, *, keep: bool) -> None:
-        """Treat an ended one as speech of the mic `other`: `keep` it as such, or forget it."""
+        """Treat an ended one as speech of the mic `other`: `keep` it as such, or discard it."""
         assert self.ended is not None
         if self._captured:
             self._withdrawal = other, keep
         elif keep:
             self.ended = replace(self.ended, crosstalk_of=other)
         else:
-            self.forget()
+            self.discard()
 
     def drop_sound(self) -> bool:
         """Drop what waits in memory; return whether nothing at all is left of it."""
@@ -94,8 +94,8 @@ class Spoken:
         self._on_disk[1].drop_pending()
         return False
 
-    def settle(self, utterances: Utterances) -> bool:
-        """Write what is still missing on the disk, or delete a forgotten utterance.
+    def write(self, utterances: Utterances) -> bool:
+        """Write what is still missing on the disk, or delete a discarded utterance.
 
         Returns:
             Whether it is done: it waits for the engine, or no trace of it is left.
@@ -103,7 +103,7 @@ class Spoken:
         Raises:
             StoreError, OSError: the disk refuses; the next call goes on from there.
         """
-        if self._forgotten:
+        if self._discarded:
             if self._on_disk is not None:
                 utterances.discard(*self._on_disk)
                 self._on_disk = None
@@ -131,7 +131,7 @@ class Spoken:
     ) -> Segment | None:
         """Withdraw it in the store, if that is due; return its segment if it had one already.
 
-        To be called once it is settled.
+        To be called once `write` is done.
 
         Raises:
             StoreError: the disk refuses.
@@ -143,7 +143,7 @@ class Spoken:
 
 
 class Spool:
-    """The service's sink: holds each utterance until it waits for the engine or is forgotten.
+    """The service's sink: holds each utterance until it waits for the engine or is discarded.
 
     Once the disk has refused something, everything after it waits for `retry`, which goes through
     the utterances in the order in which they began. Owned by the listener thread.
@@ -169,13 +169,13 @@ class Spool:
         self._tell = partial(withdrawal, topics)
         self._speaking = speaking
         self._post = post
-        self._unsettled: list[Spoken] = []
+        self._pending: list[SpooledUtterance] = []
         self._refused = False
         self._look_at = 0.0
 
     def begin(
         self, session_id: str, mic: str, speaker: str, language: str | None, at: tuple[int, int]
-    ) -> Spoken | None:
+    ) -> SpooledUtterance | None:
         """Begin an utterance; if the spool is full, report it as dropped and return None.
 
         `at` holds the first sample of the sound to keep, and that of the speech in it.
@@ -184,20 +184,20 @@ class Spool:
             reason = f"storage.max_spool_mb ({self._max_bytes // MB}) is reached"
             self._post(SpeechDropped(mic, reason))
             return None
-        spoken = Spoken(session_id, mic, speaker, language, at[0])
+        spoken = SpooledUtterance(session_id, mic, speaker, language, at[0])
         spoken.speech = at[1]
-        self._unsettled.append(spoken)
+        self._pending.append(spoken)
         self._push(spoken)
         return spoken
 
-    def append(self, spoken: Spoken, samples: npt.NDArray[np.int16], more: int) -> None:
+    def append(self, spoken: SpooledUtterance, samples: npt.NDArray[np.int16], more: int) -> None:
         """Add sound to it; at least `more` samples follow."""
         spoken.append(samples)
         self._push(spoken)
         if self._speaking is not None and (utterance := spoken.utterance) is not None:
             self._speaking.heard(utterance, spoken.speech, spoken.heard, more)
 
-    def end(self, spoken: Spoken, ended: Ended) -> None:
+    def end(self, spoken: SpooledUtterance, ended: Ended) -> None:
         """End it."""
         # What the disk refuses waits in memory, where there is no room for a second copy.
         spoken.ended = replace(ended, raw=None) if self._refused else ended
@@ -207,13 +207,13 @@ class Spool:
         self._bound_memory()
         self._fall_silent(spoken)  # only now: the transcriber must know it as open or captured
 
-    def discard(self, spoken: Spoken) -> None:
-        """Forget it: it was another mic's speech."""
+    def discard(self, spoken: SpooledUtterance) -> None:
+        """Discard it: it was another mic's speech."""
         self._fall_silent(spoken)
-        spoken.forget()
+        spoken.discard()
         self._push(spoken)
 
-    def withdraw(self, spoken: Spoken, other: str, *, keep: bool) -> None:
+    def withdraw(self, spoken: SpooledUtterance, other: str, *, keep: bool) -> None:
         """Withdraw it: it ended as its mic's own, but was the speech of the mic `other`.
 
         Args:
@@ -221,10 +221,10 @@ class Spool:
             other: the mic whose own utterance has the same speech.
             keep: whether to transcribe it all the same, if that is still to be done.
         """
-        if spoken not in self._unsettled:
+        if spoken not in self._pending:
             if spoken.utterance is None:  # nothing of it was kept
                 return
-            self._unsettled.append(spoken)
+            self._pending.append(spoken)
             self._utterances.hold(spoken.session_id, 1)  # its session must wait for that
         spoken.withdraw(other, keep=keep)
         self._push(spoken)
@@ -235,12 +235,12 @@ class Spool:
             return
         self._refused = False
         refused = False
-        for spoken in tuple(self._unsettled):
+        for spoken in tuple(self._pending):
             self._push(spoken)
             refused, self._refused = refused or self._refused, False
         self._refused = refused
 
-    def _fall_silent(self, spoken: Spoken) -> None:
+    def _fall_silent(self, spoken: SpooledUtterance) -> None:
         if self._speaking is not None and (utterance := spoken.utterance) is not None:
             self._speaking.ended(utterance)
 
@@ -266,13 +266,13 @@ class Spool:
         self._look_at = time.monotonic() + LOOK_EVERY_S
         return True
 
-    def _push(self, spoken: Spoken) -> None:
-        """Settle an utterance as far as the disk allows now."""
+    def _push(self, spoken: SpooledUtterance) -> None:
+        """Write or delete an utterance as far as the disk allows now."""
         if self._refused:
             return
         try:
-            settled = spoken.settle(self._utterances)
-            withdrawn = spoken.withdrawn(self._utterances, self._tell) if settled else None
+            done = spoken.write(self._utterances)
+            withdrawn = spoken.withdrawn(self._utterances, self._tell) if done else None
         except (StoreError, OSError) as error:
             self._refused = True
             self._post(DiskFailed(str(error)))
@@ -280,17 +280,17 @@ class Spool:
         if withdrawn is not None:
             self._misheard(speaker_of(withdrawn))
             self._post(SegmentWithdrawn(withdrawn))
-        if settled:
+        if done:
             self._let_go(spoken)
             self._captured()
 
-    def _let_go(self, spoken: Spoken) -> None:
-        self._unsettled.remove(spoken)
+    def _let_go(self, spoken: SpooledUtterance) -> None:
+        self._pending.remove(spoken)
         if spoken.ended is not None:
             self._utterances.hold(spoken.session_id, -1)
 
     def _bound_memory(self) -> None:
-        late = [spoken for spoken in self._unsettled if spoken.ended is not None and spoken.heard]
+        late = [spoken for spoken in self._pending if spoken.ended is not None and spoken.heard]
         seconds = sum(spoken.seconds for spoken in late)
         while seconds > MAX_MEMORY_S:
             oldest = late.pop(0)
