@@ -19,10 +19,10 @@ from node.core.mqtt.topics import Topics
 from node.core.overload import Load
 from node.core.room.segmenter import Ended
 from node.service.items import DiskFailed, ModelReady, SoundUnreadable, Transcribed, WorkerDied
+from node.service.listening.spool import withdrawal
 from node.service.transcribing import transcriber
 from node.service.transcribing.backlog import Backlog
 from node.service.transcribing.results import MAX_ATTEMPTS
-from node.service.transcribing.segments import withdrawal
 from node.service.transcribing.transcriber import Transcriber
 from tests.model.sentences import SENTENCES
 from tests.rig.node import MODEL, spoken

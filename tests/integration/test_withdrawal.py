@@ -27,8 +27,8 @@ from node.core.room.room import Room
 from node.core.room.segmenter import Ended, Endpointing
 from node.service.items import DiskFailed, SegmentWithdrawn
 from node.service.listening.recorder import Recorder
-from node.service.listening.spool import Spool
-from node.service.transcribing.segments import segment_of, withdrawal
+from node.service.listening.spool import Spool, withdrawal
+from node.service.transcribing.segments import segment_of
 from tests.rig.introductions import tracks
 from tests.rig.node import ROOT
 

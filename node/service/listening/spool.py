@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from node.core.model import MB, SAMPLE_RATE
+from node.core.model import MB, SAMPLE_RATE, iso
 from node.errors import StoreError
 from node.service.items import DiskFailed, SegmentWithdrawn, SpeechDropped
-from node.service.transcribing.segments import speaker_of, withdrawal
+from node.service.transcribing.segments import speaker_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from node.adapters.store import AudioFolder, Recording, Utterance, Utterances
     from node.core.model import Segment
+    from node.core.mqtt.payloads import EventPayload
     from node.core.mqtt.topics import Topics
     from node.core.room.segmenter import Ended
     from node.core.text.context import Speaker
@@ -299,3 +302,16 @@ class Spool:
             self._post(SpeechDropped(None, reason))
             if oldest.drop_sound():
                 self._let_go(oldest)
+
+
+def withdrawal(topics: Topics, segment: Segment) -> tuple[str, str]:
+    """Return topic and payload of the event for a segment that was another mic's speech."""
+    event: EventPayload = {
+        "event_type": "segment_withdrawn",
+        "id": segment.id,
+        "mic": segment.mic,
+        "message": f"{segment.mic}: a segment is left out of the transcript: it was the speech of"
+        f" {segment.crosstalk_of}, known only after learning what each mic hears of the other",
+        "time": iso(datetime.now(UTC)),
+    }
+    return topics.event, json.dumps(event, ensure_ascii=False)

@@ -5,15 +5,13 @@ The caller decides where sound comes from, when the engine runs, and where segme
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from node.adapters.whisper import Clip
-from node.core.model import SAMPLE_RATE, Segment, iso
+from node.core.model import SAMPLE_RATE, Segment
 from node.core.text.context import Contexts
 from node.core.text.prior import LanguagePrior
 from node.core.text.second_hearing import is_surer, is_unsure
@@ -24,8 +22,6 @@ if TYPE_CHECKING:
     from node.adapters.store import Utterance
     from node.adapters.whisper import Engine
     from node.core.model import Transcription
-    from node.core.mqtt.payloads import EventPayload
-    from node.core.mqtt.topics import Topics
     from node.core.text.context import Speaker
 
 
@@ -154,16 +150,3 @@ def segment_of(utterance: Utterance, heard: Transcription, seq: int, latency_s: 
         latency_s=latency_s,
         crosstalk_of=utterance.crosstalk_of,
     )
-
-
-def withdrawal(topics: Topics, segment: Segment) -> tuple[str, str]:
-    """Return topic and payload of the event for a segment that was another mic's speech."""
-    event: EventPayload = {
-        "event_type": "segment_withdrawn",
-        "id": segment.id,
-        "mic": segment.mic,
-        "message": f"{segment.mic}: a segment is left out of the transcript: it was the speech of"
-        f" {segment.crosstalk_of}, known only after learning what each mic hears of the other",
-        "time": iso(datetime.now(UTC)),
-    }
-    return topics.event, json.dumps(event, ensure_ascii=False)
