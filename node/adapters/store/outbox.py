@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterable
 
     from node.adapters.store.database import Database
@@ -18,8 +19,16 @@ class OutboxMessage:
     payload: str
 
 
+def queue(db: sqlite3.Connection, session_id: str, topic: str, payload: str) -> None:
+    """Add a message of a session, in the transaction that stores what it tells of."""
+    db.execute(
+        "INSERT INTO outbox (session_id, topic, payload) VALUES (?, ?, ?)",
+        (session_id, topic, payload),
+    )
+
+
 class Outbox:
-    """The unsent messages, in order. Read and emptied by the main thread."""
+    """The unsent messages, in order: `queue` adds them. Read and emptied by the main thread."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

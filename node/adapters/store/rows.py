@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from node.adapters.store.audio import Utterance
+from node.adapters.store.outbox import queue
 from node.adapters.store.reading import BODY, MAX_SAMPLE, segment_from_json, segment_to_json
 from node.core.model import MIC_ID, Segment, iso, started_at_of
 
@@ -96,10 +97,7 @@ def insert_segment(
     )
     if not counts:
         return segment
-    db.execute(
-        "INSERT INTO outbox (session_id, topic, payload) VALUES (?, ?, ?)",
-        (segment.session_id, topic, payload),
-    )
+    queue(db, segment.session_id, topic, payload)
     return segment
 
 
@@ -121,10 +119,7 @@ def withdraw_segment(
     db.execute("UPDATE segment SET body=? WHERE id=?", (segment_to_json(segment), segment.id))
     db.execute("UPDATE session SET withdrawn = withdrawn + 1 WHERE id=?", (segment.session_id,))
     if not _is_refused(db, segment):
-        db.execute(
-            "INSERT INTO outbox (session_id, topic, payload) VALUES (?, ?, ?)",
-            (segment.session_id, *tell(segment)),
-        )
+        queue(db, segment.session_id, *tell(segment))
     return segment
 
 

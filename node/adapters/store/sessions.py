@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from node.adapters.store.outbox import queue
 from node.adapters.store.reading import mic_of, segment_from_json, session_of
 from node.core.mic_ids import MAX_KNOWN
 from node.core.model import iso
@@ -94,10 +95,8 @@ class Sessions:
         """Mark a session as done once its files are written, and queue its last messages."""
         with self._database.transaction(durable=True) as db:
             db.execute("UPDATE session SET state='done' WHERE id=?", (session.id,))
-            db.executemany(
-                "INSERT INTO outbox (session_id, topic, payload) VALUES (?, ?, ?)",
-                [(session.id, topic, payload) for topic, payload in messages],
-            )
+            for topic, payload in messages:
+                queue(db, session.id, topic, payload)
 
     def prove(self) -> None:
         """Read what a start reads; raises DamageError if the file is damaged."""
