@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from node.core.room.segmenter import Ended, Samples
 
-REMEMBERED = 64
+MAX_OVERLAPPED = 64
 """Utterances of a track that may overlap with one of another track: two a second for 28 s."""
 
 
@@ -83,7 +83,7 @@ class MemorySink:
         start = at[0]
         spoken = self._spoken[mic]
         spoken[start] = (start, math.inf)
-        if len(spoken) > REMEMBERED:
+        if len(spoken) > MAX_OVERLAPPED:
             del spoken[min(spoken)]
         return OpenRecorded(Utterance(session_id, 0, mic, speaker, language, start, start))
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from node.core.model import SAMPLE_RATE
 from node.core.room.mic_path import SILENCE_DBFS
-from node.service.listening.microphone import OPEN_ATTEMPTS, Microphone, Sink
+from node.service.listening.microphone import OPEN_ATTEMPTS, Microphone, SoundSink
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,7 +41,7 @@ class Level:
         return self.peak_dbfs <= SILENCE_DBFS
 
 
-class Meter(Sink):
+class Meter(SoundSink):
     """The level of one microphone."""
 
     def __init__(self, mic: str, inventory: Inventory, zero: float) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from node.commands.memory_sink import REMEMBERED, MemorySink, RecordedUtterance, Withdrawal
+from node.commands.memory_sink import MAX_OVERLAPPED, MemorySink, RecordedUtterance, Withdrawal
 from node.core.room.segmenter import Ended
 
 if TYPE_CHECKING:
@@ -145,10 +145,10 @@ def test_another_s_speech_overlaps_with_nothing(sink: MemorySink, way: str) -> N
 
 
 def test_only_so_many_are_remembered_of_a_track(sink: MemorySink) -> None:
-    for number in range(REMEMBERED):
+    for number in range(MAX_OVERLAPPED):
         say(sink, "desk", number * LENGTH)
     say(sink, "door", 0)
-    say(sink, "desk", REMEMBERED * LENGTH)
+    say(sink, "desk", MAX_OVERLAPPED * LENGTH)
     say(sink, "door", 10)
     at_the_door = [each for each in taken(sink) if each.utterance.mic == "door"]
     assert [spoken.overlapped for spoken in at_the_door] == [True, False]

@@ -50,8 +50,8 @@ ENDLESS = 1 << 62
 NOTHING = range(0)
 
 REMEMBERED_UTTERANCES = 64
-"""Utterances of a microphone that may be judged again: two a second, for as long as sound is kept.
-"""
+"""Utterances of a microphone that may be judged again and withdrawn: two a second, for as long as
+sound is kept."""
 
 MicEvents = list[tuple[str, Event]]
 """What has become certain: events, each with its microphone."""

@@ -1,7 +1,7 @@
 """One microphone: its capture process, reopened after every failure, and the sound it delivers.
 
-Every capture uses this state machine: sessions, `mics` and `check`. Its `Sink` decides what to do
-with the sound.
+Every capture uses this state machine: sessions, `mics` and `check`. Its `SoundSink` decides what to
+do with the sound.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ OPEN_ATTEMPTS = 3
 processes that start at once can both fail."""
 
 
-class Sink:
+class SoundSink:
     """Where a microphone's sound goes; a subclass overrides what it needs.
 
     Called in the thread that owns the microphone.
@@ -78,7 +78,9 @@ class Microphone:
         sink: takes its sound.
     """
 
-    def __init__(self, mic: str, source: Callable[[], capture.CaptureSource], sink: Sink) -> None:
+    def __init__(
+        self, mic: str, source: Callable[[], capture.CaptureSource], sink: SoundSink
+    ) -> None:
         self.mic = mic
         self._source = source
         self._sink = sink

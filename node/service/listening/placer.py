@@ -9,7 +9,7 @@ import numpy as np
 
 from node.core.model import SAMPLE_RATE
 from node.core.room.timeline import ANCHOR_S, StreamClock
-from node.service.listening.microphone import Sink
+from node.service.listening.microphone import SoundSink
 
 if TYPE_CHECKING:
     from node.core.room.segmenter import Samples
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Placer(Sink):
+class Placer(SoundSink):
     """Owned by the listener thread; one for each microphone of a session.
 
     Blocks are held until the session runs and the stream has its place on the timeline. The

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+from node.core.room.room import REMEMBERED_UTTERANCES
 from node.core.room.segmenter import Audio, Ended, Started, Withdrawn
 
 if TYPE_CHECKING:
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from node.core.model import Assignment
     from node.core.room.room import MicEvents, Mode, Room
     from node.core.room.segmenter import Event
-
-REMEMBERED = 64
-"""Utterances of a mic that can still be withdrawn: half a minute of two a second."""
 
 
 class Begun(Protocol):
@@ -87,7 +85,7 @@ class Recorder(Generic[B]):
         """Add a mic, whose first sample is at `position` or later."""
         self._room.add(mic, self._silero.detector(), position)
         self._assignments[mic] = assignment
-        self._ended[mic] = deque(maxlen=REMEMBERED)
+        self._ended[mic] = deque(maxlen=REMEMBERED_UTTERANCES)
 
     def assign(self, mic: str, assignment: Assignment) -> None:
         """Change a mic's assignment; muting or unmuting it ends its open utterance."""
