@@ -8,26 +8,28 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 
 def main() -> int:
-    """Return the worst of the statuses."""
-    count, folder = int(sys.argv[1]), Path(sys.argv[2])
-    files = sorted(folder.glob("test_*.py"))
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-m", "pytest", "-q", *files[number::count]],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        for number in range(count)
-    ]
-    for one in running:
-        said, _ = one.communicate()
-        sys.stdout.buffer.write(said)
-        sys.stdout.flush()
-    return max(one.returncode for one in running)
+    """Return 0 if all processes did."""
+    files = sorted(Path(sys.argv[2]).glob("test_*.py"))
+    count = min(int(sys.argv[1]), len(files))
+    with ThreadPoolExecutor(count) as pool:
+        done = list(pool.map(tested, [files[number::count] for number in range(count)]))
+    for one in done:
+        sys.stdout.buffer.write(one.stdout)
+    return int(any(one.returncode for one in done))
+
+
+def tested(files: list[Path]) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *files],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
 
 
 if __name__ == "__main__":
