@@ -49,7 +49,7 @@ help:
 	@echo "make test-install                 test the installer in a clean Debian (root, a few minutes)"
 	@echo "make test-install-arm64           the same on an emulated 64-bit ARM (root, 10 min)"
 	@echo "make test-container               build the container's image and run it (root, a few minutes)"
-	@echo "make test-container-arm64         the same on an emulated 64-bit ARM (root, an hour)"
+	@echo "make test-container-arm64         the same on an emulated 64-bit ARM (root, half an hour)"
 	@echo "make test-clients                 test with real Home Assistant and Node-RED, fetched once"
 	@echo "make test-web                     test the web page in a real Chromium"
 	@echo "make soak                         kill the node a hundred times (about 10 min)"

@@ -70,7 +70,7 @@ RUN_ELSEWHERE = {
     "make lock": "it asks the package index for the newest of everything",
     "make test-install": "some minutes, as root",
     "make test-container": "some minutes, as root",
-    "make test-container-arm64": "an hour, as root",
+    "make test-container-arm64": "half an hour, as root",
     "make addon": "tests/project/test_shipping.py looks at what it makes",
     "make icons": "tests/project/test_shipping.py looks at what it draws",
     "docker compose build": "there is no Docker here; tests/system/test_container.py builds it",

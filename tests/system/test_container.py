@@ -53,6 +53,11 @@ PYTHON = "/opt/scribe-node/venv/bin/python"
 LIMITS = ("--ulimit", "nofile=4096:4096", "--ulimit", "nproc=512:512")
 
 
+not_emulated = pytest.mark.skipif(
+    ARCHITECTURE is not None, reason="an emulated machine does not keep up with speech"
+)
+
+
 @pytest.fixture(scope="module")
 def podman() -> Iterator[Podman]:
     with Podman() as running:
@@ -190,6 +195,7 @@ def test_it_installs_only_what_is_locked(podman: Podman, image: str) -> None:
     assert {one.partition("==")[0] for one in installed - locked} == {"scribe-node"}
 
 
+@not_emulated
 def test_a_session_as_compose_runs_it(podman: Podman, node: str, seen: Watcher) -> None:
     """It serves, without a right that it does not need, and a stop loses nothing."""
     assign = [{"mic": mic, "speaker": mic.capitalize()} for mic in MICS]
@@ -227,6 +233,7 @@ def assert_stops(podman: Podman, node: str, seen: Watcher) -> None:
     seen.wait_for(lambda m: m.topic == "scribe/lab/status" and m.text == "offline", 5, before)
 
 
+@not_emulated
 def test_a_worker_as_compose_runs_it(
     podman: Podman, image: str, broker: Broker, seen: Watcher, tmp_path: Path
 ) -> None:
@@ -300,6 +307,7 @@ class Page:
             return False
 
 
+@not_emulated
 @pytest.mark.usefixtures("node")
 def test_the_page_as_compose_runs_it(podman: Podman, page: Page) -> None:
     """The flow of one session, by who has the password."""
@@ -369,6 +377,7 @@ def make_addon(target: Path) -> Path:
     return target / "scribe_node"
 
 
+@not_emulated
 @pytest.mark.usefixtures("image")
 def test_the_add_on_is_built_from_its_folder_as_the_supervisor_does(
     podman: Podman, broker: Broker, seen: Watcher, tmp_path: Path
