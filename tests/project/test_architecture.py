@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -203,3 +205,25 @@ def test_a_file_has_one_meaning(file: Path) -> None:
 def test_functions_are_short() -> None:
     lengths = [entry for file in FILES for entry in functions(file)]
     assert [name for name, length in lengths if length > MAX_FUNCTION_LINES] == []
+
+
+SHARES = """
+import sys
+from pathlib import Path
+from node.adapters.systemd import Notifier
+from node.app import Node
+from node.config import Config
+folder, where = Path(sys.argv[1]), sys.argv[2]
+sections = {"storage": {"path": str(folder)}, "transcription": {"where": where}}
+Node(Config.model_validate(sections), folder / "node.yaml", Notifier())
+print("node.core.work.messages" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(("where", "loads"), [("here", "False"), ("broker", "True")])
+def test_a_node_that_sends_nothing_away_does_not_load_what_would(
+    tmp_path: Path, where: str, loads: str
+) -> None:
+    command = [sys.executable, "-c", SHARES, str(tmp_path), where]
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=True)
+    assert done.stdout.strip() == loads

@@ -68,12 +68,21 @@ def voice(number: int) -> tuple[Sound, Sound]:
     return near, far
 
 
+@cache
+def hiss(mic: int) -> Sound:
+    """The noise of one person's microphone; callers share it, as they share voices."""
+    count = LONGEST_S * SAMPLE_RATE
+    sound = np.random.default_rng([mic, 1]).standard_normal(count, np.float32) * np.float32(NOISE)
+    sound.setflags(write=False)
+    return sound
+
+
 def conversation(
     people: range, seconds: float, bleed_db: float, rng: np.random.Generator
 ) -> list[Sound]:
     """Return what the microphone of each hears; they take turns of 1 to 5 s."""
     count = round(seconds * SAMPLE_RATE)
-    heard = rng.standard_normal((len(people), count), np.float32) * np.float32(NOISE)
+    heard = np.stack([hiss(mic)[:count] for mic in people])
     bleed = np.float32(10 ** (bleed_db / 20))
     begin = 0
     for speaker in itertools.cycle(people):
@@ -255,10 +264,10 @@ def unrelated() -> Iterator[tuple[str, list[Floats]]]:
     yield "two who talk elsewhere", [alone, other]
     yield "silence", [silence, silence]
     yield "talk and silence", [alone, silence]
-    hiss = rng.standard_normal((2, count)) * NOISE
-    yield "noise of devices", heard(recorded(hiss[0]), recorded(hiss[1]))
+    noise = [hiss(mic)[:count] for mic in range(2)]
+    yield "noise of devices", heard(recorded(noise[0]), recorded(noise[1]))
     mains = hum(count, rng)
-    yield "hum", heard(recorded(mains + hiss[0]), recorded(hum(count, rng) + hiss[1]))
+    yield "hum", heard(recorded(mains + noise[0]), recorded(hum(count, rng) + noise[1]))
     yield "hum under talk", heard(recorded(said[2] + mains), recorded(said[3] + mains))
     yield "two fans", heard(recorded(fan(count, rng)), recorded(fan(count, rng)))
     bell = talk(6, rng) * 3
@@ -267,7 +276,7 @@ def unrelated() -> Iterator[tuple[str, list[Floats]]]:
     rung[1, 400_000 : 400_000 + len(bell)] += bell
     yield "the same bell", heard(recorded(rung[0]), recorded(rung[1]))
     beat = np.tile(talk(2, rng), 30)
-    yield "a beat", heard(recorded(beat + hiss[0]), recorded(np.roll(beat, 9000) + hiss[1]))
+    yield "a beat", heard(recorded(beat + noise[0]), recorded(np.roll(beat, 9000) + noise[1]))
     yield "too little in common", heard(*meeting(9, (0.0, 22.0), 40, -10))
     yield "nothing", [alone, *heard(recorded(np.zeros(100)))]
     yield "a moment", [alone, other[: 4000 // HOP]]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +13,6 @@ from node.config import Config
 from node.service.handlers import KINDS, on, table
 from node.service.items import MicLost, StopRequested
 from node.service.parts import Parts
-from tests.rig.node import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,28 +32,6 @@ def test_the_node_has_a_handler_for_everything_that_may_come_in(tmp_path: Path) 
     Node(config, file, Notifier())
     assert handlers(Parts(config, file, Notifier(), lambda: None))
     assert list(tmp_path.iterdir()) == []  # creating it starts nothing
-
-
-SHARES = """
-import sys
-from pathlib import Path
-from node.adapters.systemd import Notifier
-from node.app import Node
-from node.config import Config
-folder, where = Path(sys.argv[1]), sys.argv[2]
-sections = {"storage": {"path": str(folder)}, "transcription": {"where": where}}
-Node(Config.model_validate(sections), folder / "node.yaml", Notifier())
-print("node.core.work.messages" in sys.modules)
-"""
-
-
-@pytest.mark.parametrize(("where", "loads"), [("here", "False"), ("broker", "True")])
-def test_a_node_that_sends_nothing_away_does_not_load_what_would(
-    tmp_path: Path, where: str, loads: str
-) -> None:
-    command = [sys.executable, "-c", SHARES, str(tmp_path), where]
-    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=True)
-    assert done.stdout.strip() == loads
 
 
 def test_an_item_goes_to_its_handler_and_to_no_other() -> None:
