@@ -16,8 +16,8 @@ from node.core.text.transcript import Transcript
 from node.web import hub as module
 from node.web.hub import Hub, RefusedError
 from node.web.meetings import Meetings
+from tests.integration.test_web_hub import Link
 from tests.unit.spoken import PARIS, STARTED, segment
-from tests.unit.test_web_hub import Link
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
