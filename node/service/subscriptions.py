@@ -6,9 +6,9 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
-    from node.adapters.broker import Acknowledged, Broker
+    from node.adapters.broker import Acknowledged
 
 FIRST_AGAIN_S, LONGEST_AGAIN_S = 60.0, 600.0
 """Wait before asking again for what was refused: the broker's access rules may have been mended. It
@@ -16,10 +16,14 @@ doubles from the first to the second value."""
 
 
 class Subscriptions:
-    """Owned by the thread that owns the connection; monotonic times come in with the calls."""
+    """Owned by the thread that owns the connection; monotonic times come in with the calls.
 
-    def __init__(self, broker: Broker, filters: Collection[str]) -> None:
-        self._broker = broker
+    `subscribe` asks the broker for a topic and returns the message's number, or None without a
+    connection.
+    """
+
+    def __init__(self, subscribe: Callable[[str], int | None], filters: Collection[str]) -> None:
+        self._subscribe = subscribe
         self._filters = filters
         self._asked: dict[int, str] = {}
         self._denied: dict[str, str] = {}
@@ -71,7 +75,7 @@ class Subscriptions:
     def _ask(self, filters: Collection[str]) -> None:
         self._again_at = math.inf
         for topic in filters:
-            mid = self._broker.subscribe(topic)
+            mid = self._subscribe(topic)
             if mid is None:  # the connection is gone; that is about to be said
                 self._is_connected = False
             else:

@@ -60,7 +60,9 @@ class WorkLink:
             partial(connection_advice, own),
             kept_bytes=MAX_ANSWER_BYTES + 1,
         )
-        self._subscriptions = Subscriptions(self._broker, (self.response_topic, self._statuses))
+        self._subscriptions = Subscriptions(
+            self._broker.subscribe, (self.response_topic, self._statuses)
+        )
         self._max_packet: int | None = None
         self._window = WINDOW
         self._publishing: dict[int, str] = {}

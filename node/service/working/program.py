@@ -126,7 +126,7 @@ class WorkerProgram:
         self._signature: Signature | None = None
         self._is_connected, self._connections = False, 0
         self._receipts = Receipts(self._broker.acknowledge)
-        self._subscription = Subscriptions(self._broker, [self._filter])
+        self._subscription = Subscriptions(self._broker.subscribe, [self._filter])
         self._last_refusal: str | None = None
         self._goodbye: int | None = None
         self._waiting: deque[Job] = deque()
@@ -214,7 +214,9 @@ class WorkerProgram:
         if dropped == self._status.dropped:
             return
         if self._status.dropped == 0:
-            log.warning("more comes at once than a worker can take; some requests are dropped")
+            log.warning(
+                "more comes at once than a worker can take; their nodes send dropped requests again"
+            )
         self._status = self._status.model_copy(update={"dropped": dropped})
 
     # The engine.

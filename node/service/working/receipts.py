@@ -20,9 +20,8 @@ class Receipts:
         self._settled: set[tuple[int, int]] = set()
 
     def arrived(self, message: Message) -> None:
-        if (
-            message.receipt[1] != 0
-        ):  # others need no acknowledgement, and have no number of their own
+        """Note a message to acknowledge; those of QoS 0 need none, and share the number 0."""
+        if message.receipt[1] != 0:
             self._open.append(message)
 
     def clear(self) -> None:
