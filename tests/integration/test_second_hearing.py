@@ -11,28 +11,16 @@ from node.core.work.messages import ResultPart
 from node.service.transcribing import sharing
 from node.service.transcribing.backlog import Backlog
 from tests.model.sentences import SENTENCES
-from tests.rig.scripted_worker import Asked, Scripted
-from tests.rig.sharer import Sharer
 from tests.rig.workers import RunningWorker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.rig.broker import Broker
+    from tests.rig.scripted_worker import Asked, Scripted
+    from tests.rig.sharer import Sharer
 
 PATIENCE_S = 30
-
-
-@pytest.fixture
-def sharer(tmp_path: Path, broker: Broker) -> Sharer:
-    return Sharer(tmp_path, broker.port)
-
-
-@pytest.fixture
-def worker(broker: Broker) -> Iterator[Scripted]:
-    with Scripted(broker.port) as scripted:
-        yield scripted
 
 
 @pytest.mark.parametrize(("load", "right"), [(Load.NORMAL, True), (Load.NO_PARTIALS, False)])

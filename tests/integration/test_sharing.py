@@ -39,7 +39,6 @@ from tests.rig.scripted_worker import OWN, RESPONSE, Scripted
 from tests.rig.sharer import NOISE, Sharer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from node.service.transcribing.away import Outcome
@@ -47,17 +46,6 @@ if TYPE_CHECKING:
 PATIENCE_S = 30
 PAUSE = SAMPLE_RATE // 20
 """Samples of silence before and after a cut, at least."""
-
-
-@pytest.fixture
-def sharer(tmp_path: Path, broker: Broker) -> Sharer:
-    return Sharer(tmp_path, broker.port)
-
-
-@pytest.fixture
-def worker(broker: Broker) -> Iterator[Scripted]:
-    with Scripted(broker.port) as scripted:
-        yield scripted
 
 
 def test_the_longest_utterance_and_an_empty_one(sharer: Sharer, worker: Scripted) -> None:
