@@ -22,7 +22,7 @@ from tests.rig.tapes import record, tape_recorder
 from tests.rig.workers import RunningWorker, fill, stored
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tests.model.sentences import Sentence
 
@@ -112,18 +112,17 @@ def answerers(watcher: Watcher) -> set[str]:
     return {answer["worker"] for answer in answers(watcher)}
 
 
+@pytest.fixture(params=[Broker, Rumqttd])
+def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
+    """A house on each of the brokers."""
+    with request.param() as broker, Watcher(broker.port) as watcher:
+        yield House(tmp_path, broker, watcher)
+
+
 def test_three_workers_of_which_one_is_killed_and_one_freezes(
-    house: House, slow: dict[str, str]
+    anywhere: House, slow: dict[str, str]
 ) -> None:
-    kill_and_freeze(house, slow)
-
-
-def test_the_same_on_another_broker(tmp_path: Path, slow: dict[str, str]) -> None:
-    with Rumqttd() as broker, Watcher(broker.port) as watcher:
-        kill_and_freeze(House(tmp_path, broker, watcher), slow)
-
-
-def kill_and_freeze(house: House, slow: dict[str, str]) -> None:
+    house = anywhere
     ids = house.fill({mic: sentences[:6] for mic, sentences in SAID.items()})
     # The broker sends a third of all work to the frozen one until it misses its sign of life.
     own: dict[str, Any] = {"module": "tests.rig.slow_engine", "env": slow, "mqtt": ALIVE}

@@ -17,13 +17,13 @@ def main() -> int:
     files = sorted(Path(sys.argv[2]).glob("test_*.py"))
     count = min(int(sys.argv[1]), len(files))
     with ThreadPoolExecutor(count) as pool:
-        done = list(pool.map(tested, [files[number::count] for number in range(count)]))
+        done = list(pool.map(run, [files[number::count] for number in range(count)]))
     for one in done:
         sys.stdout.buffer.write(one.stdout)
     return int(any(one.returncode for one in done))
 
 
-def tested(files: list[Path]) -> subprocess.CompletedProcess[bytes]:
+def run(files: list[Path]) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *files],
         stdout=subprocess.PIPE,
