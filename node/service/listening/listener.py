@@ -18,8 +18,7 @@ from node.core.room.room import Room
 from node.service.items import Flushed, LevelsMeasured, MicsOpened, MicsRefused
 from node.service.listening import orders
 from node.service.listening.attendance import Attendance
-from node.service.listening.microphone import OPEN_ATTEMPTS, Microphone
-from node.service.listening.placer import Placer
+from node.service.listening.microphone import OPEN_ATTEMPTS, Microphone, Placer
 from node.service.listening.recorder import Recorder
 from node.service.listening.waker import Waker
 from node.service.worker import Worker
