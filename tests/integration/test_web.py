@@ -112,8 +112,8 @@ def test_a_second_start_is_refused(page: RunningPage) -> None:
 def test_a_stream_tells_states_and_speech(page: RunningPage) -> None:
     with Stream(page) as stream:
         assert (stream.content_type or "").startswith("text/event-stream")
-        wait_until(lambda: stream.of("state"), 20, "the first state")
-        assert stream.of("state")[0] == page.view()
+        # Microphones of the test before may still be closing.
+        wait_until(lambda: page.view() in stream.of("state"), 20, "the state as it is now")
         page.post("api/nodes/lab/start", {"assignments": [{"mic": "mic-alice", "speaker": "A"}]})
         segments = wait_until(lambda: stream.of("segment"), 60, "a segment")
         wait_until(
