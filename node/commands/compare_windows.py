@@ -6,6 +6,7 @@ import time
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from node.adapters.whisper import Clip
 from node.core.model import SAMPLE_RATE
 from node.core.text.hallucination import plain_words
 
@@ -40,7 +41,7 @@ def compare(engine: Engine, utterances: Iterable[RecordedSpeech], language: str 
         texts = []
         for window in WINDOWS:
             began = time.perf_counter()
-            texts.append(engine.transcribe(utterance.samples, language, window=window).text)
+            texts.append(engine.transcribe(Clip(utterance.samples, language), window=window).text)
             took[window] += time.perf_counter() - began
         count += 1
         length_s += len(utterance.samples) / SAMPLE_RATE

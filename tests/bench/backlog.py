@@ -115,7 +115,7 @@ def differences(engine: Engine) -> tuple[int, int]:
         for first in range(0, len(sounds), 4):
             four = sounds[first : first + 4]
             together = engine.transcribe_together([Clip(each) for each in four], beam_size=beam)
-            alone = [engine.transcribe(each, None, beam_size=beam) for each in four]
+            alone = [engine.transcribe(Clip(each), beam_size=beam) for each in four]
             different += sum(a.text != b.text for a, b in zip(together, alone, strict=True))
     return different, 2 * len(sounds)
 

@@ -203,7 +203,7 @@ def test_texts_are_the_same_together_and_alone(
     if long:  # one with a wider window than the others
         sounds.append(spoken(*SENTENCES[5:9], pause_s=0.8))
     together = engine.transcribe_together([Clip(each) for each in sounds], beam_size=beam_size)
-    alone = [engine.transcribe(each, None, beam_size=beam_size) for each in sounds]
+    alone = [engine.transcribe(Clip(each), beam_size=beam_size) for each in sounds]
     for one, other in zip(together, alone, strict=True):
         assert (one.text, one.language) == (other.text, other.language)
         assert one.confidence == pytest.approx(other.confidence, abs=0.01)

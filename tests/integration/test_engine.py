@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from node.adapters.whisper import Engine, EngineSettings
+from node.adapters.whisper import Clip, Engine, EngineSettings
 from node.adapters.whisper.decoding import DecodeRequest
 from node.adapters.whisper.encoding import FLOOR_WINDOW, FULL_WINDOW
 from node.adapters.whisper.engine import DIVISIBLE
@@ -95,7 +95,7 @@ def test_guards_hold_where_the_detector_does_not(
     engine.removed.clear()
     sound = noise(name, NOISE_S)
     pieces = np.split(sound, NOISE_S // PIECE_S)
-    heard = [engine.transcribe(piece, None) for piece in pieces]
+    heard = [engine.transcribe(Clip(piece)) for piece in pieces]
     assert [h.text for h in heard] == [""] * len(pieces)
     # The model itself wrote something: without the guards there would be words.
     expected = "level" if name == "digital silence" else "no speech"
@@ -112,7 +112,7 @@ def test_guards_hold_where_the_detector_does_not(
 def test_one_encoding_serves_language_and_text(
     seconds: int, window: Any, width: int, engine: Engine, encoded: list[int]
 ) -> None:
-    engine.transcribe(noise("pink noise", seconds), None, window=window)
+    engine.transcribe(Clip(noise("pink noise", seconds)), window=window)
     assert encoded == [width]
 
 
@@ -122,7 +122,7 @@ def test_what_is_said_again_is_looked_at_twice_and_kept(
 ) -> None:
     sentence = SENTENCES[10]
     sound = spoken(*[sentence] * times, pause_s=0.3)
-    heard = engine.transcribe(sound, None)
+    heard = engine.transcribe(Clip(sound))
     assert heard.text == " ".join([sentence.text] * times)
     assert len(encoded) == 2
     assert encoded[0] < FULL_WINDOW
@@ -156,7 +156,7 @@ def test_a_doubted_word_is_heard_again_over_the_full_window(
 
     monkeypatch.setattr(engine._decoder, "decode", decode)
     sound = spoken(SENTENCES[10])[:SAMPLE_RATE]
-    assert engine.transcribe(sound, "en").text == text
+    assert engine.transcribe(Clip(sound, "en")).text == text
     assert encoded == [FLOOR_WINDOW, FULL_WINDOW]
 
 
@@ -172,7 +172,7 @@ def test_where_the_decoder_is_caught_both_halves_are_heard(
     first, second = SENTENCES[6], SENTENCES[11]
     sound = spoken(first, second, pause_s=1.5)
     assert len(sound) > DIVISIBLE
-    heard = engine.transcribe(sound, None)
+    heard = engine.transcribe(Clip(sound))
     assert heard.text == f"{first.text} {second.text}"
     assert heard.doubtful
     assert len(encoded) == 3
@@ -182,28 +182,28 @@ def test_halves_are_not_halved_again(
     engine: Engine, encoded: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("node.adapters.whisper.engine.judged", lambda said: (said.text, "loop"))
-    engine.transcribe(spoken(*SENTENCES[5:15], pause_s=0.8), None)
+    engine.transcribe(Clip(spoken(*SENTENCES[5:15], pause_s=0.8)))
     assert 3 <= len(encoded) <= 6
 
 
 def test_an_unsure_word_is_in_the_language_of_the_speaker(engine: Engine) -> None:
     word = np.pad(say("Six.", "en", "en-us+f3"), (4800, 9600))
-    alone = engine.transcribe(word, None)
+    alone = engine.transcribe(Clip(word))
     assert alone.language == "fr"
     assert alone.language_probability < 0.8
-    assert engine.transcribe(word, None, prior=SURE_OF_ENGLISH).language == "en"
+    assert engine.transcribe(Clip(word, prior=SURE_OF_ENGLISH)).language == "en"
 
 
 def test_a_sure_sentence_is_not_held_in_the_language_before(engine: Engine) -> None:
     sentence = np.pad(say("Bonjour tout le monde.", "fr"), (4800, 9600))
-    heard = engine.transcribe(sentence, None, prior=SURE_OF_ENGLISH)
+    heard = engine.transcribe(Clip(sentence, prior=SURE_OF_ENGLISH))
     assert (heard.language, heard.text) == ("fr", "Bonjour tout le monde.")
 
 
 def test_only_the_languages_configured_are_found() -> None:
     english = Engine(EngineSettings(str(MODEL), MODEL, MODEL, languages=("en",), threads=1))
     english.load()
-    heard = english.transcribe(say("Bonjour tout le monde.", "fr"), None)
+    heard = english.transcribe(Clip(say("Bonjour tout le monde.", "fr")))
     assert (heard.language, heard.language_probability) == ("en", 1.0)
 
 
@@ -222,7 +222,7 @@ def test_the_prompt_holds_what_is_asked_for_and_nothing_said_before(
     monkeypatch.setattr(engine._whisper, "get_prompt", noting)
     texts = []
     for hotwords in (None, "Anna", None):
-        engine.transcribe(say("Hello everyone.", "en"), "en", hotwords=hotwords)
+        engine.transcribe(Clip(say("Hello everyone.", "en"), "en", hotwords=hotwords))
         texts.append(asked[-1])
     frame = "<|startoftranscript|><|en|><|transcribe|><|notimestamps|>"
     assert texts[0] == f"<|startofprev|> Marie Bonjour Paul.{frame}"
@@ -261,4 +261,4 @@ def test_the_longest_hotwords_and_prompt_together_leave_room_for_the_text() -> N
     prompt = ("Bonjour. Nous parlons de l'école et du jardin. " * 30)[:1000]
     TranscriptionConfig(hotwords=names, initial_prompt=prompt)
     engine = loaded(hotwords=names, initial_prompt=prompt)
-    assert engine.transcribe(say("Hello everyone.", "en"), "en").text
+    assert engine.transcribe(Clip(say("Hello everyone.", "en"), "en")).text

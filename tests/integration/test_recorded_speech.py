@@ -17,7 +17,7 @@ import pytest
 
 from node.adapters import sound_files
 from node.adapters.vad import Silero
-from node.adapters.whisper import Engine, EngineSettings
+from node.adapters.whisper import Clip, Engine, EngineSettings
 from node.core.model import SAMPLE_RATE, TICK
 from node.core.text.context import Contexts, Earlier
 from node.core.text.prior import LanguagePrior
@@ -70,10 +70,11 @@ def heard(engine: Engine, said: list[Recording], *, context: bool) -> tuple[int,
     for one in said:
         speaker = ("session", "mic", one.speaker)
         found = engine.transcribe(
-            one.samples,
-            None,
-            prior=languages.of("mic", one.speaker),
-            earlier=contexts.of(speaker, at) if context else (),
+            Clip(
+                one.samples,
+                prior=languages.of("mic", one.speaker),
+                earlier=contexts.of(speaker, at) if context else (),
+            )
         )
         languages.learn("mic", one.speaker, found)
         contexts.learn(speaker, at + len(one.samples), one.samples, found)
@@ -113,7 +114,7 @@ def test_the_decoder_goes_on_behind_a_whole_sentence(
         return said
 
     monkeypatch.setattr(engine._decoder, "decode", noting)
-    engine.transcribe(second.samples, "fr", earlier=(before,))
+    engine.transcribe(Clip(second.samples, "fr", earlier=(before,)))
     assert asked[0] == "Allume la chambre."
 
 
@@ -123,7 +124,7 @@ def test_the_same_words_said_twice_are_written_twice(engine: Engine, speech: Pat
     contexts, at = Contexts(), 0
     texts = []
     for one in [*said[:4], *said[:4]]:
-        found = engine.transcribe(one.samples, "fr", earlier=contexts.of(("s", "m", "p"), at))
+        found = engine.transcribe(Clip(one.samples, "fr", earlier=contexts.of(("s", "m", "p"), at)))
         contexts.learn(("s", "m", "p"), at + len(one.samples), one.samples, found)
         at += len(one.samples) + SAMPLE_RATE
         texts.append(found.text)
@@ -142,7 +143,9 @@ def test_what_was_said_in_another_language_is_no_context(engine: Engine, speech:
 
 @pytest.mark.parametrize("name", ["ohf-en-08", "2414-128291-0004"])
 def test_what_is_said_once_is_written_once(engine: Engine, speech: Path, name: str) -> None:
-    text = engine.transcribe(sound(speech / "cases/short-doubled" / f"{name}.flac"), "en").text
+    text = engine.transcribe(
+        Clip(sound(speech / "cases/short-doubled" / f"{name}.flac"), "en")
+    ).text
     known = {one.id: one.text for said in recordings(speech).values() for one in said}
     assert len(text.split()) <= len(known[name].split()) + 1, text
 
@@ -175,6 +178,6 @@ def test_the_words_of_a_recording_lie_within_its_speech(speech: Path) -> None:
     timed = Engine(settings)
     timed.load()
     samples = sound(speech / "cases/cut-at-0.6s" / "1688-142285-0000.flac")
-    words = timed.transcribe(samples, "en").words or ()
+    words = timed.transcribe(Clip(samples, "en")).words or ()
     assert len(words) > 20
     assert all(0.0 <= word.start < word.end <= len(samples) / SAMPLE_RATE for word in words)

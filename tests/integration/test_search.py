@@ -357,8 +357,8 @@ def test_an_index_whose_pages_the_disk_lost_is_made_again(minutes: Minutes) -> N
     with file.open("r+b") as stream:
         stream.seek((page - 1) * size + 8)
         stream.write(b"\xff" * 100)
-    with closing(sqlite3.connect(file)) as db:
-        assert db.execute("PRAGMA quick_check").fetchall() != [("ok",)]
+    with closing(sqlite3.connect(file)) as db:  # only the first: to go on may fail, or not
+        assert db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",)
     minutes.open()
     assert len(minutes.reports) == 1
     assert len(minutes.find("bonjour", limit=200)) == 200

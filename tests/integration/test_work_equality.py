@@ -63,15 +63,7 @@ def by_worker(cutter: Cutter, clip: Clip, worker: Tuning) -> Transcription:
     (part,) = parts_of(cutter, clip)
     work = decode_request(part.payload(60))
     sent = clip_of(work)
-    heard = worker.of(work).transcribe(
-        sent.samples,
-        sent.language,
-        prior=sent.prior,
-        beam_size=work.request.beam_size,
-        hotwords=sent.hotwords,
-        overlapped=sent.overlapped,
-        earlier=sent.earlier,
-    )
+    heard = worker.of(work).transcribe(sent, beam_size=work.request.beam_size)
     return heard_in(result_of(heard))
 
 
@@ -87,21 +79,14 @@ def test_the_worker_hears_what_the_node_would(
     )
     engine, cutter = Engine(own), Cutter(own, ModelId(name="base"))
     engine.load()
-    first = engine.transcribe(sound[: 6 * S], None)
+    first = engine.transcribe(Clip(sound[: 6 * S]))
     earlier = (Earlier(sound[: 6 * S], first.text, first.language),)
     for clip in (
         Clip(sound[6 * S : 9 * S], None, Prior("en", 5.0), "Anna", earlier=earlier),
         Clip(sound[9 * S : 15 * S], None, overlapped=True, earlier=earlier),
         Clip(sound[15 * S : 18 * S], "fr"),
     ):
-        here = engine.transcribe(
-            clip.samples,
-            clip.language,
-            prior=clip.prior,
-            hotwords=clip.hotwords,
-            overlapped=clip.overlapped,
-            earlier=clip.earlier,
-        )
+        here = engine.transcribe(clip)
         assert by_worker(cutter, clip, worker) == here
         assert here.text
 

@@ -19,9 +19,7 @@ from node.core.model import SAMPLE_RATE
 from node.service.transcribing import transcriber
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
+    from node.adapters.whisper import Clip
     from node.core.model import Transcription
 
 LONG_S = 2.6
@@ -35,20 +33,16 @@ _transcribe = Engine.transcribe
 _draft = Engine.draft
 
 
-def _failing(
-    self: Engine, samples: npt.NDArray[np.int16], language: str | None, **options: Any
-) -> Transcription:
-    if len(samples) > LONG_S * SAMPLE_RATE:
+def _failing(self: Engine, clip: Clip, **options: Any) -> Transcription:
+    if len(clip.samples) > LONG_S * SAMPLE_RATE:
         _fail()
-    return _transcribe(self, samples, language, **options)
+    return _transcribe(self, clip, **options)
 
 
-def _failing_draft(
-    self: Engine, samples: npt.NDArray[np.int16], language: str | None, **options: Any
-) -> str:
-    if len(samples) > LONG_S * SAMPLE_RATE:
+def _failing_draft(self: Engine, clip: Clip) -> str:
+    if len(clip.samples) > LONG_S * SAMPLE_RATE:
         raise RuntimeError("the engine is out of order")
-    return _draft(self, samples, language, **options)
+    return _draft(self, clip)
 
 
 def _fail() -> None:

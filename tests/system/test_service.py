@@ -55,6 +55,7 @@ class Service:
         self.machine = machine
         self.broker = broker
         self.watcher = watcher
+        self._started_at = 0  # the number of the first message since
 
     def configure(self, **sections: object) -> None:
         tape = write_wav(self.machine.share / "tape.wav", spoken(HELLO, pause_s=2), 16000)
@@ -70,7 +71,11 @@ class Service:
         (self.machine.share / "node.yaml").write_text(yaml.safe_dump(config))
 
     def start(self) -> int:
-        """Start the unit; return its main process, as seen in the machine."""
+        """Start the unit; return its main process, as seen in the machine.
+
+        The unit is ready without a broker, so perhaps before the node listens to requests.
+        """
+        self._started_at = self.watcher.count()
         self.machine.systemctl("start", UNIT)
         return self.pid
 
@@ -92,6 +97,9 @@ class Service:
 
     def record(self) -> object:
         """Start a session of the tape; return its id once a segment has arrived."""
+        self.watcher.wait_for(
+            lambda m: m.topic == f"{TOPIC}/status" and m.text == "online", 60, self._started_at
+        )
         after = self.watcher.count()
         assignments = [{"mic": "tape", "speaker": "Alice"}]
         session = self.ask("session/start", assignments=assignments)["session_id"]

@@ -31,9 +31,9 @@ class TwoSounds(Engine):
         self._texts = {0: cleaned, 1: raw}
         self.looked: list[int] = []
 
-    def transcribe(self, samples: np.ndarray, _language: str | None, **_: object) -> Transcription:  # type: ignore[override]  # only the sound matters here
-        self.looked.append(int(samples[0]))
-        return self._texts[int(samples[0])]
+    def transcribe(self, clip: Clip, **_: object) -> Transcription:
+        self.looked.append(int(clip.samples[0]))
+        return self._texts[int(clip.samples[0])]
 
 
 @pytest.mark.parametrize(

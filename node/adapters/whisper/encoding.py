@@ -68,7 +68,17 @@ MIN_PROBABILITY = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """An utterance and what is known about it; see `Engine.transcribe`."""
+    """An utterance of at most 28 s, and what is known about it.
+
+    Attributes:
+        samples: int16 at 16 kHz, one dimension.
+        language: Whisper's code, or None to find it among the configured languages.
+        prior: the expected language, weighed with what is detected.
+        hotwords: words to listen for besides the configured ones.
+        overlapped: somebody else speaks meanwhile: the transcript needs word times, even if they
+            are not configured.
+        earlier: what the speaker said just before, oldest first.
+    """
 
     samples: npt.NDArray[np.int16]
     language: str | None = None

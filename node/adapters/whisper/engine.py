@@ -33,9 +33,7 @@ if TYPE_CHECKING:
 
     from node.adapters.whisper.encoding import Look
     from node.core.model import Word
-    from node.core.text.context import Earlier
     from node.core.text.hallucination import Said
-    from node.core.text.prior import Prior
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +78,7 @@ class Engine:
         self._decoder = Decoder(self._whisper, self._settings)
         self._encoder = Encoder(self._whisper, self._settings, self._decoder)
         self.notice = notice_of(self._settings)
-        self.transcribe(np.full(SAMPLE_RATE, AUDIBLE, np.int16), None, beam_size=1)
+        self.transcribe(Clip(np.full(SAMPLE_RATE, AUDIBLE, np.int16)), beam_size=1)
         self.removed.clear()
         self.retries = 0
 
@@ -97,33 +95,16 @@ class Engine:
 
     def transcribe(
         self,
-        samples: npt.NDArray[np.int16],
-        language: str | None,
+        clip: Clip,
         *,
-        prior: Prior | None = None,
         beam_size: int | None = None,
         window: Literal["fit", "full"] | None = None,
-        hotwords: str | None = None,
-        overlapped: bool = False,
-        earlier: tuple[Earlier, ...] = (),
     ) -> Transcription:
-        """Recognise one utterance of at most 28 s.
-
-        Args:
-            samples: int16 at 16 kHz, one dimension.
-            language: Whisper's code, or None to find it among the configured languages.
-            prior: the expected language, weighed with what is detected.
-            beam_size: instead of the configured one.
-            window: likewise.
-            hotwords: words to listen for besides the configured ones.
-            overlapped: somebody else speaks meanwhile: the transcript needs word times, even if
-                they are not configured.
-            earlier: what the speaker said just before, oldest first.
+        """Recognise one utterance; `beam_size` and `window` override the configured ones.
 
         Returns:
             What was said; the text is empty for silence or noise.
         """
-        clip = Clip(samples, language, prior, hotwords, overlapped=overlapped, earlier=earlier)
         look = self._look(clip, beam_size, window)
         if look is None:
             return self._inaudible(clip)
@@ -144,14 +125,12 @@ class Engine:
             for clip, look in zip(clips, looks, strict=True)
         ]
 
-    def draft(
-        self, samples: npt.NDArray[np.int16], language: str | None, *, prior: Prior | None = None
-    ) -> str:
+    def draft(self, clip: Clip) -> str:
         """Return the text of unfinished speech, as cheaply as possible: one look with beam 1.
 
         Empty if it looks wrong.
         """
-        look = self._look(Clip(samples, language, prior), 1, "fit")
+        look = self._look(clip, 1, "fit")
         if look is None:
             return ""
         said: Said = self._decoder.decode(look.encoding, look.request)

@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from node.adapters.whisper import Clip
 from node.core.model import SAMPLE_RATE, at_sample, iso
 from node.core.pace import FIXED_S, Pace
 from node.core.text.agreement import Agreement
@@ -157,7 +158,7 @@ class Partials:
             return
         samples, language = lesson[0][: round(PRACTICE_S * SAMPLE_RATE)], lesson[1]
         try:
-            self._engine.draft(samples, language)
+            self._engine.draft(Clip(samples, language))
         except Exception:  # nothing is lost: it has been transcribed
             log.exception("a trial pass failed")
         else:
@@ -169,7 +170,7 @@ class Partials:
         prior = languages.of(utterance.mic, utterance.speaker)
         try:
             samples = self._utterances.audio(utterance)
-            text = self._engine.draft(samples, utterance.language, prior=prior)
+            text = self._engine.draft(Clip(samples, utterance.language, prior=prior))
         except FileNotFoundError:  # it has just turned out to be another mic's speech
             return
         except Exception:  # the final text has its own attempts and reports

@@ -68,15 +68,7 @@ class Recogniser:
     def transcribe(self, clip: Clip, *, beam_size: int | None = None) -> Transcription:
         """Return what the engine hears in a clip; `beam_size` overrides the configured one."""
         assert self._engine is not None
-        return self._engine.transcribe(
-            clip.samples,
-            clip.language,
-            prior=clip.prior,
-            beam_size=beam_size,
-            hotwords=clip.hotwords,
-            overlapped=clip.overlapped,
-            earlier=clip.earlier,
-        )
+        return self._engine.transcribe(clip, beam_size=beam_size)
 
     def hear(
         self, clip: Clip, raw: npt.NDArray[np.int16] | None, *, beam_size: int | None = None

@@ -116,17 +116,10 @@ class EngineRoom:
             return None
         self._deadline = began + transcriber.DEADLINE_S + transcriber.DEADLINE_RTF * job.seconds
         try:
-            clip = clip_of(job.work)
-            text = tuning.of(job.work).transcribe(
-                clip.samples,
-                clip.language,
-                prior=clip.prior,
-                beam_size=job.work.request.beam_size,
-                hotwords=clip.hotwords,
-                overlapped=clip.overlapped,
-                earlier=clip.earlier,
+            beam_size = job.work.request.beam_size
+            result = result_of(
+                tuning.of(job.work).transcribe(clip_of(job.work), beam_size=beam_size)
             )
-            result = result_of(text)
         except FlacError as error:
             return Finished(0.0, error=ErrorPart(code="bad_request", message=str(error)))
         except Exception as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from node.adapters.whisper import Clip
 from node.core.model import SAMPLE_RATE
 from tests.bench.accuracy.node_way import LANGUAGES, THREADS, Account, Line, transcript
 from tests.bench.accuracy.store import digest, files_digest
@@ -142,7 +143,7 @@ def best_mic(scene: Scene, store: Store, model: Path) -> Account:
 
 def recognised(sound: Sound, model: Path) -> str:
     """Return what the node's engine makes of an utterance, floats in [-1, 1]."""
-    return _engine(model).transcribe(_as_int16(sound), None).text
+    return _engine(model).transcribe(Clip(_as_int16(sound))).text
 
 
 def _as_int16(sound: Sound) -> Samples:

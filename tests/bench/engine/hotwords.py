@@ -7,6 +7,7 @@ import random
 import jiwer
 import numpy as np
 
+from node.adapters.whisper import Clip
 from tests.bench.engine.sounds import VOICES, engine, normalised, utterance
 from tests.model.grammar import sentence
 
@@ -27,7 +28,7 @@ def run(count: int) -> None:
             for language, text in chosen[:count]
         ]
         texts = [
-            [normalised(engine().transcribe(s, None, hotwords=words).text) for s in sounds]
+            [normalised(engine().transcribe(Clip(s, hotwords=words)).text) for s in sounds]
             for words in (None, ", ".join(NAMES))
         ]
         rates = [f"{100 * jiwer.wer(said, way):5.1f} %" for way in texts]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from node.adapters.whisper import Clip
 from node.core.text.prior import LanguagePrior
 from tests.bench.engine.sounds import VOICES, engine, utterance
 from tests.model.grammar import sentence
@@ -64,8 +65,8 @@ def _converse(speaker: Speaker, utterances: int) -> Counter[tuple[str, str]]:
         text = rng.choice(WORDS[language]) if kind == "word" else sentence(language, rng)
         voice = VOICES[language][number]
         samples = utterance((text,), language, voice, rng.choice(SNRS_DB), noise)
-        alone = engine().transcribe(samples, None)
-        heard = engine().transcribe(samples, None, prior=priors.of("mic", "speaker"))
+        alone = engine().transcribe(Clip(samples))
+        heard = engine().transcribe(Clip(samples, prior=priors.of("mic", "speaker")))
         priors.learn("mic", "speaker", heard)
         found[kind, "all"] += 1
         found[kind, "alone"] += alone.language != language

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from node.adapters.whisper import Clip
 from node.cli import main as node
 from node.core.model import SAMPLE_RATE
 from tests.bench.engine.sounds import MODEL, NOISES, as_int16, engine
@@ -31,7 +32,7 @@ def run(minutes: float) -> None:
             samples[at : at + PIECE_S * SAMPLE_RATE]
             for at in range(0, len(samples), PIECE_S * SAMPLE_RATE)
         ]
-        texts = sum(bool(engine().transcribe(piece, None).text) for piece in pieces)
+        texts = sum(bool(engine().transcribe(Clip(piece)).text) for piece in pieces)
         words = words_of(samples)
         print(f"{name:22} {words:4} words   {texts} of {len(pieces)}, {dict(engine().removed)}")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import jiwer
 import numpy as np
 
+from node.adapters.whisper import Clip
 from tests.bench.engine.sounds import VOICES, engine, normalised, utterance
 from tests.model.grammar import sentence
 
@@ -57,6 +58,6 @@ def run(per_length: int) -> None:
 
 def _hear(way: _Way, samples: Samples, window: Literal["fit", "full"]) -> None:
     began = time.perf_counter()
-    heard = engine(window).transcribe(samples, None)
+    heard = engine(window).transcribe(Clip(samples))
     way.seconds += time.perf_counter() - began
     way.texts.append(normalised(heard.text))
