@@ -12,39 +12,31 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from node.adapters.whisper import Engine
 from node.cli import main
 from node.core.model import SAMPLE_RATE, Transcription
 from tests.bench.fleet import pace
-from tests.bench.fleet.sounds import Samples, fingerprint
+from tests.bench.fleet.sounds import fingerprint
 
 if TYPE_CHECKING:
-    from node.core.text.context import Earlier
+    from node.adapters.whisper import Clip
 
 _FOLDER = Path(os.environ[pace.PLAN])
 _PACES = pace.read(_FOLDER / "paces.json")
 _TEXTS: dict[str, list[str]] = json.loads((_FOLDER / "texts.json").read_text("utf-8"))
 
 
-def _wait(
-    _engine: Engine,
-    samples: Samples,
-    _language: str | None,
-    *,
-    beam_size: int | None = None,
-    earlier: tuple[Earlier, ...] = (),
-    **_options: Any,
-) -> Transcription:
+def _wait(_engine: Engine, clip: Clip, *, beam_size: int | None = None) -> Transcription:
     began = time.monotonic()
-    known = fingerprint(samples)
+    known = fingerprint(clip.samples)
     text, language = _TEXTS[known]
-    before = sum(len(part.samples) for part in earlier)
-    takes_s = _pace(beam_size).takes_s(samples, before)
+    before = sum(len(part.samples) for part in clip.earlier)
+    takes_s = _pace(beam_size).takes_s(clip.samples, before)
     time.sleep(max(0.0, began + takes_s - time.monotonic()))
     with Path(os.environ[pace.RUNS]).open("a") as file:
-        file.write(f"{began} {time.monotonic()} {len(samples) / SAMPLE_RATE} {known}\n")
+        file.write(f"{began} {time.monotonic()} {len(clip.samples) / SAMPLE_RATE} {known}\n")
     return Transcription(text, language, 1.0, 0.9)
 
 
