@@ -200,15 +200,6 @@ def test_the_functions_on_the_way_of_a_sentence_exist() -> None:
             assert re.search(rf"\b(def|class) {name}\b", code), f"{file} has no {name}"
 
 
-@pytest.mark.parametrize(
-    ("walk", "files"), [("To follow one sentence", 12), ("To follow a request", 6)]
-)
-def test_a_walk_passes_through_few_files(walk: str, files: int) -> None:
-    _, _, after = (ROOT / "docs/development.md").read_text().partition(walk)
-    table, _, _ = after.split("\n\n", 1)[1].partition("\n\n")
-    assert len(set(re.findall(r"`([\w/]+\.py)`", table))) == files
-
-
 @pytest.mark.parametrize("file", DOCUMENTS, ids=relative)
 def test_every_link_within_leads_somewhere(file: Path) -> None:
     assert dead_links(file) == []
