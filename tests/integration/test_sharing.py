@@ -27,7 +27,7 @@ from node.service.items import (
 from node.service.transcribing import sharing, work_link
 from node.service.transcribing.away import MAX_MISSED, SILENT, Failed, Heard
 from node.service.transcribing.backlog import Backlog
-from node.service.transcribing.errands import Cutter
+from node.service.transcribing.sent_utterance import Cutter
 from node.service.transcribing.work_link import OVERHEAD
 from tests.model.sentences import SENTENCES
 from tests.rig.access import ruled_broker, rules, set_default

@@ -12,7 +12,7 @@ from node.adapters.whisper import Clip, Engine, EngineSettings
 from node.core.text.context import Earlier
 from node.core.text.prior import Prior
 from node.core.work.messages import ModelId, decode_request, heard_in, result_of
-from node.service.transcribing.errands import Cutter
+from node.service.transcribing.sent_utterance import Cutter
 from node.service.working.jobs import Tuning, clip_of
 from tests.rig.node import ROOT
 from tests.rig.weights import real_base
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from node.core.model import Transcription
-    from node.service.transcribing.errands import Part
+    from node.service.transcribing.sent_utterance import Part
 
 RECORDING = ROOT / "config/demo/mic-alice.wav"
 S = 16000

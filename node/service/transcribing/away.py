@@ -14,7 +14,7 @@ from node.adapters.broker import Connected, Disconnected, Message
 from node.core.work.fleet import Fleet, mismatch
 from node.core.work.messages import LEAST_PACKET, ModelId, WorkError, decode_answer, heard_in, plain
 from node.core.work.patience import Patience
-from node.service.transcribing.errands import Cutter, Errand
+from node.service.transcribing.sent_utterance import Cutter, SentUtterance
 
 if TYPE_CHECKING:
     import threading
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from node.adapters.whisper import Clip, EngineSettings
     from node.core.model import Transcription
     from node.core.work.messages import WorkAnswer
-    from node.service.transcribing.errands import Part
+    from node.service.transcribing.sent_utterance import Part
     from node.service.transcribing.work_link import WorkLink
 
 log = logging.getLogger(__name__)
@@ -102,8 +102,8 @@ class Away:
         self._returns = returns
         self._know(ModelId(name=name))
         self._patience = Patience()
-        self._errands: dict[str, Errand] = {}
-        self._parts: dict[str, tuple[Errand, Part]] = {}
+        self._sent: dict[str, SentUtterance] = {}
+        self._parts: dict[str, tuple[SentUtterance, Part]] = {}
         self._outcomes: list[Outcome] = []
         self._answers = self._expired_in_a_row = 0
         self._absent_since: float | None = None
@@ -163,14 +163,14 @@ class Away:
     @property
     def ids(self) -> set[str]:
         """Ids of the utterances that are away."""
-        return set(self._errands)
+        return set(self._sent)
 
     @property
     def room(self) -> int:
         """How many more utterances may be sent."""
         if self.problem is not None or not self._link.has_room:
             return 0
-        return max(0, min(MAX_AWAY, self._fleet.slots) - len(self._errands))
+        return max(0, min(MAX_AWAY, self._fleet.slots) - len(self._sent))
 
     def news(self) -> list[str]:
         """Return what is wrong with single workers, each once."""
@@ -212,22 +212,22 @@ class Away:
         if parts is None:
             reason = f"it does not fit into packets of {self._link.most} bytes"
             return Failed(utterance, reason)
-        errand = Errand(utterance, clip, self._returns or again, parts)
-        self._errands[utterance.id] = errand
-        self._parts.update({part.request.id: (errand, part) for part in parts})
+        sent = SentUtterance(utterance, clip, self._returns or again, parts)
+        self._sent[utterance.id] = sent
+        self._parts.update({part.request.id: (sent, part) for part in parts})
         for part in parts:
-            self._send(errand, part, now)
+            self._send(sent, part, now)
         return None
 
     def cancel(self, key: str) -> None:
         """Forget an utterance: what comes back of it is dropped."""
-        errand = self._errands.pop(key, None)
-        for part in errand.parts if errand else ():
+        sent = self._sent.pop(key, None)
+        for part in sent.parts if sent else ():
             self._parts.pop(part.request.id, None)
 
     def cancel_all(self) -> None:
         """Forget all that is away."""
-        self._errands.clear()
+        self._sent.clear()
         self._parts.clear()
 
     def go_on(self, now: float) -> list[Outcome]:
@@ -240,8 +240,8 @@ class Away:
         while (key := self._link.unheard()) is not None:
             if key in self._parts:
                 self._unheard(*self._parts[key], now)
-        for errand, part in list(self._parts.values()):
-            self._look(errand, part, now)
+        for sent, part in list(self._parts.values()):
+            self._look(sent, part, now)
         outcomes, self._outcomes = self._outcomes, []
         return outcomes
 
@@ -274,11 +274,11 @@ class Away:
             return
         self._on_answer(answer, *self._parts[answer.id], now)
 
-    def _on_answer(self, answer: WorkAnswer, errand: Errand, part: Part, now: float) -> None:
+    def _on_answer(self, answer: WorkAnswer, sent: SentUtterance, part: Part, now: float) -> None:
         if part.heard is not None:
             return
         if answer.error is not None:
-            self._on_error(answer, errand, part, now)
+            self._on_error(answer, sent, part, now)
         elif (problem := mismatch(self._model, answer.model)) is not None:
             self._warn(f"an answer of the worker {answer.worker} is not used: {problem}")
             self._refused(part, now)
@@ -291,29 +291,29 @@ class Away:
             part.engine_s = min(answer.engine_s, now - part.first_sent)  # whatever it claims
             self._patience.answered(part.seconds, took_s, part.engine_s)
             part.heard = heard_in(answer.result)
-            if errand.is_done:
-                self._finish(errand)
+            if sent.is_done:
+                self._finish(sent)
 
-    def _finish(self, errand: Errand) -> None:
-        self.cancel(errand.utterance.id)
-        seconds = errand.utterance.duration_s
-        engine_s = sum(part.engine_s for part in errand.parts)
-        heard = errand.heard()
-        self._outcomes.append(Heard(errand.utterance, errand.clip, heard, seconds, engine_s))
+    def _finish(self, sent: SentUtterance) -> None:
+        self.cancel(sent.utterance.id)
+        seconds = sent.utterance.duration_s
+        engine_s = sum(part.engine_s for part in sent.parts)
+        heard = sent.heard()
+        self._outcomes.append(Heard(sent.utterance, sent.clip, heard, seconds, engine_s))
 
-    def _on_error(self, answer: WorkAnswer, errand: Errand, part: Part, now: float) -> None:
+    def _on_error(self, answer: WorkAnswer, sent: SentUtterance, part: Part, now: float) -> None:
         assert answer.error is not None
         code = answer.error.code
         reason = f"the worker {answer.worker}: {plain(answer.error.message)}"
         if code in {"bad_request", "failed"}:
-            errand.failed_at.add(answer.worker)
-            errand.missed += self._answers > part.answers_seen
+            sent.failed_at.add(answer.worker)
+            sent.missed += self._answers > part.answers_seen
         if code not in {"busy", "stopping"}:
             self._warn(reason)
-        if len(errand.failed_at) >= MAX_FAILED or (errand.failed_at and errand.returns):
-            self._fail(errand, reason)
-        elif errand.missed >= MAX_MISSED:
-            self._fail_for_good(errand)
+        if len(sent.failed_at) >= MAX_FAILED or (sent.failed_at and sent.returns):
+            self._fail(sent, reason)
+        elif sent.missed >= MAX_MISSED:
+            self._fail_for_good(sent)
         else:
             self._refused(part, now)
 
@@ -323,50 +323,50 @@ class Away:
         part.refusals += 1
         part.sent_at, part.not_before = None, now + pause_s
 
-    def _fail(self, errand: Errand, reason: str) -> None:
-        self.cancel(errand.utterance.id)
-        self._outcomes.append(Failed(errand.utterance, reason))
+    def _fail(self, sent: SentUtterance, reason: str) -> None:
+        self.cancel(sent.utterance.id)
+        self._outcomes.append(Failed(sent.utterance, reason))
 
     # What does not arrive.
 
-    def _look(self, errand: Errand, part: Part, now: float) -> None:
-        if errand.utterance.id not in self._errands or part.heard is not None:
+    def _look(self, sent: SentUtterance, part: Part, now: float) -> None:
+        if sent.utterance.id not in self._sent or part.heard is not None:
             return
         if part.sent_at is None:
             if part.not_before <= now:
-                self._send(errand, part, now)
+                self._send(sent, part, now)
         elif part.due <= now:
             self._patience.expired(part.sent_at, now)
-            self._expired(errand, part, now)
+            self._expired(sent, part, now)
 
-    def _expired(self, errand: Errand, part: Part, now: float) -> None:
+    def _expired(self, sent: SentUtterance, part: Part, now: float) -> None:
         self._expired_in_a_row += 1
-        errand.missed += self._answers > part.answers_seen
-        log.info("no worker has answered %s in time", errand.utterance.id)
-        if errand.returns:
-            self._return(errand)
-        elif errand.missed >= MAX_MISSED:
-            self._fail_for_good(errand)
+        sent.missed += self._answers > part.answers_seen
+        log.info("no worker has answered %s in time", sent.utterance.id)
+        if sent.returns:
+            self._return(sent)
+        elif sent.missed >= MAX_MISSED:
+            self._fail_for_good(sent)
         else:
             part.sent_at = None
-            self._send(errand, part, now)
+            self._send(sent, part, now)
 
-    def _fail_for_good(self, errand: Errand) -> None:
+    def _fail_for_good(self, sent: SentUtterance) -> None:
         reason = f"no worker answered it in {MAX_MISSED} attempts, while others were answered"
-        self._fail(errand, reason)
+        self._fail(sent, reason)
 
-    def _unheard(self, errand: Errand, part: Part, now: float) -> None:
+    def _unheard(self, sent: SentUtterance, part: Part, now: float) -> None:
         """The broker has nobody to send a request to, whatever the workers' statuses say."""
-        if errand.returns:
-            self._return(errand)
+        if sent.returns:
+            self._return(sent)
         elif part.heard is None:
             self._refused(part, now)
 
-    def _return(self, errand: Errand) -> None:
-        self.cancel(errand.utterance.id)
-        self._outcomes.append(Returned(errand.utterance))
+    def _return(self, sent: SentUtterance) -> None:
+        self.cancel(sent.utterance.id)
+        self._outcomes.append(Returned(sent.utterance))
 
-    def _send(self, errand: Errand, part: Part, now: float) -> None:
+    def _send(self, sent: SentUtterance, part: Part, now: float) -> None:
         """Send a request, if that is possible now; otherwise `go_on` tries again."""
         if self.problem is not None or not self._link.has_room:
             part.not_before = now + FIRST_PAUSE_S
@@ -374,7 +374,7 @@ class Away:
         deadline_s = self._patience.deadline_s(part.seconds, self._fleet.rtf)
         payload = part.payload(deadline_s)
         if len(payload) > self._link.most:  # the broker takes less than when it was cut
-            self._return(errand)
+            self._return(sent)
             return
         if self._link.publish(part.request.id, payload, deadline_s):
             part.sent_at, part.due = now, now + deadline_s

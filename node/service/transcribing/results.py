@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from node.service.transcribing.backlog import Backlog
     from node.service.transcribing.segments import Recogniser
 
-    Heard = tuple[Utterance, Clip, Transcription]
-
 MAX_ATTEMPTS = 2
 """An utterance on which the engine fails is tried once more, then set aside."""
 
@@ -49,7 +47,7 @@ class Results:
         self._backlog = backlog
         self._recogniser = recogniser
         self._post = post
-        self.order: Order[Heard] = Order()
+        self.order: Order[tuple[Utterance, Clip, Transcription]] = Order()
         self.rtf: float | None = None
         self.lag_s = 0.0
 

@@ -32,10 +32,10 @@ from node.errors import EXIT_CONFIG, EXIT_FAILED, NodeError
 from node.service.handlers import on
 from node.service.items import StopRequested, WorkerDied
 from node.service.subscriptions import Subscriptions
-from node.service.working.desk import Dropped
 from node.service.working.engine_room import Done, NotReady, Ready
 from node.service.working.jobs import Job, Signature
 from node.service.working.receipts import Receipts
+from node.service.working.worker_inbox import Dropped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from node.adapters.systemd import Notifier
     from node.core.work.messages import ErrorCode, WorkAnswer
     from node.service.handlers import Handler
-    from node.service.working.desk import Desk
     from node.service.working.engine_room import EngineRoom
+    from node.service.working.worker_inbox import WorkerInbox
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class WorkerProgram:
     """One running worker. `run` is called once.
 
     Args:
-        desk: its inbox.
+        inbox: what other threads report to the main thread.
         room: the engine.
         broker: how to connect.
         explain: says what to do about a connection that could not be made.
@@ -97,7 +97,7 @@ class WorkerProgram:
     def __init__(
         self,
         *,
-        desk: Desk,
+        inbox: WorkerInbox,
         room: EngineRoom,
         broker: BrokerSettings,
         explain: Callable[[Trouble], str],
@@ -107,7 +107,7 @@ class WorkerProgram:
         status: WorkerStatus,
         notifier: Notifier,
     ) -> None:
-        self._desk = desk
+        self._inbox = inbox
         self._room = room
         self._base = base
         self._status_topic = worker_status(base, worker)
@@ -117,7 +117,7 @@ class WorkerProgram:
         self._broker = Broker(
             broker,
             _will(self._status_topic, status),
-            desk.deliver,
+            inbox.deliver,
             explain,
             most_unacknowledged=status.slots,
             kept_bytes=MAX_WORK_BYTES + 1,
@@ -156,12 +156,12 @@ class WorkerProgram:
     def run(self) -> int:
         """Serve until told to stop; return the exit status."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._desk.put(StopRequested()))
+            signal.signal(number, lambda *_: self._inbox.put(StopRequested()))
         self._room.start()
         self._notifier.ready()
         self._notifier.status("loading the model")
         while self._exit_status is None:
-            item = self._desk.take(LOOK_EVERY_S)
+            item = self._inbox.take(LOOK_EVERY_S)
             if item is not None:
                 self._handlers[type(item)](item)
             self._look(time.monotonic())
@@ -210,7 +210,7 @@ class WorkerProgram:
                 self._exit_status = 0
 
     def _count_dropped(self) -> None:
-        dropped = self._desk.dropped
+        dropped = self._inbox.dropped
         if dropped == self._status.dropped:
             return
         if self._status.dropped == 0:
@@ -447,7 +447,7 @@ class WorkerProgram:
         self._goodbye = self._broker.publish(self._status_topic, self._offline, retain=True)
         deadline = time.monotonic() + GOODBYE_S
         while self._goodbye is not None and (left := deadline - time.monotonic()) > 0:
-            if isinstance(item := self._desk.take(left), Acknowledged):
+            if isinstance(item := self._inbox.take(left), Acknowledged):
                 self._on_acknowledged(item)
 
 

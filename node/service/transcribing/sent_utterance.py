@@ -69,7 +69,7 @@ class Part:
 
 
 @dataclass(slots=True)
-class Errand:
+class SentUtterance:
     """An utterance at the workers.
 
     `returns`: it comes back instead of being sent again. `failed_at` are workers that failed on it;

@@ -27,7 +27,7 @@ class Dropped:
     message: Message
 
 
-class Desk:
+class WorkerInbox:
     """Any thread or signal handler puts; the main thread takes, and may read `dropped`."""
 
     def __init__(self) -> None:
