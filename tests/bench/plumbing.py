@@ -24,6 +24,7 @@ from tests.model.sentences import SENTENCES
 from tests.rig.broker import Broker
 from tests.rig.mqtt import Watcher
 from tests.rig.node import MODEL, TOPIC, Room, RunningNode, configuration
+from tests.rig.processes import wait_until
 from tests.rig.vmics import VirtualMic, VirtualMics
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ ROUNDS = 8
 STARTS = 5
 MEASURE_S = 30.0
 SETTLE_S = 5.0
+ENGINE_S = 60.0
+"""Time a sentence may take until the engine has heard it."""
+
 HANGOVER_S = 0.6
 """`vad.hangover_ms` of the tests' configuration."""
 
@@ -105,10 +109,11 @@ def latencies(room: Room, times: Path, rounds: int) -> Table:
     for count in (1, 2, 4):
         speaking = MICS[:count]
         session = room.start(**{mic: mic for mic in speaking})
+        heard = sum(utterances for _, _, utterances in _runs(times))
         for turn in range(rounds):
             for number, mic in enumerate(speaking):
                 room.say(mic, SENTENCES[(turn * 4 + number) % len(SENTENCES)])
-            room.segments(session, count * (turn + 1))
+            _wait_for_engine(times, heard + count * (turn + 1))
         room.stop()
         segments = _segments(room, session)
         late = [message.time - _end(message) for message in segments]
@@ -139,8 +144,19 @@ def _end(message: Message) -> float:
 
 def _engine_s(begin: float, end: float, times: Path) -> float:
     """Return how long the engine ran between two times, for this segment or an earlier one."""
-    runs = [[float(at) for at in line.split()] for line in times.read_text().splitlines()]
-    return sum(max(0.0, min(end, until) - max(begin, since)) for since, until in runs)
+    return sum(max(0.0, min(end, until) - max(begin, since)) for since, until, _ in _runs(times))
+
+
+def _wait_for_engine(times: Path, utterances: int) -> None:
+    """Wait until the engine has heard so many utterances, whether or not it wrote any text."""
+    what = f"{utterances} utterances heard"
+    wait_until(lambda: sum(run[2] for run in _runs(times)) >= utterances, ENGINE_S, what)
+
+
+def _runs(times: Path) -> list[tuple[float, float, int]]:
+    """Return begin, end and utterances of every run of the engine."""
+    lines = [line.split() for line in times.read_text().splitlines()]
+    return [(float(begin), float(end), int(utterances)) for begin, end, utterances in lines]
 
 
 def costs(room: Room, seconds: float) -> Table:

@@ -6,7 +6,7 @@ import functools
 import importlib.metadata
 import time
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from node.adapters.whisper import Clip
 from node.core.model import SAMPLE_RATE
 from tests.bench.accuracy.node_way import LANGUAGES, THREADS, Account, Line, transcript
 from tests.bench.accuracy.store import digest, files_digest
+from tests.bench.accuracy.without import PIECES, without
 from tests.bench.listening import Listener, loaded
 from tests.bench.texts import errors
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 ORACLE = "oracle"
 """It is given what was said, so it has nothing to do where nothing was."""
 
-OURS = "drop"
+OURS: Final = "drop"
 """What is looked at closely: the mode that `crosstalk.mode` has by default."""
 
 BEST_MIC = "best-mic"
@@ -54,6 +55,20 @@ def node(mode: Mode, scene: Scene, store: Store, model: Path) -> Account:
     """The node's own way, from samples to transcript."""
     key = f"{scene.key}-{mode}-{digest(_node_version(), _model_version(model))}"
     kept = store.value(key, lambda: _timed(lambda: transcript(scene.recording.tracks, mode, model)))
+    return _own_account(kept)
+
+
+def node_without(piece: str, scene: Scene, store: Store, model: Path) -> Account:
+    """The same with one piece of it left out."""
+    code = files_digest("tests/bench/accuracy/without.py")
+    key = f"{scene.key}-no-{piece}-{digest(_node_version(), code, _model_version(model))}"
+    with without(piece):
+        tracks = scene.recording.tracks
+        kept = store.value(key, lambda: _timed(lambda: transcript(tracks, OURS, model)))
+    return _own_account(kept)
+
+
+def _own_account(kept: dict[str, Any]) -> Account:
     set_aside = [(mic, start, end, owner) for mic, start, end, owner in kept["set_aside"]]
     return replace(_account(kept), set_aside=set_aside, lags_s=kept["lags_s"])
 
@@ -180,6 +195,7 @@ SYSTEMS: dict[str, System] = {
     "vad": _vad,
     "auxiva": _kept("auxiva", _separator_version, auxiva),
     BEST_MIC: best_mic,
+    **{f"no-{piece}": functools.partial(node_without, piece) for piece in PIECES},
 }
 """By their names on the command line."""
 
@@ -190,13 +206,16 @@ MEANT = {
     "vad": "faster-whisper with its VAD on every track",
     "auxiva": "the same after blind separation",
     BEST_MIC: "the same on the one best microphone, without names",
+    f"no-{', no-'.join(PIECES)}": "`drop` with that piece left out",
 }
 """Their descriptions, for the command line."""
 
 NAMELESS = (BEST_MIC,)
 """Those that say what was said, but not who said it."""
 
-DEFAULT_SYSTEMS = tuple(name for name in SYSTEMS if name != "blocks15")
+DEFAULT_SYSTEMS = tuple(
+    name for name in SYSTEMS if name != "blocks15" and not name.startswith("no-")
+)
 QUICK_SYSTEMS = (ORACLE, OURS, "off")
 
 
