@@ -9,6 +9,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+import pytest
+
 from node.adapters.weights import WEIGHTS, digest
 from node.core.work.messages import ModelId
 from tests.bench.fleet import pace
@@ -187,6 +189,8 @@ class House:
             self._rooms[turn.room].say(turn, ended_at)
 
     def _is_done(self) -> bool:
+        if all(worker.program.process.poll() is not None for worker in self._workers):
+            pytest.fail(f"every worker has ended:\n{self._workers[0].program.output()}")
         return all(len(room.texts) >= len(room.ended) or room.wrong for room in self._rooms)
 
     def _texts(self, began: float) -> list[Text]:
