@@ -53,7 +53,7 @@ class MetricsPage:
         """Serve the page.
 
         Raises:
-            OSError: the address cannot be had, perhaps because another program has the port.
+            OSError: the address is not available, perhaps because another program has the port.
         """
         registry = self._library.CollectorRegistry()
         registry.register(self)

@@ -39,8 +39,8 @@ def read_clock() -> ClockState | None:
     # Python has no call of its own for it.
     if ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(state)) < 0:
         log.info(
-            "how right the clock is cannot be read (%s): transcripts of several nodes will not"
-            " tell how far their clocks agree",
+            "the error of the clock cannot be read (%s): merged transcripts will not say how well"
+            " the clocks of the nodes agree",
             os.strerror(ctypes.get_errno()),
         )
         return None

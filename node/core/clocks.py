@@ -1,4 +1,4 @@
-"""How right a node's wall clock is while it records, by what the kernel knows from NTP."""
+"""How accurate a node's wall clock is while it records, by what the kernel knows from NTP."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from node.core.mqtt.payloads import ClockPayload, ClockStatePayload
 
 STAMP_MS = 1.0
-"""The start of a session is told in whole milliseconds."""
+"""The start of a session is published in whole milliseconds."""
 
 SLEWED_MS = 1000.0
 """How much an NTP client may take away by running the clock faster or slower instead of setting it:
@@ -102,7 +102,7 @@ class Agreement:
 
 
 def compare(clocks: Mapping[str, SessionClock]) -> Agreement:
-    """Compare the clocks of nodes, by name. Of a single one there is nothing to say."""
+    """Compare the clocks of nodes, by name. A single clock gives no remarks."""
     if len(clocks) < 2:
         return Agreement(None, ())
     remarks = [remark for name, clock in clocks.items() if (remark := _remark(name, clock))]

@@ -1,8 +1,8 @@
 """What is due when: every deadline of one thread in one place, which says how long it may sleep.
 
-A task is known by itself, so there is no name to invent: setting it again moves it. What comes
-again and again does so at multiples of its period, whoever asked for it when. So tasks of two and
-of four seconds fall due together, and the thread wakes once for both.
+A task is its own key: setting it again moves it. Periodic tasks run at multiples of their period,
+whenever they were set. So tasks of two and of four seconds fall due together, and the thread wakes
+once for both.
 
 There are a dozen of them at most: a dict and `min` serve as well as a heap, and anything may be
 taken out of a dict.
@@ -39,7 +39,7 @@ class Deadlines:
     def every(self, period_s: float, task: Task) -> None:
         """Call `task` at once, and then at every multiple of the period.
 
-        Where it is called with this period already, that goes on undisturbed.
+        If the task already has this period, nothing changes.
         """
         known = self._set.get(task)
         if known is None or known.period_s != period_s:
@@ -75,7 +75,7 @@ class Deadlines:
         ]
         for when, task in sorted(due, key=lambda entry: entry[0]):
             deadline = self._set.get(task)
-            if deadline is None or deadline.when != when:  # a task before it has seen to it
+            if deadline is None or deadline.when != when:  # an earlier task moved or cancelled it
                 continue
             if deadline.period_s is None:
                 del self._set[task]
@@ -85,6 +85,6 @@ class Deadlines:
 
 
 def _next_multiple(period_s: float, now: float) -> float:
-    """The first multiple of a period after `now`: what was slept through is not made up for."""
+    """The first multiple of a period after `now`: those that were missed are skipped."""
     when = (now // period_s + 1) * period_s
     return when if when > now else when + period_s  # 1.0 // 0.1 is 9

@@ -76,7 +76,7 @@ def _of_serial(
 ) -> str | None:
     """The id by the serial number, even if it was given at another port.
 
-    None if there is no serial number, or a twin has the id or is known.
+    None if there is no serial number, or another device with the same one has the id or is known.
     """
     serial = _by_serial(place)
     if serial is None:
@@ -96,7 +96,7 @@ def _by_serial(place: UsbPlace) -> str | None:
 
 
 def _of_port(port: str, known: Mapping[str, UsbPlace]) -> str:
-    """The id by the port; with dots if it was once given so."""
+    """The id by the port; it keeps its dots if an older version gave it so."""
     with_dots = f"usb-{port}"
     given = known.get(with_dots)
     return with_dots if given and given.port == port else f"usb-{_slug(port)}"

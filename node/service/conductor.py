@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 
 def nobody(_result: Result) -> None:
-    """Ignore the answer: a time limit, a shortcut or the end of the node waits for none."""
+    """Ignore the answer: a time limit, the `session/set` switch or a shutdown expects none."""
 
 
 class Conductor:
@@ -162,7 +162,7 @@ class Conductor:
         ]
 
     def _is_connected(self, mic: str) -> bool:
-        """A look at the hardware takes a mic that is nobody's yet off the roster."""
+        """A scan removes a mic that is unplugged and nobody's from the roster."""
         return mic in self._roster and self._roster.info(mic).connected
 
     def _check_disk(self) -> None:
@@ -273,7 +273,7 @@ class Conductor:
         assert self._recorded is not None
         answer, self._starting = self._starting, nobody
         try:
-            # One that was only to lose its speaker may be gone by now.
+            # A mic that was only to lose its speaker may have been removed since.
             mics = [(self._roster.info(m), a) for m, a in self._wanted.items() if m in self._roster]
             self._sessions.begin(self._recorded, self._zero, mics)
         except StoreError as error:

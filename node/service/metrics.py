@@ -75,5 +75,5 @@ class Metrics:
         except OSError as error:
             problem = f"metrics.host, metrics.port: {error.strerror or error}"
             if problem != self._problem:
-                log.warning("%s; no metrics until it can be had", problem)
+                log.warning("%s; no metrics until it is available", problem)
             self._problem = problem

@@ -183,7 +183,7 @@ class Parts:
         )
 
     def _make_metrics(self, config: Config) -> None:
-        """What Prometheus reads, if it is to read anything."""
+        """What Prometheus reads, if metrics are enabled."""
         self.metrics = None
         if config.metrics.enabled:
             self.metrics = Metrics(
@@ -196,7 +196,7 @@ class Parts:
             )
 
     def _make_memory(self, config: Config) -> None:
-        """What deletes sessions: requests, and rules of retention."""
+        """What deletes sessions: requests, and the retention settings."""
         self.eraser = Eraser(
             deadlines=self.deadlines,
             store=self.store,

@@ -82,8 +82,8 @@ def broker_settings(config: Config, client: str | None = None) -> BrokerSettings
 def wanted_model(config: Config) -> ModelId:
     """Return the model that workers must have, as well as this machine can know it.
 
-    That reads the weights if they are in a folder here. Otherwise official ones are known by heart;
-    of all others, only the name is.
+    That reads the weights if they are in a folder here. Otherwise the hashes of official models are
+    built in; of other models only the name is known.
     """
     from node.core.work.messages import ModelId  # noqa: PLC0415 -- only to share work out
 

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from node.adapters.broker import Acknowledged
 
 FIRST_AGAIN_S, LONGEST_AGAIN_S = 60.0, 600.0
-"""Wait before asking again for what was refused: the broker's access rules may have been mended. It
-doubles from the first to the second value."""
+"""Wait before asking again for what was refused: the broker's access rules may have been corrected.
+It doubles from the first to the second value."""
 
 
 class Subscriptions:

@@ -1,4 +1,4 @@
-"""Stands before everything else: refuses who may not ask, and sets the headers of every answer."""
+"""Stands before everything else: refuses requests without a right, sets the headers of answers."""
 
 from __future__ import annotations
 

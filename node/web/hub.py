@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from node.web.link import Link
 
 MAX_WAITING = 1000
-"""News that may wait for a slow page; beyond, it is cut off, connects again and starts afresh."""
+"""News that may wait for a slow page; then it is disconnected, connects again and starts afresh."""
 
 TOGETHER_S = 0.1
 """Changes within this time go to a page in one message."""

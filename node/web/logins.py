@@ -18,7 +18,7 @@ MAX_LOGINS = 100
 """Beyond, the oldest has to log in again."""
 
 FREE_TRIES, PAUSE_S = 5, 30.0
-"""So many wrong passwords in a row, from anywhere, and nobody may try for this time."""
+"""After so many wrong passwords in a row, from any client, every login is refused for this long."""
 
 
 class Logins:

@@ -33,7 +33,7 @@ def matches(password: str, line: str) -> bool:
     """Return whether the password is the one that was hashed.
 
     Raises:
-        ValueError: the line is none of `hashed`.
+        ValueError: the line was not made by `hashed`.
     """
     head, cost, block, parallel, salt, digest = line.split(":")
     if head != HEAD:

@@ -1,4 +1,4 @@
-"""Hands the stream out under a type that no proxy compresses, to who asks for that type.
+"""Serves the stream under a content type that no proxy compresses, to clients that ask for it.
 
 Home Assistant's ingress compresses `text/event-stream` and flushes nothing, so a few lines stay in
 its compressor until there are many. It leaves `application/octet-stream` alone.

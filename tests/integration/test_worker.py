@@ -330,7 +330,7 @@ def test_it_gives_back_what_is_far_too_much(
         for number in range(MAX_JOBS + 4):  # without QoS 1, the broker does not count them
             asker.ask(key=str(number), qos=0)
         for _ in range(4):
-            assert asker.refusal() == ("busy", "it has enough to do")
+            assert asker.refusal() == ("busy", "its queue is full")
         flag.unlink()
         assert {asker.answer().error for _ in range(MAX_JOBS)} == {None}
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 UNIT = Path(__file__).parents[2] / "systemd" / "scribe-node.service"
 UNITS = (UNIT, *(UNIT.with_name(f"scribe-node-{name}.service") for name in ("worker", "web")))
-# The node must read how right the clock is, which ProtectClock= forbids.
+# The node must read how accurate the clock is, which ProtectClock= forbids.
 MAX_EXPOSURE = {UNITS[0]: 1.8, UNITS[1]: 1.5, UNITS[2]: 1.5}
 
 

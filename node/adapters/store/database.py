@@ -115,7 +115,7 @@ UPDATE segment SET body=body;   -- for those that are there already
 GROUPED = """
 ALTER TABLE session ADD COLUMN node TEXT;
 ALTER TABLE session ADD COLUMN in_group TEXT;   -- what it shares with other nodes' sessions
-ALTER TABLE session ADD COLUMN clock TEXT;      -- JSON, how right the clock was
+ALTER TABLE session ADD COLUMN clock TEXT;      -- JSON, how accurate the clock was
 """
 
 STEPS = (SCHEMA, RETENTION, TIME_LIMIT, DAMAGED_ROWS, WITHDRAWN, SPOKEN, GROUPED)
@@ -266,7 +266,7 @@ class Database:
 
     @contextmanager
     def _judging(self) -> Iterator[None]:
-        """Raise errors by whose fault they are; if not the disk's or the file's, it is a bug."""
+        """Turn errors of SQLite into those of the disk and of the file; any other is a bug."""
         try:
             yield
         except sqlite3.Error as error:

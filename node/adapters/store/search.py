@@ -37,7 +37,7 @@ class Search:
         self._supported = True
 
     def prepare(self) -> None:
-        """Make the index if it is missing, damaged, or was not kept for want of FTS5.
+        """Make the index if it is missing, damaged, or could not be kept without FTS5.
 
         Raises:
             StoreError: the disk fails.

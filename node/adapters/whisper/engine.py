@@ -183,7 +183,7 @@ class Engine:
     def _halved(self, look: Look) -> Transcription:
         """Return what is heard in the two halves of a sound in which the decoder looped.
 
-        A loop leaves one of its rounds, and nothing of what was said after it.
+        A looped text keeps one repetition and loses everything said after it.
         """
         middle = quietest(look.clip.samples)
         halves = [self._half(look, part) for part in np.split(look.clip.samples, [middle])]

@@ -166,7 +166,7 @@ def transaction_of(body: dict[str, Any]) -> str | int | float | None:
         printable = value.encode(errors="replace").decode()
         return printable[:256]
     if isinstance(value, float):
-        return value if math.isfinite(value) else None  # JSON has no word for the others
+        return value if math.isfinite(value) else None  # JSON cannot express the others
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 

@@ -105,7 +105,7 @@ recorded meetings with 2 to 25 dB between a voice and its bleed, all had a share
 followed by chance in recordings of different meetings, and came to 25 s, had a share below 0.2."""
 
 DRIFTED_S = 0.015
-"""Least that clocks must have drifted apart: a smaller slope is that of errors."""
+"""Smallest drift between clocks that is taken as real; a smaller one is an error of measurement."""
 
 MATTERS_S = 0.05
 """Smaller differences are left alone: those between USB devices are as large."""
@@ -164,7 +164,7 @@ def align(tracks: Sequence[Floats]) -> list[Placed]:
 
 
 def shift(first: Floats, second: Floats) -> Shift | None:
-    """How two tracks lie against each other, from their envelopes; None if that is uncertain."""
+    """The shift between two tracks, from their envelopes; None if it is uncertain."""
     if not second.any():
         return None
     search = _Search(second)

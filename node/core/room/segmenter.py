@@ -29,8 +29,8 @@ TAIL_MS = 300
 """Sound kept after the last speech frame: final consonants fade below the detector's threshold."""
 
 DETECTOR_LATE_MS = 36
-"""How long the detector still hears speech that is over: 34 to 43 ms, the median of 30 sentences in
-no noise to 25 dB below them. It is part of the pause that ends an utterance."""
+"""How long the detector still hears speech that is over: medians of 34 to 43 ms over 30 sentences,
+from no noise to noise 25 dB below the speech. It is part of the pause that ends an utterance."""
 
 ONSET_MS = 1000
 ONSET_OVER_QUIETEST = 10.0

@@ -64,8 +64,9 @@ BINS_AT_ONCE = 8
 """Frequencies worked on at a time: together they fit a cache of a megabyte or two."""
 
 PRODUCT_SIZE = 60_000
-"""Multiplications in a product of matrices, a sixteenth of it in one with a vector. Beyond 65,535
-and 4,095 OpenBLAS makes threads wait busily on every processor: seven times the time (measured)."""
+"""Most multiplications in a product of two matrices, and 16 times those in a product with a vector.
+Above 65,535 and 4,095 of them, OpenBLAS starts threads that busy-wait on every processor, which
+takes seven times as long (measured)."""
 
 PHASE_HOPS = 32
 """Hops (0.5 s) over which the phase between two microphones counts as constant."""

@@ -41,7 +41,7 @@ LEARNT = 0.45
 FORGET = 0.3
 """Confidence from which a text may help with the next, and below which nothing before it may. Texts
 in between are passed over. Of 0.4 to 0.6 and 0 to 0.4, tried on commands of two voices, these gave
-the fewest errors, by little: one wrong word in front costs two after it."""
+slightly fewer errors than others: one wrong word in the context causes two more."""
 
 MAX_SPEAKERS = 16
 """Speakers remembered at once, at most 0.4 MB each: leftovers of old sessions go."""
@@ -123,7 +123,7 @@ class Contexts:
             self._said.popitem(last=False)
 
     def forget_speaker(self, speaker: Speaker) -> None:
-        """Part of what was learned were not their words: all of it may be wrong."""
+        """Part of what was learned was not said by them: all of it may be wrong."""
         self._said.pop(speaker, None)
 
     def forget(self, session_id: str) -> None:

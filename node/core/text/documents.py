@@ -198,8 +198,8 @@ def _recorded(document: _Document, source: str) -> Recorded:
     given = document.session
     if given.started_at == UNDATED:
         raise DocumentError(
-            f"{source}: it has no date, as `transcribe` made it; give all recordings of a meeting"
-            " to one `transcribe`"
+            f"{source}: it has no date because `transcribe` made it; give all recordings of a"
+            " meeting to one `transcribe` command"
         )
     session = _session(given)
     segments = {each.id: _segment(each, session, source) for each in document.segments}
@@ -270,7 +270,7 @@ def _turn(line: _Line, segments: dict[str, Segment], source: str) -> Turn:
 def _check_lines(segments: Iterable[Segment], lines: Iterable[Turn], source: str) -> None:
     written = Counter((line.segment.id, line.part) for line in lines)
     if twice := [of for of, times in written.items() if times > 1]:
-        raise DocumentError(f"{source}: seglst: the segment {twice[0][0]} is there twice")
+        raise DocumentError(f"{source}: seglst: the segment {twice[0][0]} occurs twice")
     there = {segment for segment, _ in written}
     for segment in segments:
         if segment.crosstalk_of is None and segment.id not in there:

@@ -39,14 +39,14 @@ record of fast talking was 11; and an utterance also contains its pre-roll and l
 
 BRIEF_S = 1.7
 MIN_BRIEF_LOG_PROBABILITY = math.log(0.5)
-"""A text of half a second of sound that may be speech (the rest is pre-roll, tail and silence) must
-be more likely than not. Of 91 coughs 13 passed for speech and became "Ahem." or "Thank you.", with
-confidences of 0.16 to 0.45; now none does. It has a price: of 56 short utterances on the telephone
-and in conversation 12 lose their text, most of it wrong, and 3 right words of 476 are lost.
+"""Up to this length of sound (half a second of possible speech; the rest is pre-roll, tail and
+silence) a text must be more likely than not. Of 91 coughs 13 passed for speech and became "Ahem."
+or "Thank you.", with confidences of 0.16 to 0.45; now none does. It has a price: of 56 short
+utterances on the telephone and in conversation 12 lose their text, most of it wrong, and 3 right
+words of 476 are lost.
 
-What is doubted like this is heard once more over Whisper's own 30 s: a model is unsure of a word
-that is alone in a window shorter than any it has learned from. Of a cough it is as unsure in
-either."""
+A text that fails is decoded again over Whisper's 30 s: the model is unsure of a lone word in a
+window shorter than those it was trained on, but equally unsure of a cough in both."""
 
 BRIEF_WORDS = 4
 """A longer text is no cough's: Whisper made at most three words of each of 25 that passed for

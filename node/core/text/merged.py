@@ -136,7 +136,7 @@ def _ended(recorded: Recorded) -> datetime:
 
 
 def compare_clocks(sessions: Iterable[tuple[str, Session]]) -> Agreement:
-    """How far the clocks of nodes agree, by name; of each the session whose clock was worst."""
+    """How far the clocks of nodes agree, by name; the worst session of each node counts."""
     clocks: dict[str, SessionClock] = {}
     for node, session in sessions:
         if node not in clocks or _is_worse(session.clock, clocks[node]):
@@ -256,7 +256,7 @@ def _renamed(segment: Segment, node: str, *, clash: bool, several: bool, by_node
 
 
 def _numbered(spoken: Iterable[Segment]) -> tuple[Segment, ...]:
-    """Segments in order of speech, numbered so; those that begin at once by node and number."""
+    """Segments numbered in the order of speech; ties by node, then by number."""
     ordered = sorted(spoken, key=lambda s: (speech_start(s), _node(s), s.seq, s.id))
     return tuple(replace(segment, seq=seq) for seq, segment in enumerate(ordered, 1))
 

@@ -38,8 +38,8 @@ CUT_WITHIN = SAMPLE_RATE
 MIN_WORDS = 5
 """Fewest words in a part of a sentence.
 
-Nobody reads fewer without the rest. And who goes on for fewer words, a second and a half, had all
-but finished: such an overlap belongs to the change of speakers."""
+Fewer words make no sense alone. And somebody with fewer words left, a second and a half, had almost
+finished: such an overlap belongs to the change of speakers."""
 
 INTERJECTION_WORDS = 2
 """Most words of what is said over another without taking the floor: "oui", "d'accord"."""

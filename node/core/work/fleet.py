@@ -14,7 +14,7 @@ FLICKER = 1.25
 times as long as it says."""
 
 MAX_WORKERS = 256
-"""Workers remembered; more are not."""
+"""Most workers remembered; others are ignored."""
 
 
 class Fleet:
@@ -96,8 +96,7 @@ def _status(payload: bytes) -> WorkerStatus | None:
 def mismatch(wanted: ModelId, there: ModelId | None) -> str | None:
     """Return why a model is not the wanted one; None if it is, as far as both are known."""
     if there is None or there.name != wanted.name:
-        has = there.name if there else "none that it names"
-        return f"its model is {has}, not {wanted.name}"
+        return f"its model is {there.name if there else 'unknown'}, not {wanted.name}"
     if wanted.sha256 and there.sha256 and wanted.sha256 != there.sha256:
         return (
             f"its {there.name} has other weights (SHA-256 {there.sha256[:12]}…, not"

@@ -166,9 +166,9 @@ class WorkAnswer(_Form):
 class WorkerStatus(_Form):
     """`<base>/worker/<id>/status`; a worker that is offline only says `state` and `worker`.
 
-    `slots` is how many requests it takes
-    at a time, `rtf` its real-time factor, `refused` how many requests were for another model, too
-    large or broken, and `dropped` how many came when too many waited already.
+    `slots` is how many requests it takes at a time, `rtf` its real-time factor, `refused` how many
+    requests were for another model, too large or broken, and `dropped` how many came when too many
+    waited already.
     """
 
     state: Literal["online", "offline"]
@@ -250,7 +250,7 @@ def decode_status(payload: bytes) -> WorkerStatus:
 
 
 def id_of(payload: bytes) -> str | None:
-    """Return the id of a request that is refused, so that the refusal finds its way; or None."""
+    """Return the id of a request that is refused, for the answer; None if it has none."""
     try:
         found = _object_in(payload[: MAX_HEADER_BYTES + 1].partition(b"\n")[0]).get("id")
     except WorkError:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
 HELD_S = 60.0
-"""How long one utterance may hold up the others: as long as an engine here may take before it
-counts as hung."""
+"""How long one utterance may hold up the others: a minute, as an engine may take for a short one
+before it counts as hung."""
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ class Order(Generic[T]):
     def is_behind(self, key: str, speaker: Hashable, now: float) -> bool:
         """Return whether an earlier utterance of its speaker is handed out and not stored yet.
 
-        One that has been out for `HELD_S` does not count: it may be what ends every worker.
+        One that has been out for `HELD_S` does not count: it may crash every worker.
         """
         for other, turn in self._turns.items():
             if other == key:

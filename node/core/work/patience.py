@@ -3,8 +3,8 @@
 A deadline has two parts: what the engine needs, from the workers' real-time factor, and what waits
 before it, from how long answers have taken (as TCP's retransmission timer, RFC 6298). It doubles
 with each request that is not answered in time, until one is answered that was sent only once: a
-fleet which cannot keep up is not given the same work again and again. Those that were under way
-together count once: of three speakers' requests, one frozen worker may have all three.
+fleet which cannot keep up is not given the same work again and again. Requests in flight together
+count once: one frozen worker may hold the requests of three speakers.
 """
 
 from __future__ import annotations

@@ -311,7 +311,7 @@ def withdrawal(topics: Topics, segment: Segment) -> tuple[str, str]:
         "id": segment.id,
         "mic": segment.mic,
         "message": f"{segment.mic}: a segment is left out of the transcript: it was the speech of"
-        f" {segment.crosstalk_of}, known only after learning what each mic hears of the other",
+        f" {segment.crosstalk_of}; the node learned only later how these two mics hear each other",
         "time": iso(datetime.now(UTC)),
     }
     return topics.event, json.dumps(event, ensure_ascii=False)

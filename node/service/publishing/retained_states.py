@@ -189,7 +189,7 @@ class RetainedStates:
         self._take_words_back(segment)
 
     def resume(self, session: Session, segments: Iterable[Segment]) -> None:
-        """Show how far an unfinished session is: the process that was cut off may not have.
+        """Publish the progress of an unfinished session, in case the interrupted process did not.
 
         Args:
             session: the newest unfinished session.

@@ -13,8 +13,8 @@ SUSPECT_S = 5.0
 
 CONTROLS = (0, 6, 3)
 """How many other messages must have been acknowledged on a connection before its end counts against
-the suspect, for the first, second and third time. The third time it is fewer: on a link that always
-lasts equally long, the suspect would then have been acknowledged."""
+the suspect, for the first, second and third time. The third number is lower: on a link that
+always fails after the same time, the suspect is then sent early enough to be acknowledged."""
 
 MAX_CUTS = len(CONTROLS)
 """A suspect is found guilty when this many disconnects count against it."""

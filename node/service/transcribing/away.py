@@ -33,8 +33,9 @@ MAX_AWAY = 16
 """Utterances at the workers at once; more would only wait there instead of here."""
 
 MAX_MISSED = 8
-"""Deadlines that may pass for one utterance while others are answered: then it may be what ends the
-workers. One that is frozen, of three, gets the same utterance so often once in 6,561 times."""
+"""Deadlines that may pass for one utterance while others are answered: then the utterance itself
+may be crashing the workers. If one of three workers is frozen, the chance that it gets the same
+utterance eight times in a row is 1 in 6,561."""
 
 SILENT = 4
 """Deadlines that pass in a row, without a single answer, before that is said."""
@@ -267,7 +268,7 @@ class Away:
         try:
             answer = decode_answer(message.payload)
         except WorkError as error:
-            self._warn(f"an answer to work is not understood: {error}")
+            self._warn(f"the answer of a worker cannot be read: {error}")
             return
         if message.correlation not in {None, answer.id.encode()} or answer.id not in self._parts:
             log.debug("an answer that nobody waits for any more: %s", answer.id)

@@ -47,8 +47,9 @@ PRACTICE_S = 3.0
 """Length of sound in a trial pass: enough to learn the pace, and short on slow machines."""
 
 TRIAL_S = 0.8
-"""Longest trial, estimated from what its sound took before: nobody who begins to speak during it
-finishes earlier, with 0.25 s of speech and a pause of 1 s. Slower machines can afford no pass."""
+"""Longest trial, estimated from what its sound took before. Even the shortest utterance that starts
+during it (0.25 s of speech and a pause of 1 s) ends later, so a trial delays no text. Slower
+machines get no partial texts."""
 
 SOON_S = 0.05
 """How often to check whether a speaker who has fallen silent goes on."""

@@ -112,7 +112,7 @@ class Cutter:
         First what was said before is left out, then the clip is cut at its quietest places.
 
         Raises:
-            WorkError: no request can say this.
+            WorkError: it cannot be sent as a request.
         """
         clip = replace(clip, earlier=tuple(heard_before(clip)))
         whole = self._part(f"{PROCESS}/{key}", 0, clip, beam_size)
@@ -143,7 +143,9 @@ class Cutter:
         try:
             request = self._request(request_id, clip, beam_size)
         except ValidationError as error:
-            raise WorkError(f"no request can say this: {error.errors()[0]['msg']}") from error
+            raise WorkError(
+                f"it cannot be sent as a request: {error.errors()[0]['msg']}"
+            ) from error
         sound = flac.encode(np.concatenate([*(e.samples for e in clip.earlier), clip.samples]))
         return Part(start, clip, request, sound)
 

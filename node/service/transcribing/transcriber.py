@@ -359,7 +359,7 @@ class Transcriber:
         if (clip := self._read(utterance)) is None:
             return
         if not self._utterances.attempt(utterance):
-            self._results.give_up(utterance, "it has crashed the process again and again")
+            self._results.give_up(utterance, "it has crashed the process several times")
             return
         self._results.begin(utterance)
         began = time.monotonic()

@@ -49,7 +49,7 @@ class NotReady:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A job is over; `heard` is None if its node waits no more."""
+    """A job is over; `heard` is None if its node no longer waits."""
 
     job: Job
     heard: Finished | None

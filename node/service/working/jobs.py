@@ -44,7 +44,7 @@ class Job:
         return self.work.request.total / SAMPLE_RATE
 
     def is_late(self, now: float) -> bool:
-        """Return whether its node waits no more."""
+        """Return whether its node has stopped waiting."""
         return now - self.arrived > self.work.request.deadline_s
 
 

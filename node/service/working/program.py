@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_JOBS = 32
-"""Requests that a worker holds, at most; a node gets back what is more. There should never be more
+"""Most requests that a worker holds; more are handed back to their node. There should never be more
 than its slots, but mosquitto 2.0.11 sends as many again with each acknowledgement, and so exceeds
 Receive Maximum: 31 were held with 4 slots."""
 
@@ -64,8 +64,7 @@ SEEN_HANGING = 3
 process resumes, it is late for a moment."""
 
 MAX_FAILING = 3
-"""Requests in a row, each another, on which the engine fails: then it is the engine that is broken.
-"""
+"""After so many failed requests in a row, all different, the engine counts as broken."""
 
 DRAIN_S = 20.0
 """How long an ending worker goes on with the job that its engine has; the rest is handed back."""
@@ -215,7 +214,8 @@ class WorkerProgram:
             return
         if self._status.dropped == 0:
             log.warning(
-                "more comes at once than a worker can take; their nodes send dropped requests again"
+                "requests arrive faster than this worker can take them; nodes send those that were"
+                " dropped again"
             )
         self._status = self._status.model_copy(update={"dropped": dropped})
 
@@ -364,7 +364,7 @@ class WorkerProgram:
         elif self._ending_since is not None:
             self._hand(job, "stopping", "it is being stopped")
         elif len(jobs) >= MAX_JOBS:
-            self._hand(job, "busy", "it has enough to do")
+            self._hand(job, "busy", "its queue is full")
         else:
             self._waiting.append(job)
             self._start_next()

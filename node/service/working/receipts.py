@@ -1,4 +1,4 @@
-"""Which requests the broker still has to be told of that they are done with."""
+"""Requests that still have to be acknowledged to the broker."""
 
 from __future__ import annotations
 
