@@ -50,9 +50,9 @@ MOST_GAIN = 8.0
 """Sound is amplified for the network until the room's noise is at -37 dBFS, by at most 18 dB.
 
 It takes faint speech for noise: of 49 utterances at -45 dBFS, 10 dB above a fan, it missed 6
-without gain, 3 with a gain of 4, and 1 with a gain of 8, which it missed at -30 dBFS too. Clipping does not
-disturb it, and amplified noise does not pass for speech (no frame of 2 min each of fan, keyboard
-and music).
+without gain, 3 with a gain of 4, and 1 with a gain of 8, which it missed at -30 dBFS too. Clipping
+does not disturb it, and amplified noise does not pass for speech (no frame of 2 min each of fan,
+keyboard and music).
 """
 
 

@@ -183,7 +183,7 @@ def test_a_disk_that_fails_while_unwanted_speech_is_dropped(
 def test_a_disk_that_does_not_move_what_is_given_up(
     sharer: Sharer, worker: Scripted, tmp_path: Path
 ) -> None:
-    sharer.say(29.1)  # no request can say this
+    sharer.say(29.1)  # longer than a request may be
     utterances = sharer.store.utterances
     (utterance,) = utterances.next(1)
     spool, aside = sharer.store.audio.spool, tmp_path / "failed" / utterance.file_name
@@ -327,7 +327,7 @@ def test_what_no_request_can_say_is_set_aside(sharer: Sharer, worker: Scripted) 
     with sharer:
         sharer.say(29.1)
         (failed,) = sharer.wait_for(UtteranceFailed)
-        assert "no request can say this" in failed.message
+        assert "it cannot be sent as a request" in failed.message
         sharer.say(1)
         text = worker.answer(worker.next())
         assert sharer.texts(1) == [text]

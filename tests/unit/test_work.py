@@ -192,7 +192,7 @@ def test_weights_that_one_side_does_not_know_are_trusted() -> None:
     assert mismatch(BASE, ModelId(name="base")) is None
     assert mismatch(BASE, BASE) is None
     assert mismatch(BASE, ModelId(name="base", sha256=OTHER)) is not None
-    assert mismatch(BASE, None) == "its model is none that it names, not base"
+    assert mismatch(BASE, None) == "its model is unknown, not base"
 
 
 def test_no_more_workers_are_remembered_than_is_reasonable() -> None:
