@@ -110,6 +110,7 @@ class Node:
         remembered = parts.store.sessions.remembered_mics()
         parts.roster.restore(remembered)
         parts.inventory.recall(remembered)
+        parts.states.recall(info.mic for info, _ in remembered)
         parts.scanner.begin()
         waiting = parts.store.utterances.recover()
         if waiting:

@@ -6,7 +6,6 @@ import math
 import selectors
 import time
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -45,7 +44,7 @@ class Meter(SoundSink):
     """The level of one microphone."""
 
     def __init__(self, mic: str, inventory: Inventory, zero: float) -> None:
-        self.microphone = Microphone(mic, partial(inventory.source, mic, zero), self)
+        self.microphone = Microphone(mic, inventory.source(mic, zero), self)
         self._power, self._count, self._peak = 0.0, 0, 0.0
         self.heard_s = 0.0
 

@@ -106,7 +106,7 @@ class Roster:
                 raise RequestError("duplicate_mic", f"mic: {mic} is named twice")
             wanted[mic] = Assignment(
                 speaker=entry.speaker or None,
-                language=None if entry.language == "auto" else entry.language,
+                language=entry.language,
                 enabled=self.assignment(mic).enabled,
             )
         return wanted

@@ -94,6 +94,14 @@ class Conductor:
         """The session that `T/session` shows: the recorded one, else the newest being written."""
         return self._recorded or self._finishing.newest
 
+    @property
+    def latest(self) -> Session | None:
+        """The session being recorded, else the one that began last, written or not."""
+        if self._recorded is not None:
+            return self._recorded
+        both = [each for each in (self._finishing.newest, self._sessions.last_done()) if each]
+        return max(both, key=lambda each: each.started_at, default=None)
+
     def segments_total(self, session: Session) -> int:
         """Return how many segments a session has, queued ones included, withdrawn ones not."""
         return self._sessions.segments_total(session.id)
@@ -233,15 +241,19 @@ class Conductor:
             self._machine.move(Move.MODEL_LOST)
         self._listener.end()
         self._finishing.add(session, flushed=False)
-        self._recorded = None
+        self._recorded = self.message = None
         self._deadlines.cancel(self._reach_limit)
         try:
             self._sessions.stopping(session)  # after a crash it must not be resumed
         except StoreError as error:  # stored when it ends
             log.warning("the stop of session %s is not stored yet: %s", session.id, error)
 
-    def assign(self, mics: Iterable[str]) -> None:
+    def assign(self, mics: Iterable[str], *, join: bool = True) -> None:
         """Apply changed assignments of these mics to the running session at once.
+
+        Args:
+            mics: those whose assignment has changed.
+            join: whether a mic that is not part of the session and has a speaker joins it.
 
         Raises:
             StoreError: the disk refuses to store the names; the listener applies them anyway.
@@ -250,7 +262,7 @@ class Conductor:
             return
         for mic in mics:
             assignment = self._roster.assignment(mic)
-            if mic in self._recorded.speakers or assignment.speaker:
+            if mic in self._recorded.speakers or (join and assignment.speaker):
                 self._listener.assign(mic, self._resolved(mic, assignment))
                 self._recorded.speakers[mic] = self._roster.speaker(mic)
         self._sessions.set_speakers(self._recorded)

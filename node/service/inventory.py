@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from node.adapters.capture import (
@@ -20,7 +21,7 @@ from node.core.model import Assignment, MicInfo
 from node.errors import MicError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
 
     from node.adapters.devices import UsbMic
     from node.config import AudioConfig
@@ -43,6 +44,7 @@ class Inventory:
         self._audio = audio
         self._keep = keep
         self._known: dict[str, UsbPlace] = {}
+        self._kept: set[str] = set()
         self._unkept: dict[str, MicInfo] = {}
         self._names: tuple[str, ...] = ()
         self._cards = ""
@@ -52,7 +54,7 @@ class Inventory:
         """Use another configuration from now on; swapping one reference is thread-safe."""
         self._audio = audio
 
-    def recall(self, known: Iterable[tuple[MicInfo, Assignment]]) -> None:
+    def recall(self, known: Sequence[tuple[MicInfo, Assignment]]) -> None:
         """Give USB mics the ids they had before a restart.
 
         An id with dots, as older versions gave, is kept only if the mic has an assignment: some
@@ -63,6 +65,7 @@ class Inventory:
             for info, assignment in known
             if (place := _place(info)) and ("." not in info.mic or assignment != Assignment())
         }
+        self._kept = {info.mic for info, _ in known}
 
     @property
     def asks_portaudio(self) -> bool:
@@ -122,12 +125,17 @@ class Inventory:
         self._remember(found, roster)
 
     def _remember(self, found: list[MicInfo], roster: Roster) -> None:
-        """Remember which id belongs to which port, from now on and after a restart."""
+        """Remember every mic, and which id belongs to which port, also after a restart."""
         places = {info.mic: place for info in found if (place := _place(info))}
         changed = {mic for mic, place in places.items() if self._known.get(mic) != place}
+        changed |= {info.mic for info in found} - places.keys() - self._kept
         self._known = mic_ids.remember(self._known, places, set(roster))
         self._unkept |= {info.mic: info for info in found if info.mic in changed}
-        self._unkept = {mic: info for mic, info in self._unkept.items() if mic in self._known}
+        self._unkept = {
+            mic: info
+            for mic, info in self._unkept.items()
+            if mic in self._known or not _place(info)
+        }
         if not self._unkept:
             return
         try:
@@ -135,24 +143,30 @@ class Inventory:
         except StoreError as error:  # the next look tries again
             log.warning("the ids of new microphones are not stored yet: %s", error)
         else:
+            self._kept |= self._unkept.keys()
             self._unkept.clear()
 
-    def source(self, mic: str, start_at: float) -> CaptureSource:
-        """Return how to open `mic` now; a file plays from `start_at` (monotonic seconds).
+    def source(self, mic: str, start_at: float) -> Callable[[], CaptureSource]:
+        """Return what tells how to open `mic`, each time anew; a file plays from `start_at`.
 
-        Raises:
-            MicError: the mic is not plugged in.
+        It goes by the configuration of now, whatever is configured later: the mic stays the same
+        device for as long as it is recorded. `start_at` is in monotonic seconds. Calling it raises
+        MicError if the mic is not plugged in.
         """
-        for item in self._audio.files:
+        return partial(self._source, self._audio, mic, start_at)
+
+    def _source(self, audio: AudioConfig, mic: str, start_at: float) -> CaptureSource:
+        for item in audio.files:
             if item.mic == mic:
                 return FileSource(item.file, item.loop, start_at)
-        for device in self._audio.devices:
+        for device in audio.devices:
             if device.mic == mic:
-                rates = (device.rate,) if device.rate else self._audio.rates
-                return PortAudioSource(device.device, rates)
+                return PortAudioSource(
+                    device.device, (device.rate,) if device.rate else audio.rates
+                )
         for usb, name in self._named():
             if name == mic:
-                return CardSource(usb.card, usb.device, self._audio.rates)
+                return CardSource(usb.card, usb.device, audio.rates)
         raise MicError(f"{mic} is not plugged in")
 
     def has_changed(self) -> bool:

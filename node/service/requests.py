@@ -122,7 +122,8 @@ class Verbs:
 
     def save_transcript(self, request: SaveTranscript, answer: Answer) -> None:
         session = self._find(request.session_id)
-        files = self._archive.save(session, datetime.now(UTC), request.formats)
+        formats = list(dict.fromkeys(request.formats))  # each is written once
+        files = self._archive.save(session, datetime.now(UTC), formats)
         answer({"file_path": files.get("txt", next(iter(files.values()))), "files": files})
 
     def check_health(self, _request: Nothing, answer: Answer) -> None:
@@ -137,7 +138,8 @@ class Verbs:
         assignment = self._roster.assignment(self._known(mic))
         wanted = {mic: Assignment(assignment.speaker, assignment.language, enabled)}
         try:
-            self._take_up(wanted)  # first: a mute must not wait for the disk
+            # First: a mute must not wait for the disk. It brings no mic into a session without it.
+            self._take_up(wanted, join=False)
             self._remember(wanted)
         except StoreError as error:
             done = "on" if enabled else "off"
@@ -155,9 +157,9 @@ class Verbs:
     def _remember(self, wanted: dict[str, Assignment]) -> None:
         self._sessions.remember_mics([(self._roster.info(mic), a) for mic, a in wanted.items()])
 
-    def _take_up(self, wanted: dict[str, Assignment]) -> None:
+    def _take_up(self, wanted: dict[str, Assignment], *, join: bool = True) -> None:
         self._roster.assign(wanted)
-        self._conductor.assign(wanted)
+        self._conductor.assign(wanted, join=join)
 
     def _mics(self) -> dict[str, Any]:
         return {"mics": self._roster.payloads()}
@@ -165,7 +167,7 @@ class Verbs:
     def _find(self, session_id: str | None) -> Session:
         """Return the session asked for; without an id the current or last one."""
         if session_id is None:
-            session = self._conductor.session or self._sessions.last_done()
+            session = self._conductor.latest
             if session is None:
                 raise RequestError("no_session", "there is no session yet")
             return session
@@ -314,10 +316,12 @@ class Requests:
                 "too_large", "the answer is too large for the broker; ask for less with `limit`"
             )
             body = _answer_body(transaction, error)
-        topic = self._topics.response(verb)
+        topic, own = self._topics.response(verb), message.response_topic
+        if own == topic:
+            self._publisher.say(topic, body, correlation=message.correlation)
+            return
         self._publisher.say(topic, body)
-        own = message.response_topic
-        if own is not None and own != topic and self._topics.may_answer_on(own):
+        if own is not None and self._topics.may_answer_on(own):
             self._publisher.say(own, body, correlation=message.correlation)
 
 

@@ -209,7 +209,12 @@ def test_a_kill_with_two_in_flight(slow: Slow, request: pytest.FixtureRequest) -
         room.segments(second, 1)
         room.say_to_the_end("desk", MEETING)
         room.segments(second, 2)
+        assert (
+            room.state("recording", after)["message"] == "recording resumed after an interruption"
+        )
+        after = room.watcher.count()
         room.stop()
+        assert room.state("idle", after)["message"] is None
         expected = [f"Bruno: {BONJOUR.text}", f"Bruno: {MEETING.text}"]
     else:
         expected = [f"Bruno: {BONJOUR.text}"]

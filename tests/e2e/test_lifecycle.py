@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,11 +23,13 @@ from tests.rig.broker import Broker
 from tests.rig.commands import run
 from tests.rig.mqtt import Watcher
 from tests.rig.node import MODEL, TOPIC, Room, RunningNode, configuration, spoken
-from tests.rig.processes import children, open_files, threads, wait_until
+from tests.rig.processes import children, command_line, open_files, threads, wait_until
 from tests.rig.vmics import VirtualMic, VirtualMics, write_wav
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.rig.mqtt import Message
 
 MICS = ("desk", "door")
 HELLO, BONJOUR = SENTENCES[0], SENTENCES[31]
@@ -136,6 +140,52 @@ def test_a_mic_that_a_reload_brings_can_be_recorded_at_once(lab: Room) -> None:
     done = run("check", "--config", lab.node.file, env=lab.mics.env)
     assert re.search(r"microphone lectern +(ok|warning)", done.stdout)
     assert re.search(r"microphone both +wrong +'D' fits several inputs", done.stdout)
+
+
+def test_a_reload_does_not_change_a_mic_that_is_being_recorded(lab: Room) -> None:
+    """Its stream may break off at any time; another device there has another person in front."""
+    session = lab.start(desk="Alice")
+    config = yaml.safe_load(lab.node.file.read_text(encoding="utf-8"))
+    config["audio"]["devices"] = [{"mic": "desk", "device": "door"}]
+    lab.node.configure(config)
+    after = lab.watcher.count()
+    lab.node.program.signal(signal.SIGHUP)
+    lab.watcher.wait_for(f"{TOPIC}/event", after=after)
+    after = lab.watcher.count()
+    (capture,) = (pid for pid in children(lab.node.pid) if "capture_child" in command_line(pid))
+    os.kill(capture, signal.SIGKILL)
+    for event_type in ("mic_lost", "mic_back"):
+        lab.watcher.wait_for(partial(_is_event, event_type=event_type), 20, after)
+    lab.say("door", BONJOUR)
+    lab.say_to_the_end("desk", HELLO)
+    assert [segment["text"] for segment in lab.segments(session, 1)] == [HELLO.text]
+    lab.stop()
+    session = lab.start(desk="Bruno")
+    lab.say_to_the_end("door", BONJOUR)
+    assert [segment["text"] for segment in lab.segments(session, 1)] == [BONJOUR.text]
+
+
+def _is_event(message: Message, event_type: str) -> bool:
+    return message.topic == f"{TOPIC}/event" and message.json()["event_type"] == event_type
+
+
+def test_the_state_of_a_mic_that_left_while_the_node_was_off_is_cleared(lab: Room) -> None:
+    """Nobody was ever assigned to it, and it has another id in the configuration now."""
+    assert lab.node.end() == 0
+    config = yaml.safe_load(lab.node.file.read_text(encoding="utf-8"))
+    config["audio"]["devices"] = [
+        {"mic": "desk", "device": "desk"},
+        {"mic": "hall", "device": "door"},
+    ]
+    lab.node.configure(config)
+    after = lab.watcher.count()
+    lab.node.start().wait_online(lab.watcher, after)
+    lab.watcher.wait_for(
+        lambda m: m.topic == f"{TOPIC}/mic/door/state" and m.payload == b"", after=after
+    )
+    with Watcher(config["mqtt"]["port"]) as newcomer:
+        newcomer.wait_for(f"{TOPIC}/mic/hall/state")
+        assert not newcomer.messages(f"{TOPIC}/mic/door/#")
 
 
 def test_assignments_and_mute_survive_a_restart(lab: Room) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -245,6 +246,49 @@ def test_a_response_topic_gets_the_answer_with_its_correlation(room: Room) -> No
     assert own.properties.CorrelationData == b"\x01\xff42"
     public = room.watcher.wait_for(f"{TOPIC}/response/health/check", after=after)
     assert public.payload == own.payload
+
+
+@pytest.mark.parametrize("below", ["health/check", "for/client7"])
+def test_below_its_response_topics_a_node_answers_with_the_correlation_too(
+    room: Room, below: str
+) -> None:
+    """There the access rules that we ship let it write."""
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    topic = properties.ResponseTopic = f"{TOPIC}/response/{below}"
+    properties.CorrelationData = b"42"
+    after = room.watcher.count()
+    room.watcher._client.publish(f"{TOPIC}/request/health/check", b"", 1, properties=properties)
+    own = room.watcher.wait_for(topic, after=after)
+    assert own.properties.CorrelationData == b"42"
+    room.do("health/check")
+    assert len(room.watcher.messages(topic, after)) == (2 if below == "health/check" else 1)
+
+
+def test_a_request_on_the_longest_topic_there_is_does_no_harm(room: Room) -> None:
+    """The topic of its answer would be longer than MQTT allows."""
+    topic = f"{TOPIC}/request/".ljust(65_535, "a")
+    after = room.watcher.count()
+    room.watcher.publish(topic, "{}")
+    room.watcher.wait_for(_is_event("command_rejected"), after=after)
+    room.do("health/check")
+
+
+def test_a_transcript_is_saved_once_in_each_format(room: Room) -> None:
+    session = room.start(desk="Alice")
+    room.stop()
+    began = time.monotonic()
+    room.do("transcript/save", session_id=session, formats=["json", "srt"] * 3000)
+    once = time.monotonic()
+    files = room.do("transcript/save", session_id=session, formats=["json", "srt"])["files"]
+    assert files.keys() == {"json", "srt"}
+    assert once - began < 60
+
+
+def test_the_language_of_one_microphone_can_be_found_out_where_another_is_set(room: Room) -> None:
+    entry = {"mic": "desk", "speaker": "Alice", "language": "auto"}
+    room.do("mics/assign", assignments=[entry])
+    (desk,) = (m for m in room.do("mics/detect")["mics"] if m["mic"] == "desk")
+    assert desk["language"] == "auto"
 
 
 def test_a_response_topic_cannot_command_a_node(room: Room) -> None:

@@ -116,6 +116,22 @@ def test_a_name_with_quotes_accents_and_emoji(room: Room) -> None:
     assert "&lt;b&gt;" in Path(files["vtt"]).read_text(encoding="utf-8")
 
 
+def test_the_mute_of_a_mic_outside_of_the_session_does_not_bring_it_in(room: Room) -> None:
+    named = [{"mic": "desk", "speaker": "Alice"}, {"mic": "door", "speaker": "Bruno"}]
+    room.do("mics/assign", assignments=named)
+    session = room.start(desk="Alice")
+    for switch in ("OFF", "ON", "ON"):
+        after = room.watcher.count()
+        room.watcher.publish(f"{TOPIC}/mic/door/enabled/set", switch)
+        room.do("health/check")  # answered after the switch
+    room.say("door", FRENCH[2])
+    room.say_to_the_end("desk", ENGLISH[0])
+    room.stop()
+    assert [segment["mic"] for segment in room.segments(session, 1)] == ["desk"]
+    shown = room.watcher.messages(f"{TOPIC}/session", after)
+    assert all(message.json()["speakers"].keys() <= {"desk"} for message in shown)
+
+
 def test_muted_mic_keeps_nothing(room: Room) -> None:
     session = room.start(desk="Alice", door="Bruno")
     after = room.watcher.count()
@@ -261,6 +277,15 @@ def test_language_of_the_session(room: Room, language: str) -> None:
     (segment,) = room.segments(session, 1)
     room.stop()
     assert (segment["language"], segment["text"]) == ("fr", FRENCH[4].text)
+
+
+def test_a_microphones_own_language_counts_before_the_sessions(room: Room) -> None:
+    assignments = [{"mic": "desk", "speaker": "Alice", "language": "auto"}]
+    session = room.do("session/start", assignments=assignments, language="fr")["session_id"]
+    room.say("desk", ENGLISH[0])
+    (segment,) = room.segments(session, 1)
+    room.stop()
+    assert (segment["language"], segment["text"]) == ("en", ENGLISH[0].text)
 
 
 def test_search_finds_what_was_said_in_all_sessions(room: Room) -> None:

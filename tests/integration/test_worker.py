@@ -106,6 +106,8 @@ def test_sound_that_is_not_what_is_announced_is_refused(
     ("change", "code"),
     [
         ({"schema": 2}, "unsupported_schema"),
+        ({"schema": "\ud800"}, "unsupported_schema"),
+        ({"language": "\ud800"}, "bad_request"),
         ({"samples": -1}, "bad_request"),
         ({"language": "klingon"}, "bad_request"),
         ({"model": {"name": "model", "sha256": "0" * 64}}, "wrong_model"),
@@ -339,7 +341,7 @@ def test_what_is_too_much_at_once_is_dropped_counted_and_acknowledged(
     tmp_path: Path, broker: Broker, watcher: Watcher
 ) -> None:
     """Without that, the broker would wait for ever, and send no more than the slots allow."""
-    own = altered(working__desk__MAX_WAITING=0, working__program__COUNTS_EVERY_S=1)
+    own = altered(working__worker_inbox__MAX_WAITING=0, working__program__COUNTS_EVERY_S=1)
     with RunningWorker(tmp_path, "w1", broker.port, **own) as worker, Asker(broker.port) as asker:
         slots = worker.wait_online(watcher).status(watcher)["slots"]
         for number in range(slots + 2):

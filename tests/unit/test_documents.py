@@ -115,7 +115,7 @@ def change(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
         (change("segments", 1, "id", to=TALK[0].id), "segments: an id is there twice"),
         (change("segments", to=[]), "seglst: there is no segment"),
         (change("seglst", to=[]), "seglst: the segment 20261122T100000Z-3f9c/desk/1 is missing"),
-        (change("seglst", 1, "segment", to=TALK[0].id), "desk/1 is there twice"),
+        (change("seglst", 1, "segment", to=TALK[0].id), "desk/1 occurs twice"),
         (change("seglst", 0, "start_time", to=-1), "seglst[0].start_time: "),
         (change("seglst", 0, "end_time", to=1e300), "seglst[0].end_time: "),
         (change("segments", 0, "words", 1, "end", to=1e300), "segments[0].words[1].end: "),

@@ -154,7 +154,7 @@ def test_an_assignment_sets_speaker_and_language_and_leaves_the_mute() -> None:
     there = roster(ONE)
     there.assign({"usb-1-1.1": Assignment("Alice", enabled=False)})
     assert there.check([assign(1, "Bob", "fr")]) == {"usb-1-1.1": Assignment("Bob", "fr", False)}
-    assert there.check([assign(1, "", "auto")]) == {"usb-1-1.1": Assignment(None, None, False)}
+    assert there.check([assign(1, "", "auto")]) == {"usb-1-1.1": Assignment(None, "auto", False)}
 
 
 def test_a_label_is_the_speaker_or_the_index() -> None:

@@ -69,6 +69,7 @@ def test_a_base_of_several_levels() -> None:
         ("scribe/pi/request/whatever", RequestTopic("whatever")),
         ("scribe/pi/request/a/b/c", RequestTopic("a/b/c")),
         ("scribe/all/request/mics/detect", RequestTopic("mics/detect")),
+        (f"scribe/pi/request/{'x' * 248}", RequestTopic("x" * 248)),
         ("scribe/pi/session/set", SessionSwitch()),
         ("scribe/all/session/set", SessionSwitch()),
         ("scribe/pi/mic/usb-1-1.3/speaker/set", SpeakerSet("usb-1-1.3")),
@@ -97,6 +98,8 @@ def test_commands(topic: str, command: object) -> None:
         "scribe/pi/mic/é/enabled/set",
         "scribe/pi/mic/desk\n/enabled/set",
         f"scribe/pi/mic/{'x' * 65}/enabled/set",
+        f"scribe/pi/request/{'x' * 249}",
+        f"scribe/all/request/{'x' * 60_000}",
         "scribe/all/mic/desk/speaker/set",
         "scribe/all/mic/desk/enabled/set",
         "scribe/other/request/session/start",
@@ -112,7 +115,11 @@ def test_what_is_no_command_of_this_node(topic: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "topic", ["client/7/answers", "scribe/client7/answers", "a", "é", "scribe/pi2", "scribe", "/"]
+    "topic",
+    [
+        *("client/7/answers", "scribe/client7/answers", "a", "é", "scribe/pi2", "scribe", "/"),
+        *("scribe/pi/response/session/start", "scribe/pi/response/for/client7"),
+    ],
 )
 def test_a_requester_may_name_its_own_topic(topic: str) -> None:
     assert TOPICS.may_answer_on(topic)
@@ -129,6 +136,7 @@ def test_a_requester_may_name_its_own_topic(topic: str) -> None:
         "x" * 1025,
         "scribe/pi/request/session/start",
         "scribe/pi/status",
+        "scribe/pi/response",
         "scribe/pi/transcript/final",
         "scribe/all/request/session/stop",
         "scribe/all/session/set",

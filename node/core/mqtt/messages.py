@@ -63,7 +63,7 @@ FiniteNumber = Annotated[StrictFloat, Field(allow_inf_nan=False)]
 class Request(BaseModel):
     """What every request may carry."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     transaction: Annotated[
         Annotated[StrictStr, Field(max_length=256)] | StrictInt | FiniteNumber | None,
         Field(description="comes back in the answer"),
@@ -77,7 +77,7 @@ class Nothing(Request):
 class Assign(BaseModel):
     """One microphone's speaker; an empty speaker unassigns it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     mic: Mic = Field(
         validation_alias=AliasChoices("mic", "mic_id"), description="the mic's id, or its index"
     )

@@ -13,6 +13,9 @@ EVERY_NODE = "all"
 NO_TOPIC = frozenset("+#\0")
 """What no message may be published on."""
 
+MAX_COMMAND_CHARS = 256
+"""Longest topic of a command, below the node's: the answer's is longer, and MQTT has a limit."""
+
 ONLINE, OFFLINE = "online", "offline"
 """On `T/status`."""
 
@@ -177,7 +180,7 @@ class Topics:
     @staticmethod
     def _parse_below(rest: str, *, own: bool) -> Command | None:
         match rest.split("/"):
-            case ["request", *verb] if verb:
+            case ["request", *verb] if verb and len(rest) <= MAX_COMMAND_CHARS:
                 return RequestTopic("/".join(verb))
             case ["session", "set"]:
                 return SessionSwitch()
@@ -193,7 +196,8 @@ class Topics:
             0 < len(topic) <= 1024
             and not topic.startswith("$")
             and not any(sign in topic for sign in "+#\0")
-            and not topic.startswith((f"{self.root}/", f"{self.base}/{EVERY_NODE}/"))
+            and not topic.startswith(f"{self.base}/{EVERY_NODE}/")
+            and (not topic.startswith(f"{self.root}/") or topic.startswith(self.response("")))
             and not self._commands_another(topic)
         )
 

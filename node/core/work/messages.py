@@ -326,7 +326,7 @@ F = TypeVar("F", bound=_Form)
 def _parsed(form: type[F], line: bytes) -> F:
     body = _object_in(line)
     if body.get("schema") != WORK_SCHEMA:
-        given = str(body.get("schema"))[:16]
+        given = ascii(body.get("schema"))[:16]
         raise WorkError(
             f"schema {given} is not {WORK_SCHEMA}: another version", "unsupported_schema"
         )

@@ -9,7 +9,6 @@ import queue
 import time
 from dataclasses import dataclass
 from enum import Enum, auto
-from functools import partial
 from typing import TYPE_CHECKING
 
 from node.adapters.vad import Silero
@@ -240,7 +239,7 @@ class Listener:
     def _join(self, mic: str, assignment: Assignment, session: _Session) -> None:
         session.recorder.join(mic, assignment)
         self._placers[mic] = Placer(mic, session.zero, session.recorder)
-        source = partial(self._inventory.source, mic, session.zero)
+        source = self._inventory.source(mic, session.zero)
         self._mics[mic] = Microphone(mic, source, self._placers[mic])
 
     def _end(self) -> None:

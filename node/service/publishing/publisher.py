@@ -31,6 +31,9 @@ MAX_DEFERRED_BYTES = 4 * 1024 * 1024
 """Total size of the answers and events waiting to be sent; beyond it the oldest are dropped and
 counted."""
 
+MAX_TOLD = 256
+"""Topics of which it is remembered what has been said of them; the oldest is forgotten."""
+
 DEAF = "the node does not receive what is sent there; see the broker's access rules"
 DISCONNECTING = (
     "the broker disconnects whenever the node subscribes to it, so it is left out; " + DEAF
@@ -179,7 +182,7 @@ class Publisher:
             return
         self._deferred_bytes -= len(message.payload)
         if item.refused:
-            self._refused(message.topic, _by_rule(item.refused))
+            self._refused_passing(message.topic, _by_rule(item.refused))
 
     def shows_younger_duplicate(self, message: Message) -> bool:
         """Return whether the `T/info` the broker keeps is from a younger node with the same id."""
@@ -329,7 +332,7 @@ class Publisher:
         problem = self._link.problem(message.topic, len(message.payload))
         if problem is not None:
             self._deferred_bytes -= len(message.payload)
-            self._refused(message.topic, problem)
+            self._refused_passing(message.topic, problem)
             return True
         mid = self._link.publish(
             message, message.topic, message.payload, correlation=message.correlation
@@ -359,14 +362,22 @@ class Publisher:
         if self._is_news(topic, problem):
             self.event("message_refused", f"{topic}: {what}{problem}")
 
+    def _refused_passing(self, topic: str, problem: str) -> None:
+        """Requesters choose where they are answered: one of these topics stands for all of them."""
+        own = topic.startswith(f"{self._topics.root}/")
+        if self._is_news(topic if own else "", problem):
+            self.event("message_refused", f"{topic}: {problem}")
+
     def _say_deaf(self, topic_filter: str, problem: str) -> None:
         if self._is_news(topic_filter, problem):
             self.event("subscription_refused", f"{topic_filter}: {problem}")
 
     def _is_news(self, topic: str, problem: str) -> bool:
         """Return whether this is new; it is again once the broker has accepted something there."""
-        is_news = self._told.get(topic) != problem
+        is_news = self._told.pop(topic, None) != problem
         self._told[topic] = problem
+        if len(self._told) > MAX_TOLD:
+            del self._told[next(iter(self._told))]
         return is_news
 
 

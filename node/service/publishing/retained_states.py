@@ -98,6 +98,10 @@ class RetainedStates:
         }
         self._publisher.state(self._topics.info, info)
 
+    def recall(self, mics: Iterable[str]) -> None:
+        """Clear the states of those of these mics, known to an earlier process, that are gone."""
+        self._mics = set(mics)
+
     def settle(self) -> None:
         """Publish what has changed of the session and of the mics."""
         self._publish_session()

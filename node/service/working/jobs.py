@@ -72,8 +72,13 @@ class Signature:
             worker=self._worker,
             version=__version__,
             model=self.model,
-            error=ErrorPart(code=code, message=text[:MAX_MESSAGE]),
+            error=ErrorPart(code=code, message=_sendable(text)),
         )
+
+
+def _sendable(text: str) -> str:
+    """Return the beginning of a text that may quote anything, as JSON in UTF-8 can say it."""
+    return text[:MAX_MESSAGE].encode(errors="replace").decode()
 
 
 class Tuning:

@@ -163,11 +163,11 @@ def test_the_twin_that_was_there_first_is_opened_under_its_id(tree: UsbTree, sto
     mics.refresh(roster)
     tree.plug(OTHER_TWIN)
     mics.refresh(roster)
-    sources = [mics.source(mic, 0.0) for mic in (FIRST_TWIN, SECOND_TWIN)]
+    sources = [mics.source(mic, 0.0)() for mic in (FIRST_TWIN, SECOND_TWIN)]
     assert [source.card for source in sources if isinstance(source, CardSource)] == [1, 2]
     tree.unplug(1)
     with pytest.raises(MicError, match=f"{FIRST_TWIN} is not plugged in"):
-        mics.source(FIRST_TWIN, 0.0)
+        mics.source(FIRST_TWIN, 0.0)()
 
 
 def test_ids_that_nobody_is_assigned_to_outlive_a_restart(tree: UsbTree, store: Store) -> None:
