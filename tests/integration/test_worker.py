@@ -350,7 +350,7 @@ def test_what_is_too_much_at_once_is_dropped_counted_and_acknowledged(
         wait_until(
             lambda: worker.status(watcher)["dropped"] == slots + 3, PATIENCE_S, "all are dropped"
         )
-        assert worker.program.output().count("more comes at once than a worker can take") == 1
+        assert worker.program.output().count("faster than this worker can take them") == 1
 
 
 def test_two_workers_of_one_name(tmp_path: Path, broker: Broker, watcher: Watcher) -> None:
