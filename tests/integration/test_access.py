@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from tests.model.sentences import SENTENCES
 from tests.rig.broker import HOST, Broker, free_port
@@ -164,6 +166,30 @@ def test_the_node_is_refused_nothing_it_does(broker: Broker, tmp_path: Path) -> 
         seen = run("status", "--config", node.file)  # with the node's own login
         assert "scribe/lab: idle" in seen.stdout, seen.stderr
         assert "refuses" not in node.program.output()
+
+
+def test_requesters_whose_own_topics_are_refused_are_told_of_once(
+    broker: Broker, tmp_path: Path
+) -> None:
+    """Each request may name another topic: neither memory nor `T/event` may fill with them."""
+    password = tmp_path / "password"
+    password.write_text(USERS["node"])
+    login = {"username": "node", "password_file": str(password)}
+    config = configuration(tmp_path, broker.port, [], mqtt=login)
+    with (
+        Watcher(broker.port, username="test", password=USERS["test"]) as watcher,
+        RunningNode(tmp_path, config) as node,
+    ):
+        node.wait_online(watcher)
+        for number in range(20):
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            properties.ResponseTopic = f"client/{number}/answers"
+            watcher._client.publish(f"{TOPIC}/request/health/check", b"", 1, properties=properties)
+        watcher.wait_for(f"{TOPIC}/event")
+        assert watcher.request(TOPIC, "health/check")["status"] == "ok"
+        events = [message.json() for message in watcher.messages(f"{TOPIC}/event")]
+    assert [event["event_type"] for event in events] == ["message_refused"]
+    assert "client/0/answers: the broker refuses it" in events[0]["message"]
 
 
 def test_node_and_worker_are_refused_nothing_they_do(broker: Broker, tmp_path: Path) -> None:
