@@ -122,8 +122,7 @@ class Verbs:
 
     def save_transcript(self, request: SaveTranscript, answer: Answer) -> None:
         session = self._find(request.session_id)
-        formats = list(dict.fromkeys(request.formats))  # each is written once
-        files = self._archive.save(session, datetime.now(UTC), formats)
+        files = self._archive.save(session, datetime.now(UTC), request.formats)
         answer({"file_path": files.get("txt", next(iter(files.values()))), "files": files})
 
     def check_health(self, _request: Nothing, answer: Answer) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -271,17 +270,6 @@ def test_a_request_on_the_longest_topic_there_is_does_no_harm(room: Room) -> Non
     room.watcher.publish(topic, "{}")
     room.watcher.wait_for(_is_event("command_rejected"), after=after)
     room.do("health/check")
-
-
-def test_a_transcript_is_saved_once_in_each_format(room: Room) -> None:
-    session = room.start(desk="Alice")
-    room.stop()
-    began = time.monotonic()
-    room.do("transcript/save", session_id=session, formats=["json", "srt"] * 3000)
-    once = time.monotonic()
-    files = room.do("transcript/save", session_id=session, formats=["json", "srt"])["files"]
-    assert files.keys() == {"json", "srt"}
-    assert once - began < 60
 
 
 def test_the_language_of_one_microphone_can_be_found_out_where_another_is_set(room: Room) -> None:

@@ -189,6 +189,10 @@ def test_names_are_trimmed_and_otherwise_kept(given_name: str, kept: str) -> Non
     assert assign.speaker == kept
 
 
+def test_a_transcript_is_saved_once_in_each_format() -> None:
+    assert parse(SaveTranscript, {"formats": ["srt", "json"] * 3000}).formats == ["srt", "json"]
+
+
 def test_what_is_not_given_has_a_default() -> None:
     start = parse(StartSession, {})
     assert start == StartSession()

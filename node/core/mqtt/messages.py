@@ -38,6 +38,11 @@ def _one_line(text: str) -> str:
     return text
 
 
+def _each_once(formats: list[Format]) -> list[Format]:
+    """Writing one takes a moment, in which nothing else is done."""
+    return list(dict.fromkeys(formats))
+
+
 Name = Annotated[
     str, StringConstraints(strip_whitespace=True, max_length=64), AfterValidator(_one_line)
 ]
@@ -129,7 +134,9 @@ class GetTranscript(OneSession):
 
 
 class SaveTranscript(OneSession):
-    formats: Annotated[list[Format], Field(min_length=1)] = list(AT_THE_END)
+    formats: Annotated[list[Format], Field(min_length=1), AfterValidator(_each_once)] = list(
+        AT_THE_END
+    )
 
 
 _UNION_MEMBERS = frozenset({"constrained-str", "constrained-int", "int", "float"})
