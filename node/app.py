@@ -1,6 +1,7 @@
 """The running node: how it starts and stops, and its main loop.
 
-Four threads, each the only one to touch what it owns:
+Four threads, each the only one to touch what it owns (two more come and go: one lists inputs, one
+serves metrics):
 
 - The main thread runs `Node.run` and owns all of `service.parts`, except for the following.
 - The listener thread owns the microphones and listens to them (`service.listening`).
@@ -41,8 +42,8 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.5
 IDLE_LOOK_EVERY_S = 2.0
-"""How often to check what no item reports, during a session and without one. All other regular
-work runs at multiples of the latter, so that an idle node wakes up once for all of it."""
+"""How often to check what no item reports, during a session and without one. Most
+other regular work runs at multiples of the latter, so that an idle node wakes up once for it."""
 
 HARDWARE_EVERY_S = 2.0
 """How often to look for changed hardware, at the cost of reading one small file."""
@@ -224,7 +225,7 @@ def handlers(parts: Parts) -> Mapping[type, Handler]:
         on(Acknowledged, parts.publisher.on_acknowledged),
         on(items.StopRequested, parts.lifecycle.on_stop),
         on(items.ReloadRequested, parts.reloader.on_reload),
-        on(items.WorkerDied, parts.lifecycle.on_worker_died),
+        on(items.ThreadDied, parts.lifecycle.on_thread_died),
         on(items.ModelReady, parts.lifecycle.on_model_ready),
         on(items.ModelUnavailable, parts.lifecycle.on_model_unavailable),
         on(items.WorkersChanged, parts.lifecycle.on_workers_changed),

@@ -1,4 +1,4 @@
-"""The errors this package raises, by whose fault they are.
+"""The errors for users that several modules raise, by whose fault they are.
 
 NodeError
 ├── ConfigError    the operator: the configuration is wrong (exit status 78)
@@ -7,9 +7,10 @@ NodeError
 ├── ModelError     the installation: no speech model can be loaded
 │   └── HubError   the network: the model hub does not deliver it
 ├── StoreError     the disk: it cannot be read or written; the operation is tried again
-└── DamageError    the disk: the database is damaged; the next start sets it aside
+└── DamageError    the disk: a file's content is damaged; it is set aside (a database: at a start)
 
-Any other exception is a bug: it is logged and ends the process with status 1.
+Some modules add their own beside what raises them. Any other exception is a bug: it is logged and
+ends the process with status 1.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h; the systemd unit does not restart o
 
 
 class NodeError(Exception):
-    """Base class of every error this package raises on purpose; the message is for users."""
+    """Base class of the errors whose message is for users."""
 
 
 class ConfigError(NodeError):
@@ -65,4 +66,4 @@ class StoreError(NodeError):
 
 
 class DamageError(NodeError):
-    """The database's content is damaged, so trying again will not help."""
+    """The content of a file, such as the database, is damaged: trying again will not help."""

@@ -241,7 +241,7 @@ def ask(settings: BrokerSettings, will: Will | None = None) -> tuple[ReasonCode,
 
 
 class Broker:
-    """One connection, kept up by paho's network thread. All methods are for the owning thread.
+    """One connection, kept up by paho's network thread. One thread owns it; `alive` is for any.
 
     Args:
         settings: where and how to connect.
@@ -361,7 +361,10 @@ class Broker:
             self._client.ack(mid, 1)
 
     def alive(self) -> bool:
-        """Return whether paho's network thread runs, or has yet to start; it must until `stop`."""
+        """Return whether paho's network thread runs, or has yet to start; it must until `stop`.
+
+        For any thread.
+        """
         return self._network_thread is None or self._network_thread.is_alive()
 
     # paho's thread runs everything below.

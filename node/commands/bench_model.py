@@ -65,7 +65,6 @@ class Measured:
     """
 
     threads: int
-    load_s: float
     full: bool
     utterances: tuple[Cost, ...]
     window: Cost | None = None
@@ -99,15 +98,13 @@ class ModelBench:
         Raises:
             ModelError: the model cannot be loaded.
         """
-        began = time.monotonic()
         self._open()
-        load_s = time.monotonic() - began
         self._once(UTTERANCES_S[0])  # the first run of a process is slower
         utterances = tuple(self._cost(seconds, deadline) for seconds in UTTERANCES_S)
         expected_s = WINDOW_FACTOR * utterances[-1].takes_s
         in_time = time.monotonic() + expected_s < until
         full = self._cost(WINDOW_S, deadline) if in_time else None
-        return Measured(self._threads, load_s, self._settings.window == "full", utterances, full)
+        return Measured(self._threads, self._settings.window == "full", utterances, full)
 
     def _open(self) -> None:
         from faster_whisper.tokenizer import Tokenizer  # noqa: PLC0415  # it takes a second

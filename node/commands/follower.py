@@ -76,11 +76,11 @@ class Follower:
         """Whether the broker is connected; if not, what has arrived is old."""
         return self._client.is_connected()
 
-    def wait(self, topics: Iterable[str], timeout_s: float) -> bool:
-        """Wait until each of these topics has a payload; return whether all have."""
+    def wait(self, topics: Iterable[str], timeout_s: float) -> None:
+        """Wait until each of these topics has a payload, or the time is over."""
         wanted = set(topics)
         with self._changed:
-            return self._changed.wait_for(lambda: wanted <= self._payloads.keys(), timeout_s)
+            self._changed.wait_for(lambda: wanted <= self._payloads.keys(), timeout_s)
 
     def wait_news(self, timeout_s: float) -> None:
         """Wait until something has changed since the last call."""

@@ -33,7 +33,7 @@ UNDATED = datetime(2000, 1, 1, tzinfo=UTC)
 """Where a recording begins that does not say when it was made; times of day count from there."""
 
 MB = 1024 * 1024
-"""Bytes; the unit of memory and disk wherever they are told."""
+"""Bytes; the unit of memory and disk, but not of downloads."""
 
 
 def iso(moment: datetime) -> str:

@@ -1,1 +1,1 @@
-"""The running node: its threads and what each owns. `node.app` puts them together."""
+"""The running node: its threads and what each owns; `parts` puts them together for `node.app`."""

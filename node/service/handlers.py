@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from node.adapters.broker import BrokerItem
-from node.service.items import WorkerItem
+from node.service.items import ThreadItem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-KINDS: frozenset[type] = frozenset(get_args(WorkerItem | BrokerItem))
+KINDS: frozenset[type] = frozenset(get_args(ThreadItem | BrokerItem))
 """Every kind of item that the inbox takes."""
 
 

@@ -9,7 +9,7 @@ from node.adapters.broker import MAX_QUEUED_COMMANDS, Message
 
 if TYPE_CHECKING:
     from node.adapters.broker import BrokerItem
-    from node.service.items import WorkerItem
+    from node.service.items import ThreadItem
 
 
 class Inbox:
@@ -19,10 +19,10 @@ class Inbox:
     """
 
     def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[WorkerItem | BrokerItem] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[ThreadItem | BrokerItem] = queue.SimpleQueue()
         self._dropped = self._told = 0
 
-    def put(self, item: WorkerItem | BrokerItem) -> None:
+    def put(self, item: ThreadItem | BrokerItem) -> None:
         """Add an item; `SimpleQueue.put` is safe in a signal handler."""
         self._queue.put(item)
 
@@ -33,7 +33,7 @@ class Inbox:
         else:
             self._queue.put(item)
 
-    def take(self, timeout_s: float | None) -> WorkerItem | BrokerItem | None:
+    def take(self, timeout_s: float | None) -> ThreadItem | BrokerItem | None:
         """Return the next item, or None if none comes within `timeout_s` (None: wait forever)."""
         try:
             return self._queue.get(timeout=timeout_s)

@@ -1,4 +1,4 @@
-"""What workers and signals report to the main thread, through its one inbox."""
+"""What other threads and signals report to the main thread, through its one inbox."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class ReloadRequested:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerDied:
+class ThreadDied:
     """A thread has failed; the process ends and is restarted."""
 
-    worker: str
+    thread: str
     error: BaseException
 
 
@@ -74,7 +74,6 @@ class WorkerUseless:
 class MicsOpened:
     """Every mic of the new session delivers; recording begins with `Listener.go`. Rates in Hz."""
 
-    session_id: str
     sample_rates: dict[str, int]
 
 
@@ -82,7 +81,6 @@ class MicsOpened:
 class MicsRefused:
     """The session cannot begin: these mics do not deliver. All are closed; reasons by mic."""
 
-    session_id: str
     reasons: dict[str, str]
 
 
@@ -129,7 +127,6 @@ class Flushed:
 class Transcribed:
     """An utterance is done; `segment` is None if nothing was said in it."""
 
-    session_id: str
     segment: Segment | None
 
 
@@ -159,7 +156,6 @@ class LoadChanged:
 class UtteranceFailed:
     """An utterance could not be transcribed; its sound is kept, if there is any."""
 
-    session_id: str
     message: str
 
 
@@ -193,10 +189,10 @@ class SpeechDropped:
     reason: str
 
 
-WorkerItem = (
+ThreadItem = (
     StopRequested
     | ReloadRequested
-    | WorkerDied
+    | ThreadDied
     | InputsListed
     | ModelReady
     | ModelUnavailable

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         ModelReady,
         ModelUnavailable,
         StopRequested,
-        WorkerDied,
+        ThreadDied,
         WorkersChanged,
     )
     from node.service.publishing.publisher import Publisher
@@ -134,16 +134,16 @@ class Lifecycle:
 
     # Ending because it cannot go on.
 
-    def on_worker_died(self, item: WorkerDied) -> None:
+    def on_thread_died(self, item: ThreadDied) -> None:
         """End the process, which systemd restarts: it cannot go on without this thread."""
         if isinstance(item.error, NodeError):
-            log.critical("the %s thread has ended: %s", item.worker, item.error)
+            log.critical("the %s thread has ended: %s", item.thread, item.error)
         else:
-            log.critical("the %s thread has ended: this is a bug", item.worker, exc_info=item.error)
+            log.critical("the %s thread has ended: this is a bug", item.thread, exc_info=item.error)
         self.exit_status = EXIT_FAILED
 
     def look(self, now: float) -> None:
-        """End the process if a worker has stalled; called now and then."""
+        """End the process if a thread has stalled; called now and then."""
         if (stalled := self._watchdog.stalled(now, online=self._is_online)) is not None:
             log.critical("%s; ending, so that systemd can restart the node", stalled)
             self._supervision.failed(stalled)

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from node.errors import RequestError
 from node.service.items import InputsListed
-from node.service.worker import Worker
+from node.service.service_thread import ServiceThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from node.core.roster import Roster
     from node.service.inventory import Inventory
-    from node.service.items import WorkerItem
+    from node.service.items import ThreadItem
 
 MAX_WAITING = 64
 """Requests that may wait for a scan; more are answered `busy`."""
@@ -23,7 +23,7 @@ class MicScanner:
     """Owned by the main thread. PortAudio takes seconds, so it runs in a thread of its own."""
 
     def __init__(
-        self, inventory: Inventory, roster: Roster, post: Callable[[WorkerItem], None]
+        self, inventory: Inventory, roster: Roster, post: Callable[[ThreadItem], None]
     ) -> None:
         self._inventory = inventory
         self._roster = roster
@@ -79,7 +79,7 @@ class MicScanner:
         if self._again and not self._looking:
             self._looking, self._again = True, False
             self._answering, self._waiting = self._waiting, []
-            Worker("mic scanner", self._list, self._post).start()
+            ServiceThread("mic scanner", self._list, self._post).start()
 
     def _list(self) -> None:
         self._post(InputsListed(self._inventory.names()))

@@ -55,7 +55,11 @@ if TYPE_CHECKING:
 
 
 class Parts:
-    """Makes all parts; starts nothing and opens no file."""
+    """Makes all parts and starts none.
+
+    Raises:
+        ConfigError: a file that the configuration names, such as the password's, cannot be used.
+    """
 
     def __init__(
         self, config: Config, file: Path, notifier: Notifier, go_online: Callable[[], None]

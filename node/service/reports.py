@@ -1,4 +1,4 @@
-"""What the workers report: kept for later questions, and published if users should know."""
+"""What other threads report: kept for later questions, and published if users should know."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Reports:
             self._roster.set_live(mic, Live(True, level, self._roster.live(mic).sample_rate))
 
     def on_load(self, item: LoadChanged) -> None:
-        """Publish `T/health` at once, and an event if there is nothing left to give up."""
+        """Publish `T/health` at once, and an event when the node is overloaded or no longer is."""
         self._health.hasten()
         if item.event == "overloaded":
             advice = "use a smaller transcription.model or fewer mics; no text is lost"

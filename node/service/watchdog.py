@@ -1,4 +1,4 @@
-"""Watches the workers, so that none dies or stalls unnoticed, and the room on the disk."""
+"""Watches the threads, so that none dies or stalls unnoticed, and the room on the disk."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ class Hub:
                     page.put(news)
                 if news.kind == "event":
                     self._change()
-            case Reply(_, body):
+            case Reply(body):
                 asked = self._asked.get(str(body.get("transaction")))
                 if asked is not None and not asked.done():
                     asked.set_result(body)

@@ -33,7 +33,6 @@ class News:
 class Reply:
     """A node's answer to a request; `body` as in `T/response/<verb>`."""
 
-    node: str
     body: dict[str, Any]
 
 
@@ -130,7 +129,7 @@ class Overview:
         body = _object(payload)
         match rest:
             case ["response", *_]:
-                return None if retained or body is None else Reply(name, body)
+                return None if retained or body is None else Reply(body)
             case ["mic", _, ("segment" | "partial") as kind]:
                 return None if retained or body is None else News(kind, name, body)
             case ["event"]:

@@ -23,7 +23,7 @@ from tests.rig.broker import Broker
 from tests.rig.commands import run
 from tests.rig.mqtt import Watcher
 from tests.rig.node import MODEL, TOPIC, Room, RunningNode, configuration, spoken
-from tests.rig.processes import children, command_line, open_files, threads, wait_until
+from tests.rig.processes import children, open_files, threads, wait_until
 from tests.rig.vmics import VirtualMic, VirtualMics, write_wav
 
 if TYPE_CHECKING:
@@ -145,6 +145,8 @@ def test_a_mic_that_a_reload_brings_can_be_recorded_at_once(lab: Room) -> None:
 def test_a_reload_does_not_change_a_mic_that_is_being_recorded(lab: Room) -> None:
     """Its stream may break off at any time; another device there has another person in front."""
     session = lab.start(desk="Alice")
+    wait_until(lambda: len(children(lab.node.pid)) == 1, 20, "the inputs are listed")
+    (capture,) = children(lab.node.pid)
     config = yaml.safe_load(lab.node.file.read_text(encoding="utf-8"))
     config["audio"]["devices"] = [{"mic": "desk", "device": "door"}]
     lab.node.configure(config)
@@ -152,7 +154,6 @@ def test_a_reload_does_not_change_a_mic_that_is_being_recorded(lab: Room) -> Non
     lab.node.program.signal(signal.SIGHUP)
     lab.watcher.wait_for(f"{TOPIC}/event", after=after)
     after = lab.watcher.count()
-    (capture,) = (pid for pid in children(lab.node.pid) if "capture_child" in command_line(pid))
     os.kill(capture, signal.SIGKILL)
     for event_type in ("mic_lost", "mic_back"):
         lab.watcher.wait_for(partial(_is_event, event_type=event_type), 20, after)

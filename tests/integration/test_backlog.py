@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from node.service.items import WorkerItem
+    from node.service.items import ThreadItem
     from tests.model.sentences import Sentence
 
 OLD, NEW = "20261122T100000Z-aaaa", "20261123T100000Z-bbbb"
@@ -38,7 +38,7 @@ class Waiting:
     def __init__(self, folder: Path) -> None:
         self.store = Store(folder, keep_audio=False)
         self.store.open()
-        self.items: list[WorkerItem] = []
+        self.items: list[ThreadItem] = []
         self.later_s = HOUR  # everything has waited long
         self.backlog = Backlog(
             sessions=self.store.sessions,

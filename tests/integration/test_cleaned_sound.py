@@ -14,7 +14,7 @@ from node.adapters.store import Store
 from node.core.model import SAMPLE_RATE, TICK, Session
 from node.core.mqtt.topics import Topics
 from node.core.room.segmenter import Ended
-from node.service.items import DiskFailed, SpeechDropped, WorkerItem
+from node.service.items import DiskFailed, SpeechDropped, ThreadItem
 from node.service.listening import spool as spools
 from node.service.listening.spool import Spool
 
@@ -38,7 +38,7 @@ class Desk:
         self.store = Store(folder, keep_audio=False)
         self.store.open()
         self.store.sessions.begin(Session(SESSION, datetime(2026, 11, 22, 10, tzinfo=UTC)), 0.0)
-        self.posted: list[WorkerItem] = []
+        self.posted: list[ThreadItem] = []
         self.spool = Spool(
             utterances=self.store.utterances,
             audio=self.store.audio,

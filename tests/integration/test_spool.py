@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from node.service.items import WorkerItem
+    from node.service.items import ThreadItem
     from node.service.listening.spool import SpooledUtterance
 
 SESSION = "20261122T100000Z-aaaa"
@@ -52,7 +52,7 @@ class Desk:
         self.store = Store(folder, keep_audio=True)
         self.store.open()
         self.store.sessions.begin(Session(SESSION, datetime.now(UTC)), 0.0)
-        self.items: list[WorkerItem] = []
+        self.items: list[ThreadItem] = []
         self.spool = Spool(
             utterances=self.store.utterances,
             audio=self.store.audio,

@@ -18,7 +18,7 @@ from node.core.model import Session
 from node.core.mqtt.topics import Topics
 from node.core.overload import Load
 from node.core.room.segmenter import Ended
-from node.service.items import DiskFailed, ModelReady, SoundUnreadable, Transcribed, WorkerDied
+from node.service.items import DiskFailed, ModelReady, SoundUnreadable, ThreadDied, Transcribed
 from node.service.listening.spool import withdrawal
 from node.service.transcribing import transcriber
 from node.service.transcribing.backlog import Backlog
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from node.adapters.store import Utterance
     from node.core.model import Transcription
-    from node.service.items import WorkerItem
+    from node.service.items import ThreadItem
 
 SESSION = "20261122T100000Z-aaaa"
 PATIENCE_S = 30
@@ -71,7 +71,7 @@ class Desk:
         self.store.sessions.begin(Session(SESSION, datetime.now(UTC)), time.monotonic())
         self.engine = NotingEngine(EngineSettings("demo", MODEL, folder, languages=("en", "fr")))
         self.engine.overdue_s = []
-        self.items: list[WorkerItem] = []
+        self.items: list[ThreadItem] = []
         self.transcriber = self.engine.transcriber = Transcriber(
             engine=self.engine,
             sessions=self.store.sessions,
@@ -186,8 +186,8 @@ def test_a_mistake_in_a_statement_is_not_tried_again(
     desk.change(mistake)
     desk.say("desk")
     desk.say("door")
-    desk.wait_for(WorkerDied)
-    (died,) = [item for item in desk.items if isinstance(item, WorkerDied)]
+    desk.wait_for(ThreadDied)
+    (died,) = [item for item in desk.items if isinstance(item, ThreadDied)]
     assert isinstance(died.error, error)
     assert not any(isinstance(item, DiskFailed) for item in desk.items)
 

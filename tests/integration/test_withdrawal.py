@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from node.adapters.store import Utterance
     from node.core.text.context import Speaker
-    from node.service.items import WorkerItem
+    from node.service.items import ThreadItem
     from node.service.listening.spool import SpooledUtterance
 
 SESSION = "20261122T100000Z-aaaa"
@@ -54,7 +54,7 @@ class Desk:
     store: Store
 
     def __post_init__(self) -> None:
-        self.items: list[WorkerItem] = []
+        self.items: list[ThreadItem] = []
         self.misheard: list[Speaker] = []
         self.spool = Spool(
             utterances=self.store.utterances,

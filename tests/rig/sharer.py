@@ -15,8 +15,8 @@ from node.core.model import SAMPLE_RATE, Session
 from node.core.mqtt.topics import Topics
 from node.core.room.segmenter import Ended
 from node.service.items import (
+    ThreadDied,
     Transcribed,
-    WorkerDied,
 )
 from node.service.transcribing.away import Away
 from node.service.transcribing.transcriber import Transcriber
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from node.service.items import WorkerItem
+    from node.service.items import ThreadItem
 
     Sound = npt.NDArray[np.int16]
 
@@ -51,7 +51,7 @@ class Sharer:
         speakers = {"desk": "Alice", "door": "Bruno"}
         session = Session(SESSION, datetime.now(UTC), speakers=speakers)
         self.store.sessions.begin(session, time.monotonic())
-        self.posted: list[WorkerItem] = []
+        self.posted: list[ThreadItem] = []
         self._said = 0
         topics = Topics("scribe", "lab")
         self.settings = settings = EngineSettings(
@@ -115,6 +115,6 @@ class Sharer:
 
     def __exit__(self, *_: object) -> None:
         assert self.transcriber.stop(PATIENCE_S)
-        assert self.all(WorkerDied) == []
+        assert self.all(ThreadDied) == []
         self.kept = [each.text for each in self.store.sessions.segments(SESSION)]
         self.store.close()

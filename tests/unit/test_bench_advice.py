@@ -24,7 +24,7 @@ def measured(rtf: float, threads: int = 2, *, window: bool = True, full: bool = 
     """Half of the time encodes; all threads are busy throughout."""
     lengths = (2.0, 4.0, 8.0)
     costs = [Cost(s, s * rtf / 2, s * rtf / 2, cpu_s=s * rtf * threads) for s in (*lengths, 30.0)]
-    return Measured(threads, 0.5, full, tuple(costs[:3]), costs[3] if window else None)
+    return Measured(threads, full, tuple(costs[:3]), costs[3] if window else None)
 
 
 def test_the_engine_alone_limits_where_cores_are_many() -> None:

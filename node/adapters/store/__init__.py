@@ -1,4 +1,4 @@
-"""Everything that must outlive the process: one SQLite database and a folder of audio files.
+"""What must outlive the process: one SQLite database and a folder of audio files.
 
 An utterance is a row from its first frame on, then a segment and the message that carries it. Each
 step is one transaction, so that the next start can continue after a crash between any two steps.

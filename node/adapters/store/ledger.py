@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class Ledger:
     """The files that this process adds to and removes from a folder. Thread-safe.
 
-    Each step takes the same time for any number of files. Changes by other processes are noticed at
-    the next `look`.
+    Adding, removing and finding the first file stay quick with any number of them. Changes by other
+    processes are noticed at the next `look`.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -68,7 +68,7 @@ MIN_PROBABILITY = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """An utterance of at most 28 s, and what is known about it.
+    """An utterance of at most 29 s, and what is known about it.
 
     Attributes:
         samples: int16 at 16 kHz, one dimension.

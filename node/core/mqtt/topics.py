@@ -1,4 +1,4 @@
-"""The topic tree of one node; the only place where topics are spelled."""
+"""The topic tree of one node, and which message is a command to it."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ BAND_EDGES_HZ = (200, 400, 630, 920, 1270, 1720, 2700, 4400, 7000)
 BANDS = len(BAND_EDGES_HZ) - 1
 
 KEPT_TICKS = 1024
-"""Ticks kept (33 s): an utterance of at most 28 s is judged once more when it ends."""
+"""Ticks kept (33 s): an utterance of at most 29 s is judged once more when it ends."""
 
 KEPT_HOPS = KEPT_TICKS * HOPS_PER_TICK
 

@@ -176,7 +176,7 @@ class Room:
         )
 
     def _hear(self, frames: dict[str, list[Frame]]) -> None:
-        """Note the energies of frames; those of the same ticks together."""
+        """Pass on the sound of frames and their speech probabilities; the same ticks together."""
         for mic, several in frames.items():
             self._unheard[mic] = self._unheard[mic][len(several) :]
         if self._alone:

@@ -173,11 +173,9 @@ class Segmenter:
             return []
         return self._extend(frame)
 
-    def jump(self, position: int) -> list[Event]:
-        """Go on at another sample of the timeline; a running utterance ends here."""
-        events = self.flush()
+    def jump(self, position: int) -> None:
+        """Go on at another sample of the timeline, once `flush` has ended what was running."""
         self._position = position
-        return events
 
     def flush(self) -> list[Event]:
         """End the running utterance where the sound ends: the session or the stream is over."""

@@ -9,14 +9,14 @@ from node.service.items import MicBack, MicJoined, MicLost
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from node.service.items import WorkerItem
+    from node.service.items import ThreadItem
     from node.service.listening.microphone import Microphone
 
 
 class Attendance:
     """Owned by the listener thread; one for each session."""
 
-    def __init__(self, post: Callable[[WorkerItem], None]) -> None:
+    def __init__(self, post: Callable[[ThreadItem], None]) -> None:
         self._post = post
         self._lost: set[str] = set()
         self._joining: set[str] = set()

@@ -20,7 +20,7 @@ from node.service.listening.attendance import Attendance
 from node.service.listening.microphone import OPEN_ATTEMPTS, Microphone, Placer
 from node.service.listening.recorder import Recorder
 from node.service.listening.waker import Waker
-from node.service.worker import Worker
+from node.service.service_thread import ServiceThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from node.core.room.room import Mode
     from node.core.room.segmenter import Endpointing
     from node.service.inventory import Inventory
-    from node.service.items import WorkerItem
+    from node.service.items import ThreadItem
     from node.service.listening.spool import Spool, SpooledUtterance
 
 OPEN_TIMEOUT_S = 5.0
@@ -83,7 +83,7 @@ class Listener:
         spool: Spool,
         endpointing: Endpointing,
         crosstalk: Mode,
-        post: Callable[[WorkerItem], None],
+        post: Callable[[ThreadItem], None],
     ) -> None:
         self._inventory = inventory
         self._spool = spool
@@ -92,7 +92,7 @@ class Listener:
         self._post = post
         self._orders: queue.SimpleQueue[orders.Order] = queue.SimpleQueue()
         self._waker = Waker()
-        self._worker = Worker("listener", self._run, post)
+        self._thread = ServiceThread("listener", self._run, post)
         self._silero = Silero()
         self._session: _Session | None = None
         self._mics: dict[str, Microphone] = {}
@@ -117,12 +117,12 @@ class Listener:
         self._silero.locate()
         self.beat = time.monotonic()
         self._waker.start()
-        self._worker.start()
+        self._thread.start()
 
     def stop(self, timeout_s: float) -> bool:
         """End the thread and all capture processes; return whether it ended in time."""
         self._order(orders.Quit())
-        return self._worker.join(timeout_s)
+        return self._thread.join(timeout_s)
 
     def begin(
         self,
@@ -279,12 +279,12 @@ class Listener:
         if not waiting:
             self._phase = _Phase.OPENED
             rates = {mic: m.sample_rate or 0 for mic, m in self._mics.items()}
-            self._post(MicsOpened(self._session.id, rates))
+            self._post(MicsOpened(rates))
             return
         given_up = {m.mic: m.failure for m in waiting if m.failure and m.attempts >= OPEN_ATTEMPTS}
         if given_up or now >= self._open_by:
             reasons = {m.mic: m.failure or f"{m.mic} delivers no sound" for m in waiting}
-            self._post(MicsRefused(self._session.id, reasons))
+            self._post(MicsRefused(reasons))
             for microphone in self._mics.values():
                 microphone.stop()
             self._clear()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from node.core.mqtt.topics import Topics
     from node.core.room.segmenter import Ended
     from node.core.text.context import Speaker
-    from node.service.items import WorkerItem
+    from node.service.items import ThreadItem
     from node.service.transcribing.partials import Speaking
 
 log = logging.getLogger(__name__)
@@ -162,7 +162,7 @@ class Spool:
         misheard: Callable[[Speaker], None],
         topics: Topics,
         speaking: Speaking | None = None,
-        post: Callable[[WorkerItem], None],
+        post: Callable[[ThreadItem], None],
     ) -> None:
         self._utterances = utterances
         self._audio = audio

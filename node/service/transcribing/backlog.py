@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from node.adapters.store import Sessions, Utterance, Utterances
-    from node.service.items import WorkerItem
+    from node.service.items import ThreadItem
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 """Wait before reading a sound again; doubles from the first to the second value."""
@@ -48,7 +48,7 @@ class Backlog:
         sessions: Sessions,
         utterances: Utterances,
         shares_window: Callable[[float], bool],
-        post: Callable[[WorkerItem], None],
+        post: Callable[[ThreadItem], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._sessions = sessions

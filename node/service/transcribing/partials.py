@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from node.adapters.whisper import Engine
     from node.core.mqtt.payloads import PartialPayload
     from node.core.text.prior import LanguagePrior
-    from node.service.items import WorkerItem
+    from node.service.items import ThreadItem
 
     Samples = npt.NDArray[np.int16]
 
@@ -106,7 +106,7 @@ class Partials:
         sessions: Sessions,
         utterances: Utterances,
         speaking: Speaking,
-        post: Callable[[WorkerItem], None],
+        post: Callable[[ThreadItem], None],
     ) -> None:
         self._engine = engine
         self._sessions = sessions

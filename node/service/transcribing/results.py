@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from node.adapters.whisper import Clip
     from node.core.model import Segment, Transcription
     from node.core.mqtt.topics import Topics
-    from node.service.items import WorkerItem
+    from node.service.items import ThreadItem
     from node.service.transcribing.backlog import Backlog
     from node.service.transcribing.segments import Recogniser
 
@@ -39,7 +39,7 @@ class Results:
         topics: Topics,
         backlog: Backlog,
         recogniser: Recogniser,
-        post: Callable[[WorkerItem], None],
+        post: Callable[[ThreadItem], None],
     ) -> None:
         self._sessions = sessions
         self._utterances = utterances
@@ -94,7 +94,7 @@ class Results:
         kept = self._utterances.fail(utterance, reason)
         self.drop(utterance)
         message = f"{utterance.mic}: an utterance could not be transcribed ({reason}); see {kept}"
-        self._post(UtteranceFailed(utterance.session_id, message))
+        self._post(UtteranceFailed(message))
 
     def measure(self, seconds: float, took_s: float) -> None:
         """Take in how long an engine took for this much sound."""
@@ -107,7 +107,7 @@ class Results:
         session = self._sessions.get(utterance.session_id)
         if session is None or not heard.text:
             self._utterances.transcribed(utterance, None)
-            self._post(Transcribed(utterance.session_id, None))
+            self._post(Transcribed(None))
             return utterance.crosstalk_of is None
         lag_s = self._backlog.lag_s(utterance)
         if not utterance.recovered:
@@ -119,5 +119,5 @@ class Results:
             return segment, self._topics.segment(utterance.mic), payload
 
         segment = self._utterances.transcribed(utterance, make)
-        self._post(Transcribed(utterance.session_id, segment))
+        self._post(Transcribed(segment))
         return segment is not None and segment.crosstalk_of is None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from node.adapters.store import Utterance
     from node.adapters.whisper import Clip
-    from node.service.items import WorkerItem
+    from node.service.items import ThreadItem
     from node.service.transcribing.away import Away, Outcome
     from node.service.transcribing.backlog import Backlog
     from node.service.transcribing.results import Results
@@ -59,7 +59,7 @@ class Sharing:
         read: Callable[[Utterance], Clip | None],
         raw: Callable[[Utterance], npt.NDArray[np.int16] | None],
         helps: bool,
-        post: Callable[[WorkerItem], None],
+        post: Callable[[ThreadItem], None],
     ) -> None:
         self._away = away
         self._backlog = backlog

@@ -17,12 +17,12 @@ from node.service.items import (
     SoundUnreadable,
     Transcribed,
 )
+from node.service.service_thread import ServiceThread
 from node.service.transcribing.backlog import Backlog
 from node.service.transcribing.package_registry import load_or_fetch
 from node.service.transcribing.partials import Partials, Speaking
 from node.service.transcribing.results import Results
 from node.service.transcribing.segments import Recogniser
-from node.service.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from node.adapters.whisper import Clip, Engine
     from node.core.mqtt.topics import Topics
     from node.core.text.context import Speaker
-    from node.service.items import WorkerItem
+    from node.service.items import ThreadItem
     from node.service.transcribing.away import Away
     from node.service.transcribing.package_registry import Fetch
     from node.service.transcribing.partials import OpenUtterance
@@ -77,7 +77,7 @@ class Transcriber:
         sessions: Sessions,
         utterances: Utterances,
         topics: Topics,
-        post: Callable[[WorkerItem], None],
+        post: Callable[[ThreadItem], None],
         name_hotwords: bool = False,
         partials: bool = False,
         fetch: Fetch | None = None,
@@ -90,7 +90,7 @@ class Transcriber:
         self._post = post
         self._wake = threading.Event() if away is None else away.wake
         self._quit = threading.Event()
-        self._worker = Worker("transcriber", self._run, post)
+        self._thread = ServiceThread("transcriber", self._run, post)
         self._deadline: float | None = None
         self._name_hotwords = name_hotwords
         self._recogniser = Recogniser(engine)
@@ -135,7 +135,7 @@ class Transcriber:
         )
 
     def start(self) -> None:
-        self._worker.start()
+        self._thread.start()
 
     def captured(self) -> None:
         """Wake the thread for a waiting utterance; called by the listener."""
@@ -148,7 +148,7 @@ class Transcriber:
         """
         self._quit.set()
         self._wake.set()
-        return self._worker.join(timeout_s)
+        return self._thread.join(timeout_s)
 
     def forget(self, session_id: str) -> None:
         """Forget everything of an erased session."""
@@ -276,7 +276,7 @@ class Transcriber:
             self._results.drop(utterance)
             if self._sharing is not None:
                 self._sharing.cancel(utterance.id)
-            self._post(Transcribed(utterance.session_id, None))
+            self._post(Transcribed(None))
 
     def _spare_time(self, unfinished: Sequence[OpenUtterance]) -> float | None:
         """Use the time while nothing waits; return how long to wait then, None for no limit."""

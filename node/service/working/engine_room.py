@@ -13,16 +13,16 @@ from node.adapters.weights import WEIGHTS, digest
 from node.adapters.whisper import folder_of
 from node.core.work.messages import ErrorPart, ModelId, result_of
 from node.errors import ModelError
+from node.service.service_thread import ServiceThread
 from node.service.transcribing import transcriber
 from node.service.transcribing.package_registry import load_or_fetch
-from node.service.worker import Worker
 from node.service.working.jobs import Finished, Tuning, clip_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from node.adapters.whisper import Engine, EngineSettings
-    from node.service.items import WorkerDied
+    from node.service.items import ThreadDied
     from node.service.transcribing.package_registry import Fetch
     from node.service.working.jobs import Job
 
@@ -64,7 +64,7 @@ class EngineRoom:
         settings: EngineSettings,
         name: str,
         fetch: Fetch,
-        post: Callable[[Ready | NotReady | Done | WorkerDied], None],
+        post: Callable[[Ready | NotReady | Done | ThreadDied], None],
     ) -> None:
         self._engine = engine
         self._settings = settings
@@ -72,11 +72,11 @@ class EngineRoom:
         self._fetch = fetch
         self._post = post
         self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
-        self._worker = Worker("engine", self._run, post)  # type: ignore[arg-type]  # only WorkerDied
+        self._thread = ServiceThread("engine", self._run, post)  # type: ignore[arg-type]  # only ThreadDied
         self._deadline: float | None = None
 
     def start(self) -> None:
-        self._worker.start()
+        self._thread.start()
 
     def give(self, job: Job) -> None:
         self._jobs.put(job)

@@ -30,7 +30,7 @@ from node.core.work.messages import (
 )
 from node.errors import EXIT_CONFIG, EXIT_FAILED, NodeError
 from node.service.handlers import on
-from node.service.items import StopRequested, WorkerDied
+from node.service.items import StopRequested, ThreadDied
 from node.service.subscriptions import Subscriptions
 from node.service.working.engine_room import Done, NotReady, Ready
 from node.service.working.jobs import Job, Signature
@@ -150,7 +150,7 @@ class WorkerProgram:
         yield on(Ready, self._on_ready)
         yield on(NotReady, self._on_not_ready)
         yield on(StopRequested, self._on_stop)
-        yield on(WorkerDied, self._on_died)
+        yield on(ThreadDied, self._on_died)
 
     def run(self) -> int:
         """Serve until told to stop; return the exit status."""
@@ -437,9 +437,9 @@ class WorkerProgram:
             self._hand(self._current, "stopping", "it is being stopped")
             self._current = None
 
-    def _on_died(self, item: WorkerDied) -> None:
+    def _on_died(self, item: ThreadDied) -> None:
         bug = None if isinstance(item.error, NodeError) else item.error
-        log.critical("the %s thread has ended: %s", item.worker, item.error, exc_info=bug)
+        log.critical("the %s thread has ended: %s", item.thread, item.error, exc_info=bug)
         self._exit_status = EXIT_FAILED
 
     def _say_goodbye(self) -> None:

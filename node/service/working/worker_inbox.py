@@ -10,10 +10,10 @@ from node.adapters.broker import Message
 
 if TYPE_CHECKING:
     from node.adapters.broker import BrokerItem
-    from node.service.items import StopRequested, WorkerDied
+    from node.service.items import StopRequested, ThreadDied
     from node.service.working.engine_room import Done, NotReady, Ready
 
-    Reported = BrokerItem | StopRequested | WorkerDied | Done | NotReady | Ready
+    Reported = BrokerItem | StopRequested | ThreadDied | Done | NotReady | Ready
 
 MAX_WAITING = 64
 """Items from the broker that wait for the main thread: a broker that ignores Receive Maximum must

@@ -19,9 +19,9 @@ from node.core.room.segmenter import Ended
 from node.service.items import (
     DiskFailed,
     SoundUnreadable,
+    ThreadDied,
     Transcribed,
     UtteranceFailed,
-    WorkerDied,
     WorkerUseless,
 )
 from node.service.transcribing.away import Away
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from node.core.work.messages import ModelId
-    from node.service.items import WorkerItem
+    from node.service.items import ThreadItem
     from tests.bench.fleet.sounds import Said, Turn
 
 BASE = "scribe"
@@ -42,7 +42,7 @@ BEFORE_S = 60.0
 
 STOP_S = 10.0
 
-Wrong = DiskFailed | SoundUnreadable | UtteranceFailed | WorkerDied | WorkerUseless
+Wrong = DiskFailed | SoundUnreadable | UtteranceFailed | ThreadDied | WorkerUseless
 
 
 class Room:
@@ -89,7 +89,7 @@ class Room:
         self._store.utterances.captured(utterance, Ended(end, speech=(start, end)))
         self._transcriber.captured()
 
-    def _take(self, item: WorkerItem) -> None:
+    def _take(self, item: ThreadItem) -> None:
         """Note what is new, in the transcriber's thread."""
         if isinstance(item, Transcribed) and item.segment is not None:
             self.texts[item.segment.id] = time.monotonic()

@@ -5,22 +5,22 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from node.service.items import WorkerDied
+from node.service.items import ThreadDied
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from node.service.items import WorkerItem
+    from node.service.items import ThreadItem
 
 
-class Worker:
+class ServiceThread:
     """Runs `work` in a thread; whatever it raises is posted, logged, and ends the process.
 
     The thread is a daemon: a native call that hangs must not keep a stopped process alive.
     """
 
     def __init__(
-        self, name: str, work: Callable[[], None], post: Callable[[WorkerItem], None]
+        self, name: str, work: Callable[[], None], post: Callable[[ThreadItem], None]
     ) -> None:
         self._work = work
         self._post = post
@@ -39,4 +39,4 @@ class Worker:
         try:
             self._work()
         except BaseException as error:  # noqa: BLE001  # reported whole, then the process ends
-            self._post(WorkerDied(self._thread.name, error))
+            self._post(ThreadDied(self._thread.name, error))
