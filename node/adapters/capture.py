@@ -24,7 +24,7 @@ from typing import Any
 from node.core.capture_records import HEADER, SAMPLE_BYTES
 from node.errors import MicError
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 CHILD = Path(__file__).with_name("capture_child.py")
 LIST = '{"kind": "list"}'
@@ -252,7 +252,7 @@ class CaptureProcess:
         try:
             return self._process.wait(KILL_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            logger.warning("A process of %s hangs in a driver: replug the device", self._source)
+            log.warning("A process of %s hangs in a driver: replug the device", self._source)
             return None
 
 
@@ -302,7 +302,7 @@ def list_inputs(timeout_s: float = 10) -> list[InputDevice]:
             f" {child.returncode}; run it to see why: {shlex.join(_command(LIST))}"
         ) from error
     if nameless:
-        logger.warning("%d devices are left out: their names are not UTF-8", nameless)
+        log.warning("%d devices are left out: their names are not UTF-8", nameless)
     return inputs
 
 
@@ -323,4 +323,4 @@ def _environment() -> dict[str, str]:
 
 def _stderr() -> int | None:
     """Show what ALSA and PortAudio print only at log level DEBUG: most of it is noise."""
-    return None if logger.isEnabledFor(logging.DEBUG) else subprocess.DEVNULL
+    return None if log.isEnabledFor(logging.DEBUG) else subprocess.DEVNULL

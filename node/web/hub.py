@@ -17,7 +17,7 @@ from node.web.overview import Changed, News, Overview, Reply
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from node.web.link import Link
+    from node.web.link import BrokerLink
 
 MAX_WAITING = 1000
 """News that may wait for a slow page; then it is disconnected, connects again and starts afresh."""
@@ -79,7 +79,7 @@ class Page:
 class Hub:
     """All of it runs in the event loop's thread."""
 
-    def __init__(self, link: Link, base: str) -> None:
+    def __init__(self, link: BrokerLink, base: str) -> None:
         self.overview = Overview(base)
         self._link = link
         self._base = base

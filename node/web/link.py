@@ -35,7 +35,7 @@ FOLLOWED = (
 """What is subscribed to of every node."""
 
 
-class Link:
+class BrokerLink:
     """Owned by the event loop's thread; kept up by paho's.
 
     Args:

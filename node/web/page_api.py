@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Count = Annotated[int, Query(ge=1, le=PAGE)]
 Offset = Annotated[int, Query(ge=0)]
-Session = Annotated[SessionId, Path()]
+SessionInPath = Annotated[SessionId, Path()]
 MEDIA = {
     "txt": "text/plain; charset=utf-8",
     "json": "application/json",
@@ -112,18 +112,18 @@ class PageApi:
         """List past sessions, newest first."""
         return await self._done(node, "session/list", {"limit": limit, "offset": offset})
 
-    async def delete(self, node: str, session_id: Session) -> Done:
+    async def delete(self, node: str, session_id: SessionInPath) -> Done:
         """Delete a session with everything said in it."""
         return await self._done(node, "session/delete", {"session_id": session_id})
 
     async def segments(
-        self, node: str, session_id: Session, limit: Count = PAGE, offset: Offset = 0
+        self, node: str, session_id: SessionInPath, limit: Count = PAGE, offset: Offset = 0
     ) -> Done:
         """Return a part of a session's segments, in the order of speech."""
         request = {"session_id": session_id, "limit": limit, "offset": offset}
         return await self._done(node, "transcript/get", {**request, "format": "json"})
 
-    async def download(self, node: str, session_id: Session, suffix: str) -> Response:
+    async def download(self, node: str, session_id: SessionInPath, suffix: str) -> Response:
         """Return a whole transcript as a file: txt, json, srt, vtt or md."""
         _check_suffix(suffix)
         if suffix == "json":
@@ -133,12 +133,12 @@ class PageApi:
             text = await text_of(self._hub.pages(node, session_id, FORM[suffix]), FORM[suffix])
         return _file(text, f"transcript_{session_id}", suffix)
 
-    async def meeting(self, node: str, session_id: Session) -> Done:
+    async def meeting(self, node: str, session_id: SessionInPath) -> Done:
         """Return which nodes have recorded this meeting, and what is said of their clocks."""
         found = await self._meetings.find(node, session_id)
         return Done(data={"nodes": found.nodes, "remarks": list(found.remarks)})
 
-    async def download_meeting(self, node: str, session_id: Session, suffix: str) -> Response:
+    async def download_meeting(self, node: str, session_id: SessionInPath, suffix: str) -> Response:
         """Return one transcript of all nodes that have recorded this meeting, as a file."""
         _check_suffix(suffix)
         text = await self._meetings.transcript(node, session_id, suffix)

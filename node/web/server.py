@@ -16,7 +16,7 @@ from node.web import password
 from node.web.app import application
 from node.web.guard import Rules
 from node.web.hub import Hub
-from node.web.link import Link
+from node.web.link import BrokerLink
 from node.web.logins import Logins
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def serve(
     loopback = is_loopback(settings.address)
     if not (loopback or logins.needed or settings.ingress):
         raise ConfigError([f"--listen {settings.address}: {OPEN_TO_ALL}"])
-    hub = Hub(Link(broker, base, explain), base)
+    hub = Hub(BrokerLink(broker, base, explain), base)
     app = application(
         hub, Rules(_names(settings), settings.ingress, loopback), logins, settings.zone
     )

@@ -204,7 +204,9 @@ def test_a_pass_over_a_long_utterance_may_take_as_long_as_its_text(
 def test_what_was_misheard_helps_with_nothing_more(desk: Desk) -> None:
     utterance = desk.say("desk")
     desk.say("door", 5 * 16000)
-    wait_until(lambda: desk.remembers("desk") and desk.remembers("door"), PATIENCE_S, "both learnt")
+    wait_until(
+        lambda: desk.remembers("desk") and desk.remembers("door"), PATIENCE_S, "both learned"
+    )
     desk.transcriber.misheard((SESSION, utterance.mic, utterance.speaker))
     desk.transcriber.captured()
     wait_until(lambda: not desk.remembers("desk"), PATIENCE_S, "one is forgotten")
@@ -228,7 +230,7 @@ def test_what_is_withdrawn_while_the_engine_is_at_it_leaves_nothing(desk: Desk) 
     desk.wait_for(Transcribed)
     desk.engine.meanwhile = lambda: None
     desk.say("door")
-    wait_until(lambda: desk.remembers("door"), PATIENCE_S, "the next one is learnt")
+    wait_until(lambda: desk.remembers("door"), PATIENCE_S, "the next one is learned")
     assert not desk.remembers("desk")
     assert [segment.mic for segment in desk.store.sessions.segments(SESSION)] == ["door"]
     assert len(desk.store.outbox) == 1

@@ -13,7 +13,7 @@ from node.core.model import SAMPLE_RATE, Transcription
 from node.core.text.context import (
     FORGET,
     LEAD_WORDS,
-    LEARNT,
+    LEARNED,
     MAX_AGE_S,
     MAX_LENGTH_S,
     MAX_SPEAKERS,
@@ -91,7 +91,7 @@ def test_a_doubtful_text_makes_all_before_it_be_forgotten(talk: Talk, said: Tran
 
 def test_a_text_that_is_neither_sure_nor_doubtful_is_passed_over(talk: Talk) -> None:
     talk.say(heard("Un."))
-    talk.say(heard("Deux.", (FORGET + LEARNT) / 2))
+    talk.say(heard("Deux.", (FORGET + LEARNED) / 2))
     assert talk.before() == ["Un."]
 
 

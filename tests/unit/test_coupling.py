@@ -1,4 +1,4 @@
-"""Gains and couplings that are learnt from levels alone, with three microphones."""
+"""Gains and couplings that are learned from levels alone, with three microphones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def estimate(coupling: Coupling, mics: int = MICS, *apart: int) -> None:
 
 
 @pytest.fixture
-def learnt() -> Coupling:
+def learned() -> Coupling:
     coupling = Coupling()
     for _ in range(MICS):
         coupling.add()
@@ -46,20 +46,20 @@ def leaks_db(coupling: Coupling) -> dict[tuple[int, int], float]:
     return {(a, b): float(levels[a, b]) for a, b in np.argwhere(~np.eye(len(levels), dtype=bool))}
 
 
-def test_leaks_are_learnt_near_to_what_they_are(learnt: Coupling) -> None:
+def test_leaks_are_learned_near_to_what_they_are(learned: Coupling) -> None:
     """The assumption without evidence, -12 dB, still weighs an eighth."""
     weighed = {pair: db + (PRIOR_DB - db) / 8 for pair, db in LEAKS.items()}
-    assert leaks_db(learnt) == pytest.approx(weighed, abs=1)
+    assert leaks_db(learned) == pytest.approx(weighed, abs=1)
 
 
-def test_microphones_that_hear_nothing_in_common_leak_nothing(learnt: Coupling) -> None:
-    estimate(learnt, MICS, 1)
-    assert (learnt.matrix[1] == np.eye(MICS)[1][:, None]).all()
-    assert (learnt.matrix[:, 1] == np.eye(MICS)[:, 1][:, None]).all()
-    assert (learnt.matrix[0, 2] > 0).all()
+def test_microphones_that_hear_nothing_in_common_leak_nothing(learned: Coupling) -> None:
+    estimate(learned, MICS, 1)
+    assert (learned.matrix[1] == np.eye(MICS)[1][:, None]).all()
+    assert (learned.matrix[:, 1] == np.eye(MICS)[:, 1][:, None]).all()
+    assert (learned.matrix[0, 2] > 0).all()
 
 
-def test_what_is_forgotten_is_what_it_was_before_anything_was_learnt(learnt: Coupling) -> None:
-    learnt.forget()
-    estimate(learnt)
-    assert leaks_db(learnt) == pytest.approx(dict.fromkeys(LEAKS, PRIOR_DB), abs=0.01)
+def test_what_is_forgotten_is_what_it_was_before_anything_was_learned(learned: Coupling) -> None:
+    learned.forget()
+    estimate(learned)
+    assert leaks_db(learned) == pytest.approx(dict.fromkeys(LEAKS, PRIOR_DB), abs=0.01)

@@ -32,9 +32,9 @@ SECONDS = 7.0
 
 
 @pytest.fixture(autouse=True)
-def _little_is_learnt_from(monkeypatch: pytest.MonkeyPatch) -> None:
+def _little_is_learned_from(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sound is not what these tests look at: 9 s are as good as half a minute, most of it empty."""
-    monkeypatch.setattr(doubletalk, "LEARNT_HOPS", 9 * SAMPLE_RATE // HOP)
+    monkeypatch.setattr(doubletalk, "LEARNED_HOPS", 9 * SAMPLE_RATE // HOP)
 
 
 class Loudness:

@@ -40,7 +40,7 @@ AT_ONCE = 8 * SAMPLE_RATE
 @pytest.fixture(autouse=True)
 def _meeting_is_all_there_is_to_learn_from(monkeypatch: pytest.MonkeyPatch) -> None:
     """Instead of half a minute, most of it empty."""
-    monkeypatch.setattr(doubletalk, "LEARNT_HOPS", int(SECONDS * SAMPLE_RATE) // HOP + 50)
+    monkeypatch.setattr(doubletalk, "LEARNED_HOPS", int(SECONDS * SAMPLE_RATE) // HOP + 50)
 
 
 class Loudness:
@@ -148,7 +148,7 @@ def test_sound_is_cleaned_only_where_it_is_dropped(mode: Mode) -> None:
 
 
 def test_what_is_longer_than_what_is_kept_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doubletalk, "LEARNT_HOPS", 100)
+    monkeypatch.setattr(doubletalk, "LEARNED_HOPS", 100)
     heard = both_at_once()
     assert [last(heard, mic)[1].sound for mic in "ab"] == [None, None]
 

@@ -73,7 +73,7 @@ def test_what_was_said_before_is_left_out_where_time_is_short(recogniser: Recogn
     assert clip.earlier == ()
 
 
-def test_of_overlapped_speech_only_the_language_is_learnt(recogniser: Recogniser) -> None:
+def test_of_overlapped_speech_only_the_language_is_learned(recogniser: Recogniser) -> None:
     learn(recogniser, said(), overlapped=True)
     clip = recogniser.clip(said(2), SOUND)
     assert clip.prior is not None

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from node.core.mqtt.topics import ONLINE
+from node.core.mqtt.topics import OFFLINE, ONLINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -276,7 +276,7 @@ def _session(topics: Topics) -> dict[str, Entity]:
             "state_topic": topics.status,
             "device_class": "connectivity",
             "payload_on": ONLINE,
-            "payload_off": "offline",
+            "payload_off": OFFLINE,
         },
         "state": {
             **_entity("sensor", "mdi:state-machine"),

@@ -195,7 +195,7 @@ class Topics:
         return (
             0 < len(topic) <= 1024
             and not topic.startswith("$")
-            and not any(sign in topic for sign in "+#\0")
+            and not NO_TOPIC & set(topic)
             and not topic.startswith(f"{self.base}/{EVERY_NODE}/")
             and (not topic.startswith(f"{self.root}/") or topic.startswith(self.response("")))
             and not self._commands_another(topic)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Shares = Callable[[int, int], tuple[Floats, Floats]]
     Whose = Callable[[int, int], npt.NDArray[np.int8]]
 
-LEARNT_HOPS = 1800
+LEARNED_HOPS = 1800
 """Hops (29 s) from which the others' leaks are learned: all that is sure to be still kept."""
 
 HOPS_BEYOND = 4
@@ -86,10 +86,10 @@ class DoubleTalk:
             index, range(self._hop(index, speech[0]), self._hop(index, speech[1]) + 1)
         )
         first, last = self._hop(index, utterance.start), self._hop(index, utterance.stop - 1) + 1
-        begin = last + HOPS_BEYOND - LEARNT_HOPS
+        begin = last + HOPS_BEYOND - LEARNED_HOPS
         if heard.max() < INTRUSION_HOPS or first < begin:
             return None
-        own, weight = self.shares(begin, LEARNT_HOPS)
+        own, weight = self.shares(begin, LEARNED_HOPS)
         indices = [index, *self._others(index, heard, (own * weight).sum(axis=(1, 2)))]
         sound = np.stack([self._sound(one, begin) for one in indices])
         left = subtract(Stretch(sound, own[indices]), first - begin, last - begin)
@@ -110,7 +110,7 @@ class DoubleTalk:
 
     def _sound(self, index: int, first: int) -> Floats:
         begin = (first + int(self.lags[index])) * HOP
-        return self.hearing.sound(index, begin - EDGE, LEARNT_HOPS * HOP + 2 * EDGE)
+        return self.hearing.sound(index, begin - EDGE, LEARNED_HOPS * HOP + 2 * EDGE)
 
     def _others(self, index: int, heard: npt.NDArray[np.int64], spoken: Floats) -> list[int]:
         """The microphones that explain this one: first those heard in the utterance, then those

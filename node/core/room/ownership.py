@@ -74,7 +74,7 @@ POSSIBLE_SPEECH = 0.15
 ECHO_TICKS = 16
 """Ticks (0.5 s) for which a room may still echo after speech."""
 
-RELEARNT_TICKS = 256
+RELEARNED_TICKS = 256
 """Ticks (8 s) that are learned from again once lags are found: more than a first utterance."""
 
 
@@ -108,7 +108,7 @@ class Ownership:
         self._lags = Lags()
         self._coupling = Coupling()
         self._arrivals = Arrivals()
-        self._learnt = 0
+        self._learned = 0
         self._arrived = 0
         self._known_pairs = 0
         self._voiced: set[int] = set()
@@ -140,9 +140,9 @@ class Ownership:
 
         Where nobody speaks there is nothing to learn, and no time is spent.
         """
-        begin = max(self._learnt, end // GROUP_TICKS * GROUP_TICKS - KEPT_TICKS // 2)
+        begin = max(self._learned, end // GROUP_TICKS * GROUP_TICKS - KEPT_TICKS // 2)
         for first in range(begin, end - GROUP_TICKS + 1, GROUP_TICKS):
-            self._learnt = first + GROUP_TICKS
+            self._learned = first + GROUP_TICKS
             if len(self._hearing.mics) > 1 and not self.quiet(first, first + GROUP_TICKS):
                 self._learn_group(first, first + GROUP_TICKS)
                 self._voiced -= set(range(first - KEPT_TICKS - GROUP_TICKS, first - KEPT_TICKS))
@@ -171,8 +171,8 @@ class Ownership:
         before = self._lags.hops
         if self._lags.estimate():
             self._coupling.forget()
-            self._learn_couplings(first - RELEARNT_TICKS, first)
-            self._arrived = first - RELEARNT_TICKS
+            self._learn_couplings(first - RELEARNED_TICKS, first)
+            self._arrived = first - RELEARNED_TICKS
         if (self._lags.hops != before).any():
             self._done = (0, 0)
         self._learn_couplings(first, last)

@@ -37,7 +37,7 @@ MAX_AGE_S = 60.0
 MAX_LENGTH_S = 12.0
 """Seconds of sound remembered of one speaker: more never fits in a window with what comes next."""
 
-LEARNT = 0.45
+LEARNED = 0.45
 FORGET = 0.3
 """Confidence from which a text may help with the next, and below which nothing before it may. Texts
 in between are passed over. Of 0.4 to 0.6 and 0 to 0.4, tried on commands of two voices, these gave
@@ -109,7 +109,7 @@ class Contexts:
         """
         if heard.doubtful or heard.confidence < FORGET:
             self._said.pop(speaker, None)
-        if heard.doubtful or heard.confidence < LEARNT:
+        if heard.doubtful or heard.confidence < LEARNED:
             return
         said = self._said.setdefault(speaker, _Past(heard.language))
         if said.language != heard.language:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 UNSURE = 0.45
 """Confidence below which a text may be garbled: a mean log-probability of -0.8. It is also the one
-below which a text does not help with the next (`context.LEARNT`)."""
+below which a text does not help with the next (`context.LEARNED`)."""
 
 SURER = 1.2
 """Factor of confidence by which the other text must be better: those less apart were as wrong as

@@ -29,7 +29,7 @@ MAX_DOUBLINGS = 6
 
 
 class Patience:
-    """What was learnt from answers so far."""
+    """What was learned from answers so far."""
 
     def __init__(self) -> None:
         self._wait_s: float | None = None

@@ -99,7 +99,7 @@ class Recogniser:
         self._contexts.forget(session_id)
 
     def forget_speaker(self, speaker: Speaker) -> None:
-        """Forget what was learnt of a speaker: some of it was not theirs, so all may be wrong."""
+        """Forget what was learned of a speaker: some of it was not theirs, so all may be wrong."""
         self._contexts.forget_speaker(speaker)
 
 

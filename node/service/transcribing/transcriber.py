@@ -156,7 +156,7 @@ class Transcriber:
         self._wake.set()
 
     def misheard(self, speaker: Speaker) -> None:
-        """Forget what was learnt of a speaker: a segment was another's; called by the listener."""
+        """Forget what was learned of a speaker: a segment was another's; called by the listener."""
         self._misheard.put(speaker)
 
     @property
