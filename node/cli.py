@@ -242,8 +242,8 @@ def _run(arguments: argparse.Namespace) -> int:
     notifier = Notifier.from_environment()
     try:
         # Imported here: the engine's libraries take a second to load, which `--help` should not.
-        from node.app import Node  # noqa: PLC0415
-        from node.config import load_config  # noqa: PLC0415
+        from node.app import Node  # noqa: PLC0415  # it takes a moment
+        from node.config import load_config  # noqa: PLC0415  # it takes a moment
 
         status = Node(load_config(arguments.config), arguments.config, notifier).run()
     except NodeError as error:

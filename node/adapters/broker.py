@@ -194,7 +194,7 @@ def new_client(
         client.tls_set_context(settings.tls)
     options: dict[str, Any] = {}
     if five:
-        limit = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        limit = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho has no types there
         limit.MaximumPacketSize = MAX_PACKET_BYTES
         if most_unacknowledged is not None:
             limit.ReceiveMaximum = most_unacknowledged
@@ -344,7 +344,7 @@ class Broker:
         }
         properties = None
         if self._five and any(value is not None for value in given.values()):
-            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho has no types there
             for name, value in given.items():
                 if value is not None:
                     setattr(properties, name, value)

@@ -49,7 +49,7 @@ def decode(sound: bytes, samples: int) -> Samples:
         FlacError: it is no FLAC, not mono at 16 kHz and 16 bits, or not of this length.
     """
     import av  # noqa: PLC0415  # as above
-    import av.error  # noqa: PLC0415
+    import av.error  # noqa: PLC0415  # it takes a moment
 
     try:
         with av.open(io.BytesIO(sound), "r", format="flac") as container:

@@ -36,7 +36,7 @@ class MetricsPage:
         """
         try:
             # Imported here: most nodes do without it.
-            import prometheus_client.core  # noqa: PLC0415
+            import prometheus_client.core  # noqa: PLC0415  # an optional package
         except ModuleNotFoundError as error:
             problem = (
                 "metrics.enabled: the package prometheus-client is not installed; run"

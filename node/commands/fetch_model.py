@@ -93,7 +93,7 @@ def cached_model(model: str, root: Path) -> Path | None:
 
     The network is not used.
     """
-    from faster_whisper.utils import download_model  # noqa: PLC0415
+    from faster_whisper.utils import download_model  # noqa: PLC0415  # it takes a second
 
     try:
         folder = Path(download_model(model, local_files_only=True, cache_dir=str(root)))
@@ -174,8 +174,8 @@ def _require_served(model: str, folder: Path) -> None:
 
 
 def _download(model: str, root: Path, console: Console) -> Path:
-    from huggingface_hub import snapshot_download  # noqa: PLC0415
-    from huggingface_hub.utils.tqdm import disable_progress_bars  # noqa: PLC0415
+    from huggingface_hub import snapshot_download  # noqa: PLC0415  # it takes a second
+    from huggingface_hub.utils.tqdm import disable_progress_bars  # noqa: PLC0415  # it takes a second
 
     disable_progress_bars()  # its own, one per file; those of our class stay
     repository = REPOSITORIES[model]
@@ -196,7 +196,7 @@ def _reporting_bar(report: Report) -> type[Any]:
     huggingface_hub counts files with one such bar and bytes with one or two (those received and
     those written).
     """
-    from tqdm.auto import tqdm  # noqa: PLC0415
+    from tqdm.auto import tqdm  # noqa: PLC0415  # it takes a second
 
     class ReportingBar(tqdm):  # type: ignore[misc]  # tqdm is untyped
         monitor_interval = 0  # no thread of its own

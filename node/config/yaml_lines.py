@@ -87,7 +87,7 @@ class _Composer(yaml.SafeLoader):
     depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
+        event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]  # PyYAML has no types
         if self.check_event(yaml.AliasEvent):
             raise _RefusedError("aliases (*name) are not allowed; write the value out", event)
         tag = getattr(event, "tag", None)

@@ -122,8 +122,8 @@ class Parts:
         if config.transcription.where == "here":
             return None
         # A node that sends nothing away starts 20 ms sooner without these.
-        from node.service.transcribing.away import Away  # noqa: PLC0415
-        from node.service.transcribing.work_link import WorkLink  # noqa: PLC0415
+        from node.service.transcribing.away import Away  # noqa: PLC0415  # only to share work out
+        from node.service.transcribing.work_link import WorkLink  # noqa: PLC0415  # only to share work out
 
         topic = work_request(config.mqtt.base_topic, config.transcription.model)
         return Away(

@@ -120,7 +120,7 @@ def _add_errors(app: FastAPI) -> None:
         body: dict[str, str] = {"status": "error", "message": str(error)}
         if isinstance(error, RefusedError | SilentError | UnreachableError):
             body["code"] = error.code
-        return JSONResponse(body, STATUSES.get(type(error), 500))  # type: ignore[arg-type]
+        return JSONResponse(body, STATUSES.get(type(error), 500))  # type: ignore[arg-type]  # only types that are in the table
 
     async def invalid(_request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)

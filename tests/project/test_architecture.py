@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -200,6 +201,19 @@ def test_no_private_part_of_another_module_is_touched(file: Path) -> None:
 @pytest.mark.parametrize("file", FILES, ids=name_of)
 def test_a_file_has_one_meaning(file: Path) -> None:
     assert len(file.read_text().splitlines()) <= MAX_FILE_LINES
+
+
+def test_what_is_ignored_has_its_reason() -> None:
+    """`# noqa: CODE` and `# type: ignore[code]` are followed by why."""
+    ignored = re.compile(r"# (?:noqa: [A-Z]+\d+(?:, [A-Z]+\d+)*|type: ignore\[[\w, -]+\])(.*)$")
+    found = {
+        f"{name_of(file)}: {line.strip()}": match[1].strip("# -")
+        for file in FILES
+        for line in file.read_text(encoding="utf-8").splitlines()
+        if (match := ignored.search(line))
+    }
+    assert len(found) > 50
+    assert [place for place, reason in found.items() if not reason] == []
 
 
 def test_functions_are_short() -> None:

@@ -142,7 +142,7 @@ def _whole(value: object) -> int:
 
 def _last_sample(db: sqlite3.Connection, session_id: str) -> int:
     (last,) = db.execute(
-        f"SELECT max(json_extract({BODY}, '$.end')) FROM segment WHERE session_id=?",  # noqa: S608
+        f"SELECT max(json_extract({BODY}, '$.end')) FROM segment WHERE session_id=?",  # noqa: S608  # ours
         (session_id,),
     ).fetchone()
     return last if isinstance(last, int) else 0

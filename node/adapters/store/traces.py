@@ -58,7 +58,7 @@ class Traces:
             paths = session_of(planned).files.values() if planned else ()
             _note_files(db, session_id, (path.rpartition("/")[2] for path in paths))
             for table in ("segment", "spoken", "utterance", "outbox", "damaged"):
-                db.execute(f"DELETE FROM {table} WHERE session_id=?", (session_id,))  # noqa: S608
+                db.execute(f"DELETE FROM {table} WHERE session_id=?", (session_id,))  # noqa: S608  # ours
             db.execute("DELETE FROM session WHERE id=?", (session_id,))
             return _erasure(db, session_id)
 
@@ -72,7 +72,7 @@ class Traces:
         """Note that nothing is left of a session: forget the names of its files too."""
         with self._database.transaction() as db:
             for table in ("file", "erasure"):
-                db.execute(f"DELETE FROM {table} WHERE session_id=?", (session_id,))  # noqa: S608
+                db.execute(f"DELETE FROM {table} WHERE session_id=?", (session_id,))  # noqa: S608  # ours
 
     def trim(self) -> bool:
         """Empty the search index and the write-ahead log of deleted data.
@@ -130,7 +130,7 @@ def _mics(db: sqlite3.Connection, session_id: str) -> list[str]:
     """Return the mics that were assigned, and others that were heard."""
     row = db.execute("SELECT * FROM session WHERE id=?", (session_id,)).fetchone()
     heard = db.execute(
-        f"SELECT DISTINCT json_extract({BODY}, '$.mic') FROM segment WHERE session_id=?",  # noqa: S608
+        f"SELECT DISTINCT json_extract({BODY}, '$.mic') FROM segment WHERE session_id=?",  # noqa: S608  # ours
         (session_id,),
     )
     assigned = session_of(row).speakers if row else {}

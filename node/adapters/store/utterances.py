@@ -294,7 +294,7 @@ class Utterances:
         """Return the seconds of speech that wait for the engine."""
         with self._database.reading() as db:
             samples = db.execute(
-                f"SELECT sum(end - start) FROM utterance WHERE {WAITS}"  # noqa: S608
+                f"SELECT sum(end - start) FROM utterance WHERE {WAITS}"  # noqa: S608  # ours
                 " AND (?1 IS NULL OR session_id=?1)",
                 (session_id,),
             ).fetchone()[0]
@@ -307,7 +307,7 @@ class Utterances:
         """
         with self._database.reading() as db:
             rows = db.execute(
-                "SELECT *, sum(end - start) OVER () AS samples FROM utterance"  # noqa: S608
+                "SELECT *, sum(end - start) OVER () AS samples FROM utterance"  # noqa: S608  # ours
                 f" WHERE {WAITS} AND NOT recovered"
                 " AND session_id || '/' || mic || '/' || number"
                 " NOT IN (SELECT value FROM json_each(?))"

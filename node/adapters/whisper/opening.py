@@ -58,7 +58,7 @@ def open_model(settings: EngineSettings) -> Any:
             configured compute type.
     """
     # Imported here: it takes a second and 90 MB, which commands without a model need not pay.
-    from faster_whisper import WhisperModel  # noqa: PLC0415
+    from faster_whisper import WhisperModel  # noqa: PLC0415  # it takes a second
 
     threads = threads_of(settings)
     source = str(settings.folder) if settings.folder else settings.model

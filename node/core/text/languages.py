@@ -39,5 +39,5 @@ UNSPACED = frozenset({"ja", "lo", "my", "th", "yue", "zh"})
 """Languages written without spaces between words (as in `faster_whisper.tokenizer`)."""
 
 SENTENCE_ENDS = tuple(".!?…。！？؟।۔։።")  # noqa: RUF001  # those of Chinese and Japanese are meant
-CLOSING_SIGNS = "\"'»”’)]"  # noqa: RUF001
+CLOSING_SIGNS = "\"'»”’)]"  # noqa: RUF001  # the signs that are meant
 """Signs that may follow the end of a sentence: quotes and brackets."""

@@ -44,7 +44,7 @@ finished: such an overlap belongs to the change of speakers."""
 INTERJECTION_WORDS = 2
 """Most words of what is said over another without taking the floor: "oui", "d'accord"."""
 
-CLAUSE_ENDS = tuple(",;:，；：、،")  # noqa: RUF001
+CLAUSE_ENDS = tuple(",;:，；：、،")  # noqa: RUF001  # the signs that are meant
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ class HomeAssistant:
 
     def _announce(self) -> None:
         mics = self._roster.payloads() if self._discovery else []
-        shown = [tuple(mic[field] for field in SHOWN) for mic in mics]  # type: ignore[literal-required]  # SHOWN
+        shown = [tuple(mic[field] for field in SHOWN) for mic in mics]  # type: ignore[literal-required]  # they are fields of a mic
         if shown == self._shown:
             return
         self._shown = shown
