@@ -140,10 +140,10 @@ class _View:
 
 def _mic_state(mic: dict[str, Any]) -> Text:
     if not mic["connected"]:
-        return Text("away", "red")
+        return Text("disconnected", "red")
     if not mic["enabled"]:
         return Text("muted", "yellow")
-    return Text("recording", "red") if mic["recording"] else Text("ready", "green")
+    return Text("recording", "red") if mic["recording"] else Text("idle", "green")
 
 
 def _health(health: dict[str, Any]) -> str:

@@ -116,4 +116,4 @@ class Supervision:
         mics = [self._roster.info(mic) for mic in self._roster]
         lost = [info.mic for info in mics if not info.connected]
         there = f"{len(mics) - len(lost)} of {len(mics)} microphones"
-        return f"{there}, missing: {', '.join(lost)}" if lost else there
+        return f"{there}, disconnected: {', '.join(lost)}" if lost else there

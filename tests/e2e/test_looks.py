@@ -39,7 +39,7 @@ def test_a_session_seen_while_it_is_recorded_and_after(room: Room) -> None:
         ["1", "desk", "Alice", "recording"],
         ["2", "door", "Bruno", "recording"],
     ]
-    assert table[2][3:] == ["ready", "-"]
+    assert table[2][3:] == ["idle", "-"]
     assert HELLO.text in run("transcript", *config).stdout
     room.stop()
 

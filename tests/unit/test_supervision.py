@@ -135,7 +135,7 @@ def test_the_status_says_what_is_wrong(desk: Desk) -> None:
     desk.session.state, desk.session.backlog = State.STOPPING, 12.3
     (status,) = desk.tick(2)
     assert status == (
-        "STATUS=stopping; 0 of 1 microphones, missing: desk; 12 s to transcribe;"
+        "STATUS=stopping; 0 of 1 microphones, disconnected: desk; 12 s to transcribe;"
         " broker: connection lost"
     )
     desk.supervision.ending()
