@@ -188,6 +188,7 @@ addon:
 	cp -r $(BUILT_FROM) $(addprefix config/home-assistant/addon/,$(ADDON_FILES)) $(ADDON)/scribe_node
 	cd $(ADDON)/scribe_node/config/home-assistant/addon && rm -r $(ADDON_FILES)
 	find $(ADDON) -name __pycache__ -prune -exec rm -r {} +
+	rm -f $(ADDON)/scribe_node/config/*password*
 
 ICON := node/web/static/icon.svg
 LOGO := config/home-assistant/addon/logo.svg

@@ -11,6 +11,7 @@ import sys
 import tarfile
 import tomllib
 import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,8 +25,6 @@ from tests.rig.processes import Program, need
 from tests.rig.vmics import write_wav
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.rig.package import Distributions, Environment
 
 NAME = f"scribe_node-{__version__}"
@@ -58,8 +57,12 @@ def files_under(root: Path, *folders: str) -> set[str]:
         file.relative_to(root).as_posix()
         for folder in folders
         for file in (root / folder).rglob("*")
-        if file.is_file() and "__pycache__" not in file.parts
+        if file.is_file() and "__pycache__" not in file.parts and not _is_secret(file)
     }
+
+
+def _is_secret(file: Path) -> bool:
+    return file.parent.name == "config" and file.name.endswith("-password")
 
 
 def test_the_wheel_holds_the_program_and_what_the_readme_names(built: Distributions) -> None:
@@ -75,7 +78,8 @@ def test_the_wheel_holds_the_program_and_what_the_readme_names(built: Distributi
 def test_the_installer_copies_all_that_the_build_needs() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
-    needed = {*wheel["packages"], *wheel["shared-data"], *project["project"]["license-files"]}
+    shared = {Path(name).parts[0] for name in wheel["shared-data"]}
+    needed = {*wheel["packages"], *shared, *project["project"]["license-files"]}
     installer = (ROOT / "systemd" / "install.sh").read_text(encoding="utf-8")
     copied = re.findall(r'cp -r (.+) "\$build"', installer)
     assert set(copied[0].split()) == needed | {"pyproject.toml", project["project"]["readme"]}
@@ -84,6 +88,7 @@ def test_the_installer_copies_all_that_the_build_needs() -> None:
 def test_the_source_distribution_holds_the_tests_too(built: Distributions) -> None:
     with tarfile.open(built.sdist) as archive:
         held = {member.name.removeprefix(f"{NAME}/") for member in archive if member.isfile()}
+    assert not any(_is_secret(Path(name)) for name in held)
     missing = files_under(built.source, ".") - held
     assert {name for name in missing if not name.startswith(".ci/")} == set()
 
