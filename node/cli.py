@@ -9,7 +9,7 @@ import select
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from node import __version__
 from node.adapters.systemd import JournalFormatter, LineFormatter, Notifier, logs_to_journal
@@ -94,6 +94,11 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, *args: Any, **keywords: Any) -> None:
         self.arguments: list[argparse.Action] = []
         super().__init__(*args, **keywords)
+
+    def error(self, message: str) -> NoReturn:
+        """End with the status of a wrong configuration, which no restart mends."""
+        self.print_usage(sys.stderr)
+        self.exit(EXIT_CONFIG, f"{self.prog}: error: {message}\n")
 
     def add_argument(self, *args: Any, **keywords: Any) -> argparse.Action:
         action = super().add_argument(*args, **keywords)

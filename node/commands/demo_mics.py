@@ -97,7 +97,7 @@ def _own(given: Config, storage: Path) -> Config:
         "node": NodeConfig(id="demo"),
         "mqtt": MqttConfig(),
         "audio": _microphones(given),
-        "transcription": given.transcription.model_copy(update={"partials": True}),
+        "transcription": given.transcription.model_copy(update={"partials": True, "where": "here"}),
         "session": SessionConfig(),
         "storage": StorageConfig(path=storage),
         "homeassistant": HomeAssistantConfig(),

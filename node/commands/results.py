@@ -24,6 +24,7 @@ def try_place(output: Path | None, inputs: Iterable[Path]) -> None:
     """
     if output is None:
         return
+    output = output.resolve()  # what a link leads to is tried, and the link left alone
     try:
         there = output.exists()
         if there and any(file.exists() and output.samefile(file) for file in inputs):

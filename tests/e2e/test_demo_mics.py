@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import psutil
 import yaml
 
+from node.commands import demo_mics
+from node.config import load_config
 from tests.model.sentences import SENTENCES
 from tests.rig.hub import hub, hub_env
 from tests.rig.node import MODEL, ROOT, spoken
@@ -106,6 +108,14 @@ def test_one_runs_at_a_time_and_the_end_of_the_terminal_leaves_nothing_that_list
         demo.signal_group(signal.SIGHUP)
         demo.wait(30)
         wait_until(lambda: not any(alive(pid) for pid in processes), 10, "all has ended")
+
+
+def test_it_transcribes_itself_whoever_does_so_for_the_service(tmp_path: Path) -> None:
+    file = configuration(tmp_path)
+    given = yaml.safe_load(file.read_text(encoding="utf-8"))
+    given["transcription"]["where"] = "broker"
+    file.write_text(yaml.safe_dump(given), encoding="utf-8")
+    assert demo_mics._own(load_config(file), tmp_path).transcription.where == "here"
 
 
 def test_without_a_microphone_it_says_what_to_do(tmp_path: Path) -> None:

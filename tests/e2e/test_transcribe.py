@@ -182,6 +182,20 @@ def test_the_place_of_the_output_is_tried_before_the_work(
     assert path.read_bytes() == before
 
 
+def test_a_link_to_a_place_that_is_not_there_yet_is_left_alone(
+    sound: Samples, tmp_path: Path
+) -> None:
+    path = write_wav(tmp_path / "recording.wav", sound, RATE)
+    link, there = tmp_path / "link.txt", tmp_path / "there.txt"
+    link.symlink_to(there)
+    done = run("transcribe", path, "--output", link, "--model", "./no-such-model")
+    assert "no-such-model" in done.stderr
+    assert link.is_symlink()
+    assert not there.exists()
+    assert transcribe(path, "--output", link).returncode == 0
+    assert there.read_text(encoding="utf-8")
+
+
 def test_what_cannot_be_written_in_the_end_is_not_lost(sound: Samples, tmp_path: Path) -> None:
     """The output fails after the work is done, here because a device is full."""
     path = write_wav(tmp_path / "a.wav", sound, RATE)
