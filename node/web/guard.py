@@ -23,6 +23,9 @@ COOKIE = "scribe_login"
 PUBLIC = frozenset({"/", "/healthz", "/api/login"})
 """What needs no password: the page asks for it, and holds nothing itself."""
 
+MAX_BODY_BYTES = 64 * 1024
+"""Of a request, as a node takes it: anybody may send one that asks for the password."""
+
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
@@ -73,8 +76,8 @@ class Guard:
                 headers.setdefault("Cache-Control", _caching(scope["path"]))
             await send(message)
 
-        refusal = await self._refusal(scope)
-        await (refusal or self._app)(scope, receive, send_with_headers)
+        refusal = _too_long(scope) or await self._refusal(scope)
+        await (refusal or self._app)(scope, _bounded(receive), send_with_headers)
 
     async def _refusal(self, scope: Scope) -> JSONResponse | None:
         headers = Headers(scope=scope)
@@ -99,6 +102,26 @@ class Guard:
             return True
         password = _basic_password(headers.get("authorization", ""))
         return password is not None and await run_in_threadpool(self._logins.check, password)
+
+
+def _too_long(scope: Scope) -> JSONResponse | None:
+    length = int(Headers(scope=scope).get("content-length", 0))  # uvicorn refuses other than digits
+    if length <= MAX_BODY_BYTES:
+        return None
+    return _refuse(413, f"a request may have {MAX_BODY_BYTES // 1024} KiB")
+
+
+def _bounded(receive: Receive) -> Receive:
+    """Hang up on a body that is too long, whatever length it was said to have."""
+    received = 0
+
+    async def receive_some() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        return message if received <= MAX_BODY_BYTES else {"type": "http.disconnect"}
+
+    return receive_some
 
 
 def _basic_password(authorization: str) -> str | None:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from node.core.model import SCHEMA
 from node.core.mqtt.topics import Topics
+from node.core.text.markdown import joined
 from node.errors import NodeError
 from node.web.overview import Changed, News, Overview, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from node.web.link import BrokerLink
 
@@ -31,8 +32,8 @@ ANSWER_S = 20.0
 STOP = "session/stop"
 """Answered only when all is transcribed and written, however long that takes."""
 
-PAGE = 200
-"""Segments asked for at once; with word times they take some 3 KiB each, of 1 MiB that fit."""
+PAGE = 50
+"""Segments asked for at once. With times, 60 words take 6 KiB, of 1 MiB that fit."""
 
 
 class UnreachableError(NodeError):
@@ -162,24 +163,45 @@ class Hub:
         finally:
             del self._asked[transaction]
         if not asked.done():
-            self.overview.unanswered(node, heard)
-            self._change()
-            raise SilentError(f"the node {node} has not answered {verb} in {ANSWER_S:g} s")
+            raise self._silence(node, heard, verb)
         return _data(asked.result())
 
-    def switch(self, node: str, mic: str, *, on: bool) -> None:
-        """Mute a microphone or unmute it; `T/event` says what is wrong with it, if anything.
+    async def switch(self, node: str, mic: str, *, on: bool) -> None:
+        """Mute a microphone or unmute it, and wait until its node says that it is done.
 
         Raises:
             UnreachableError: the broker or the node is away.
+            SilentError: the node has not said so in time.
             RefusedError: there is no such microphone.
         """
         if (why := self.overview.why_not(node)) is not None:
             raise UnreachableError(why)
         if not self.overview.has_mic(node, mic):
             raise RefusedError("unknown_mic", f"there is no mic {mic}")
+        heard = self.overview.heard(node)
         topic = Topics(self._base, node).enabled_set(mic)
         self._link.publish(topic, "ON" if on else "OFF")
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await self._changed(lambda: self.overview.is_enabled(node, mic) is on)
+        except TimeoutError:
+            raise self._silence(node, heard, f"that {mic} is {'on' if on else 'off'}") from None
+
+    async def _changed(self, wanted: Callable[[], bool]) -> None:
+        """Wait until something has become true of what is known of the nodes."""
+        watching = Page()
+        self._pages.add(watching)
+        try:
+            while not wanted():
+                watching.wake.clear()
+                await watching.wake.wait()
+        finally:
+            self._pages.discard(watching)
+
+    def _silence(self, node: str, heard: int, of: str) -> SilentError:
+        self.overview.unanswered(node, heard)
+        self._change()
+        return SilentError(f"the node {node} has not answered {of} in {ANSWER_S:g} s")
 
     async def pages(
         self, node: str, session_id: str | None, form: str
@@ -190,11 +212,18 @@ class Hub:
             NodeError: as `ask`.
         """
         offset: int | None = 0
+        limit = PAGE
         while offset is not None:
-            request: dict[str, Any] = {"format": form, "offset": offset, "limit": PAGE}
+            request: dict[str, Any] = {"format": form, "offset": offset, "limit": limit}
             if session_id is not None:
                 request["session_id"] = session_id
-            page = await self.ask(node, "transcript/get", request)
+            try:
+                page = await self.ask(node, "transcript/get", request)
+            except RefusedError as error:
+                if error.code != "too_large" or limit == 1:
+                    raise
+                limit //= 2  # for the node's broker
+                continue
             yield page
             following = page.get("next_offset")
             offset = following if isinstance(following, int) and following > offset else None
@@ -230,8 +259,10 @@ def _data(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 async def text_of(pages: AsyncIterator[dict[str, Any]], form: str) -> str:
-    """Join the pages of a transcript in the format text, srt or vtt."""
+    """Join the pages of a transcript in the format text, srt, vtt or md."""
     parts = [str(page.get("text", "")) async for page in pages]
+    if form == "md":
+        return joined(parts)
     if form == "vtt":
         return "".join([parts[0], *(part.removeprefix("WEBVTT\n") for part in parts[1:])])
     return ("\n" if form == "srt" else "").join(parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from node.core.text import documents
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from node.core.model import Session
     from node.web.hub import Hub
 
-NEWEST = 200
-"""Sessions of one group that are looked through on each node, the newest first."""
+PAGE = 200
+"""Sessions of one group that are asked for at once, the newest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Meetings:
         if session.group is None:
             return Meeting(((node, session),), ())
         nodes = sorted(self._hub.overview.online)
-        found = await asyncio.gather(*(self._of_group(name, session.group) for name in nodes))
+        found = await asyncio.gather(*(self._of_group(name, session) for name in nodes))
         sessions, remarks = [], []
         for name, listed in zip(nodes, found, strict=True):
             if listed is None:
@@ -67,20 +68,26 @@ class Meetings:
         remarks += [f"{name} is offline: if it was there, its part is missing" for name in away]
         return Meeting(tuple(sessions), (*sorted(remarks), *compare_clocks(sessions).remarks))
 
-    async def _of_group(self, node: str, group: str) -> list[Session] | None:
-        """Return a node's sessions of this group; None if it does not answer."""
-        try:
-            listed = await self._hub.ask(node, "session/list", {"group": group, "limit": NEWEST})
-        except RefusedError as error:
-            # What is too old to know of groups refuses the field.
-            return [] if error.code == "invalid_request" else None
-        except (SilentError, UnreachableError):
-            return None
-        found = []
-        for each in listed.get("sessions", ()):
-            with suppress(DocumentError):  # nothing of it can be merged
-                found.append(documents.session_of(each, node))
-        return found
+    async def _of_group(self, node: str, of: Session) -> list[Session] | None:
+        """Return a node's sessions of this one's group, back to its day; None without an answer."""
+        found: list[Session] = []
+        oldest = of.started_at - timedelta(days=1)
+        offset = 0
+        while True:
+            request = {"group": of.group, "limit": PAGE, "offset": offset}
+            try:
+                listed = (await self._hub.ask(node, "session/list", request)).get("sessions", ())
+            except RefusedError as error:
+                # What is too old to know of groups refuses the field.
+                return [] if error.code == "invalid_request" else None
+            except (SilentError, UnreachableError):
+                return None
+            for each in listed:
+                with suppress(DocumentError):  # nothing of it can be merged
+                    found.append(documents.session_of(each, node))
+            offset += len(listed)
+            if len(listed) < PAGE or (found and found[-1].started_at < oldest):
+                return found
 
     async def transcript(self, node: str, session_id: str, suffix: str) -> str:
         """Return one transcript of the whole meeting, in the format of this suffix.

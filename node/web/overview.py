@@ -116,6 +116,11 @@ class Overview:
     def has_mic(self, node: str, mic: str) -> bool:
         return node in self._nodes and mic in self._nodes[node].mics
 
+    def is_enabled(self, node: str, mic: str) -> bool | None:
+        """Return what a node says of a microphone, None if nothing."""
+        shown = self._nodes[node].mics.get(mic, {}) if node in self._nodes else {}
+        return shown.get("enabled")
+
     def take(self, topic: str, payload: bytes, *, retained: bool) -> Outcome:
         """Take a message in; return what is to be done about it."""
         if not topic.startswith(self._prefix):
@@ -189,9 +194,11 @@ def _is_mic(value: object) -> bool:
 
 
 def _object(payload: bytes) -> dict[str, Any] | None:
-    """Return the JSON object of a payload, None if it is not one."""
+    """Return the JSON object of a payload, None if it is not one that can be passed on as it is."""
     try:
         body = json.loads(payload)
+        # No lone surrogates, and no numbers that only Python's JSON has.
+        json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         return None
     return body if isinstance(body, dict) else None

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from node.web.hub import Hub
     from node.web.meetings import Meetings
 
-Count = Annotated[int, Query(ge=1, le=PAGE)]
+Count = Annotated[int, Query(ge=1, le=200)]
 Offset = Annotated[int, Query(ge=0)]
 SessionInPath = Annotated[SessionId, Path()]
 MEDIA = {
@@ -93,7 +93,7 @@ class PageApi:
 
     async def mute(self, node: str, mic: str, body: Mute) -> Done:
         """Mute a microphone or unmute it: of a muted one nothing is kept."""
-        self._hub.switch(node, mic, on=body.enabled)
+        await self._hub.switch(node, mic, on=body.enabled)
         return Done(data={})
 
     async def start(self, node: str, body: Start) -> Done:

@@ -23,7 +23,7 @@ HEAD = "scrypt"
 
 
 def hashed(password: str) -> str:
-    """Return a line that `matches` knows the password by."""
+    """Return the hash of a password as a line for `matches`."""
     salt = secrets.token_bytes(16)
     digest = _scrypt(password, salt, COST, BLOCK, PARALLEL)
     return f"{HEAD}:{COST}:{BLOCK}:{PARALLEL}:{salt.hex()}:{digest.hex()}"
@@ -52,17 +52,23 @@ def write(file: Path, password: str) -> None:
     """Keep a password's hash in the file.
 
     Raises:
-        ConfigError: the password is too short.
+        ConfigError: the password is too short, or no text.
         StoreError: the file cannot be written.
     """
     if len(password) < SHORTEST:
         raise ConfigError([f"the password is too short: give at least {SHORTEST} characters"])
     try:
+        line = hashed(password)
+    except UnicodeEncodeError:
+        raise ConfigError(["the password is not text in this terminal's encoding"]) from None
+    beside = file.with_name(f"{file.name}.new")  # until it is whole, the old one counts
+    try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as opened:
             os.fchmod(opened.fileno(), 0o600)
-            opened.write(f"{hashed(password)}\n")
+            opened.write(f"{line}\n")
+        beside.replace(file)
     except OSError as error:
         raise StoreError(f"{file} cannot be written: {error.strerror}") from error
 

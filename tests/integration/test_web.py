@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
 from contextlib import ExitStack
 from functools import partial
+from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from tests.rig.broker import Broker
@@ -55,6 +59,20 @@ def set_password(file: Path) -> None:
         command, cwd=ROOT, input=f"{GOOD}\n", text=True, capture_output=True, check=True
     )
     assert str(file) in done.stdout
+
+
+def test_a_password_that_cannot_be_kept_leaves_the_old_one(tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    set_password(secret)
+    before = secret.read_bytes()
+    command = [sys.executable, "-m", "node", "web", "--set-password"]
+    command += ["--password-file", str(secret)]
+    env = {**os.environ, "PYTHONUTF8": "0", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=env, input=b"p\xe9ssword\xf11\n", capture_output=True, check=False
+    )
+    assert (done.returncode, b"encoding" in done.stderr) == (78, True), done.stderr
+    assert secret.read_bytes() == before
 
 
 def lines(page: RunningPage) -> list[str]:
@@ -277,6 +295,23 @@ def test_other_sites_pages_are_refused(
     path = "api/nodes" if method == "GET" else "api/nodes/lab/start"
     body: dict[str, str] | None = None if method == "GET" else {}
     assert page.ask(method, path, body, headers).status == status
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_request_that_is_too_long_is_not_read(page: RunningPage, *, chunked: bool) -> None:
+    """Anybody may send the one that asks for the password."""
+    piece = b"x" * 65_537
+    before = psutil.Process(page.program.pid).memory_info().rss
+    connection = HTTPConnection("127.0.0.1", page.port, timeout=30)
+    headers = {"Content-Type": "application/json"}
+    for _ in range(20):
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it may hang up first
+            pieces = (piece for _ in range(200))
+            connection.request("POST", "/api/login", pieces if chunked else piece * 200, headers)
+            assert connection.getresponse().read() != b""
+        connection.close()
+    assert psutil.Process(page.program.pid).memory_info().rss < before + 8 * 2**20
+    assert page.get("api/nodes").status == 200
 
 
 def test_a_form_of_another_site_is_no_json(page: RunningPage) -> None:

@@ -104,8 +104,46 @@ def test_nothing_is_sent_to_a_node_that_is_away() -> None:
             with pytest.raises(UnreachableError, match="pulled"):
                 await hub.ask(node, "session/start", {})
         with pytest.raises(UnreachableError):
-            hub.switch("lab", "desk", on=True)
+            await hub.switch("lab", "desk", on=True)
         assert link.published == []
+
+    asyncio.run(run())
+
+
+def test_a_mute_is_done_when_the_node_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node may be dead while its `online` is still there: then nobody is muted."""
+    monkeypatch.setattr(module, "ANSWER_S", 0.2)
+
+    async def run() -> None:
+        hub, link = lab()
+        desk = {"mic": "desk", "index": 1, "name": "Desk", "enabled": True, "connected": True}
+        link.tell("scribe/lab/mics", {"mics": [desk]}, retained=True)
+        link.publish = lambda *_given: None  # type: ignore[method-assign]
+        with pytest.raises(SilentError, match="desk is off"):
+            await hub.switch("lab", "desk", on=False)
+        assert hub.overview.silent
+        link.tell("scribe/lab/status", b"online")
+        muting = asyncio.create_task(hub.switch("lab", "desk", on=False))
+        await asyncio.sleep(0)
+        link.tell("scribe/lab/mic/desk/state", {**desk, "enabled": False})
+        await muting
+
+    asyncio.run(run())
+
+
+def test_less_is_asked_for_where_the_nodes_broker_takes_no_more() -> None:
+    async def run() -> None:
+        hub, link = lab()
+        refusal = {"code": "too_large", "message": "ask for less"}
+        link.answer = lambda request: (
+            {"status": "error", "error": refusal}
+            if request["limit"] > 12
+            else {"status": "ok", "data": {"text": f"{request['limit']}", "next_offset": None}}
+        )
+        assert await text_of(hub.pages("lab", "s", "text"), "text") == "12"
+        link.answer = lambda _request: {"status": "error", "error": refusal}
+        with pytest.raises(RefusedError, match="ask for less"):
+            await text_of(hub.pages("lab", "s", "text"), "text")
 
     asyncio.run(run())
 
@@ -191,6 +229,7 @@ async def parts(*texts: str) -> AsyncIterator[dict[str, Any]]:
         ("text", ("a\n", "b\n"), "a\nb\n"),
         ("srt", ("1\nT\na\n\n2\nT\nb\n", "3\nT\nc\n"), "1\nT\na\n\n2\nT\nb\n\n3\nT\nc\n"),
         ("vtt", ("WEBVTT\n\nT\na\n", "WEBVTT\n\nT\nb\n"), "WEBVTT\n\nT\na\n\nT\nb\n"),
+        ("md", ("# T\n\nA\n", "B\n"), "# T\n\nA\n\nB\n"),
     ],
 )
 def test_the_pages_of_a_transcript_join(form: str, pages: tuple[str, ...], whole: str) -> None:
@@ -205,10 +244,10 @@ def test_a_transcript_is_asked_for_page_by_page() -> None:
             "data": {
                 "session_id": "s",
                 "text": f"{request['offset']}\n",
-                "next_offset": request["offset"] + 200 if request["offset"] < 400 else None,
+                "next_offset": request["offset"] + 50 if request["offset"] < 100 else None,
             },
         }
-        assert await text_of(hub.pages("lab", None, "text"), "text") == "0\n200\n400\n"
+        assert await text_of(hub.pages("lab", None, "text"), "text") == "0\n50\n100\n"
         assert [request.get("session_id") for _, request in link.published] == [None, "s", "s"]
         link.answer = ok({"session_id": "s", "text": "x", "next_offset": 0})  # never ends
         assert await text_of(hub.pages("lab", "s", "text"), "text") == "x"

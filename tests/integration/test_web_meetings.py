@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from node.core.clocks import ClockState, SessionClock
-from node.core.model import Session
+from node.core.model import Session, iso
 from node.core.text.formats import to_json
 from node.core.text.transcript import Transcript
 from node.web import hub as module
@@ -35,6 +35,7 @@ class Nodes(Link):
         self.older: set[str] = set()
         self.silent: set[str] = set()
         self.busy: set[str] = set()
+        self.newer = 0
 
     def add(
         self, node: str, session_id: str, later_s: float, *said: str, group: str | None = "budget"
@@ -66,7 +67,16 @@ class Nodes(Link):
             return {"status": "error", "error": {"code": "busy", "message": "try again"}}
         session = self.documents[node]["session"]
         own = [session] if session["group"] == request["group"] else []
-        return {"status": "ok", "data": {"sessions": [{"session_id": 7}, *own], "total": 2}}
+        listed = [*(self._later(session, n) for n in range(self.newer)), {"session_id": 7}, *own]
+        page = listed[request["offset"] :][: request["limit"]]
+        return {"status": "ok", "data": {"sessions": page, "total": len(listed)}}
+
+    def _later(self, session: dict[str, Any], number: int) -> dict[str, Any]:
+        began = STARTED + timedelta(days=1 + self.newer - number)
+        ended = began + timedelta(minutes=1)
+        session_id = f"{began:%Y%m%dT%H%M%SZ}-0000"
+        times = {"started_at": iso(began), "ended_at": iso(ended)}
+        return {**session, **times, "session_id": session_id}
 
     def _page(self, node: str, request: dict[str, Any]) -> dict[str, Any]:
         """Answer one segment per page, whatever the limit."""
@@ -124,6 +134,15 @@ def test_one_transcript_is_made_of_all_their_pages() -> None:
     document = json.loads(told(lambda meetings: meetings.transcript("office", OTHER, "json")))
     assert [node["node"] for node in document["nodes"]] == ["kitchen", "office"]
     assert document["clocks_agree_within_ms"] == 10
+
+
+def test_a_meeting_of_long_ago_is_found_behind_newer_ones() -> None:
+    """A group may be used for years."""
+
+    def arrange(nodes: Nodes) -> None:
+        nodes.newer = 450
+
+    assert told(find, arrange).nodes == ["kitchen", "office"]
 
 
 def test_a_session_without_a_group_is_alone() -> None:

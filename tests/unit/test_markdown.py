@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from node.core.model import UNDATED
-from node.core.text.markdown import escaped, paragraphs, to_markdown
+from node.core.text.markdown import escaped, head, joined, paragraphs, to_markdown
 from tests.unit.spoken import PARIS, line_text, segment, session, transcript
 
 READER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
@@ -47,6 +47,20 @@ def test_head_and_paragraphs() -> None:
         "\n"
         "**Alice** (12:02:05): Oui.\n"
     )
+
+
+@given(st.lists(st.sampled_from(["Alice", "Bob_b_", "*", "a\\\\"]), min_size=1), st.integers(1, 5))
+def test_pages_make_the_same_whole(speakers: list[str], lines: int) -> None:
+    spoken = transcript(
+        *(segment(n, 2.0 * n, f"**A** (n) {n}", speaker=name) for n, name in enumerate(speakers, 1))
+    )
+    whole, turns = to_markdown(spoken), spoken.turns
+    top = head(spoken.session, turns, PARIS)
+    pages = [
+        paragraphs(spoken.session, turns[first : first + lines], PARIS)
+        for first in range(0, len(turns), lines)
+    ]
+    assert joined([top + pages[0], *pages[1:]]) == whole
 
 
 def test_without_a_title_the_date_is_the_heading() -> None:

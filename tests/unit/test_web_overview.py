@@ -110,6 +110,10 @@ def test_states_are_shown_as_they_come(lab: Overview) -> None:
         ("scribe/lab/event", [1]),
         ("scribe/lab/response/mics/detect", b"{"),
         ("scribe/lab/mic/desk/segment", b"null"),
+        # What no page could read.
+        ("scribe/lab/event", b'{"event_type": "x", "message": "\\ud800"}'),
+        ("scribe/lab/event", b'{"event_type": NaN}'),
+        ("scribe/lab/mic/desk/segment", b'{"start": 1e999}'),
     ],
 )
 def test_what_does_not_concern_the_page_changes_nothing(

@@ -25,6 +25,10 @@ MARKUP = re.compile(
 """What could be taken for markup within a line; every line begins with a sign of ours."""
 
 
+OPENING = re.compile(r"\*\*(?P<speaker>(?:\\.|[^\\*])*)\*\* \(\d\d:\d\d:\d\d\): ")
+"""How a paragraph begins."""
+
+
 def to_markdown(transcript: Transcript, _crosstalk: Iterable[Segment] = ()) -> str:
     session, spoken, zone = transcript.session, transcript.turns, transcript.zone
     return head(session, spoken, zone) + paragraphs(session, spoken, zone)
@@ -51,6 +55,19 @@ def paragraphs(session: Session, spoken: Iterable[Turn], zone: tzinfo) -> str:
         text = escaped(" ".join(turn.text for turn in turns))
         found.append(f"**{escaped(speaker)}** ({moment:%H:%M:%S}): {text}\n")
     return "\n".join(found)
+
+
+def joined(pages: Iterable[str]) -> str:
+    """Pages of one transcript as a whole; a paragraph that goes on becomes one again."""
+    whole = ""
+    for page in pages:
+        last = whole.rstrip("\n").rpartition("\n\n")[2]
+        begun, follows = OPENING.match(last), OPENING.match(page)
+        if begun and follows and begun["speaker"] == follows["speaker"]:
+            whole = f"{whole.rstrip()} {page[follows.end() :]}"
+        else:
+            whole += f"\n{page}" if whole else page
+    return whole
 
 
 def escaped(text: str) -> str:

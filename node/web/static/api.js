@@ -31,16 +31,17 @@ export function nodePath(node, rest) {
   return `nodes/${encodeURIComponent(node)}/${rest}`;
 }
 
+// The pages of a session's segments: each with `segments`, and how many there are in all (`total`).
 export async function* segmentsOf(node, session) {
   let offset = 0;
   while (offset !== null && offset !== undefined) {
     const page = await get(nodePath(node, `sessions/${session}/segments?offset=${offset}`));
-    yield page.segments;
+    yield page;
     offset = page.next_offset;
   }
 }
 
-// Each server-sent event as [kind, body], until the connection ends for whatever reason. EventSource
+// Each server-sent event as [kind, text], until the connection ends for whatever reason. EventSource
 // would take only text/event-stream, which Home Assistant's ingress compresses and so holds back.
 export async function* streamed(path, signal) {
   const headers = { Accept: "application/octet-stream" };
@@ -55,7 +56,7 @@ export async function* streamed(path, signal) {
     rest = blocks.pop();
     for (const block of blocks) {
       const fields = new Map(block.split("\n").map((line) => line.split(/: (.*)/s, 2)));
-      if (fields.has("data")) yield [fields.get("event"), JSON.parse(fields.get("data"))];
+      if (fields.has("data")) yield [fields.get("event"), fields.get("data")];
     }
   }
 }

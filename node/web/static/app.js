@@ -53,9 +53,9 @@ async function connect() {
   leaving?.abort();
   leaving = new AbortController();
   const { signal } = leaving;
-  for await (const [kind, body] of streamed("stream", signal)) {
+  for await (const [kind, text] of streamed("stream", signal)) {
     try {
-      onStream(kind, body);
+      onStream(kind, JSON.parse(text));
     } catch (error) {
       reportError(error); // a fault in one message must not end the stream
     }
@@ -197,12 +197,20 @@ async function follow({ session }) {
   followed = id;
   $("live-downloads").hidden = true;
   const of = chosen;
+  const before = transcript.ids;
+  const there = new Set();
+  let total = 0;
   try {
-    for await (const part of segmentsOf(of, id)) {
+    for await (const page of segmentsOf(of, id)) {
       if (followed !== id || chosen !== of) return;
-      transcript.add(part);
+      transcript.add(page.segments);
+      for (const segment of page.segments) there.add(segment.id);
+      ({ total } = page);
       showNothing();
     }
+    // What was withdrawn while the stream was down. If it changed meanwhile, a page may lack one.
+    if (there.size === total) before.filter((one) => !there.has(one)).forEach((one) => transcript.remove(one));
+    showNothing();
   } catch (error) {
     if (error.code !== "unknown_session") $("said").textContent = refusal(error);
   }
@@ -251,9 +259,9 @@ $("logout").addEventListener("click", async () => {
 $("session").addEventListener("submit", async (event) => {
   event.preventDefault();
   $("start").disabled = true;
-  await mics.keepNames();
   const title = $("title").value.trim();
-  if (await request("start", title ? { title } : {})) $("title").value = "";
+  const named = await mics.keepNames(); // if not, it says why
+  if (named && await request("start", title ? { title } : {})) $("title").value = "";
   $("start").disabled = false;
 });
 

@@ -46,6 +46,7 @@ export class Mics {
   #update(row, mic) {
     const renamed = mic.speaker !== row.mic.speaker;
     row.mic = mic;
+    if (renamed) row.sent = undefined; // the node knows better
     if (renamed && document.activeElement !== row.input) row.input.value = mic.speaker || "";
     setText(row.caption, say("mic", mic));
     row.input.setAttribute("aria-label", say("name", mic));
@@ -62,17 +63,26 @@ export class Mics {
     row.level.classList.toggle("away", !mic.connected);
   }
 
+  /** Sends a name after those sent before; resolves to whether the node has taken it. */
   #keep(row) {
     const speaker = row.input.value.trim();
-    row.sent = speaker;
-    return this.#request("assign", { assignments: [{ mic: row.mic.mic, speaker }] });
+    const { mic, language } = row.mic;
+    const assignment = language ? { mic, speaker, language } : { mic, speaker };
+    row.sending = (row.sending ?? Promise.resolve()).then(async () => {
+      const taken = await this.#request("assign", { assignments: [assignment] });
+      if (taken) row.sent = speaker;
+      return Boolean(taken);
+    });
+    return row.sending;
   }
 
-  /** Sends names that were typed and not sent yet. */
+  /** Sends names that were typed and not taken yet; resolves to whether the node has all of them. */
   async keepNames() {
     const rows = [...this.#rows.values()];
+    await Promise.all(rows.map((row) => row.sending));
     const typed = rows.filter((row) => row.input.value.trim() !== (row.sent ?? row.mic.speaker ?? ""));
-    for (const row of typed) await this.#keep(row);
+    const taken = await Promise.all(typed.map((row) => this.#keep(row)));
+    return taken.every(Boolean);
   }
 }
 

@@ -62,9 +62,9 @@ export class Sessions {
     this.#offerMeeting(session);
     $("opened-title").focus();
     try {
-      for await (const part of segmentsOf(this.#node, session)) {
+      for await (const page of segmentsOf(this.#node, session)) {
         if (this.#opened !== session) return;
-        this.#transcript.add(part);
+        this.#transcript.add(page.segments);
       }
     } catch (error) {
       $("found").textContent = say("nodeSays", { text: error.message });

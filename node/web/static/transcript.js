@@ -23,6 +23,8 @@ export class Transcript {
 
   get size() { return this.#lines.length; }
 
+  get ids() { return this.#lines.map((line) => line.id); }
+
   get atEnd() {
     const { scrollHeight, scrollTop, clientHeight } = this.#box;
     return scrollHeight - scrollTop - clientHeight < NEAR_END;
@@ -96,6 +98,10 @@ export class Transcript {
   /** Takes a line out: it was another microphone's speech. */
   withdraw(id) {
     this.#gone.add(id);
+    this.remove(id);
+  }
+
+  remove(id) {
     const line = this.#known.get(id);
     if (!line) return;
     line.element.remove();
