@@ -260,6 +260,26 @@ def test_a_node_that_died_with_its_broker_is_said_not_to_answer(lab: Lab, tab: P
     expect(tab.locator("#start")).to_be_enabled()
 
 
+def test_a_name_that_the_node_did_not_take_is_sent_with_the_start(lab: Lab, tab: Page) -> None:
+    spoken = {"mic": "mic-alice", "speaker": "", "language": "fr"}
+    assert lab.page.post("api/nodes/lab/assign", {"assignments": [spoken]}).status == 200
+    tab.goto(lab.page.url)
+    expect(tab.locator("#mics li")).to_have_count(3)
+    lab.node.program.signal(signal.SIGKILL)
+    expect(tab.locator("#start")).to_be_disabled()
+    name = tab.locator("#mics li[data-mic=mic-alice] input")
+    name.fill("Zoé")
+    name.press("Tab")
+    expect(tab.locator("#said")).not_to_be_empty()
+    before = lab.watcher.count()
+    lab.node.start().wait_online(lab.watcher, before)
+    expect(tab.locator("#start")).to_be_enabled()
+    tab.locator("#start").click()
+    expect(tab.locator("#stop")).to_be_visible()
+    (alice,) = (mic for mic in lab.page.node()["mics"] if mic["mic"] == "mic-alice")
+    assert (alice["speaker"], alice["language"]) == ("Zoé", "fr")
+
+
 def test_the_page_says_when_its_program_is_away_and_goes_on(lab: Lab, tab: Page) -> None:
     tab.goto(lab.page.url)
     expect(tab.locator("#mics li")).to_have_count(3)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -151,6 +154,39 @@ def test_what_the_supervisor_refuses_is_said(data: Path) -> None:
     done = start(data, answers({}), {"SUPERVISOR_TOKEN": "wrong"})
     assert done.returncode == 1
     assert "401" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n[{}]",
+        b'HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{"data": 1}',
+        b"nonsense\r\n\r\n",
+        b"",
+    ],
+    ids=["cut off", "no JSON", "a list", "a number", "no HTTP", "nothing"],
+)
+def test_a_broken_answer_does_not_end_a_recording(data: Path, answer: bytes) -> None:
+    spec = importlib.util.spec_from_file_location("addon_start", ADDON / "start.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with socket.create_server((HOST, 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        url = f"http://{HOST}:{server.getsockname()[1]}"
+        assert not module.Setup(data, OPTIONS, SERVICE).look(url)
+        serving.join()
 
 
 def test_without_inputs_the_node_starts_all_the_same(data: Path) -> None:

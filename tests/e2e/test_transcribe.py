@@ -182,6 +182,12 @@ def test_the_place_of_the_output_is_tried_before_the_work(
     assert path.read_bytes() == before
 
 
+def test_a_wrong_option_has_the_status_that_no_restart_follows(tmp_path: Path) -> None:
+    done = run("transcribe", tmp_path / "a.wav", "--offset", "abc")
+    assert done.returncode == 78
+    assert "--offset" in done.stderr
+
+
 def test_a_link_to_a_place_that_is_not_there_yet_is_left_alone(
     sound: Samples, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ INGRESS = "172.30.32.2"
 """The address that Home Assistant's ingress asks from, in the Supervisor's own network."""
 
 LISTEN = "0.0.0.0:8099"  # nobody but the ingress is answered
+BROKEN = (HTTPException, ValueError, LookupError, TypeError)
+"""What an answer of the Supervisor may raise that is cut off, or not as it should be."""
+
 PASSWORD = "mqtt-password"  # noqa: S105  # the file's name
 PAGE_AGAIN_S, PAGE_STOP_S = 5.0, 5.0
 LOOK_EVERY_S = 10.0
@@ -242,8 +246,8 @@ class Setup:
             if names(inputs) == names(self._inputs):
                 return False
             self.write(inputs)
-        except (AmbiguousError, OSError) as error:
-            print(f"Inputs: {error}", flush=True)
+        except (AmbiguousError, OSError, *BROKEN) as error:  # recording goes on
+            print(f"Inputs: {error!r}", flush=True)
             return False
         return True
 
