@@ -29,6 +29,9 @@ OPEN_S = 0.5
 """From when every player has its tape open until a sentence may begin."""
 
 KILL_AFTER_S = (0.2, 8.0)
+HEARD_S = 6.0
+"""Least time of speech before the first kill: some sentences must be heard whole."""
+
 LAST_S = 4.0
 """How long a session that continued over all kills still hears speech before it is stopped."""
 
@@ -60,7 +63,10 @@ class Campaign:
     def run(self, kills: int) -> Report:
         """Kill the node `kills` times, let the last process finish, and judge every sentence."""
         for number in range(kills):
-            self._live(self._rng.uniform(*KILL_AFTER_S), of_speech=number % 2 == 0)
+            seconds = self._rng.uniform(*KILL_AFTER_S)
+            if number == 0:
+                seconds = max(HEARD_S, seconds)
+            self._live(seconds, of_speech=number % 2 == 0)
             self._report.kills += 1
         self._finish()
         Judge(self._node.storage, self._watcher, self._tapes, self._spans, self._report).judge()
