@@ -22,7 +22,7 @@ def spoken(speaker: int) -> Levels:
         power[other] *= 10 ** (LEAKS[speaker, other] / 10)
     voice = np.zeros((MICS, HOPS), np.float32)
     voice[speaker] = 1
-    return Levels(power, np.full_like(power, FLOOR), voice)
+    return Levels(power, np.full_like(power, FLOOR), voice, np.ones((MICS, HOPS), np.bool_))
 
 
 def estimate(coupling: Coupling, mics: int = MICS, *apart: int) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from node.core.model import SAMPLE_RATE, TICK
+from node.core.room.hearing import KEPT_TICKS
 from node.core.room.masking import FOREIGN_GAIN, masked
 from node.core.room.ownership import OWNED, Ownership
 from node.core.room.room import TICKS_AT_ONCE
@@ -122,6 +123,16 @@ def test_ticks_in_which_nobody_speaks_are_not_judged() -> None:
     assert np.isnan(shares(quiet)).all()
     found = shares(meeting())
     assert not np.isnan(found[:, slice(*ticks_of((0.2, 4.4), 0))]).any()
+
+
+def test_who_spoke_long_ago_is_forgotten() -> None:
+    ownership, ticks = room(*NAMES), 32
+    sound = {mic: np.zeros(ticks * TICK, np.int16) for mic in NAMES}
+    voices = {mic: np.ones(ticks, np.float32) for mic in NAMES}
+    for tick in range(0, 3 * KEPT_TICKS, ticks):
+        ownership.hear(tick, sound, voices)
+    ownership.learn(3 * KEPT_TICKS)
+    assert min(ownership._voiced) == 2 * KEPT_TICKS
 
 
 def test_a_tick_is_judged_alike_whenever_it_is_asked_for() -> None:

@@ -77,11 +77,19 @@ class Levels:
     """Power over the noise floor, never below zero."""
     floor: Floats
     voice: Floats
+    sounds: npt.NDArray[np.bool_]
+    """Whether a microphone delivered any sound: (microphones, hops). One that is away, or switched
+    off by its own button, tells nothing of how loud others are there."""
 
     def part(self, first: int, last: int) -> Levels:
         """Hops `first` to before `last`."""
         hops = slice(first, last)
-        return Levels(self.above_floor[:, hops], self.floor[:, hops], self.voice[:, hops])
+        return Levels(
+            self.above_floor[:, hops],
+            self.floor[:, hops],
+            self.voice[:, hops],
+            self.sounds[:, hops],
+        )
 
     def level_db(self) -> Floats:
         """Level of each hop, in which all bands weigh alike on average: (microphones, hops)."""
@@ -120,7 +128,7 @@ class Coupling:
         level = levels.level_db().mean(axis=1)
         if not speech.any():
             return
-        self._note_range(level, speech.any(axis=1), levels.above_floor.shape[1])
+        self._note_range(level, speech.any(axis=1), levels)
         calibrated = level - self.gain_db
         order = np.argsort(calibrated)
         owner = int(order[-1])
@@ -152,10 +160,12 @@ class Coupling:
         self.gain_db = np.linalg.solve(normal, aim)
         self._refresh()
 
-    def _note_range(self, level: Floats, speech: npt.NDArray[np.bool_], hops: int) -> None:
+    def _note_range(self, level: Floats, speech: npt.NDArray[np.bool_], levels: Levels) -> None:
+        hops = levels.above_floor.shape[1]
+        sounds = np.logical_and.reduce(levels.sounds, axis=1)
         difference = np.rint(level[:, None] - level[None, :]).clip(-RANGE_DB, RANGE_DB)
-        heard = (speech[:, None] | speech[None, :]) & ~np.eye(len(level), dtype=bool)
-        a, b = np.nonzero(heard)
+        heard = (speech[:, None] | speech[None, :]) & sounds[:, None] & sounds[None, :]
+        a, b = np.nonzero(heard & ~np.eye(len(level), dtype=bool))
         self._range[a, b] *= np.float32(RANGE_FORGETTING**hops)
         self._range[a, b, difference[a, b].astype(int) + RANGE_DB] += hops
 
@@ -178,12 +188,13 @@ class Coupling:
         power = np.maximum(levels.above_floor, levels.floor * np.float32(0.1))
         ratio = 10 * np.log10(power / power[owner])
         for hop in range(ratio.shape[1]):
-            self._count[owner] += loud[hop]
+            told = loud[hop] & levels.sounds[:, hop, None]
+            self._count[owner] += told
             step = np.maximum(LARGEST_STEP_DB * 4 / (4 + self._count[owner]), SMALLEST_STEP_DB)
             first = self._count[owner] == 1
             moved = self._db[owner] + step * np.sign(ratio[:, hop] - self._db[owner])
             moved = np.where(first, ratio[:, hop], moved)
-            self._db[owner] = np.where(loud[hop], moved, self._db[owner])
+            self._db[owner] = np.where(told, moved, self._db[owner])
 
     def _refresh(self) -> None:
         gains = self.gain_db[None, :] - self.gain_db[:, None]

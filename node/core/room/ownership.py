@@ -27,6 +27,7 @@ from node.core.room.hearing import (
     HOP,
     HOPS_PER_TICK,
     KEPT_TICKS,
+    LEAST_POWER,
     SPEECH,
     SYLLABLE_HOPS,
     Hearing,
@@ -145,7 +146,8 @@ class Ownership:
             self._learned = first + GROUP_TICKS
             if len(self._hearing.mics) > 1 and not self.quiet(first, first + GROUP_TICKS):
                 self._learn_group(first, first + GROUP_TICKS)
-                self._voiced -= set(range(first - KEPT_TICKS - GROUP_TICKS, first - KEPT_TICKS))
+        if len(self._voiced) > 2 * KEPT_TICKS:
+            self._voiced = {tick for tick in self._voiced if tick >= end - KEPT_TICKS}
         self._learn_arrivals(
             end - HALF_WINDOW_TICKS - -(-int(self._lags.hops.max(initial=0)) // HOPS_PER_TICK)
         )
@@ -282,7 +284,9 @@ class Ownership:
 
     def _levels(self, first: int, count: int) -> Levels:
         power, floor, voice = self._hearing.window(first, count, self._lags.hops)
-        return Levels(np.where(power > AUDIBLE_OVER_FLOOR * floor, power - floor, 0), floor, voice)
+        above_floor = np.where(power > AUDIBLE_OVER_FLOOR * floor, power - floor, 0)
+        sounds = np.logical_or.reduce(power > 2 * LEAST_POWER, axis=2)
+        return Levels(above_floor, floor, voice, sounds)
 
     def _recent(self, first: int, count: int) -> tuple[Floats, Floats]:
         """The same as `_own`, but only new hops are computed."""

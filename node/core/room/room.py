@@ -49,6 +49,10 @@ ENDLESS = 1 << 62
 
 NOTHING = range(0)
 
+MOST_UNCOVERED = SAMPLE_RATE * 4 // 5
+"""Samples (0.8 s) of an utterance beyond another microphone's that has the same speech: pre-roll
+and tail are 0.6 s. In more there may be a sentence that only this one has."""
+
 REMEMBERED_UTTERANCES = 64
 """Utterances of a microphone that may be judged again and withdrawn: two a second, for as long as
 sound is kept."""
@@ -81,6 +85,7 @@ class Room:
         self._promised: set[str] = set()
         self._owners: set[str] = set()
         self._awaited: set[str] = set()
+        self._compared_from: dict[str, int] = {}
 
     def add(self, mic: str, detector: VoiceDetector, position: int = 0) -> None:
         """Add a microphone whose first sample lies at `position`."""
@@ -113,7 +118,7 @@ class Room:
         path = self._paths[mic]
         self._awaited.discard(mic)
         self._unheard[mic] += path.fill_up()
-        self._hear(self._unheard)
+        self._hear(dict(self._unheard))  # a copy: it empties the lists of `_unheard`
         events: MicEvents = []
         while path.frames:
             events += self._judge(mic, self._judgements(path.frames[0].tick).get(mic))
@@ -181,6 +186,9 @@ class Room:
             self._unheard[mic] = self._unheard[mic][len(several) :]
         if self._alone:
             return
+        for mic, several in frames.items():
+            if several:
+                self._compared_from.setdefault(mic, several[0].tick)
         for together in _together(frames):
             first = next(iter(together.values()))[0].tick
             sound = {m: np.concatenate([f.samples for f in fs]) for m, fs in together.items()}
@@ -242,7 +250,10 @@ class Room:
     def _reviewed(self, mic: str, ended: Ended) -> Ended:
         """An end that names the microphone whose speech it was, if that is another one."""
         utterance = range(self._utterances.pop(mic).start, ended.end)
-        promised = self._alone or mic in self._promised
+        if self._began_alone(mic, utterance):
+            self._utterances[mic] = utterance
+            return ended
+        promised = mic in self._promised
         self._promised.discard(mic)
         other = None if promised else self._speaker(mic, utterance)
         if other is not None:
@@ -253,6 +264,11 @@ class Room:
             self._kept[mic].append(utterance)
             return replace(ended, crosstalk_of=None)
         return ended
+
+    def _began_alone(self, mic: str, utterance: range) -> bool:
+        """Whether there was no other microphone yet to compare all of it with."""
+        begin = utterance.start // TICK
+        return self._alone or begin < self._compared_from.get(mic, begin + 1)
 
     def _judge_again(self, tick: int) -> MicEvents:
         """Withdraw kept utterances, as far back as sound is kept, that prove to be another's."""
@@ -292,9 +308,10 @@ class Room:
         if verdict.owned_ticks < self._least_ticks and verdict.loudest is not None:
             return verdict.loudest
         better = verdict.heard_better
-        if better is None or not self._keeps(better, utterance):
+        if better is None or not self._covers(better, utterance):
             return None
-        if self._utterances[better].stop == ENDLESS:
+        running = self._utterances.get(better, NOTHING)
+        if running.stop == ENDLESS and _cover(running, utterance):
             self._promised.add(better)
         return better
 
@@ -307,14 +324,10 @@ class Room:
         """Ticks of own speech that an utterance needs at least."""
         return self._endpointing.min_speech_ms * SAMPLE_RATE // 1000 / TICK
 
-    def _keeps(self, mic: str, utterance: range) -> bool:
-        """Whether a microphone's latest utterance covers most of this one."""
-        return _cover(self._utterances.get(mic, NOTHING), utterance)
-
 
 def _cover(kept: range, utterance: range) -> bool:
     covered = min(kept.stop, utterance.stop) - max(kept.start, utterance.start)
-    return covered > len(utterance) / 2
+    return covered > len(utterance) / 2 and len(utterance) - covered < MOST_UNCOVERED
 
 
 def _together(frames: dict[str, list[Frame]]) -> list[dict[str, list[Frame]]]:
