@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+LONGEST_BREAK_S = 7 * 86_400.0
+"""Break of a session, beyond which it is the clock that has been set: a Raspberry Pi without a
+battery may start years late."""
+
+
 class Recovery:
     """Hands out the unfinished sessions one by one; owned by the main thread."""
 
@@ -67,7 +72,7 @@ class Recovery:
         """Return the monotonic time of sample 0, such that new sound comes after the old."""
         heard_s = self._utterances.last_sample(session.id) / SAMPLE_RATE
         passed_s = (datetime.now(UTC) - session.started_at) / timedelta(seconds=1)
-        if passed_s <= heard_s:  # the clock was set back meanwhile
+        if not heard_s < passed_s < heard_s + LONGEST_BREAK_S:  # the clock was set meanwhile
             passed_s = heard_s + 1
         zero = time.monotonic() - passed_s
         self._sessions.set_zero(session.id, zero)

@@ -10,6 +10,7 @@ import json
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from node.core.model import Assignment, Segment, Session, Transcription
 from node.core.mqtt.topics import Topics
 from node.core.room.room import Room
 from node.core.room.segmenter import Ended, Endpointing
+from node.errors import StoreError
 from node.service.items import DiskFailed, SegmentWithdrawn
 from node.service.listening.recorder import Recorder
 from node.service.listening.spool import Spool, withdrawal
@@ -160,6 +162,30 @@ def test_one_that_the_engine_is_at_makes_no_segment(desk: Desk, tmp_path: Path) 
     assert desk.transcribe(utterance) is None
     assert desk.store.utterances.drop_unwanted() == []
     assert is_nowhere(desk, tmp_path)
+
+
+def test_a_crash_does_not_bring_back_what_was_withdrawn(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its sound is deleted before the row that says whose speech it was."""
+    spoken = desk.say()
+    utterance = desk.take()
+    desk.withdraw(spoken)
+
+    def crash(*_given: object) -> None:
+        raise OSError("the process ends here")
+
+    for name in ("release", "discard"):
+        monkeypatch.setattr(desk.store.audio, name, crash)
+    with suppress(StoreError):
+        desk.transcribe(utterance)
+    desk.store.close()
+    again = opened(tmp_path)
+    again.utterances.recover()
+    again.utterances.drop_unwanted()
+    assert again.utterances.next() == []
+    assert not spool(tmp_path)
+    again.close()
 
 
 def test_one_that_the_engine_is_at_is_tagged_where_those_are_kept(desk: Desk) -> None:

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+FEW = 100
+"""Names of files that are gone, below which they are not worth sorting out."""
+
+
 class Ledger:
     """The files that this process adds to and removes from a folder. Thread-safe.
 
@@ -59,6 +63,8 @@ class Ledger:
         """Note that a file is gone or never existed."""
         with self._lock:
             self._total -= self._sizes.pop(name, 0)
+            if len(self._order) > 2 * len(self._sizes) + FEW:  # most of them are gone
+                self._order = sorted(self._sizes)
 
     def first(self) -> str | None:
         """Return the first name in alphabetical order; None if there is no file."""

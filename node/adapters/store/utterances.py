@@ -384,9 +384,13 @@ class Utterances:
         """
         segment = None
         with self._database.transaction(durable=True) as db:
-            if make is not None and (known := judged(db, utterance)) is not None:
-                segment = insert_segment(db, known, make)
-            _strike_off(db, utterance)
+            known = judged(db, utterance)
+            if known is not None:
+                segment = insert_segment(db, known, make) if make is not None else None
+                _strike_off(db, utterance)
+        if known is None:  # its sound goes first: after a crash it would be taken for its mic's own
+            self._drop(utterance)
+            return None
         self._forget(utterance)
         try:
             self._audio.release(utterance)
