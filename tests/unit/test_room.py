@@ -128,6 +128,16 @@ def test_one_that_is_flushed_is_not_waited_for() -> None:
     assert of(pair.feed("a", sound((LOUD, 8 * TICK))), "a")[0] == Started(0)
 
 
+def test_a_promise_ends_with_its_utterance_also_where_that_began_alone() -> None:
+    """Otherwise the next utterance would be kept, whoever spoke."""
+    heard = room("a")
+    heard.feed("a", sound((LOUD, 40 * TICK)))
+    heard.add("b", LoudnessDetector(), 40 * TICK)
+    heard._promised.add("a")
+    assert any(isinstance(event, Ended) for _, event in heard.flush("a"))
+    assert heard._promised == set()
+
+
 def test_what_comes_late_is_kept() -> None:
     pair = room("a", "b")
     pair.feed("b", sound((0, TICK)))

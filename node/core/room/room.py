@@ -250,11 +250,11 @@ class Room:
     def _reviewed(self, mic: str, ended: Ended) -> Ended:
         """An end that names the microphone whose speech it was, if that is another one."""
         utterance = range(self._utterances.pop(mic).start, ended.end)
+        promised = mic in self._promised
+        self._promised.discard(mic)
         if self._began_alone(mic, utterance):
             self._utterances[mic] = utterance
             return ended
-        promised = mic in self._promised
-        self._promised.discard(mic)
         other = None if promised else self._speaker(mic, utterance)
         if other is not None:
             return replace(ended, crosstalk_of=other)
@@ -293,7 +293,7 @@ class Room:
 
         Where something was taken out, the raw sound goes with it: what is left may be worse.
         """
-        if self._alone or self._mode != "drop":
+        if self._mode != "drop":
             return ended
         cleaned = self._ownership.cleaned(mic, utterance, ended.speech)
         ended = replace(ended, raw=self._ownership.raw(mic, utterance))
