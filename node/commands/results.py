@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from node.errors import ConfigError, NodeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
 
 class OutputError(NodeError):
@@ -24,7 +25,8 @@ def try_place(output: Path | None, inputs: Iterable[Path]) -> None:
     """
     if output is None:
         return
-    output = output.resolve()  # what a link leads to is tried, and the link left alone
+    # What a link leads to is tried, and the link left alone.
+    output = Path(os.path.realpath(output))
     try:
         there = output.exists()
         if there and any(file.exists() and output.samefile(file) for file in inputs):

@@ -170,11 +170,12 @@ def test_one_file_twice_is_read_once_and_one_name_twice_is_said(
     assert "Zoé: 2 tracks have this name" in namesakes.stderr
 
 
-@pytest.mark.parametrize("place", ["no/such/folder/out", "recording.wav", "."])
+@pytest.mark.parametrize("place", ["no/such/folder/out", "recording.wav", ".", "circle"])
 def test_the_place_of_the_output_is_tried_before_the_work(
     place: str, sound: Samples, tmp_path: Path
 ) -> None:
     path = write_wav(tmp_path / "recording.wav", sound, RATE)
+    (tmp_path / "circle").symlink_to("circle")
     before = path.read_bytes()
     done = run("transcribe", path, "--output", tmp_path / place, "--model", "./no-such-model")
     assert done.returncode == 78
