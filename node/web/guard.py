@@ -1,4 +1,4 @@
-"""Stands before everything else: refuses requests without a right, sets the headers of answers."""
+"""Stands before everything else: refuses unauthorised requests, sets the headers of answers."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _too_long(scope: Scope) -> JSONResponse | None:
     length = int(Headers(scope=scope).get("content-length", 0))  # uvicorn refuses other than digits
     if length <= MAX_BODY_BYTES:
         return None
-    return _refuse(413, f"a request may have {MAX_BODY_BYTES // 1024} KiB")
+    return _refuse(413, f"a request may have at most {MAX_BODY_BYTES // 1024} KiB")
 
 
 def _bounded(receive: Receive) -> Receive:

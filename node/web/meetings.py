@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from node.core.model import Session
     from node.web.hub import Hub
 
-PAGE = 200
-"""Sessions of one group that are asked for at once, the newest first."""
+AT_ONCE, MOST = 200, 10_000
+"""Sessions of one group that a node is asked for at once, the newest first, and at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,8 @@ class Meetings:
         """Return a node's sessions of this one's group, back to its day; None without an answer."""
         found: list[Session] = []
         oldest = of.started_at - timedelta(days=1)
-        offset = 0
-        while True:
-            request = {"group": of.group, "limit": PAGE, "offset": offset}
+        for offset in range(0, MOST, AT_ONCE):
+            request = {"group": of.group, "limit": AT_ONCE, "offset": offset}
             try:
                 listed = (await self._hub.ask(node, "session/list", request)).get("sessions", ())
             except RefusedError as error:
@@ -85,9 +84,9 @@ class Meetings:
             for each in listed:
                 with suppress(DocumentError):  # nothing of it can be merged
                     found.append(documents.session_of(each, node))
-            offset += len(listed)
-            if len(listed) < PAGE or (found and found[-1].started_at < oldest):
-                return found
+            if len(listed) < AT_ONCE or (found and found[-1].started_at < oldest):
+                break
+        return found
 
     async def transcript(self, node: str, session_id: str, suffix: str) -> str:
         """Return one transcript of the whole meeting, in the format of this suffix.
