@@ -42,8 +42,8 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.5
 IDLE_LOOK_EVERY_S = 2.0
-"""How often to check what no item reports, during a session and without one. Most
-other regular work runs at multiples of the latter, so that an idle node wakes up once for it."""
+"""How often to check what no item reports, during a session and without one. Most other regular
+work runs at multiples of the latter, so that an idle node wakes up once for it."""
 
 HARDWARE_EVERY_S = 2.0
 """How often to look for changed hardware, at the cost of reading one small file."""

@@ -147,11 +147,10 @@ class Inventory:
             self._unkept.clear()
 
     def source(self, mic: str, start_at: float) -> Callable[[], CaptureSource]:
-        """Return what tells how to open `mic`, each time anew; a file plays from `start_at`.
+        """Return a function that finds `mic` and returns how to open it; MicError if it is away.
 
-        It goes by the configuration of now, whatever is configured later: the mic stays the same
-        device for as long as it is recorded. `start_at` is in monotonic seconds. Calling it raises
-        MicError if the mic is not plugged in.
+        The function keeps to the configuration of now: a mic stays the same device for as long as
+        it is recorded. A file plays from `start_at`, in monotonic seconds.
         """
         return partial(self._source, self._audio, mic, start_at)
 
