@@ -20,7 +20,7 @@ from node.core.room.ownership import (
     Ownership,
     Verdict,
 )
-from node.core.room.segmenter import Ended, Endpointing, Event, Started, Withdrawn
+from node.core.room.segmenter import TAIL_MS, Ended, Endpointing, Event, Started, Withdrawn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,9 +49,9 @@ ENDLESS = 1 << 62
 
 NOTHING = range(0)
 
-MOST_UNCOVERED = SAMPLE_RATE * 4 // 5
-"""Samples (0.8 s) of an utterance beyond another microphone's that has the same speech: pre-roll
-and tail are 0.6 s. In more there may be a sentence that only this one has."""
+BEYOND_MS = 200
+"""How much of an utterance, besides as much as pre-roll and tail, may lie beyond another
+microphone's that has the same speech. In more there may be a sentence that only this one has."""
 
 REMEMBERED_UTTERANCES = 64
 """Utterances of a microphone that may be judged again and withdrawn: two a second, for as long as
@@ -286,7 +286,13 @@ class Room:
     def _covers(self, mic: str, utterance: range) -> bool:
         """Whether a microphone keeps or hears an utterance that covers most of this one."""
         running = self._utterances.get(mic, NOTHING)
-        return any(_cover(kept, utterance) for kept in [*self._kept[mic], running])
+        return any(self._cover(kept, utterance) for kept in [*self._kept[mic], running])
+
+    def _cover(self, kept: range, utterance: range) -> bool:
+        covered = min(kept.stop, utterance.stop) - max(kept.start, utterance.start)
+        beyond_ms = self._endpointing.pre_roll_ms + TAIL_MS + BEYOND_MS
+        most_beyond = beyond_ms * SAMPLE_RATE // 1000
+        return covered > len(utterance) / 2 and len(utterance) - covered < most_beyond
 
     def _cleaned(self, mic: str, utterance: range, ended: Ended) -> Ended:
         """An end with the sound left without the others, or with who they were if none is left.
@@ -311,7 +317,7 @@ class Room:
         if better is None or not self._covers(better, utterance):
             return None
         running = self._utterances.get(better, NOTHING)
-        if running.stop == ENDLESS and _cover(running, utterance):
+        if running.stop == ENDLESS and self._cover(running, utterance):
             self._promised.add(better)
         return better
 
@@ -323,11 +329,6 @@ class Room:
     def _least_ticks(self) -> float:
         """Ticks of own speech that an utterance needs at least."""
         return self._endpointing.min_speech_ms * SAMPLE_RATE // 1000 / TICK
-
-
-def _cover(kept: range, utterance: range) -> bool:
-    covered = min(kept.stop, utterance.stop) - max(kept.start, utterance.start)
-    return covered > len(utterance) / 2 and len(utterance) - covered < MOST_UNCOVERED
 
 
 def _together(frames: dict[str, list[Frame]]) -> list[dict[str, list[Frame]]]:
