@@ -127,7 +127,7 @@ def test_an_engine_that_fails_on_unfinished_speech_still_writes_it_when_it_ends(
     assert output.count("a pass over unfinished speech of desk failed") == 1
     for segment in said:
         spoken = set(words(" ".join(sentence.text for sentence in TALK[segment["mic"]])))
-        # All of it; a word in eight may be wrong, as three sentences at once are hard for the model.
+        # A word in eight may be wrong: three sentences at once are hard for the model.
         assert len(spoken & set(words(segment["text"]))) > 0.8 * len(spoken)
 
 

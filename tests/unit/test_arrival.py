@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,9 @@ from node.core.room.arrival import (
     Arrivals,
 )
 from node.core.room.hearing import HOP, Hearing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Sound = npt.NDArray[np.float64]
 Samples = npt.NDArray[np.int16]
@@ -64,8 +68,13 @@ def room(
     return heard
 
 
-def heard(tracks: Samples, lags: tuple[int, ...] = (0, 0, 0)) -> Arrivals:
-    """Return all windows of the tracks, whose sound is this many hops late."""
+def heard(
+    tracks: Samples, lags: tuple[int, ...] = (0, 0, 0), slips: Sequence[tuple[int, int, int]] = ()
+) -> Arrivals:
+    """Return all windows of the tracks, whose sound is this many hops late.
+
+    `slips` are the tracks' corrections: track, sample, samples.
+    """
     hearing, arrivals = Hearing(), Arrivals()
     names = [str(number) for number in range(len(tracks))]
     for name in names:
@@ -75,6 +84,8 @@ def heard(tracks: Samples, lags: tuple[int, ...] = (0, 0, 0)) -> Arrivals:
     hearing.hear(
         0, dict(zip(names, tracks, strict=True)), dict.fromkeys(names, np.ones(ticks, np.float32))
     )
+    for slip in slips:
+        hearing.slips.note(*slip)
     late = np.array(lags[: len(tracks)])
     behind = HALF_WINDOW_TICKS + int(late.max()) * HOP // TICK + 1
     for middle in range(0, ticks - behind, STEP_TICKS):
@@ -202,9 +213,30 @@ def test_only_the_last_minute_counts() -> None:
     assert not arrivals.whose(np.array(middles), ALIKE).any()
 
 
-@pytest.mark.parametrize("change", ["add", "restart"])
-def test_all_begins_anew_where_microphones_change(change: str) -> None:
+def test_all_begins_anew_where_a_microphone_joins() -> None:
     arrivals = deepcopy(two_heard())
-    getattr(arrivals, change)()
-    gain_db = np.zeros(3 if change == "add" else 2)
-    assert not arrivals.whose(np.arange(2 * TURN, 3 * TURN), gain_db).any()
+    arrivals.add()
+    assert not arrivals.whose(np.arange(2 * TURN, 3 * TURN), ALL_ALIKE).any()
+
+
+def test_one_that_may_have_moved_is_placed_anew_and_the_others_stay() -> None:
+    turns: list[tuple[int, ...]] = [(0,), (1,), (2,), (0,), (1,), (2,), (0,)]
+    arrivals = heard(room(voices(3, turns), 3))
+    arrivals.forget(2)
+    assert arrivals.known_pairs == 1
+    answers = told(arrivals, 4, ALL_ALIKE)
+    assert [-1, 1, 0] in answers
+    assert not any(answer[2] for answer in answers)
+
+
+@pytest.mark.parametrize("step", [2 * PATH, -2 * PATH])
+def test_a_correction_of_a_clock_moves_nobody(step: int) -> None:
+    """Each would be heard from where the other was, or from where nobody is."""
+    tracks = room(voices(2, [*TURNS, *TURNS]), 2)
+    at = 6 * TURN * TICK
+    tracks[1, at:] = np.roll(tracks[1, at:], step)
+    arrivals = heard(tracks, slips=[(1, at, step)])
+    assert [told(arrivals, turn, ALIKE) for turn in (2, 8)] == [[[1, -1]], [[1, -1]]]
+    assert [told(arrivals, turn, ALIKE) for turn in (3, 9)] == [[[-1, 1]], [[-1, 1]]]
+    unaware = heard(tracks)
+    assert told(unaware, 8, ALIKE) != [[1, -1]] or told(unaware, 9, ALIKE) != [[-1, 1]]

@@ -19,6 +19,7 @@ Sound passes through these modules, in this order:
 - `front_end` folds channels to one and removes what no voice has.
 - `room` collects ticks until all microphones have theirs; `mic_path` is the path of one of them.
 - `hearing` remembers half a minute: sound, band powers, noise floors and speech probabilities.
+  `slips` knows how far corrections of the clocks have shifted the sound.
 - `lags`, `coupling` and `arrival` learn how each microphone hears each speaker: how late, how
   loud, and from where. `ownership` decides from that whose speech each tick is.
 - `masking` turns down what is another's; `segmenter` finds where an utterance begins and ends.

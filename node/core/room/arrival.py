@@ -98,9 +98,9 @@ class _Place:
 class Arrivals:
     """Delays of voices between all pairs of microphones, in the order of `Hearing`.
 
-    A delay is how many samples later the second microphone of a pair is. Arrays are symmetric in
-    their first two axes, except `_place`: [a, b] is where a's speaker is heard, [b, a] where b's
-    is.
+    A delay is how many samples later the second microphone of a pair is, as if no clock had been
+    corrected. Arrays are symmetric in their first two axes, except `_place`: [a, b] is where a's
+    speaker is heard, [b, a] where b's is.
     """
 
     def __init__(self) -> None:
@@ -110,9 +110,13 @@ class Arrivals:
     def add(self) -> None:
         self._begin(len(self._known) + 1)
 
-    def restart(self) -> None:
-        """Forget everything: a microphone's delay may have changed."""
-        self._begin(len(self._known))
+    def forget(self, index: int) -> None:
+        """Find a microphone's places anew: its delay may have changed."""
+        for kept in (self._height, self._known):
+            kept[index], kept[:, index] = 0, 0
+        for pair, seen in self._seen.items():
+            if index in pair:
+                seen.clear()
 
     def learn(self, hearing: Hearing, lags: npt.NDArray[np.int64], middle: int) -> None:
         """Take the window around tick `middle`, a multiple of STEP_TICKS, with the sound `lags`
@@ -123,7 +127,8 @@ class Arrivals:
         self._middle[at] = middle
         first, second = _pairs(len(lags))
         delay, height = _peaks(spectra[first], spectra[second])
-        delay += ((lags[second] - lags[first]) * HOP)[:, None]
+        late = lags * HOP - _shifts(hearing, lags, middle)
+        delay += (late[second] - late[first])[:, None]
         for kept, found in ((self._delay, delay), (self._height, height)):
             kept[first, second, at] = kept[second, first, at] = found
         level = 10 * np.log10(power[first] / power[second])
@@ -228,6 +233,12 @@ def _heard(
     sound *= _HANN
     power = np.einsum("ij,ij->i", sound, sound).astype(np.float64) + 1e-12
     return np.fft.rfft(sound).astype(np.complex64), power
+
+
+def _shifts(hearing: Hearing, lags: npt.NDArray[np.int64], middle: int) -> npt.NDArray[np.int64]:
+    """How much later the clocks' corrections have made all microphones in that window."""
+    at = enumerate(middle * TICK + lags * HOP)
+    return np.array([hearing.slips.shift(index, sample) for index, sample in at])
 
 
 def _peaks(

@@ -91,7 +91,7 @@ class DoubleTalk:
             return None
         own, weight = self.shares(begin, LEARNED_HOPS)
         indices = [index, *self._others(index, heard, (own * weight).sum(axis=(1, 2)))]
-        sound = np.stack([self._sound(one, begin) for one in indices])
+        sound = np.stack([self._beside(index, one, begin, first) for one in indices])
         left = subtract(Stretch(sound, own[indices]), first - begin, last - begin)
         if left is None:
             return None
@@ -111,6 +111,26 @@ class DoubleTalk:
     def _sound(self, index: int, first: int) -> Floats:
         begin = (first + int(self.lags[index])) * HOP
         return self.hearing.sound(index, begin - EDGE, LEARNED_HOPS * HOP + 2 * EDGE)
+
+    def _beside(self, index: int, other: int, begin: int, first: int) -> Floats:
+        """Sound of another microphone as it stands beside the first one's at hop `first`.
+
+        Corrections of either clock are undone: a filter is fitted to all of it, and can follow a
+        clock that drifts but none that jumps.
+        """
+        sound = self._sound(other, begin)
+        at = begin * HOP - EDGE + np.arange(len(sound))
+        steps = self._apart(index, other, at)
+        steps -= self._apart(index, other, np.array([first * HOP]))
+        undone: Floats = sound[np.clip(np.arange(len(sound)) + steps, 0, len(sound) - 1)]
+        return undone
+
+    def _apart(self, index: int, other: int, at: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """By how many samples corrections have made the other later than the first."""
+        own, others = (
+            self.hearing.slips.shift(one, at + int(self.lags[one]) * HOP) for one in (index, other)
+        )
+        return others - own
 
     def _others(self, index: int, heard: npt.NDArray[np.int64], spoken: Floats) -> list[int]:
         """The microphones that explain this one: first those heard in the utterance, then those

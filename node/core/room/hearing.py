@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from node.core.model import SAMPLE_RATE, TICK
+from node.core.room.slips import Slips
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -70,6 +71,7 @@ class Hearing:
 
     def __init__(self) -> None:
         self.mics: list[str] = []
+        self.slips = Slips()
         self.power: Floats = np.zeros((0, KEPT_HOPS, BANDS), np.float32)
         self.floor: Floats = np.zeros((0, KEPT_HOPS, BANDS), np.float32)
         self.voice: Floats = np.zeros((0, KEPT_TICKS), np.float32)
@@ -83,6 +85,7 @@ class Hearing:
     def add(self, mic: str) -> None:
         """Add a microphone, which has heard nothing yet."""
         self.mics.append(mic)
+        self.slips.add()
         self.power = _grown(self.power, LEAST_POWER)
         self.floor = _grown(self.floor, LEAST_POWER)
         self.voice = _grown(self.voice, 0)

@@ -123,10 +123,18 @@ class Ownership:
         self._hearing.add(mic)
         self._done = (0, 0)
 
-    def restarted(self) -> None:
+    def restarted(self, mic: str) -> None:
         """A microphone starts again, perhaps plugged in again: its delay may have changed."""
         self._lags.restart()
-        self._arrivals.restart()
+        self.moved(mic)
+
+    def moved(self, mic: str) -> None:
+        """Lost sound was made up for by about as much silence: the delay may differ by a little."""
+        self._arrivals.forget(self._hearing.mics.index(mic))
+
+    def slipped(self, mic: str, end: int, samples: int) -> None:
+        """Before sample `end`, `samples` were doubled (+) or left out (-), as the clock drifts."""
+        self._hearing.slips.note(self._hearing.mics.index(mic), end, samples)
 
     def hear(self, first: int, sound: dict[str, Samples], voices: dict[str, Floats]) -> None:
         """Take ticks that several microphones heard together (see `Hearing.hear`)."""

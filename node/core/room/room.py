@@ -94,10 +94,15 @@ class Room:
         self._kept[mic] = deque(maxlen=REMEMBERED_UTTERANCES)
         self._ownership.add(mic)
 
-    def feed(self, mic: str, samples: Samples) -> MicEvents:
-        """Append int16 samples at 16 kHz to what a microphone has heard."""
+    def feed(self, mic: str, samples: Samples, slipped: int = 0) -> MicEvents:
+        """Append int16 samples at 16 kHz to what a microphone has heard.
+
+        To correct its clock, `slipped` samples among them were doubled (+) or left out (-).
+        """
         self._awaited.add(mic)
         self._unheard[mic] += self._paths[mic].take(samples)
+        if slipped:
+            self._ownership.slipped(mic, self._paths[mic].position, slipped)
         return self._advance()
 
     def skip_to(self, mic: str, position: int) -> MicEvents:
@@ -107,10 +112,11 @@ class Room:
         if missing <= 0:
             return []
         if missing <= LONGEST_FILL:
+            self._ownership.moved(mic)
             return self.feed(mic, np.zeros(missing, np.int16))
         events = self.flush(mic)
         path.jump(position)
-        self._ownership.restarted()
+        self._ownership.restarted(mic)
         return events
 
     def flush(self, mic: str) -> MicEvents:

@@ -209,6 +209,7 @@ class Placer(SoundSink):
         self._held: list[tuple[Samples, float]] = []
         self._start = 0
         self._unheard: list[Samples] = []
+        self._slipped = 0
         self._going = False
         self.lost_s = 0.0
 
@@ -232,7 +233,8 @@ class Placer(SoundSink):
         """Pass what was read to the recorder; it is contiguous."""
         if self._unheard:
             unheard, self._unheard = self._unheard, []
-            self._recorder.hear(self._mic, self._start, np.concatenate(unheard))
+            slipped, self._slipped = self._slipped, 0
+            self._recorder.hear(self._mic, self._start, np.concatenate(unheard), slipped)
 
     def lose(self) -> None:
         """Keep what was said; the next stream gets a new place."""
@@ -275,6 +277,7 @@ class Placer(SoundSink):
                 self.pour()
             position += placement.silence
             self.lost_s += placement.silence / SAMPLE_RATE
+            self._slipped += placement.slip
             samples = _slipped(samples, placement.slip)
         if not self._unheard:
             self._start = position

@@ -93,10 +93,15 @@ class Recorder(Generic[B]):
             self._write(self._room.flush(mic))
         self._assignments[mic] = assignment
 
-    def hear(self, mic: str, position: int, samples: npt.NDArray[np.int16]) -> None:
-        """Take samples of a mic at 16 kHz; the first is at `position`."""
+    def hear(
+        self, mic: str, position: int, samples: npt.NDArray[np.int16], slipped: int = 0
+    ) -> None:
+        """Take samples of a mic at 16 kHz; the first is at `position`.
+
+        To correct its clock, `slipped` of them were doubled (+) or left out (-).
+        """
         self._write(self._room.skip_to(mic, position))
-        self._write(self._room.feed(mic, samples))
+        self._write(self._room.feed(mic, samples, slipped))
 
     def pause(self, mic: str) -> None:
         """End a mic's open utterance: no more sound follows for now."""

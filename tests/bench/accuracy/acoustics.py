@@ -34,13 +34,15 @@ MARGIN_S = 1.5
 class Recording:
     """What was captured.
 
-    `tracks` has shape (microphones, samples), int16 at 16 kHz; `delays_s` (microphones);
+    `tracks` has shape (microphones, samples), int16 at 16 kHz; `delays_s` and `drifts_ppm`
+    (microphones): how late and how fast their clocks are;
     `levels_db` (sentences, microphones): the level of each sentence alone in dB below full scale;
     `noise_db` (microphones): the noise level of the room and the device.
     """
 
     tracks: npt.NDArray[np.int16]
     delays_s: npt.NDArray[np.float64]
+    drifts_ppm: npt.NDArray[np.float64]
     levels_db: npt.NDArray[np.float64]
     noise_db: npt.NDArray[np.float64]
 
@@ -59,7 +61,8 @@ def record(said: list[Spoken], speakers: int, acoustics: Acoustics, seed: int) -
     heard = [_captured(track * gain, delay, drift, rng) for track, gain, delay, drift in each]
     noise_power = np.square(noise * setting.gains[:, None]).mean(axis=1)
     levels_db = _db(np.array(powers) * setting.gains**2)
-    return Recording(np.stack(heard), setting.delays_s, levels_db, _db(noise_power))
+    clocks = (setting.delays_s, setting.drifts_ppm)
+    return Recording(np.stack(heard), *clocks, levels_db, _db(noise_power))
 
 
 def _db(power: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from node.core.room.room import MicEvents, Mode
     from node.core.room.segmenter import Endpointing, Samples
+    from tests.bench.accuracy.corrected import Corrections
 
 LANGUAGES = ("en", "fr")
 
@@ -66,11 +67,15 @@ def transcript(
     mode: Mode,
     model: Path = DEMO,
     languages: Sequence[str] = LANGUAGES,
+    corrections: Sequence[Corrections] = (),
 ) -> Account:
-    """Return what `transcribe` makes of tracks of shape (microphones, samples), in its order."""
+    """Return what `transcribe` makes of tracks of shape (microphones, samples), in its order.
+
+    `corrections` are those of each track's clock, if any were made.
+    """
     engine = {"model": str(model), "languages": list(languages), "threads": THREADS}
     settings = {"transcription": engine, "crosstalk": {"mode": mode}}
-    with tempfile.TemporaryDirectory() as name, _watched() as rooms:
+    with tempfile.TemporaryDirectory() as name, _watched(corrections) as rooms:
         folder = Path(name)
         written = _transcribe(tracks, settings, folder)
         document = json.loads(written.read_text(encoding="utf-8"))
@@ -99,14 +104,21 @@ def _transcribe(tracks: npt.NDArray[np.int16], settings: dict[str, Any], folder:
 
 
 class _WatchedRoom(Room):
-    """The room, noting what it assigns to other microphones."""
+    """The room, noting what it assigns to other microphones; it is told of `corrections`."""
 
-    def __init__(self, endpointing: Endpointing, mode: Mode) -> None:
+    def __init__(
+        self, endpointing: Endpointing, mode: Mode, corrections: Sequence[Corrections]
+    ) -> None:
         super().__init__(endpointing, mode)
         self.set_aside: list[tuple[int, float, float, int]] = []
+        self._corrections = corrections
 
-    def feed(self, mic: str, samples: Samples) -> MicEvents:
-        return self._noted(super().feed(mic, samples))
+    def feed(self, mic: str, samples: Samples, slipped: int = 0) -> MicEvents:
+        if self._corrections:
+            begin = self.position(mic)
+            slips = self._corrections[_index(mic)]
+            slipped = sum(by for end, by in slips if begin < end <= begin + len(samples))
+        return self._noted(super().feed(mic, samples, slipped))
 
     def flush(self, mic: str) -> MicEvents:
         return self._noted(super().flush(mic))
@@ -120,12 +132,12 @@ class _WatchedRoom(Room):
 
 
 @contextlib.contextmanager
-def _watched() -> Iterator[list[_WatchedRoom]]:
+def _watched(corrections: Sequence[Corrections]) -> Iterator[list[_WatchedRoom]]:
     """Yield the rooms that the command creates."""
     rooms: list[_WatchedRoom] = []
 
     def make(endpointing: Endpointing, mode: Mode) -> Room:
-        rooms.append(_WatchedRoom(endpointing, mode))
+        rooms.append(_WatchedRoom(endpointing, mode, corrections))
         return rooms[-1]
 
     with patch.object(transcribe, "Room", make):

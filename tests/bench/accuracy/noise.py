@@ -31,7 +31,8 @@ def quiet(kind: str, seconds: float) -> Scene:
     sound = NOISES[kind](round(seconds * SAMPLE_RATE), rng)
     tracks = np.stack([_captured(sound * 10 ** (level / 20), rng) for level in MICS_DB])
     nothing = np.zeros((0, len(MICS_DB)))
-    recording = Recording(tracks, np.zeros(len(MICS_DB)), nothing, np.zeros(len(MICS_DB)))
+    none = np.zeros(len(MICS_DB))
+    recording = Recording(tracks, none, none, nothing, none)
     return Scene(kind, digest(kind, tracks), digest(), [], recording)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,12 +60,7 @@ def _talk(recipe: Recipe) -> dict[str, Any]:
 
 def _heard(recipe: Recipe, said: list[Spoken]) -> dict[str, Any]:
     heard = record(said, recipe.row.speakers, recipe.row.acoustics, recipe.seed)
-    return {
-        "tracks": heard.tracks,
-        "delays_s": heard.delays_s,
-        "levels_db": heard.levels_db,
-        "noise_db": heard.noise_db,
-    }
+    return {part.name: getattr(heard, part.name) for part in fields(heard)}
 
 
 def _said(kept: dict[str, Any]) -> list[Spoken]:
@@ -75,4 +70,4 @@ def _said(kept: dict[str, Any]) -> list[Spoken]:
 
 
 def _recording(kept: dict[str, Any]) -> Recording:
-    return Recording(kept["tracks"], kept["delays_s"], kept["levels_db"], kept["noise_db"])
+    return Recording(**{part.name: kept[part.name] for part in fields(Recording)})

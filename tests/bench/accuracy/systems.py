@@ -12,6 +12,7 @@ import numpy as np
 
 from node.adapters.whisper import Clip
 from node.core.model import SAMPLE_RATE
+from tests.bench.accuracy.corrected import corrected
 from tests.bench.accuracy.node_way import LANGUAGES, THREADS, Account, Line, transcript
 from tests.bench.accuracy.store import digest, files_digest
 from tests.bench.accuracy.without import PIECES, without
@@ -42,6 +43,8 @@ OURS: Final = "drop"
 
 BEST_MIC = "best-mic"
 
+CORRECTED = "drop-corrected"
+
 ENGINE = (
     "node/adapters/whisper/*.py",
     "node/core/text/*.py",
@@ -55,6 +58,18 @@ def node(mode: Mode, scene: Scene, store: Store, model: Path) -> Account:
     """The node's own way, from samples to transcript."""
     key = f"{scene.key}-{mode}-{digest(_node_version(), _model_version(model))}"
     kept = store.value(key, lambda: _timed(lambda: transcript(scene.recording.tracks, mode, model)))
+    return _own_account(kept)
+
+
+def corrected_node(scene: Scene, store: Store, model: Path) -> Account:
+    """The node's own way with the clocks corrected in steps, as the service does."""
+    code = files_digest("tests/bench/accuracy/corrected.py")
+    key = f"{scene.key}-{CORRECTED}-{digest(_node_version(), code, _model_version(model))}"
+    recording = scene.recording
+    tracks, corrections = corrected(recording.tracks, recording.drifts_ppm)
+    kept = store.value(
+        key, lambda: _timed(lambda: transcript(tracks, OURS, model, corrections=corrections))
+    )
     return _own_account(kept)
 
 
@@ -195,6 +210,7 @@ SYSTEMS: dict[str, System] = {
     "vad": _vad,
     "auxiva": _kept("auxiva", _separator_version, auxiva),
     BEST_MIC: best_mic,
+    CORRECTED: corrected_node,
     **{f"no-{piece}": functools.partial(node_without, piece) for piece in PIECES},
 }
 """By their names on the command line."""
@@ -206,6 +222,7 @@ MEANT = {
     "vad": "faster-whisper with its VAD on every track",
     "auxiva": "the same after blind separation",
     BEST_MIC: "the same on the one best microphone, without names",
+    CORRECTED: "`drop`, with the clocks' drift taken out in steps, as in the service",
     f"no-{', no-'.join(PIECES)}": "`drop` with that piece left out",
 }
 """Their descriptions, for the command line."""
@@ -214,7 +231,7 @@ NAMELESS = (BEST_MIC,)
 """Those that say what was said, but not who said it."""
 
 DEFAULT_SYSTEMS = tuple(
-    name for name in SYSTEMS if name != "blocks15" and not name.startswith("no-")
+    name for name in SYSTEMS if name not in ("blocks15", CORRECTED) and not name.startswith("no-")
 )
 QUICK_SYSTEMS = (ORACLE, OURS, "off")
 
