@@ -180,9 +180,13 @@ def test_nothing_is_written_and_nothing_is_left_open(
     assert SENTENCES[6].text not in worker.program.output()
 
 
+LONG = {"ENGINE_LONG_S": "3.5"}
+"""Between the sound and twice the sound."""
+
+
 @pytest.mark.parametrize("fault", ["raise", "hang"])
 def test_an_engine_that_fails(tmp_path: Path, broker: Broker, watcher: Watcher, fault: str) -> None:
-    env = {**os.environ, "ENGINE_FAULT": fault}
+    env = {**os.environ, "ENGINE_FAULT": fault, **LONG}
     worker = RunningWorker(tmp_path, "w1", broker.port, module="tests.rig.failing_engine", env=env)
     long = np.tile(SOUND, 2)
     with worker, Asker(broker.port) as asker:
@@ -250,7 +254,7 @@ def test_a_request_larger_than_any_packet_that_it_takes_does_not_reach_it(
 def test_an_engine_that_fails_on_one_request_after_the_other_ends_it(
     tmp_path: Path, broker: Broker, watcher: Watcher
 ) -> None:
-    env = {**os.environ, "ENGINE_FAULT": "raise"}
+    env = {**os.environ, "ENGINE_FAULT": "raise", **LONG}
     worker = RunningWorker(tmp_path, "w1", broker.port, module="tests.rig.failing_engine", env=env)
     long = np.tile(SOUND, 2)
     with worker, Asker(broker.port) as asker:

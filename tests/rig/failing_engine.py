@@ -1,6 +1,7 @@
 """The node with an engine that fails on long utterances: `python -m tests.rig.failing_engine run`.
 
 `ENGINE_FAULT` says how: `raise`, `raise_once`, `hang` or `abort`; `draft` raises on partial texts.
+`ENGINE_LONG_S` says from which length.
 An engine cannot be made to fail at will from outside; everything else in the node is unchanged,
 except that it notices a hang after seconds.
 """
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from node.adapters.whisper import Clip
     from node.core.model import Transcription
 
-LONG_S = 2.6
-"""Longer than the tests' short sentences with their pre-roll and tail."""
+LONG_S = float(os.environ.get("ENGINE_LONG_S", "2.1"))
+"""By default half a second from the short utterances of virtual microphones, and from the long."""
 
 DEADLINE_S = 2.0
 
