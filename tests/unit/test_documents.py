@@ -48,7 +48,7 @@ def test_all_of_it_comes_back() -> None:
     assert sorted(found.segments, key=lambda s: s.id) == sorted(
         [*TALK, CROSSTALK], key=lambda s: s.id
     )
-    assert found.lines == transcript(*TALK).turns
+    assert found.turns == transcript(*TALK).turns
 
 
 def test_a_file_of_an_older_version() -> None:
@@ -63,7 +63,7 @@ def test_a_file_of_an_older_version() -> None:
         None,
         SessionClock(),
     )
-    assert [line.text for line in found.lines] == ["Bonjour Alice.", "Oui."]
+    assert [line.text for line in found.turns] == ["Bonjour Alice.", "Oui."]
 
 
 def test_fields_of_a_later_version_are_ignored() -> None:
@@ -167,7 +167,7 @@ def test_no_value_anywhere_breaks_it(seed: int, value: Any) -> None:
         part = deeper
     with suppress(DocumentError):
         found = documents.parse(document, "a.json")
-        assert all(0 <= line.start <= line.end for line in found.lines)
+        assert all(0 <= line.start <= line.end for line in found.turns)
         merged([found], PARIS).write("json").encode()
 
 

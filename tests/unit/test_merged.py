@@ -265,7 +265,7 @@ def test_a_pause_of_less_than_an_hour_is_in_one_meeting() -> None:
 def test_a_session_that_is_still_recorded_ends_with_its_last_line() -> None:
     running = recorded("kitchen", segment(1, 100), length_s=0)
     assert merged([running], PARIS).session.ended_at == STARTED + timedelta(seconds=101)
-    silent = replace(running, lines=(), segments=(), session=session())
+    silent = replace(running, turns=(), segments=(), session=session())
     assert merged([silent], PARIS).session.ended_at == STARTED
 
 
@@ -349,7 +349,7 @@ def test_every_line_is_there_once_in_order_whatever_the_order_of_files(seed: int
 
 def check_lines(whole: MergedTranscript, parts: list[Recorded]) -> None:
     """Each line without word times is there as it was; the others have all words of theirs."""
-    kept = Counter(line.text for part in parts for line in part.lines if not line.segment.words)
+    kept = Counter(line.text for part in parts for line in part.turns if not line.segment.words)
     assert Counter(t.text for t in whole.turns if not t.segment.words) == kept
     for spoken in whole.segments:
         turns = [turn for turn in whole.turns if turn.segment.id == spoken.id]
@@ -368,4 +368,4 @@ def test_of_one_node_it_is_the_transcript_of_that_node(seed: int) -> None:
     for each in rooms(Random(seed)):
         found = [(turn.start, turn.end, turn.text) for turn in merged([each], PARIS).turns]
         assert [start for start, _, _ in found] == sorted(start for start, _, _ in found)
-        assert sorted(found) == sorted((line.start, line.end, line.text) for line in each.lines)
+        assert sorted(found) == sorted((line.start, line.end, line.text) for line in each.turns)

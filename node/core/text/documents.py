@@ -61,7 +61,7 @@ class DocumentError(NodeError):
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A node's session with all its segments and its own transcript's lines.
+    """A node's session with all its segments and its own transcript's turns.
 
     `source` is where it was read from, for messages; `node` the node's name, or else the source.
     """
@@ -70,7 +70,7 @@ class Recorded:
     node: str
     session: Session
     segments: tuple[Segment, ...]
-    lines: tuple[Turn, ...]
+    turns: tuple[Turn, ...]
 
 
 class _Part(BaseModel):
@@ -122,7 +122,7 @@ class _Segment(_Part):
     latency_s: FiniteFloat = 0.0
 
 
-class _Line(_Part):
+class _Turn(_Part):
     segment: Title
     start_time: Second
     end_time: Second
@@ -134,7 +134,7 @@ class _Line(_Part):
 class _Document(_Part):
     session: _Session
     segments: tuple[_Segment, ...]
-    seglst: tuple[_Line, ...]
+    seglst: tuple[_Turn, ...]
 
 
 def read(text: str, source: str) -> Recorded:
@@ -205,9 +205,9 @@ def _recorded(document: _Document, source: str) -> Recorded:
     segments = {each.id: _segment(each, session, source) for each in document.segments}
     if len(segments) < len(document.segments):
         raise DocumentError(f"{source}: segments: an id is there twice")
-    lines = tuple(_turn(line, segments, source) for line in document.seglst)
-    _check_lines(segments.values(), lines, source)
-    return Recorded(source, given.node or source, session, tuple(segments.values()), lines)
+    turns = tuple(_turn(each, segments, source) for each in document.seglst)
+    _check_turns(segments.values(), turns, source)
+    return Recorded(source, given.node or source, session, tuple(segments.values()), turns)
 
 
 def _session(given: _Session) -> Session:
@@ -260,15 +260,16 @@ def _sample(session: Session, moment: datetime) -> int:
     return round((moment - session.started_at).total_seconds() * SAMPLE_RATE)
 
 
-def _turn(line: _Line, segments: dict[str, Segment], source: str) -> Turn:
-    if line.segment not in segments:
-        raise DocumentError(f"{source}: seglst: there is no segment {line.segment}")
-    start, end = (round(second * SAMPLE_RATE) for second in (line.start_time, line.end_time))
-    return Turn(segments[line.segment], line.words, start, max(start, end), line.part, line.parts)
+def _turn(given: _Turn, segments: dict[str, Segment], source: str) -> Turn:
+    if given.segment not in segments:
+        raise DocumentError(f"{source}: seglst: there is no segment {given.segment}")
+    start, end = (round(second * SAMPLE_RATE) for second in (given.start_time, given.end_time))
+    spoken = segments[given.segment]
+    return Turn(spoken, given.words, start, max(start, end), given.part, given.parts)
 
 
-def _check_lines(segments: Iterable[Segment], lines: Iterable[Turn], source: str) -> None:
-    written = Counter((line.segment.id, line.part) for line in lines)
+def _check_turns(segments: Iterable[Segment], turns: Iterable[Turn], source: str) -> None:
+    written = Counter((turn.segment.id, turn.part) for turn in turns)
     if twice := [of for of, times in written.items() if times > 1]:
         raise DocumentError(f"{source}: seglst: the segment {twice[0][0]} occurs twice")
     there = {segment for segment, _ in written}

@@ -41,7 +41,7 @@ def document(transcript: Transcript, crosstalk: Iterable[Segment] = ()) -> dict[
 def seglst(turn: Turn) -> dict[str, Any]:
     """One entry of meeteval's SegLST, with its origin; seconds from the session's start.
 
-    `segment` is the segment's id, and `part` which of its `parts` this line is.
+    `segment` is the segment's id, and `part` which of its `parts` this turn is.
     """
     return {
         "session_id": turn.segment.session_id,

@@ -1,8 +1,8 @@
 """One transcript of a meeting that several nodes have recorded, in the order of speech.
 
 Each node's session has the time of its own clock; where that was set during the session, the later
-time counts. The lines of all nodes are then one transcript: a segment with word times is cut where
-anybody else begins, one without keeps the lines that its own node has made of it.
+time counts. The turns of all nodes are then one transcript: a segment with word times is cut where
+anybody else begins, one without keeps the turns that its own node has made of it.
 
 People of one name are one person, who may walk from room to room. `Micro 1` is a name of nobody, so
 it gets its node's name too. What two nodes have heard of one sentence is written twice: whose
@@ -41,21 +41,22 @@ NOBODY = re.compile(r"Micro \d+")
 class MergedTranscript(Transcript):
     """The segments of all nodes, as of one session. `recorded` is in order of start.
 
-    Microphones are called `<node>/<mic>`, and `seq` counts over all nodes.
+    Microphones are called `<node>/<mic>`, and `seq` counts over all nodes. `kept_turns` are those
+    that their nodes have made of segments without word times.
     """
 
     recorded: tuple[Recorded, ...]
     crosstalk: tuple[Segment, ...]
-    lines: tuple[Turn, ...]
+    kept_turns: tuple[Turn, ...]
 
     @cached_property
     def turns(self) -> tuple[Turn, ...]:
         timed = {segment.id: segment for segment in self.segments if segment.words}
-        fixed = {f"{line.segment.id} {line.part}": line for line in self.lines}
+        kept = {f"{turn.segment.id} {turn.part}": turn for turn in self.kept_turns}
         last = len(self.segments)
-        pieces = [_piece(line, piece, last) for piece, line in fixed.items()]
+        pieces = [_piece(turn, piece, last) for piece, turn in kept.items()]
         return tuple(
-            turn if turn.segment.id in timed else fixed[turn.segment.id]
+            turn if turn.segment.id in timed else kept[turn.segment.id]
             for turn in turns([*timed.values(), *pieces])
         )
 
@@ -102,12 +103,12 @@ def merged(
         zone,
         recorded=ordered,
         crosstalk=tuple(s for each in shifted for s in each.segments if s.crosstalk_of is not None),
-        lines=tuple(
-            replace(line, segment=known[line.segment.id])
+        kept_turns=tuple(
+            replace(turn, segment=known[turn.segment.id])
             for each in shifted
-            for line in each.lines
-            # A line of what was withdrawn is left out, as its segment is.
-            if line.segment.id in known and not line.segment.words
+            for turn in each.turns
+            # A turn of what was withdrawn is left out, as its segment is.
+            if turn.segment.id in known and not turn.segment.words
         ),
     )
 
@@ -131,7 +132,7 @@ def may_be_of_one_meeting(one: Session, other: Session) -> bool:
 def _ended(recorded: Recorded) -> datetime:
     session = recorded.session
     length = (session.ended_at or session.started_at) - session.started_at
-    spoken_s = max((line.end for line in recorded.lines), default=0) / SAMPLE_RATE
+    spoken_s = max((turn.end for turn in recorded.turns), default=0) / SAMPLE_RATE
     return began(recorded.session) + max(length, timedelta(seconds=spoken_s))
 
 
@@ -215,13 +216,13 @@ def _shifted(ordered: Iterable[Recorded], session: Session) -> list[Recorded]:
             )
             for segment in each.segments
         }
-        lines = tuple(
+        spoken = tuple(
             replace(
-                line, segment=segments[line.segment.id], start=line.start + by, end=line.end + by
+                turn, segment=segments[turn.segment.id], start=turn.start + by, end=turn.end + by
             )
-            for line in each.lines
+            for turn in each.turns
         )
-        found.append(replace(each, segments=tuple(segments.values()), lines=lines))
+        found.append(replace(each, segments=tuple(segments.values()), turns=spoken))
     return found
 
 
@@ -238,8 +239,8 @@ def _named(
             segment.id: _renamed(segment, each.node, clash=clash, several=several, by_node=by_node)
             for segment in each.segments
         }
-        lines = tuple(replace(line, segment=segments[line.segment.id]) for line in each.lines)
-        found.append(replace(each, segments=tuple(segments.values()), lines=lines))
+        spoken = tuple(replace(turn, segment=segments[turn.segment.id]) for turn in each.turns)
+        found.append(replace(each, segments=tuple(segments.values()), turns=spoken))
     return found
 
 
@@ -265,18 +266,18 @@ def _node(segment: Segment) -> str:
     return segment.mic.rpartition("/")[0]
 
 
-def _piece(line: Turn, piece: str, last: int) -> Segment:
-    """A line that stays whole, as a segment of its own; no segment has a greater `seq` than `last`.
+def _piece(turn: Turn, piece: str, last: int) -> Segment:
+    """A turn that stays whole, as a segment of its own; no segment has a greater `seq` than `last`.
 
     If two begin at once, the one that only goes on gives way.
     """
     return replace(
-        line.segment,
+        turn.segment,
         id=piece,
-        seq=line.segment.seq + (last if line.part > 1 else 0),
-        text=line.text,
-        start=line.start,
-        end=line.end,
+        seq=turn.segment.seq + (last if turn.part > 1 else 0),
+        text=turn.text,
+        start=turn.start,
+        end=turn.end,
         words=None,
     )
 

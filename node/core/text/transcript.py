@@ -31,7 +31,7 @@ class Transcript:
 
     @cached_property
     def turns(self) -> tuple[Turn, ...]:
-        """The lines: one a segment, more if others have interjected."""
+        """One a segment, more if others have interjected; each is a line of text."""
         return turns(self.segments)
 
     def text(self) -> str:

@@ -1,7 +1,7 @@
-"""Who has the floor: segments become the lines of the merged transcript, each at its words' time.
+"""Who has the floor: segments become the turns of the merged transcript, each at its words' time.
 
 A segment lasts as long as its speaker goes on, and others speak meanwhile. If word times are known,
-it is cut where another begins, so that the lines stand in the order of their first words. Without
+it is cut where another begins, so that the turns stand in the order of their first words. Without
 them it stays whole.
 
 Because minutes are read, it is not cut at just any word:
@@ -33,7 +33,7 @@ TOLERANCE = SAMPLE_RATE // 5
 """Samples by which an aligned word may be off: the collar of WhisperX (Bain et al. 2023)."""
 
 CUT_WITHIN = SAMPLE_RATE
-"""Samples an interrupted speaker may go on before the line ends: about three words."""
+"""Samples an interrupted speaker may go on before the turn ends: about three words."""
 
 MIN_WORDS = 5
 """Fewest words in a part of a sentence.
@@ -49,7 +49,7 @@ CLAUSE_ENDS = tuple(",;:，；：、،")  # noqa: RUF001  # the signs that are m
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One line of the merged transcript: a segment, or part `part` of the `parts` it is cut into.
+    """A line of the merged transcript: a segment, or part `part` of the `parts` it is cut into.
 
     `start` is the sample of the session at which its first word begins (or up to a fifth of a
     second later, if somebody else began just then), `end` the one at which its last word ends.
@@ -148,7 +148,7 @@ class _Voice:
         return head and (at_sentence or len(self.begins) - index >= MIN_WORDS)
 
     def _rank(self, index: int) -> int:
-        """How well a line ends before this word; lower is better."""
+        """How well a turn ends before this word; lower is better."""
         if self.sentence_ends_before(index):
             return 0
         if self.pauses_before(index):
@@ -169,7 +169,7 @@ class _Voice:
 
 
 def turns(segments: Iterable[Segment]) -> tuple[Turn, ...]:
-    """The lines of the merged transcript, in the order in which their first words begin.
+    """The turns of the merged transcript, in the order in which their first words begin.
 
     Takes n log n time, and more where speech overlaps.
 
@@ -183,7 +183,7 @@ def turns(segments: Iterable[Segment]) -> tuple[Turn, ...]:
     for voice in voices:
         among = onsets[bisect_right(times, voice.begins[0]) : bisect_right(times, voice.begins[-1])]
         spans += _parts(voice, [o for o in among if o.speaker != voice.segment.speaker])
-    return _lines(_joined(sorted(spans, key=_Span.order)))
+    return _turns(_joined(sorted(spans, key=_Span.order)))
 
 
 def _at(segment: Segment, second: float) -> int:
@@ -208,20 +208,20 @@ def _joined(spans: Iterable[_Span]) -> list[_Span]:
     return joined
 
 
-def _lines(spans: Sequence[_Span]) -> tuple[Turn, ...]:
+def _turns(spans: Sequence[_Span]) -> tuple[Turn, ...]:
     totals: dict[str, int] = {}
     for span in spans:
         totals[span.voice.segment.id] = totals.get(span.voice.segment.id, 0) + 1
     made: dict[str, int] = {}
-    lines = []
+    found = []
     for span in spans:
         key = span.voice.segment.id
         made[key] = made.get(key, 0) + 1
-        lines.append(_line(span, made[key], totals[key]))
-    return tuple(lines)
+        found.append(_turn(span, made[key], totals[key]))
+    return tuple(found)
 
 
-def _line(span: _Span, part: int, parts: int) -> Turn:
+def _turn(span: _Span, part: int, parts: int) -> Turn:
     voice, segment = span.voice, span.voice.segment
     text = segment.text
     if parts > 1:

@@ -252,11 +252,11 @@ class RetainedStates:
         session = self._shown
         if session is None:
             return
-        lines = turns(merge(self._recent))[-LIVE_LINES:]
+        newest = turns(merge(self._recent))[-LIVE_LINES:]
         live: LivePayload = {
             "session_id": session.id,
             "segments_total": self._conductor.segments_total(session),
-            "text": plain(session, lines, self._zone),
+            "text": plain(session, newest, self._zone),
             "updated_at": iso(datetime.now(UTC)),
         }
         self._live_of = session.id
