@@ -156,8 +156,8 @@ def hearing_cpu_s(mics: int, seconds: float) -> float:
     Measured on `mics` microphones in one room that hear each other.
     """
     from node.adapters.vad import Silero  # noqa: PLC0415  # not for other commands
+    from node.core.room.endpointing import Endpointing  # noqa: PLC0415  # not for other commands
     from node.core.room.room import Room  # noqa: PLC0415  # not for other commands
-    from node.core.room.segmenter import Endpointing  # noqa: PLC0415  # not for other commands
 
     room, silero = Room(Endpointing(), "drop"), Silero()
     tracks = [voice(seconds, seed) for seed in range(mics)]

@@ -14,7 +14,7 @@ from node.adapters.store import Utterance
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from node.core.room.segmenter import Ended, Samples
+    from node.core.room.endpointing import Ended, Samples
 
 MAX_OVERLAPPED = 64
 """Utterances of a track that may overlap with one of another track: two a second for 28 s."""

@@ -17,7 +17,7 @@ from node.service.listening.microphone import OPEN_ATTEMPTS, Microphone, SoundSi
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from node.core.room.segmenter import Samples
+    from node.core.room.endpointing import Samples
     from node.service.inventory import Inventory
 
 POLL_S = 0.1

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from node.commands.tracks import Track
     from node.core.room.alignment import Placed
-    from node.core.room.segmenter import Samples
+    from node.core.room.endpointing import Samples
 
 
 class RecordedTrack:

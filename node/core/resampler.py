@@ -11,7 +11,7 @@ from node.core.model import SAMPLE_RATE
 if TYPE_CHECKING:
     import soxr
 
-    from node.core.room.segmenter import Samples
+    from node.core.room.endpointing import Samples
 
 
 class Resampler:

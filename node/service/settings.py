@@ -15,7 +15,7 @@ from node.adapters.weights import SHA256, WEIGHTS, digest
 from node.adapters.whisper import EngineSettings
 from node.config.zone import local_zone
 from node.core.mqtt.discovery import Discovery
-from node.core.room.segmenter import Endpointing
+from node.core.room.endpointing import Endpointing
 
 if TYPE_CHECKING:
     from datetime import tzinfo

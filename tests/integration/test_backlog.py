@@ -15,7 +15,7 @@ from node.adapters.store import Store
 from node.adapters.whisper import Clip, Engine, EngineSettings
 from node.core.model import SAMPLE_RATE, Session
 from node.core.overload import Load
-from node.core.room.segmenter import Ended
+from node.core.room.endpointing import Ended
 from node.service.transcribing.backlog import MAX_TOGETHER, Backlog
 from tests.model.sentences import SENTENCES
 from tests.rig.node import MODEL, spoken

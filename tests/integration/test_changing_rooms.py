@@ -14,9 +14,9 @@ import pytest
 
 from node.commands.memory_sink import MemorySink, RecordedUtterance
 from node.core.model import SAMPLE_RATE, Assignment
+from node.core.room.endpointing import Ended, Endpointing, Started
 from node.core.room.hearing import KEPT_TICKS
 from node.core.room.room import Room
-from node.core.room.segmenter import Ended, Endpointing, Started
 from node.service.listening.microphone import Placer
 from node.service.listening.recorder import Recorder
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from node.adapters.vad import Silero
+    from node.core.room.endpointing import Samples
     from node.core.room.room import MicEvents
-    from node.core.room.segmenter import Samples
 
     Sound = npt.NDArray[np.float64]
     Spans = Sequence[tuple[float, float]]

@@ -13,7 +13,7 @@ import pytest
 from node.adapters.store import Store
 from node.core.model import SAMPLE_RATE, TICK, Session
 from node.core.mqtt.topics import Topics
-from node.core.room.segmenter import Ended
+from node.core.room.endpointing import Ended
 from node.service.items import DiskFailed, SpeechDropped, ThreadItem
 from node.service.listening import spool as spools
 from node.service.listening.spool import Spool

@@ -11,7 +11,7 @@ import pytest
 
 from node.adapters.store import Store
 from node.core.model import SAMPLE_RATE, Segment, Session
-from node.core.room.segmenter import Ended
+from node.core.room.endpointing import Ended
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -23,7 +23,7 @@ from node.adapters.store import DATABASE, Store, search_index
 from node.adapters.store.database import SCHEMA_VERSION, STEPS
 from node.adapters.store.reading import segment_to_json
 from node.core.model import Session, Transcription
-from node.core.room.segmenter import Ended
+from node.core.room.endpointing import Ended
 from node.errors import StoreError
 from node.service.transcribing.segments import segment_of
 from tests.rig.node import ROOT

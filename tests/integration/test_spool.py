@@ -12,7 +12,7 @@ import pytest
 from node.adapters.store import Store
 from node.core.model import MB, Session
 from node.core.mqtt.topics import Topics
-from node.core.room.segmenter import Ended
+from node.core.room.endpointing import Ended
 from node.service.items import DiskFailed, SpeechDropped
 from node.service.listening.spool import Spool
 

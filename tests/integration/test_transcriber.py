@@ -17,7 +17,7 @@ from node.adapters.whisper import Engine, EngineSettings
 from node.core.model import Session
 from node.core.mqtt.topics import Topics
 from node.core.overload import Load
-from node.core.room.segmenter import Ended
+from node.core.room.endpointing import Ended
 from node.service.items import DiskFailed, ModelReady, SoundUnreadable, ThreadDied, Transcribed
 from node.service.listening.spool import withdrawal
 from node.service.transcribing import transcriber

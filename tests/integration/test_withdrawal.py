@@ -24,8 +24,8 @@ from node.adapters.store import Store
 from node.adapters.vad import Silero
 from node.core.model import Assignment, Segment, Session, Transcription
 from node.core.mqtt.topics import Topics
+from node.core.room.endpointing import Ended, Endpointing
 from node.core.room.room import Room
-from node.core.room.segmenter import Ended, Endpointing
 from node.errors import StoreError
 from node.service.items import DiskFailed, SegmentWithdrawn
 from node.service.listening.recorder import Recorder

@@ -21,8 +21,8 @@ from node import app
 from node.adapters.vad import Silero
 from node.cli import main
 from node.core.model import SAMPLE_RATE, Assignment
+from node.core.room.endpointing import Endpointing
 from node.core.room.room import Room
-from node.core.room.segmenter import Endpointing
 from node.service.listening.listener import Listener
 from node.service.listening.recorder import Recorder
 from tests.model.say import say

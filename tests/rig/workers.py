@@ -13,7 +13,7 @@ import yaml
 
 from node.adapters.store import Store
 from node.core.model import Session
-from node.core.room.segmenter import Ended
+from node.core.room.endpointing import Ended
 from tests.rig.node import MODEL, ROOT, START_TIMEOUT_S, spoken
 from tests.rig.processes import Program
 

@@ -11,16 +11,16 @@ import pytest
 
 from node.core.model import SAMPLE_RATE, TICK
 from node.core.room import doubletalk
+from node.core.room.endpointing import Ended, Endpointing, Started, Withdrawn
 from node.core.room.hearing import HOP
 from node.core.room.room import Room
-from node.core.room.segmenter import Ended, Endpointing, Started, Withdrawn
 from tests.rig import talk
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from node.core.room.endpointing import Samples
     from node.core.room.room import MicEvents, Mode
-    from node.core.room.segmenter import Samples
     from tests.rig.talk import Tracks, Turns
 
 Utterance = tuple[str, float, float, str | None]

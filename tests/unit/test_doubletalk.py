@@ -12,9 +12,9 @@ import pytest
 
 from node.core.model import SAMPLE_RATE
 from node.core.room import doubletalk
+from node.core.room.endpointing import Audio, Ended, Endpointing, Started
 from node.core.room.hearing import HOP
 from node.core.room.room import Room
-from node.core.room.segmenter import Audio, Ended, Endpointing, Started
 from tests.rig import talk
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from node.core.room.endpointing import Samples
     from node.core.room.room import MicEvents, Mode
-    from node.core.room.segmenter import Samples
     from tests.rig.talk import Tracks, Turns
 
 TURNS: Turns = {

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from node.commands.memory_sink import MAX_OVERLAPPED, MemorySink, RecordedUtterance, Withdrawal
-from node.core.room.segmenter import Ended
+from node.core.room.endpointing import Ended
 
 if TYPE_CHECKING:
     from node.commands.memory_sink import OpenRecorded

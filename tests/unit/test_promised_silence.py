@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.core.model import TICK
+from node.core.room.endpointing import Audio, Ended, Endpointing
 from node.core.room.room import Room
-from node.core.room.segmenter import Audio, Ended, Endpointing
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from node.core.room.endpointing import Samples
     from node.core.room.room import Mode
-    from node.core.room.segmenter import Samples
 
 LOUD = 8000
 LONGEST = 24

@@ -9,22 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.core.model import SAMPLE_RATE, TICK
-from node.core.room.room import Room
-from node.core.room.segmenter import (
+from node.core.room.endpointing import (
     DETECTOR_LATE_MS,
     Audio,
     Ended,
+    Endpointer,
     Endpointing,
     Event,
-    Segmenter,
     Started,
 )
+from node.core.room.room import Room
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from node.core.room.endpointing import Samples
     from node.core.room.room import MicEvents, Mode
-    from node.core.room.segmenter import Samples
 
 LOUD = 8000
 
@@ -68,17 +68,17 @@ parts = st.lists(st.tuples(st.sampled_from([0, LOUD]), st.integers(1, 12_000)), 
 
 def heard_alone(samples: Samples) -> list[Event]:
     """Return the utterances of one track, by endpointing alone."""
-    segmenter, detector = Segmenter(Endpointing()), LoudnessDetector()
+    endpointer, detector = Endpointer(Endpointing()), LoudnessDetector()
     frames = np.pad(samples, (0, -len(samples) % TICK)).reshape(-1, TICK)
     voices = detector(frames).tolist()
     events = [
         event
         for frame, voice in zip(frames, voices, strict=True)
-        for event in segmenter.feed(frame, voice)
+        for event in endpointer.feed(frame, voice)
     ]
     return [
         replace(event, end=min(event.end, len(samples))) if isinstance(event, Ended) else event
-        for event in events + segmenter.flush()
+        for event in events + endpointer.flush()
     ]
 
 

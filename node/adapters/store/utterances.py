@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from node.adapters.store.damage import Damage
     from node.adapters.store.database import Database
     from node.core.model import Segment
-    from node.core.room.segmenter import Ended
+    from node.core.room.endpointing import Ended
 
 
 log = logging.getLogger(__name__)

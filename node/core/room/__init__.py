@@ -22,7 +22,7 @@ Sound passes through these modules, in this order:
   `slips` knows how far corrections of the clocks have shifted the sound.
 - `lags`, `coupling` and `arrival` learn how each microphone hears each speaker: how late, how
   loud, and from where. `ownership` decides from that whose speech each tick is.
-- `masking` turns down what is another's; `segmenter` finds where an utterance begins and ends.
+- `masking` turns down what is another's; `endpointing` finds where an utterance begins and ends.
 - `doubletalk` cleans an utterance in which others spoke too, by `subtraction`.
 
 `alignment` serves recordings that were not started together. `docs/who-said-it.md` tells the theory

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from node.core.room.endpointing import Samples
     from node.core.room.hearing import Floats
-    from node.core.room.segmenter import Samples
 
     Doubles = npt.NDArray[np.float64]
 

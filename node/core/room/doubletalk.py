@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from node.core.room.endpointing import Samples
     from node.core.room.hearing import Floats, Hearing
-    from node.core.room.segmenter import Samples
 
     Shares = Callable[[int, int], tuple[Floats, Floats]]
     Whose = Callable[[int, int], npt.NDArray[np.int8]]

@@ -18,7 +18,7 @@ from node.core.room.slips import Slips
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from node.core.room.segmenter import Samples
+    from node.core.room.endpointing import Samples
 
     Floats = npt.NDArray[np.float32]
     Doubles = npt.NDArray[np.float64]

@@ -14,8 +14,8 @@ from node.core.model import TICK
 from node.core.room.hearing import BANDS, HOP, band_of_bin, periodic_hann
 
 if TYPE_CHECKING:
+    from node.core.room.endpointing import Samples
     from node.core.room.hearing import Floats
-    from node.core.room.segmenter import Samples
 
 WINDOWS_PER_FRAME = 3
 """Windows of 512 samples, 256 apart, that a frame takes part in."""

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from node.core.model import TICK
+from node.core.room.endpointing import Audio, Ended, Endpointer, Endpointing, Event
 from node.core.room.hearing import HOP
 from node.core.room.masking import FOREIGN, masked
-from node.core.room.segmenter import Audio, Ended, Endpointing, Event, Segmenter
 
 if TYPE_CHECKING:
+    from node.core.room.endpointing import Samples
     from node.core.room.hearing import Floats
-    from node.core.room.segmenter import Samples
 
 SILENCE_DBFS = -100.0
 """Level of a microphone that has delivered nothing but zeros."""
@@ -49,7 +49,7 @@ class MicPath:
     def __init__(self, detector: VoiceDetector, endpointing: Endpointing, position: int) -> None:
         self._detector = detector
         self._endpointing = endpointing
-        self._segmenter = Segmenter(endpointing)
+        self._endpointer = Endpointer(endpointing)
         self._power = 0.0
         self._measured = 0
         self.frames: deque[Frame] = deque()
@@ -67,12 +67,12 @@ class MicPath:
     def busy(self) -> bool:
         """Whether somebody speaks, or may be about to: in frames judged, or waiting to be."""
         least = self._endpointing.start_threshold
-        return self._segmenter.triggered or any(frame.voice >= least for frame in self.frames)
+        return self._endpointer.triggered or any(frame.voice >= least for frame in self.frames)
 
     @property
     def settled(self) -> int:
         """How many of the oldest frames end what is running, as none of them is speech; else 0."""
-        left = self._segmenter.quiet_left
+        left = self._endpointer.quiet_left
         if not left or len(self.frames) < left:
             return 0
         waiting = itertools.islice(self.frames, left)
@@ -112,11 +112,11 @@ class MicPath:
             sound = masked(self._before, samples, after[:HOP], gains)
         self._before = samples[-HOP:]
         foreign = gains is FOREIGN
-        return self._placed(self._segmenter.feed(sound, probability, foreign=foreign))
+        return self._placed(self._endpointer.feed(sound, probability, foreign=foreign))
 
     def flush(self) -> list[Event]:
         """End what is open. Every frame must have been judged, the last one included."""
-        events = self._placed(self._segmenter.flush())
+        events = self._placed(self._endpointer.flush())
         self._start(self.position)
         return events
 
@@ -135,7 +135,7 @@ class MicPath:
         self.position = self._origin = position
         self._unframed = np.zeros(position % TICK, np.int16)
         self._next = position // TICK
-        self._segmenter.jump(self._next * TICK)
+        self._endpointer.jump(self._next * TICK)
         self._surplus = 0
         self._before = np.zeros(HOP, np.int16)
 

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from node.core.room.doubletalk import Cleaned
+    from node.core.room.endpointing import Samples
     from node.core.room.hearing import Floats
-    from node.core.room.segmenter import Samples
 
 LEARN_AFTER_TICKS = LONGEST_LAG // HOPS_PER_TICK + 2
 """Ticks (256 ms) after which a tick is learned from: the longest lag, and one more."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from node.core.model import SAMPLE_RATE, TICK
+from node.core.room.endpointing import TAIL_MS, Ended, Endpointing, Event, Started, Withdrawn
 from node.core.room.hearing import KEPT_TICKS
 from node.core.room.masking import FOREIGN
 from node.core.room.mic_path import Frame, MicPath
@@ -20,13 +21,12 @@ from node.core.room.ownership import (
     Ownership,
     Verdict,
 )
-from node.core.room.segmenter import TAIL_MS, Ended, Endpointing, Event, Started, Withdrawn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from node.core.room.endpointing import Samples
     from node.core.room.mic_path import VoiceDetector
-    from node.core.room.segmenter import Samples
 
 Mode = Literal["drop", "tag", "off"]
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from node.core.model import Assignment
+    from node.core.room.endpointing import Endpointing
     from node.core.room.room import Mode
-    from node.core.room.segmenter import Endpointing
     from node.service.inventory import Inventory
     from node.service.items import ThreadItem
     from node.service.listening.spool import Spool, SpooledUtterance

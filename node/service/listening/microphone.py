@@ -22,7 +22,7 @@ from node.errors import MicError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from node.core.room.segmenter import Samples
+    from node.core.room.endpointing import Samples
     from node.service.listening.recorder import Recorder
     from node.service.listening.spool import SpooledUtterance
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+from node.core.room.endpointing import Audio, Ended, Started, Withdrawn
 from node.core.room.room import REMEMBERED_UTTERANCES
-from node.core.room.segmenter import Audio, Ended, Started, Withdrawn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from node.adapters.vad import Silero
     from node.core.model import Assignment
+    from node.core.room.endpointing import Event
     from node.core.room.room import MicEvents, Mode, Room
-    from node.core.room.segmenter import Event
 
 
 class Begun(Protocol):

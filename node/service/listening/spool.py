@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from node.core.model import Segment
     from node.core.mqtt.payloads import EventPayload
     from node.core.mqtt.topics import Topics
-    from node.core.room.segmenter import Ended
+    from node.core.room.endpointing import Ended
     from node.core.text.context import Speaker
     from node.service.items import ThreadItem
     from node.service.transcribing.partials import Speaking

@@ -13,7 +13,7 @@ from node.service.listening.microphone import Placer
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from node.core.room.segmenter import Samples
+    from node.core.room.endpointing import Samples
     from node.service.listening.recorder import Recorder
 
 BLOCK = 320

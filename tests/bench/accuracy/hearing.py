@@ -20,9 +20,9 @@ from rich.table import Table
 
 from node.adapters.vad import Silero
 from node.core.model import SAMPLE_RATE
+from node.core.room.endpointing import Endpointing
 from node.core.room.ownership import Ownership
 from node.core.room.room import Room
-from node.core.room.segmenter import Endpointing
 from tests.bench.accuracy.rows import Recipe, parse_row
 from tests.bench.accuracy.scene import scene
 from tests.bench.accuracy.store import Store

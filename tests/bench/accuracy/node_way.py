@@ -17,8 +17,8 @@ from config.demo.speech import write_wav
 from node.cli import main as command
 from node.commands import transcribe
 from node.core.model import SAMPLE_RATE
+from node.core.room.endpointing import Ended
 from node.core.room.room import Room
-from node.core.room.segmenter import Ended
 from tests.bench.trained import DEMO
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from node.core.room.endpointing import Endpointing, Samples
     from node.core.room.room import MicEvents, Mode
-    from node.core.room.segmenter import Endpointing, Samples
     from tests.bench.accuracy.corrected import Corrections
 
 LANGUAGES = ("en", "fr")

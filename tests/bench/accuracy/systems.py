@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from node.adapters.whisper import Engine
+    from node.core.room.endpointing import Samples
     from node.core.room.room import Mode
-    from node.core.room.segmenter import Samples
     from tests.bench.accuracy.meeting import Sound
     from tests.bench.accuracy.scene import Scene
     from tests.bench.accuracy.store import Store

@@ -15,7 +15,7 @@ from node.adapters.store import Store
 from node.adapters.whisper import EngineSettings
 from node.core.model import SAMPLE_RATE, Session
 from node.core.mqtt.topics import Topics, work_request
-from node.core.room.segmenter import Ended
+from node.core.room.endpointing import Ended
 from node.service.items import (
     DiskFailed,
     SoundUnreadable,

@@ -5,8 +5,8 @@ and where a long one is split, the second begins at the sample where the first e
 
 Thresholds and durations follow Silero's own defaults (start 0.5, stop 0.35) and the practice of
 voice assistants (0.3 s before the first speech frame is kept, as the detector answers a little
-late). A turn ends after 1 s of silence: people pause for longer than the 0.6 s of assistants, and
-what is cut there is understood less well (four simulated meetings of readers without bleed, 640
+late). An utterance ends after 1 s of silence: people pause for longer than the 0.6 s of assistants,
+and what is cut there is understood less well (four simulated meetings of readers without bleed, 640
 words: 23 % wrong, after 1 s 18 %). An utterance stays below Whisper's window of 30 s.
 """
 
@@ -127,7 +127,7 @@ def _ticks(milliseconds: float) -> int:
     return max(1, -(-round(milliseconds * SAMPLE_RATE / 1000) // TICK))
 
 
-class Segmenter:
+class Endpointer:
     """Cuts one microphone's sound into utterances. Owned by the thread that feeds it."""
 
     def __init__(self, settings: Endpointing) -> None:

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.core.model import SAMPLE_RATE, TICK
-from node.core.room.segmenter import (
+from node.core.room.endpointing import (
     DIP_FRAMES,
     Audio,
     Ended,
+    Endpointer,
     Endpointing,
     Event,
-    Segmenter,
     Started,
     _ticks,
 )
@@ -24,7 +24,7 @@ from node.core.work.messages import MAX_CLIP
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from node.core.room.segmenter import Samples
+    from node.core.room.endpointing import Samples
 
 HANGOVER, TAIL, MIN_SPEECH, PRE_ROLL, PAUSE, SOFT_CAP, HARD_CAP = 30, 10, 8, 10, 4, 625, 875
 ONSET = 32
@@ -75,7 +75,7 @@ class Feeder:
     """Feed frames of a sample counter, one for each probability."""
 
     def __init__(self, endpointing: Endpointing | None = None) -> None:
-        self.segmenter = Segmenter(endpointing or Endpointing())
+        self.endpointer = Endpointer(endpointing or Endpointing())
         self.position = 0
         self.events: list[Event] = []
 
@@ -84,7 +84,7 @@ class Feeder:
     ) -> Feeder:
         for probability in probabilities:
             frame = counter(self.position, self.position + TICK) // quieter
-            self.events += self.segmenter.feed(frame, probability, foreign=foreign)
+            self.events += self.endpointer.feed(frame, probability, foreign=foreign)
             self.position += TICK
         return self
 
@@ -99,7 +99,7 @@ class Feeder:
         return self.feed([0.1] * frames, quieter=100, foreign=foreign)
 
     def flush(self) -> list[Utterance]:
-        self.events += self.segmenter.flush()
+        self.events += self.endpointer.flush()
         return utterances(self.events)
 
     def found(self) -> list[tuple[int, int]]:
@@ -188,8 +188,8 @@ def test_flush_keeps_what_is_open() -> None:
 
 def test_after_a_flush_it_can_go_on_elsewhere() -> None:
     feeder = Feeder().speech(10)
-    feeder.events += feeder.segmenter.flush()
-    feeder.segmenter.jump(feeder.position + 5)
+    feeder.events += feeder.endpointer.flush()
+    feeder.endpointer.jump(feeder.position + 5)
     feeder.position += 5
     first, second = feeder.speech(10).flush()
     assert (first.start, first.end) == (0, 10 * TICK)
@@ -213,12 +213,12 @@ def test_the_shortest_pause_that_splits() -> None:
 
 
 def test_hard_cap_splits_at_the_quietest_frame() -> None:
-    segmenter = Segmenter(Endpointing())
+    endpointer = Endpointer(Endpointing())
     events: list[Event] = []
     for index in range(HARD_CAP):
         level = 10 if index in {100, 600} else 1000
-        events += segmenter.feed(np.full(TICK, level, np.int16), 0.9)
-    assert [u.frames for u in utterances(events + segmenter.flush())] == [
+        events += endpointer.feed(np.full(TICK, level, np.int16), 0.9)
+    assert [u.frames for u in utterances(events + endpointer.flush())] == [
         (0, 600),
         (600, HARD_CAP),
     ]
