@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from node.core.text.agreement import Agreement
@@ -72,7 +72,6 @@ def test_a_text_that_comes_again_is_shown_but_for_its_last_sign(text: str) -> No
     assert shown(text, text) == text.rstrip(".? ")
 
 
-@settings(max_examples=50)
 @given(PASSES)
 def test_what_is_shown_only_grows_at_its_end(passes: list[str]) -> None:
     agreement, before = Agreement(), ""
@@ -83,7 +82,6 @@ def test_what_is_shown_only_grows_at_its_end(passes: list[str]) -> None:
         before = agreement.text
 
 
-@settings(max_examples=50)
 @given(PASSES)
 def test_what_is_shown_was_said_by_two_successive_passes(passes: list[str]) -> None:
     agreement, before = Agreement(), ""

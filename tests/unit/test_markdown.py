@@ -119,7 +119,7 @@ def marks(*, titled: bool) -> list[str]:
     return [kind for kind, _ in read(written) if kind != "text"]
 
 
-@settings(max_examples=250)
+@settings(max_examples=120)
 @given(HOSTILE | line_text, (HOSTILE | line_text).filter(str.strip), HOSTILE | line_text)
 def test_no_text_becomes_markup(text: str, speaker: str, title: str) -> None:
     said = segment(1, 0.5, text, speaker=speaker)

@@ -44,7 +44,6 @@ def taken(verb: str, payload: bytes) -> str:
     return "done"
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.sampled_from(sorted(VERBS)), st.binary(max_size=40))
 def test_no_bytes_get_past_requesterror(verb: str, payload: bytes) -> None:
     assert taken(verb, payload) in ANSWERS
@@ -57,7 +56,6 @@ def test_no_json_gets_past_requesterror(verb: str, body: dict[str, Any]) -> None
     assert taken(verb, json.dumps(body).encode()) in ANSWERS
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.binary(max_size=80))
 def test_no_plain_text_gets_past_requesterror(payload: bytes) -> None:
     for shortcut in (parse_switch, parse_name):

@@ -4,7 +4,7 @@ from itertools import pairwise
 from typing import get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from node.core.overload import CALM_S, DELAY_S, Load, LoadName, Overload
@@ -68,7 +68,6 @@ def test_an_episode_is_said_once_at_either_end() -> None:
     assert (news[1], news[-1]) == ("overloaded", "overloaded")
 
 
-@settings(max_examples=50)
 @given(STEPS, DELAYS)
 def test_a_load_that_stays_never_goes_up_and_down(
     before: list[tuple[float, float]], delay_s: float
@@ -84,7 +83,6 @@ def test_a_load_that_stays_never_goes_up_and_down(
     assert loads[-1] == loads[-2]
 
 
-@settings(max_examples=50)
 @given(st.lists(st.tuples(st.floats(0.01, 8), DELAYS, DELAYS), max_size=40))
 def test_more_load_never_means_a_lower_rung(steps: list[tuple[float, float, float]]) -> None:
     light, heavy, now = Overload(), Overload(), 0.0
@@ -95,7 +93,6 @@ def test_more_load_never_means_a_lower_rung(steps: list[tuple[float, float, floa
         assert light.load <= heavy.load
 
 
-@settings(max_examples=50)
 @given(STEPS)
 def test_it_returns_to_normal_and_says_what_it_has_to(steps: list[tuple[float, float]]) -> None:
     overload, now, news = Overload(), 0.0, []

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from math import inf
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from node.core.pace import OLD_S, REMEMBERED_PASSES, Pace
@@ -32,7 +32,6 @@ def test_the_slowest_of_what_was_seen_lately_counts() -> None:
     assert pace.expect(3) == 4
 
 
-@settings(max_examples=50)
 @given(PASSES)
 def test_no_less_is_expected_than_the_latest_passes_took(passes: list[tuple[float, float]]) -> None:
     pace = Pace()
@@ -42,7 +41,6 @@ def test_no_less_is_expected_than_the_latest_passes_took(passes: list[tuple[floa
         assert pace.expect(seconds) >= took_s * (1 - 1e-9)
 
 
-@settings(max_examples=50)
 @given(PASSES, SECONDS, SECONDS)
 def test_more_sound_takes_longer(
     passes: list[tuple[float, float]], one: float, other: float

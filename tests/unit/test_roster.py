@@ -4,7 +4,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from node.core.model import Assignment, MicInfo
@@ -48,7 +48,6 @@ def test_usb_mics_come_first_in_the_order_of_their_ports() -> None:
     assert [payload["index"] for payload in there.payloads()] == [1, 2, 3, 4, 5]
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(st.text("0123456789-.²٣", max_size=6), max_size=6))
 def test_any_ports_can_be_ordered(ports: list[str]) -> None:
     ordered = [natural(port) for port in sorted(ports, key=natural)]

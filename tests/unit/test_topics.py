@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from node.core.mqtt.topics import EnabledSet, RequestTopic, SessionSwitch, SpeakerSet, Topics
@@ -149,7 +149,6 @@ def test_an_answer_never_goes_where_nodes_listen_or_speak(topic: str) -> None:
     assert not TOPICS.may_answer_on(topic)
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.text(st.sampled_from("abscribepialrequestmicset/+#$é"), max_size=40))
 def test_nothing_that_commands_this_node_is_answered_on(rest: str) -> None:
     for topic in (rest, f"scribe/pi/{rest}", f"scribe/all/{rest}"):

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from node.core.model import Word
@@ -74,7 +74,6 @@ def test_words_that_share_one_frame_are_apart_all_the_same() -> None:
     assert [word.start for word in placed] == sorted({word.start for word in placed})
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(words, max_size=6), st.lists(st.booleans(), max_size=40))
 def test_words_keep_their_order_and_have_a_length(aligned: list[Word], tenths: list[bool]) -> None:
     ordered = sorted(aligned, key=lambda word: word.start)
