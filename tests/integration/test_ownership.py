@@ -41,8 +41,8 @@ def shares(tracks: Tracks, names: tuple[str, ...] = NAMES) -> Tracks:
         ownership.learn(tick + 1)
         judged = tick - ownership.delay_ticks
         if judged >= 0:
-            for name, judgement in ownership.judge(judged).items():
-                found[names.index(name), judged] = judgement.share
+            for name, share in ownership.judge(judged).items():
+                found[names.index(name), judged] = share
     return found
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from node.core.model import SAMPLE_RATE, TICK
 from node.core.room import doubletalk
-from node.core.room.endpointing import Ended, Endpointing, Started, Withdrawn
+from node.core.room.endpointing import Audio, Ended, Endpointing, Started, Withdrawn
 from node.core.room.hearing import HOP
 from node.core.room.room import Room
 from tests.rig import talk
@@ -136,6 +136,26 @@ def test_tagged_leaks_name_whose_speech_they_are(mics: str) -> None:
     own = {("a", 3.4, 4.4, None), ("b", 5.2, 6.2, None)}
     assert own < heard
     assert {(mic, other) for mic, _, _, other in heard - own} == {("b", "a"), ("a", "b")}
+
+
+def test_the_last_words_of_the_one_before_are_faint_where_an_utterance_begins() -> None:
+    """They lie within the sound that is kept before speech."""
+    turns: Turns = {0: [(0.2, 1.4), (4.0, 5.0)], 1: [(1.4, 2.6), (3.0, 4.0)]}
+    tracks = dict(zip("ab", talk.meeting(turns, 6.0), strict=True))
+    made = room("ab", "drop")
+    heard = [event for mic, event in feed(made, tracks) + made.flush("a") if mic == "a"]
+    begun, start = max((at, e.start) for at, e in enumerate(heard) if isinstance(e, Started))
+    sent = np.concatenate([event.samples for event in heard[begun:] if isinstance(event, Audio)])
+    raw = talk.samples_of(tracks["a"])[start : start + len(sent)]
+    before, own = slice(0, SAMPLE_RATE // 8), slice(SAMPLE_RATE // 2, SAMPLE_RATE)
+    assert 3.5 < start / SAMPLE_RATE < 3.8
+    assert rms(raw[before]) > 50
+    assert rms(sent[before]) < 0.03 * rms(raw[before])
+    assert np.array_equal(sent[own], raw[own])
+
+
+def rms(sound: Samples) -> float:
+    return float(np.sqrt(np.square(sound.astype(float)).mean()))
 
 
 def test_a_late_microphone_is_found_to_be_late() -> None:

@@ -12,7 +12,6 @@ import pytest
 
 from node.core.model import SAMPLE_RATE, TICK
 from node.core.room.hearing import KEPT_TICKS
-from node.core.room.masking import FOREIGN_GAIN, masked
 from node.core.room.ownership import OWNED, Ownership
 from node.core.room.room import TICKS_AT_ONCE
 from tests.rig import talk
@@ -59,8 +58,8 @@ def shares(tracks: Tracks) -> Tracks:
         ownership.hear(tick, *heard)
         ownership.learn(tick + TICKS_AT_ONCE)
         for judged in range(tick, tick + TICKS_AT_ONCE):
-            for mic, judgement in ownership.judge(judged - ownership.delay_ticks).items():
-                found[NAMES.index(mic), judged - ownership.delay_ticks] = judgement.share
+            for mic, share in ownership.judge(judged - ownership.delay_ticks).items():
+                found[NAMES.index(mic), judged - ownership.delay_ticks] = share
     return found
 
 
@@ -92,7 +91,7 @@ def test_without_a_leak_all_speech_is_ones_own_and_no_lag_is_claimed() -> None:
     assert ownership.lags_s() == {"a": None, "b": None}
     first, last = ticks_of(A_ALONE)
     judged = ownership.judge((first + last) // 2)
-    assert [judgement.share for judgement in judged.values()] == pytest.approx([1, 1])
+    assert list(judged.values()) == pytest.approx([1, 1])
 
 
 @pytest.mark.parametrize("lag_s", [-0.15, 0.02, 0.208])
@@ -142,29 +141,10 @@ def test_a_tick_is_judged_alike_whenever_it_is_asked_for() -> None:
     ownership = room(*NAMES)
     attend(ownership, meeting(lag_s=0.1))
     asked = range(*ticks_of((2.2, 3.6)))
-    along = [[ownership.judge(tick)["b"].share for _ in range(2)] for tick in asked]
-    back = [ownership.judge(tick)["b"].share for tick in reversed(asked)]
+    along = [[ownership.judge(tick)["b"] for _ in range(2)] for tick in asked]
+    back = [ownership.judge(tick)["b"] for tick in reversed(asked)]
     assert [once for once, _ in along] == pytest.approx(back[::-1], abs=0.05)
     assert [once for once, _ in along] == [twice for _, twice in along]
-
-
-def test_masking_takes_the_leak_out_and_leaves_own_speech() -> None:
-    tracks = meeting(-10)
-    ownership = room(*NAMES)
-    attend(ownership, tracks)
-    sound = talk.samples_of(tracks)
-    kept = {mic: [0.0, 0.0] for mic in NAMES}
-    for tick in range(*ticks_of(A_ALONE)):
-        frame = slice(tick * TICK, (tick + 1) * TICK)
-        for row, (mic, judgement) in enumerate(ownership.judge(tick).items()):
-            before, after = (sound[row, frame.start + s : frame.stop + s] for s in (-TICK, TICK))
-            part = sound[row, frame]
-            left = masked(before[TICK // 2 :], part, after[: TICK // 2], judgement.gains)
-            for at, samples in enumerate((part, left)):
-                kept[mic][at] += float(np.square(samples, dtype=np.float64).sum())
-    change_db = {mic: 10 * np.log10(after / before) for mic, (before, after) in kept.items()}
-    assert change_db["a"] > -0.5
-    assert 20 * np.log10(FOREIGN_GAIN) <= change_db["b"] < -15
 
 
 def test_an_utterance_is_judged_once_more_when_it_ends() -> None:
@@ -225,4 +205,4 @@ def test_a_microphone_that_is_alone_learns_nothing() -> None:
     ownership = room("a")
     attend(ownership, meeting()[:1], ("a",))
     assert ownership.lags_s() == {"a": None}
-    assert ownership.judge(ticks_of(A_ALONE)[0])["a"].share == 1
+    assert ownership.judge(ticks_of(A_ALONE)[0])["a"] == 1

@@ -27,6 +27,9 @@ PRIOR_DB = -12.0
 """Coupling assumed before any is learned: below what leaks across a table, so that nobody is lost.
 """
 
+LEAK_MARGIN = 2.0
+"""Factor by which power must exceed what others are expected to leak (3 dB) to count as own."""
+
 HIGHEST_DB = -1.0
 """Coupling is never taken to be higher than this, gains taken out: else nobody could own a word."""
 

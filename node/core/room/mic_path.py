@@ -11,8 +11,7 @@ import numpy as np
 
 from node.core.model import TICK
 from node.core.room.endpointing import Audio, Ended, Endpointer, Endpointing, Event
-from node.core.room.hearing import HOP
-from node.core.room.masking import FOREIGN, masked
+from node.core.room.masking import turned_down
 
 if TYPE_CHECKING:
     from node.core.room.endpointing import Samples
@@ -55,7 +54,6 @@ class MicPath:
         self.frames: deque[Frame] = deque()
         self.position = self._origin = position
         self._unframed: Samples = np.zeros(position % TICK, np.int16)
-        self._before: Samples = np.zeros(HOP, np.int16)
         self._start(position)
 
     @property
@@ -99,20 +97,14 @@ class MicPath:
         self.position = end
         return filled
 
-    def judge(self, probability: float, gains: Floats | None) -> list[Event]:
-        """Send the oldest frame to endpointing, as speech of this probability.
-
-        `gains` of shape (3, BANDS) take out what is not the microphone's own; None takes out
-        nothing.
-        """
-        samples = self.frames.popleft().samples
-        sound = samples
-        if gains is not None:
-            after = self.frames[0].samples if self.frames else np.zeros(TICK, np.int16)
-            sound = masked(self._before, samples, after[:HOP], gains)
-        self._before = samples[-HOP:]
-        foreign = gains is FOREIGN
-        return self._placed(self._endpointer.feed(sound, probability, foreign=foreign))
+    def judge(self, *, foreign: bool = False) -> list[Event]:
+        """Send the oldest frame to endpointing; one that is another's is not speech, and faint."""
+        frame = self.frames.popleft()
+        if foreign:
+            heard = self._endpointer.feed(turned_down(frame.samples), 0.0, foreign=True)
+        else:
+            heard = self._endpointer.feed(frame.samples, frame.voice)
+        return self._placed(heard)
 
     def flush(self) -> list[Event]:
         """End what is open. Every frame must have been judged, the last one included."""
@@ -137,7 +129,6 @@ class MicPath:
         self._next = position // TICK
         self._endpointer.jump(self._next * TICK)
         self._surplus = 0
-        self._before = np.zeros(HOP, np.int16)
 
     def _filled(self, sound: Samples) -> list[Frame]:
         """The frames of sound of shape (n, 512)."""

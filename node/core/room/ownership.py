@@ -20,7 +20,7 @@ import numpy as np
 
 from node.core.model import SAMPLE_RATE
 from node.core.room.arrival import HALF_WINDOW_TICKS, STEP_TICKS, Arrivals
-from node.core.room.coupling import COMPARED_LOUD, Coupling, Levels, one_voice
+from node.core.room.coupling import COMPARED_LOUD, LEAK_MARGIN, Coupling, Levels, one_voice
 from node.core.room.doubletalk import DoubleTalk
 from node.core.room.hearing import (
     BANDS,
@@ -33,7 +33,6 @@ from node.core.room.hearing import (
     Hearing,
 )
 from node.core.room.lags import LONGEST_LAG, Lags
-from node.core.room.masking import LEAK_MARGIN, WINDOWS_PER_FRAME, gains
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -77,16 +76,6 @@ ECHO_TICKS = 16
 
 RELEARNED_TICKS = 256
 """Ticks (8 s) that are learned from again once lags are found: more than a first utterance."""
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """Of one tick: the share (0-1) that is the microphone's own, and the gains (3, BANDS) that
-    leave only its own speech (see `masking`).
-    """
-
-    share: float
-    gains: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,8 +199,8 @@ class Ownership:
             -(int(lags.max(initial=0) - lags.min(initial=0)) + SYLLABLE_HOPS + 1) // HOPS_PER_TICK
         )
 
-    def judge(self, tick: int) -> dict[str, Judgement]:
-        """Whose a tick of every microphone is, and how its own speech is told from the rest.
+    def judge(self, tick: int) -> dict[str, float]:
+        """The share (0-1) of a tick that is the microphone's own, of every microphone.
 
         Returns nothing if nobody speaks near it.
         """
@@ -227,14 +216,10 @@ class Ownership:
             HOPS_PER_TICK + 2 * SYLLABLE_HOPS
         )
         share = _share(own[indices, around], weight[indices, around], axis=(1, 2))
-        close = (reach - lags)[:, None] + np.arange(WINDOWS_PER_FRAME)
-        near = (own[indices, close - 1] + own[indices, close] + own[indices, close + 1]) / 3
         whose = self._whose(tick)
-        foreign = (whose < 0) & (share < BEYOND_DOUBT)
-        share[foreign], near[foreign] = 0, 0
-        share[whose > 0], near[whose > 0] = 1, 1
-        told = zip(self._hearing.mics, share.tolist(), gains(near), strict=True)
-        return {mic: Judgement(part, mask) for mic, part, mask in told}
+        share[(whose < 0) & (share < BEYOND_DOUBT)] = 0
+        share[whose > 0] = 1
+        return dict(zip(self._hearing.mics, share.tolist(), strict=True))
 
     def _whose(self, tick: int) -> npt.NDArray[np.int8]:
         """Whose a tick of each microphone is by when sound arrived (see `Arrivals.whose`)."""

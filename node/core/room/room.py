@@ -11,13 +11,11 @@ import numpy as np
 from node.core.model import SAMPLE_RATE, TICK
 from node.core.room.endpointing import TAIL_MS, Ended, Endpointing, Event, Started, Withdrawn
 from node.core.room.hearing import KEPT_TICKS
-from node.core.room.masking import FOREIGN
 from node.core.room.mic_path import Frame, MicPath
 from node.core.room.ownership import (
     OWNED,
     POSSIBLE_SPEECH,
     STILL_OWNED,
-    Judgement,
     Ownership,
     Verdict,
 )
@@ -127,7 +125,7 @@ class Room:
         self._hear(dict(self._unheard))  # a copy: it empties the lists of `_unheard`
         events: MicEvents = []
         while path.frames:
-            events += self._judge(mic, self._judgements(path.frames[0].tick).get(mic))
+            events += self._judge(mic, self._shares(path.frames[0].tick).get(mic))
         events += self._marked(mic, path.flush())
         return events + self._advance()
 
@@ -205,10 +203,10 @@ class Room:
         events: MicEvents = []
         while ready := self._ready(limit):
             tick = min(self._paths[mic].frames[0].tick for mic in ready)
-            judgements = self._judgements(tick)
+            shares = self._shares(tick)
             for mic in ready:
                 if self._paths[mic].frames[0].tick == tick:
-                    events += self._judge(mic, judgements.get(mic))
+                    events += self._judge(mic, shares.get(mic))
         return events + self._end_settled()
 
     def _end_settled(self) -> MicEvents:
@@ -227,21 +225,19 @@ class Room:
     def _alone(self) -> bool:
         return self._mode == "off" or len(self._paths) < 2
 
-    def _judgements(self, tick: int) -> dict[str, Judgement]:
+    def _shares(self, tick: int) -> dict[str, float]:
         if self._alone or self._mode == "tag":
             return {}
         return self._ownership.judge(tick)
 
-    def _judge(self, mic: str, judgement: Judgement | None) -> MicEvents:
-        """Send a microphone's oldest frame to endpointing."""
+    def _judge(self, mic: str, share: float | None) -> MicEvents:
+        """Send a microphone's oldest frame to endpointing; `share` of it is its own, if known."""
         path = self._paths[mic]
-        if judgement is None:
-            return self._marked(mic, path.judge(path.frames[0].voice, None))
-        owned = judgement.share >= (STILL_OWNED if mic in self._owners else OWNED)
+        if share is None:
+            return self._marked(mic, path.judge())
+        owned = share >= (STILL_OWNED if mic in self._owners else OWNED)
         (self._owners.add if owned else self._owners.discard)(mic)
-        if owned:
-            return self._marked(mic, path.judge(path.frames[0].voice, judgement.gains))
-        return self._marked(mic, path.judge(0.0, FOREIGN))
+        return self._marked(mic, path.judge(foreign=not owned))
 
     def _marked(self, mic: str, events: Iterable[Event]) -> MicEvents:
         """A microphone's events; an end says whose speech it was."""

@@ -9,7 +9,6 @@ from unittest.mock import patch
 
 import numpy as np
 
-from node.core.room import ownership
 from node.core.room.arrival import Arrivals
 from node.core.room.ownership import BEYOND_DOUBT, Ownership
 from node.core.text.context import Contexts
@@ -46,7 +45,6 @@ def _never_clear(_arrivals: Arrivals, ticks: Any, gain_db: Doubles) -> Any:
 PIECES = {
     "level": Change(Ownership, "_own", _equal_levels),
     "arrival": Change(Arrivals, "whose", _never_clear),
-    "gains": Change(ownership, "gains", np.ones_like),
     "subtraction": Change(Ownership, "cleaned", lambda *_given: None),
     "second-hearing": Change(segments, "is_unsure", lambda _heard: False),
     "withdrawal": Change(Ownership, "knows_more", lambda _room: False),
