@@ -48,14 +48,17 @@ class TranscriptFolder:
         """Remove files with these names, and what a crash left while they were written.
 
         Raises:
-            StoreError: the disk is read-only.
+            StoreError: some of them cannot be removed; all others are.
         """
-        try:
-            for name in names:
-                self._beside(name).unlink(missing_ok=True)
-                (self._folder / name).unlink(missing_ok=True)
-        except OSError as error:
-            raise StoreError(f"storage.path: transcripts cannot be deleted: {error}") from error
+        refused: OSError | None = None
+        for name in names:
+            for file in (self._beside(name), self._folder / name):
+                try:
+                    file.unlink(missing_ok=True)
+                except OSError as error:
+                    refused = error
+        if refused is not None:
+            raise StoreError(f"storage.path: transcripts cannot be deleted: {refused}") from refused
 
     def _free_stem(self, moment: datetime) -> str:
         stem = f"full_transcription_{moment:%Y%m%d_%H%M%S}"
