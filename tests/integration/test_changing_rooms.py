@@ -280,6 +280,25 @@ def test_lost_sound_that_is_filled_inexactly_changes_no_name() -> None:
     assert [each.mic for each in kept] == ["A", "B"] * 5 + ["A"]
 
 
+@pytest.mark.parametrize("late", [560, 1600])
+def test_a_stream_that_is_soon_back_may_be_late_otherwise(late: int) -> None:
+    """The device has another delay, although it was away for less than a second."""
+    tracks, room = close_together(46), room_of("A", "B")
+    lost, back = round(22.8 * SAMPLE_RATE), 23 * SAMPLE_RATE
+    tracks["B"] = np.insert(tracks["B"], lost, np.zeros(late, np.int16))
+    for _, mic, at, sound in blocks(tracks):
+        if mic == "B" and lost <= at < back:
+            room.flush("B")
+            continue
+        if mic == "B" and back <= at < back + BLOCK:
+            assert room.lags_s()["B"] == pytest.approx(0, abs=0.006)
+            room.begin_stream(mic, at)
+        room.feed(mic, sound)
+    assert room.lags_s()["B"] == pytest.approx(late / SAMPLE_RATE, abs=0.006)
+    seen = room._ownership._arrivals._seen[0, 1]
+    assert seen[0][0] > back / SAMPLE_RATE, "nothing counts that was heard with the old delay"
+
+
 def test_a_clock_that_is_corrected_changes_no_name() -> None:
     """The step is about twice the path, so that one is then heard from where the other was."""
     seconds, ppm, zero = 46, 200, 1000.0

@@ -112,7 +112,7 @@ def test_the_lag_is_found_in_the_leak(lag_s: float) -> None:
 def test_the_lag_is_found_anew_when_a_microphone_begins_anew() -> None:
     ownership = two()
     attend(ownership, meeting(-10, lag=1600))
-    ownership.restarted("b")
+    ownership.restarted("b", TICKS)
     assert ownership.lags_s() == {"a": 0.0, "b": pytest.approx(0.1, abs=0.006)}
     attend(ownership, meeting(-10, lag=160), first=TICKS)
     assert ownership.lags_s() == {"a": 0.0, "b": pytest.approx(0.01, abs=0.006)}

@@ -53,7 +53,7 @@ def later(sound: Sound, samples: int) -> Sound:
 
 
 def room(
-    said: Sound, mics: int, *, gains: tuple[float, ...] = (1, 1, 1), device: int = 0
+    said: Sound, mics: int, *, gains: tuple[float, ...] = (1, 1, 1, 1), device: int = 0
 ) -> Samples:
     """Return what microphones hear, voice n sitting at microphone n; the last device is late."""
     rng = np.random.default_rng(2)
@@ -69,11 +69,15 @@ def room(
 
 
 def heard(
-    tracks: Samples, lags: tuple[int, ...] = (0, 0, 0), slips: Sequence[tuple[int, int, int]] = ()
+    tracks: Samples,
+    lags: tuple[int, ...] = (0, 0, 0, 0),
+    slips: Sequence[tuple[int, int, int]] = (),
+    anew: tuple[int, int] = (0, -1),
 ) -> Arrivals:
     """Return all windows of the tracks, whose sound is this many hops late.
 
-    `slips` are the tracks' corrections: track, sample, samples.
+    `slips` are the tracks' corrections: track, sample, samples. `anew` is a track that may have
+    moved, and the tick of that.
     """
     hearing, arrivals = Hearing(), Arrivals()
     names = [str(number) for number in range(len(tracks))]
@@ -89,6 +93,8 @@ def heard(
     late = np.array(lags[: len(tracks)])
     behind = HALF_WINDOW_TICKS + int(late.max()) * HOP // TICK + 1
     for middle in range(0, ticks - behind, STEP_TICKS):
+        if middle == anew[1]:
+            arrivals.forget(*anew)
         arrivals.learn(hearing, late, middle)
         arrivals.estimate()
     return arrivals
@@ -222,11 +228,22 @@ def test_all_begins_anew_where_a_microphone_joins() -> None:
 def test_one_that_may_have_moved_is_placed_anew_and_the_others_stay() -> None:
     turns: list[tuple[int, ...]] = [(0,), (1,), (2,), (0,), (1,), (2,), (0,)]
     arrivals = heard(room(voices(3, turns), 3))
-    arrivals.forget(2)
+    arrivals.forget(2, 0)
     assert arrivals.known_pairs == 1
     answers = told(arrivals, 4, ALL_ALIKE)
     assert [-1, 1, 0] in answers
     assert not any(answer[2] for answer in answers)
+
+
+def test_what_was_said_before_one_was_placed_anew_tells_nothing_of_its_speaker() -> None:
+    """That nobody was heard from their place does not mean that they were silent."""
+    turns: list[tuple[int, ...]] = [(0,), (1,), (2,), (3,)] * 3
+    tracks = room(voices(4, turns), 4)
+    arrivals = heard(tracks, anew=(3, 4 * TURN))
+    assert arrivals.known_pairs == 6
+    gain_db = np.zeros(4)
+    assert not any(answer[3] for turn in range(4) for answer in told(arrivals, turn, gain_db))
+    assert told(arrivals, 10, gain_db) == [[-1, -1, 1, -1]]
 
 
 @pytest.mark.parametrize("step", [2 * PATH, -2 * PATH])

@@ -165,6 +165,14 @@ def test_a_late_microphone_is_found_to_be_late() -> None:
     assert made.lags_s() == pytest.approx({"a": 0, "b": 0.1}, abs=0.006)
 
 
+def test_another_stream_of_a_microphone_may_be_late_otherwise() -> None:
+    made, _ = after_conversation("ab", "tag")
+    assert made.lags_s() == pytest.approx({"a": 0, "b": 0}, abs=0.006)
+    assert made.begin_stream("b", made.position("b")) == []
+    feed(made, dict(zip("ab", talk.meeting(TURNS, SECONDS, lag=SAMPLE_RATE // 10), strict=True)))
+    assert made.lags_s() == pytest.approx({"a": 0, "b": 0.1}, abs=0.006)
+
+
 def test_what_is_kept_has_the_raw_sound_beside_it() -> None:
     tracks = conversation("ab")
     made, heard = after_conversation("ab", "drop")

@@ -25,6 +25,16 @@ def test_each_correction_shifts_all_that_follows() -> None:
     assert shifts(slips, 0, 0, 10**9) == [0, 0]
 
 
+def test_where_a_clock_ran_on_there_is_nothing_between() -> None:
+    slips = two()
+    slips.note(1, 1000, 2)
+    between = [
+        slips.any_between(1, *ends) for ends in ((0, 999), (0, 1000), (999, 1000), (1000, 9))
+    ]
+    assert between == [False, True, True, False]
+    assert not slips.any_between(0, 0, 10**9)
+
+
 def test_what_is_long_ago_is_remembered_as_one_sum() -> None:
     slips = two()
     for second in range(7200):

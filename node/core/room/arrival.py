@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from node.core.model import SAMPLE_RATE, TICK
-from node.core.room.hearing import BAND_EDGES_HZ, HOP, KEPT_TICKS, bin_hz
-from node.core.room.lags import drifts
+from node.core.room.hearing import BAND_EDGES_HZ, HOP, HOPS_PER_TICK, KEPT_TICKS, bin_hz
+from node.core.room.lags import LONGEST_LAG, drifts
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -105,15 +105,17 @@ class Arrivals:
 
     def __init__(self) -> None:
         self._fresh = 0
+        self._since: Ticks = np.zeros(0, np.int64)
         self._begin(0)
 
     def add(self) -> None:
+        self._since = np.append(self._since, 0)
         self._begin(len(self._known) + 1)
 
-    def forget(self, index: int) -> None:
-        """Find a microphone's places anew: its delay may have changed."""
-        for kept in (self._height, self._known):
-            kept[index], kept[:, index] = 0, 0
+    def forget(self, index: int, tick: int) -> None:
+        """Find a microphone's places anew: from `tick` on, its delay may be another."""
+        self._since[index] = tick + HALF_WINDOW_TICKS + LONGEST_LAG // HOPS_PER_TICK + 1
+        self._known[index], self._known[:, index] = False, False
         for pair, seen in self._seen.items():
             if index in pair:
                 seen.clear()
@@ -133,7 +135,8 @@ class Arrivals:
             kept[first, second, at] = kept[second, first, at] = found
         level = 10 * np.log10(power[first] / power[second])
         self._level[first, second, at], self._level[second, first, at] = level, -level
-        self._note(middle * TICK / SAMPLE_RATE, delay[:, 0], height[:, 0] >= CLEAR_PEAK, level)
+        clear = (height[:, 0] >= CLEAR_PEAK) & (middle >= self._from()[first, second])
+        self._note(middle * TICK / SAMPLE_RATE, delay[:, 0], clear, level)
 
     def estimate(self) -> bool:
         """Find all places anew if enough has been heard; returns whether it did."""
@@ -157,25 +160,38 @@ class Arrivals:
         Shape (microphones, ticks). `gain_db` says how sensitive each microphone is.
         """
         at = ticks // STEP_TICKS % KEPT_WINDOWS
-        heard = self._heard(at, ticks) & (self._middle[at] == ticks // STEP_TICKS * STEP_TICKS)
-        known = self._known[..., None]
-        pairs = np.maximum(self._known.sum(axis=1), 1)
+        known = self._known_in(ticks)
+        heard = self._heard(at, ticks, known)
+        pairs = np.maximum(known.sum(axis=1), 1)
         louder_db = self._level[:, :, at] - np.subtract.outer(gain_db, gain_db)[..., None]
         closest = known | (louder_db >= CLOSEST_DB)
-        speaks = (heard.sum(axis=1) > pairs[:, None] / 2) & closest.all(axis=1)
+        speaks = (heard.sum(axis=1) > pairs / 2) & closest.all(axis=1)
         result = np.zeros(speaks.shape, np.int8)
         result[speaks & (speaks.sum(axis=0) == 1)] = 1
         result[~speaks & (known & ~heard & speaks[None]).any(axis=1)] = -1
         return result
 
-    def _heard(self, at: Ticks, ticks: Ticks) -> Flags:
+    def _heard(self, at: Ticks, ticks: Ticks, known: Flags) -> Flags:
         """heard[m, n, tick]: in the pair of m and n a voice is heard from where m's speaker is."""
         drift = self._drift[..., None] * (ticks * (TICK / SAMPLE_RATE))
         place = self._place[..., None] + drift
         clear = self._height[:, :, at] >= CLEAR_PEAK
         near = np.abs(self._delay[:, :, at] - place[..., None]) <= PLACE_RADIUS
-        heard: Flags = (clear & near).any(axis=-1) & self._known[..., None]
+        heard: Flags = known & (clear & near).any(axis=-1)
         return heard
+
+    def _known_in(self, ticks: Ticks) -> Flags:
+        """Of each pair and tick: whether its places are known, and held in the window there."""
+        windows = ticks // STEP_TICKS
+        learned = self._middle[windows % KEPT_WINDOWS] == windows * STEP_TICKS
+        known: Flags = np.greater_equal(ticks, self._from()[..., None])
+        known &= learned
+        known &= self._known[..., None]
+        return known
+
+    def _from(self) -> Ticks:
+        """Of each pair: the first tick at which both microphones have the delays of now."""
+        return np.maximum.outer(self._since, self._since)
 
     def _note(self, second: float, delay: Doubles, clear: Flags, level: Doubles) -> None:
         """Keep the clearest peak of each pair, for a minute."""

@@ -1,8 +1,8 @@
 """An utterance in which others spoke too: cleaned of them, and judged by what is left.
 
-Bands of a hundred hertz and more tell who speaks, but of two voices in one band they leave either
-both or neither. When an utterance has ended and others spoke in it, what they leaked into it is
-subtracted (see `subtraction`); then it is far clearer whose each piece of it is.
+Bands of a hundred hertz and more tell who speaks, but not two voices in one band apart. When an
+utterance has ended and others spoke in it, what they leaked into it is subtracted (see
+`subtraction`); then it is far clearer whose each piece of it is.
 """
 
 from __future__ import annotations
@@ -120,10 +120,18 @@ class DoubleTalk:
         """
         sound = self._sound(other, begin)
         at = begin * HOP - EDGE + np.arange(len(sound))
+        if other == index or not self._corrected((index, other), int(at[0]), int(at[-1])):
+            return sound
         steps = self._apart(index, other, at)
         steps -= self._apart(index, other, np.array([first * HOP]))
         undone: Floats = sound[np.clip(np.arange(len(sound)) + steps, 0, len(sound) - 1)]
         return undone
+
+    def _corrected(self, indices: tuple[int, ...], first: int, last: int) -> bool:
+        """Whether one of the clocks was corrected between two samples of the common timeline."""
+        late = [(index, int(self.lags[index]) * HOP) for index in indices]
+        slips = self.hearing.slips
+        return any(slips.any_between(index, first + by, last + by) for index, by in late)
 
     def _apart(self, index: int, other: int, at: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """By how many samples corrections have made the other later than the first."""

@@ -161,7 +161,7 @@ class Endpointer:
     def feed(self, samples: Samples, probability: float, *, foreign: bool = False) -> list[Event]:
         """Take a frame of 512 samples and the probability (0-1) that it is speech.
 
-        A `foreign` frame has another's speech taken out: it is no onset, and tells nothing of how
+        A `foreign` frame is another's speech, turned down: it is no onset, and tells nothing of how
         quiet the room is.
         """
         triggered = self.triggered

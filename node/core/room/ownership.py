@@ -112,14 +112,16 @@ class Ownership:
         self._hearing.add(mic)
         self._done = (0, 0)
 
-    def restarted(self, mic: str) -> None:
-        """A microphone starts again, perhaps plugged in again: its delay may have changed."""
+    def restarted(self, mic: str, tick: int) -> None:
+        """A microphone starts again at `tick`, perhaps plugged in again: with another delay."""
         self._lags.restart()
-        self.moved(mic)
+        self.moved(mic, tick)
 
-    def moved(self, mic: str) -> None:
-        """Lost sound was made up for by about as much silence: the delay may differ by a little."""
-        self._arrivals.forget(self._hearing.mics.index(mic))
+    def moved(self, mic: str, tick: int) -> None:
+        """Before `tick`, lost sound was made up for by about as much silence: the delay may differ
+        by a little from there on.
+        """
+        self._arrivals.forget(self._hearing.mics.index(mic), tick)
 
     def slipped(self, mic: str, end: int, samples: int) -> None:
         """Before sample `end`, `samples` were doubled (+) or left out (-), as the clock drifts."""

@@ -110,11 +110,17 @@ class Room:
         if missing <= 0:
             return []
         if missing <= LONGEST_FILL:
-            self._ownership.moved(mic)
+            self._ownership.moved(mic, position // TICK)
             return self.feed(mic, np.zeros(missing, np.int16))
         events = self.flush(mic)
         path.jump(position)
-        self._ownership.restarted(mic)
+        self._ownership.restarted(mic, position // TICK)
+        return events
+
+    def begin_stream(self, mic: str, position: int) -> MicEvents:
+        """Pass over what was not heard before a microphone's first stream, or another one."""
+        events = self.skip_to(mic, position)
+        self._ownership.restarted(mic, position // TICK)
         return events
 
     def flush(self, mic: str) -> MicEvents:

@@ -7,6 +7,7 @@ people at a table. Whoever compares microphones to the sample needs to know.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,6 +42,11 @@ class Slips:
         shifts.append(shifts[-1] + samples)
         while ends[0] < end - REMEMBERED:
             del ends[0], shifts[0]
+
+    def any_between(self, index: int, first: int, last: int) -> bool:
+        """Whether a microphone's clock was corrected between two samples."""
+        ends = self._ends[index]
+        return bisect_right(ends, first) < bisect_right(ends, last)
 
     def shift(self, index: int, at: Samples) -> Samples:
         """By how many samples corrections have made a microphone's sound later, at some samples."""

@@ -261,7 +261,7 @@ class Placer(SoundSink):
     def _place_held(self) -> None:
         self._clock = StreamClock(self._zero)
         start = self._clock.anchor([(len(samples), at) for samples, at in self._held])
-        self._recorder.hear(self._mic, start, np.empty(0, np.int16))
+        self._recorder.begin_stream(self._mic, start)
         held, self._held = self._held, []
         for samples, at in held:
             self._append(samples, at)

@@ -103,6 +103,10 @@ class Recorder(Generic[B]):
         self._write(self._room.skip_to(mic, position))
         self._write(self._room.feed(mic, samples, slipped))
 
+    def begin_stream(self, mic: str, position: int) -> None:
+        """Expect a mic's first stream, or another one after `pause`, from `position` on."""
+        self._write(self._room.begin_stream(mic, position))
+
     def pause(self, mic: str) -> None:
         """End a mic's open utterance: no more sound follows for now."""
         self._write(self._room.flush(mic))

@@ -31,6 +31,9 @@ class _Listening:
     corrections: Corrections = field(default_factory=list)
     end: int = 0
 
+    def begin_stream(self, _mic: str, position: int) -> None:
+        self.hear(_mic, position, np.empty(0, np.int16))
+
     def hear(self, _mic: str, position: int, samples: Samples, slipped: int = 0) -> None:
         self.sound += [np.zeros(position - self.end, np.int16), samples]
         self.end = position + len(samples)
