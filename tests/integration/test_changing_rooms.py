@@ -280,20 +280,37 @@ def test_lost_sound_that_is_filled_inexactly_changes_no_name() -> None:
     assert [each.mic for each in kept] == ["A", "B"] * 5 + ["A"]
 
 
+ZERO = 1000.0
+"""Time of sample 0, in seconds of the monotonic clock."""
+
+
+def listening(room: Room, sink: MemorySink) -> tuple[Recorder[Any], dict[str, Placer]]:
+    """Return a recorder of two microphones, and what places their sound."""
+    recorder: Recorder[Any] = Recorder(
+        "session", room, cast("Silero", LoudnessModel()), sink, "drop"
+    )
+    placers = {mic: Placer(mic, ZERO, recorder) for mic in "AB"}
+    for mic, placer in placers.items():
+        recorder.join(mic, Assignment(mic))
+        placer.go()
+    return recorder, placers
+
+
 @pytest.mark.parametrize("late", [560, 1600])
 def test_a_stream_that_is_soon_back_may_be_late_otherwise(late: int) -> None:
     """The device has another delay, although it was away for less than a second."""
-    tracks, room = close_together(46), room_of("A", "B")
+    tracks, room = close_together(46), Room(Endpointing(), "drop")
     lost, back = round(22.8 * SAMPLE_RATE), 23 * SAMPLE_RATE
     tracks["B"] = np.insert(tracks["B"], lost, np.zeros(late, np.int16))
+    _, placers = listening(room, MemorySink())
     for _, mic, at, sound in blocks(tracks):
         if mic == "B" and lost <= at < back:
-            room.flush("B")
+            placers[mic].lose()
             continue
         if mic == "B" and back <= at < back + BLOCK:
             assert room.lags_s()["B"] == pytest.approx(0, abs=0.006)
-            room.begin_stream(mic, at)
-        room.feed(mic, sound)
+        placers[mic].take(sound, ZERO + (at + len(sound)) / SAMPLE_RATE, sound)
+        placers[mic].pour()
     assert room.lags_s()["B"] == pytest.approx(late / SAMPLE_RATE, abs=0.006)
     seen = room._ownership._arrivals._seen[0, 1]
     assert seen[0][0] > back / SAMPLE_RATE, "nothing counts that was heard with the old delay"
@@ -301,21 +318,14 @@ def test_a_stream_that_is_soon_back_may_be_late_otherwise(late: int) -> None:
 
 def test_a_clock_that_is_corrected_changes_no_name() -> None:
     """The step is about twice the path, so that one is then heard from where the other was."""
-    seconds, ppm, zero = 46, 200, 1000.0
-    tracks = close_together(seconds)
+    seconds, ppm = 46, 200
+    tracks, sink = close_together(seconds), MemorySink()
     fast = np.arange(seconds * SAMPLE_RATE) / (1 + ppm / 1e6)
     tracks["B"] = np.rint(np.interp(fast, np.arange(len(fast)), tracks["B"])).astype(np.int16)
-    sink = MemorySink()
-    recorder: Recorder[Any] = Recorder(
-        "drift", Room(Endpointing(), "drop"), cast("Silero", LoudnessModel()), sink, "drop"
-    )
-    placers = {mic: Placer(mic, zero, recorder) for mic in tracks}
-    for mic, placer in placers.items():
-        recorder.join(mic, Assignment(mic))
-        placer.go()
+    recorder, placers = listening(Room(Endpointing(), "drop"), sink)
     for _, mic, at, sound in blocks(tracks):
         rate = SAMPLE_RATE * (1 + ppm / 1e6 if mic == "B" else 1)
-        placers[mic].take(sound, zero + (at + len(sound)) / rate, sound)
+        placers[mic].take(sound, ZERO + (at + len(sound)) / rate, sound)
         placers[mic].pour()
     ends = {mic: recorder.close(mic) for mic in placers}
     assert ends["B"] < ends["A"] - 80, "its clock has been corrected"
