@@ -229,7 +229,7 @@ def test_what_another_was_forgotten_for_is_kept() -> None:
 def test_one_who_is_heard_better_where_nothing_is_kept_is_not_lost() -> None:
     made, _ = after_conversation("ab", "tag")
     heard: MicEvents = []
-    for at in np.split(np.arange(SAMPLE_RATE), 8):
+    for at in np.split(np.arange(SAMPLE_RATE), 16):
         tracks = {mic: track[at] for mic, track in guest("ba", 1.0, a=1, b=0.85).items()}
         heard += feed(made, tracks) + made.flush("a")
     assert finished(made, "ab", heard) == [("b", SECONDS, SECONDS + 1.0, None)]

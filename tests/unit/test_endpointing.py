@@ -151,18 +151,28 @@ def test_hangover_ends_an_utterance_and_not_before() -> None:
     assert feeder.events[-1] == Ended((10 + TAIL) * TICK)
 
 
-def test_an_utterance_starts_once_enough_speech_is_heard() -> None:
-    feeder = Feeder().speech(MIN_SPEECH - 1)
+@pytest.mark.parametrize(
+    ("probability", "frames"), [(0.5, MIN_SPEECH), (0.75, 6), (1.0, MIN_SPEECH // 2)]
+)
+def test_an_utterance_starts_the_sooner_the_surer_its_speech_is(
+    probability: float, frames: int
+) -> None:
+    feeder = Feeder().feed([probability] * (frames - 1))
     assert feeder.events == []
-    assert feeder.speech(1).events[0] == Started(0)
+    assert feeder.feed([probability]).events[0] == Started(0)
+
+
+def test_a_click_is_no_utterance_however_low_the_threshold_is() -> None:
+    clicks = Endpointing(start_threshold=0.05, stop_threshold=0.02)
+    assert Feeder(clicks).feed([1.0] * 3).feed([0.0] * 40).found() == []
 
 
 def test_short_noise_is_dropped() -> None:
-    assert Feeder().speech(MIN_SPEECH - 1).silence(40).found() == []
+    assert Feeder().feed([0.5] * (MIN_SPEECH - 1)).silence(40).found() == []
 
 
 def test_noise_still_open_at_the_end_is_dropped() -> None:
-    assert Feeder().speech(MIN_SPEECH - 1).found() == []
+    assert Feeder().feed([0.5] * (MIN_SPEECH - 1)).found() == []
 
 
 def test_a_pause_shorter_than_the_hangover_does_not_split() -> None:
@@ -341,7 +351,8 @@ def test_speech_begins_where_its_beginning_said(
 def test_while_somebody_speaks_the_whole_pause_is_to_come() -> None:
     feeder = Feeder().speech(20).silence(5)
     said = [event.more // TICK for event in feeder.events if isinstance(event, Audio)]
-    assert said == [*[HANGOVER] * (20 - MIN_SPEECH + 1), *range(HANGOVER - 1, HANGOVER - 6, -1)]
+    heard_first = 5  # frames of 0.9 are as much as eight of 0.5
+    assert said == [*[HANGOVER] * (20 - heard_first + 1), *range(HANGOVER - 1, HANGOVER - 6, -1)]
 
 
 @settings(max_examples=40, deadline=None)

@@ -41,6 +41,12 @@ answer half a second late ("Allume la chambre" lost its first word)."""
 DIP_FRAMES = 2
 """Quieter frames (64 ms) that may lie between two louder ones of an onset, as in a plosive."""
 
+MOST_EVIDENCE = 2.0
+"""For how many frames of speech one counts at most, towards the speech that makes an utterance: its
+probability over the start threshold. If all count once, "two" and "six" are too short: of 180
+spoken digits at -30 dBFS over a fan 16 were missed, so 2 are. Of 121 coughs, 76 instead of 71 are
+heard, and no more become words (Jakobovski's digits, the first three of each; Virufy's coughs)."""
+
 PAUSE_MS = 100
 """Shortest pause at which long speech may be split: shorter ones lie inside words."""
 
@@ -112,9 +118,15 @@ Event = Started | Audio | Ended | Withdrawn
 
 @dataclass(slots=True)
 class _Frame:
+    """`evidence` is 0 without speech, 1 with, and more if the detector is sure of it."""
+
     samples: Samples
-    voiced: bool
+    evidence: float
     foreign: bool = False
+
+    @property
+    def voiced(self) -> bool:
+        return self.evidence > 0
 
     @property
     def power(self) -> float:
@@ -144,7 +156,7 @@ class Endpointer:
         self._pause = _ticks(PAUSE_MS)
         self._frames: list[_Frame] = []
         self._position = 0
-        self._speech = 0
+        self._evidence = 0.0
         self._quiet = 0
         self._confirmed = False
 
@@ -165,8 +177,10 @@ class Endpointer:
         quiet the room is.
         """
         triggered = self.triggered
-        floor = self._settings.stop_threshold if triggered else self._settings.start_threshold
-        frame = _Frame(samples, probability >= floor, foreign)
+        start = self._settings.start_threshold
+        floor = self._settings.stop_threshold if triggered else start
+        evidence = min(max(probability / start, 1.0), MOST_EVIDENCE)
+        frame = _Frame(samples, evidence if probability >= floor else 0.0, foreign)
         self._position += len(samples)
         if not triggered and not frame.voiced:
             self._before.append(frame)
@@ -191,7 +205,7 @@ class Endpointer:
             self._frames = self._kept_before()
             self._before.clear()
         self._frames.append(frame)
-        self._speech += frame.voiced
+        self._evidence += frame.evidence
         self._quiet = 0 if frame.voiced else self._quiet + 1
         events = self._sound(frame)
         if self._quiet >= self._hangover:
@@ -210,14 +224,14 @@ class Endpointer:
             if before[at].power > ONSET_OVER_QUIETEST * quietest:
                 onset = at
         for late in before[onset:]:
-            late.voiced = True
+            late.evidence = 1.0
         kept = max(self._pre_roll, len(before) - onset + DIP_FRAMES if onset < len(before) else 0)
         return before[max(0, len(before) - kept) :]
 
     def _sound(self, frame: _Frame) -> list[Event]:
         if self._confirmed:
             return [Audio(frame.samples, self._more)]
-        if self._speech < self._min_speech:
+        if self._evidence < self._min_speech:
             self._forget_oldest()
             return []
         self._confirmed = True
@@ -237,7 +251,7 @@ class Endpointer:
     def _forget_oldest(self) -> None:
         """Keep endless sparse noise from growing without bound, and from counting as speech."""
         if len(self._frames) > max(self._soft_cap, self._min_speech):
-            self._speech -= self._frames.pop(0).voiced
+            self._evidence -= self._frames.pop(0).evidence
 
     @property
     def _start(self) -> int:
@@ -261,7 +275,7 @@ class Endpointer:
             cut = self._quietest_frame()
         ended = self._ended(cut)
         self._frames = self._frames[cut:]
-        self._speech = sum(frame.voiced for frame in self._frames)
+        self._evidence = sum(frame.evidence for frame in self._frames)
         return [ended, *self._beginning()]
 
     def _ended(self, frames: int) -> Ended:
@@ -302,5 +316,6 @@ class Endpointer:
         self._frames = []
         self._before.clear()
         self._before.extend(before)
-        self._speech = self._quiet = 0
+        self._evidence = 0.0
+        self._quiet = 0
         self._confirmed = False
