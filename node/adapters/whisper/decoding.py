@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -150,7 +150,8 @@ class Decoder:
         passed = 0
         while passed < len(before):
             passed += len(aligned.pop(0)["tokens"])
-        return _joined(aligned, request.lead / FRAMES_PER_S)
+        spaced = request.language not in UNSPACED
+        return _joined(aligned, request.lead / FRAMES_PER_S, spaced=spaced)
 
     def _text_tokens(self, language: str, text: str) -> list[int]:
         spaced = text if language in UNSPACED else f" {text}"
@@ -194,15 +195,22 @@ def _stacked(encodings: Sequence[Any]) -> Any:
     return StorageView.from_array(np.concatenate([np.array(each) for each in encodings]))
 
 
-def _joined(aligned: list[dict[str, Any]], lead_s: float) -> list[Word]:
-    """Return aligned words; punctuation that stands alone is added to the word before it."""
+def _joined(aligned: list[dict[str, Any]], lead_s: float, *, spaced: bool) -> list[Word]:
+    """Return aligned words; what goes on the word before is added to it.
+
+    Punctuation that stands alone does. So does, where words are `spaced`, what no space separates
+    from it: faster-whisper divides "d'entrée" and "fait-il". Such a word is as sure as its parts.
+    """
     words: list[Word] = []
     for entry in aligned:
         text = entry["word"].strip()
         start, end = (max(0.0, round(float(entry[at]) - lead_s, 2)) for at in ("start", "end"))
+        probability = round(float(entry["probability"]), 3)
         if words and not any(char.isalnum() for char in text):
-            last = words[-1]
-            words[-1] = Word(last.word + text, last.start, end, last.probability)
+            words[-1] = replace(words[-1], word=words[-1].word + text, end=end)
+        elif words and spaced and not entry["word"][:1].isspace():
+            least = min(words[-1].probability, probability)
+            words[-1] = Word(words[-1].word + text, words[-1].start, end, least)
         elif text:
-            words.append(Word(text, start, end, round(float(entry["probability"]), 3)))
+            words.append(Word(text, start, end, probability))
     return words
