@@ -53,7 +53,12 @@ def later(sound: Sound, samples: int) -> Sound:
 
 
 def room(
-    said: Sound, mics: int, *, gains: tuple[float, ...] = (1, 1, 1, 1), device: int = 0
+    said: Sound,
+    mics: int,
+    *,
+    gains: tuple[float, ...] = (1, 1, 1, 1),
+    device: int = 0,
+    bleed: float = BLEED,
 ) -> Samples:
     """Return what microphones hear, voice n sitting at microphone n; the last device is late."""
     rng = np.random.default_rng(2)
@@ -61,7 +66,7 @@ def room(
     for voice, sound in enumerate(said):
         for mic in range(mics):
             own = mic == voice
-            tracks[mic] += sound if own else BLEED * later(sound, PATH * abs(mic - voice))
+            tracks[mic] += sound if own else bleed * later(sound, PATH * abs(mic - voice))
     tracks[-1] = later(tracks[-1], device)
     scaled = tracks * np.array(gains[:mics])[:, None] * 1500
     heard: Samples = np.rint(scaled).clip(-32768, 32767).astype(np.int16)
@@ -169,6 +174,14 @@ def test_a_sensitive_microphone_whose_speaker_is_silent_owns_nobody() -> None:
     gain_db = np.array([0, 0, 20 * np.log10(4)])
     assert all(answer[2] <= 0 for answer in told(arrivals, 5, gain_db))
     assert any(answer[2] > 0 for answer in told(arrivals, 5, ALL_ALIKE)), "without the gains it is"
+
+
+@pytest.mark.parametrize(("bleed_db", "answer"), [(-0.5, [1, -1]), (0, [0, 0])])
+def test_the_least_that_both_are_louder_at_their_own_is_enough(
+    bleed_db: float, answer: list[int]
+) -> None:
+    arrivals = heard(room(voices(2, TURNS), 2, bleed=10 ** (bleed_db / 20)))
+    assert told(arrivals, 2, ALIKE) == [answer]
 
 
 def test_nothing_is_said_while_one_alone_has_spoken() -> None:

@@ -72,8 +72,11 @@ LEAST_MASS, LEAST_SHARE = 5, 0.04
 BIN_SAMPLES = 4
 """Samples in a bin of the histogram of delays; three bins make one place."""
 
-LOUDER_DB = 1.5
-"""How far the level difference of two microphones must differ between their two speakers."""
+LOUDER_DB = 0.7
+"""How far the level difference of two microphones must differ between their two speakers: two
+places of one voice, heard directly and by way of a wall, differ by nothing. On 32 tuning meetings
+of -2 and -3 dB 24.2 % of the words are wrong with it, 25.6 % with 1.5 dB, where one of eight
+pairs at -2 dB was never told apart."""
 
 CLOSEST_DB = 3.0
 """How much louder a voice must be at a microphone, gains taken out, than at one whose speaker has
