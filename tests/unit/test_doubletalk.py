@@ -190,6 +190,17 @@ def test_an_utterance_of_which_nothing_is_left_was_anothers(
     assert others == {"a": "b", "b": "a"}
 
 
+def test_what_is_not_its_own_is_turned_down_and_not_cut() -> None:
+    """What is taken for another's by mistake can still be written."""
+    sound = np.full(16 * HOP, 0.5, np.float32)
+    mine = np.arange(16) < 8
+    left = doubletalk._cut_to(sound, mine, slice(0, len(sound)), "b")
+    assert left.own_samples == 8 * HOP
+    loud, faint = left.sound[: 7 * HOP], left.sound[9 * HOP :]
+    assert np.unique(loud).tolist() == [16384]
+    assert np.unique(faint).tolist() == [round(16384 * doubletalk.OTHERS_GAIN)]
+
+
 def test_the_sound_sent_on_the_way_is_as_long() -> None:
     heard = as_it_is()
     start, ended = last(heard, "b")
