@@ -184,6 +184,20 @@ def test_the_least_that_both_are_louder_at_their_own_is_enough(
     assert told(arrivals, 2, ALIKE) == [answer]
 
 
+def test_a_microphone_as_loud_as_the_nearest_owns_nobody_who_is_heard_from_the_other_end() -> None:
+    """The third one's speaker is silent, and it hears both others as loud as the second does."""
+    said = voices(3, TURNS)
+    paths = np.array([[0, PATH, 30], [PATH, 0, PATH], [0, 0, 0]])
+    levels = np.array([[1, BLEED, BLEED], [BLEED, 1, 1], [0, 0, 0]])
+    tracks = np.random.default_rng(2).standard_normal((3, said.shape[1])) * 0.003
+    for voice, sound in enumerate(said):
+        for mic in range(3):
+            tracks[mic] += levels[voice, mic] * later(sound, paths[voice, mic])
+    arrivals = heard(np.rint(tracks * 1500).astype(np.int16))
+    assert arrivals.known_pairs == 2, "the levels of the second and the third tell nothing"
+    assert told(arrivals, 3, ALL_ALIKE) == [[-1, 1, -1]]
+
+
 def test_nothing_is_said_while_one_alone_has_spoken() -> None:
     arrivals = heard(room(voices(2, [(0,), (0,), (0,)]), 2))
     assert told(arrivals, 1, ALIKE) == [[0, 0]]

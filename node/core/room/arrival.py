@@ -118,7 +118,8 @@ class Arrivals:
     def forget(self, index: int, tick: int) -> None:
         """Find a microphone's places anew: from `tick` on, its delay may be another."""
         self._since[index] = tick + HALF_WINDOW_TICKS + LONGEST_LAG // HOPS_PER_TICK + 1
-        self._known[index], self._known[:, index] = False, False
+        for flags in (self._apart, self._known):
+            flags[index], flags[:, index] = False, False
         for pair, seen in self._seen.items():
             if index in pair:
                 seen.clear()
@@ -163,34 +164,39 @@ class Arrivals:
         Shape (microphones, ticks). `gain_db` says how sensitive each microphone is.
         """
         at = ticks // STEP_TICKS % KEPT_WINDOWS
-        known = self._known_in(ticks)
-        heard = self._heard(at, ticks, known)
+        held = self._held(ticks)
+        known, apart = held & self._known[..., None], held & self._apart[..., None]
+        outermost = self._outermost(at, ticks, apart)
+        heard = known & outermost
         pairs = np.maximum(known.sum(axis=1), 1)
         louder_db = self._level[:, :, at] - np.subtract.outer(gain_db, gain_db)[..., None]
-        closest = known | (louder_db >= CLOSEST_DB)
+        closest = known | outermost | (louder_db >= CLOSEST_DB)
         speaks = (heard.sum(axis=1) > pairs / 2) & closest.all(axis=1)
+        another = np.where(known, ~heard, outermost.swapaxes(0, 1))
         result = np.zeros(speaks.shape, np.int8)
         result[speaks & (speaks.sum(axis=0) == 1)] = 1
-        result[~speaks & (known & ~heard & speaks[None]).any(axis=1)] = -1
+        result[~speaks & (another & speaks[None]).any(axis=1)] = -1
         return result
 
-    def _heard(self, at: Ticks, ticks: Ticks, known: Flags) -> Flags:
-        """heard[m, n, tick]: in the pair of m and n a voice is heard from where m's speaker is."""
+    def _outermost(self, at: Ticks, ticks: Ticks, apart: Flags) -> Flags:
+        """[m, n, tick]: in the pair of m and n a voice is heard from the place nearest to m.
+
+        That is where m's speaker is, if they have spoken; and in any case it is not n's, who would
+        be heard from the other end.
+        """
         drift = self._drift[..., None] * (ticks * (TICK / SAMPLE_RATE))
         place = self._place[..., None] + drift
         clear = self._height[:, :, at] >= CLEAR_PEAK
         near = np.abs(self._delay[:, :, at] - place[..., None]) <= PLACE_RADIUS
-        heard: Flags = known & (clear & near).any(axis=-1)
-        return heard
+        outermost: Flags = apart & (clear & near).any(axis=-1)
+        return outermost
 
-    def _known_in(self, ticks: Ticks) -> Flags:
-        """Of each pair and tick: whether its places are known, and held in the window there."""
+    def _held(self, ticks: Ticks) -> Flags:
+        """Of each pair and tick: whether delays are held in the window there, and hold still."""
         windows = ticks // STEP_TICKS
         learned = self._middle[windows % KEPT_WINDOWS] == windows * STEP_TICKS
-        known: Flags = np.greater_equal(ticks, self._from()[..., None])
-        known &= learned
-        known &= self._known[..., None]
-        return known
+        held: Flags = np.greater_equal(ticks, self._from()[..., None]) & learned
+        return held
 
     def _from(self) -> Ticks:
         """Of each pair: the first tick at which both microphones have the delays of now."""
@@ -211,12 +217,13 @@ class Arrivals:
         spread = [_sharpness(delay - SAMPLE_RATE * drift * seconds) for drift in DRIFTS]
         drift = SAMPLE_RATE * float(DRIFTS[int(np.argmax(spread))])
         places = sorted(_places(delay - drift * seconds, level), key=lambda place: place.delay)
-        known = len(places) > 1
-        if known:
+        apart = known = len(places) > 1
+        if apart:
             second, first = places[0], places[-1]
             known = first.level_db - second.level_db >= LOUDER_DB
             self._place[a, b], self._place[b, a] = first.delay, second.delay
             self._drift[a, b] = self._drift[b, a] = drift
+        self._apart[a, b] = self._apart[b, a] = apart
         self._known[a, b] = self._known[b, a] = known
 
     def _begin(self, count: int) -> None:
@@ -229,7 +236,7 @@ class Arrivals:
             (a, b): [] for a, b in zip(*_pairs(count), strict=True)
         }
         self._fresh = 0
-        self._known = np.zeros((count, count), np.bool_)
+        self._apart, self._known = np.zeros((2, count, count), np.bool_)
         self._drift = np.zeros((count, count))
         self._place = np.zeros((count, count))
 
