@@ -178,6 +178,8 @@ def test_the_words_of_a_recording_lie_within_its_speech(speech: Path) -> None:
     timed = Engine(settings)
     timed.load()
     samples = sound(speech / "cases/cut-at-0.6s" / "1688-142285-0000.flac")
-    words = timed.transcribe(Clip(samples, "en")).words or ()
+    said = timed.transcribe(Clip(samples, "en"))
+    words = said.words or ()
+    assert [word.word for word in words] == said.text.split()
     assert len(words) > 20
     assert all(0.0 <= word.start < word.end <= len(samples) / SAMPLE_RATE for word in words)

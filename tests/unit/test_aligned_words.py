@@ -24,6 +24,7 @@ def aligned(*parts: str) -> list[dict[str, object]]:
         ((" Qu", "'est", "-ce", " que"), ["Qu'est-ce", "que"]),
         ((" twenty", "-one", " o", "'clock"), ["twenty-one", "o'clock"]),
         (("Oui", "."), ["Oui."]),
+        ((" costs", " -", "$", "5", " now"), ["costs-$", "5", "now"]),
     ],
 )
 def test_a_word_is_what_spaces_separate(parts: tuple[str, ...], words: list[str]) -> None:

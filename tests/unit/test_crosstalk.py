@@ -154,6 +154,15 @@ def test_the_last_words_of_the_one_before_are_faint_where_an_utterance_begins() 
     assert np.array_equal(sent[own], raw[own])
 
 
+@pytest.mark.parametrize("mode", ["drop", "tag"])
+@pytest.mark.parametrize("seconds", [0.15, 0.2])
+def test_a_short_word_is_kept_once_by_its_own_microphone(mode: Mode, seconds: float) -> None:
+    made, _ = after_conversation("ab", mode)
+    word = feed(made, guest("ab", seconds, a=1, b=0.3))
+    kept = [one for one in finished(made, "ab", word) if one[-1] is None]
+    assert [mic for mic, *_ in kept] == ["a"]
+
+
 def rms(sound: Samples) -> float:
     return float(np.sqrt(np.square(sound.astype(float)).mean()))
 

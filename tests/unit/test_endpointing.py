@@ -171,6 +171,13 @@ def test_short_noise_is_dropped() -> None:
     assert Feeder().feed([0.5] * (MIN_SPEECH - 1)).silence(40).found() == []
 
 
+def test_short_noises_do_not_add_up_to_an_utterance() -> None:
+    noises = Feeder()
+    for _ in range(3):
+        noises.speech(3).silence(40)
+    assert noises.found() == []
+
+
 def test_noise_still_open_at_the_end_is_dropped() -> None:
     assert Feeder().feed([0.5] * (MIN_SPEECH - 1)).found() == []
 

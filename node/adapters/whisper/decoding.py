@@ -199,18 +199,22 @@ def _joined(aligned: list[dict[str, Any]], lead_s: float, *, spaced: bool) -> li
     """Return aligned words; what goes on the word before is added to it.
 
     Punctuation that stands alone does. So does, where words are `spaced`, what no space separates
-    from it: faster-whisper divides "d'entrée" and "fait-il". Such a word is as sure as its parts.
+    from it: faster-whisper divides "d'entrée" and "fait-il". Such a word is as sure as the least
+    sure of its parts.
     """
     words: list[Word] = []
+    after_space = False
     for entry in aligned:
         text = entry["word"].strip()
+        after_space = after_space or entry["word"][:1].isspace()
         start, end = (max(0.0, round(float(entry[at]) - lead_s, 2)) for at in ("start", "end"))
         probability = round(float(entry["probability"]), 3)
         if words and not any(char.isalnum() for char in text):
             words[-1] = replace(words[-1], word=words[-1].word + text, end=end)
-        elif words and spaced and not entry["word"][:1].isspace():
+        elif words and spaced and not after_space:
             least = min(words[-1].probability, probability)
             words[-1] = Word(words[-1].word + text, words[-1].start, end, least)
         elif text:
             words.append(Word(text, start, end, probability))
+            after_space = False
     return words

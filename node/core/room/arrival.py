@@ -73,10 +73,10 @@ BIN_SAMPLES = 4
 """Samples in a bin of the histogram of delays; three bins make one place."""
 
 LOUDER_DB = 0.7
-"""How far the level difference of two microphones must differ between their two speakers: two
-places of one voice, heard directly and by way of a wall, differ by nothing. On 32 tuning meetings
-of -2 and -3 dB 24.2 % of the words are wrong with it, 25.6 % with 1.5 dB, where one of eight
-pairs at -2 dB was never told apart."""
+"""How far the level difference of two microphones must differ between their two speakers, for both
+to be known: two places of one voice, heard directly and by way of a wall, differ by nothing. On 32
+tuning meetings of -2 and -3 dB 24.2 % of the words are wrong with it, and 25.6 % with 1.5 dB, with
+which one of eight pairs at -2 dB was never told apart."""
 
 CLOSEST_DB = 3.0
 """How much louder a voice must be at a microphone, gains taken out, than at one whose speaker has
@@ -170,9 +170,10 @@ class Arrivals:
         heard = known & outermost
         pairs = np.maximum(known.sum(axis=1), 1)
         louder_db = self._level[:, :, at] - np.subtract.outer(gain_db, gain_db)[..., None]
-        closest = known | outermost | (louder_db >= CLOSEST_DB)
+        ahead = outermost & ~outermost.swapaxes(0, 1) & (louder_db > -CLOSEST_DB)
+        closest = known | ahead | (louder_db >= CLOSEST_DB)
         speaks = (heard.sum(axis=1) > pairs / 2) & closest.all(axis=1)
-        another = np.where(known, ~heard, outermost.swapaxes(0, 1))
+        another = np.where(known, ~heard, ahead.swapaxes(0, 1))
         result = np.zeros(speaks.shape, np.int8)
         result[speaks & (speaks.sum(axis=0) == 1)] = 1
         result[~speaks & (another & speaks[None]).any(axis=1)] = -1
@@ -181,8 +182,8 @@ class Arrivals:
     def _outermost(self, at: Ticks, ticks: Ticks, apart: Flags) -> Flags:
         """[m, n, tick]: in the pair of m and n a voice is heard from the place nearest to m.
 
-        That is where m's speaker is, if they have spoken; and in any case it is not n's, who would
-        be heard from the other end.
+        That is where m's speaker is, if they have spoken, and not n's, who would be heard from the
+        other end. It may be an echo of n's, which is louder at n.
         """
         drift = self._drift[..., None] * (ticks * (TICK / SAMPLE_RATE))
         place = self._place[..., None] + drift

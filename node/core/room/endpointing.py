@@ -118,7 +118,7 @@ Event = Started | Audio | Ended | Withdrawn
 
 @dataclass(slots=True)
 class _Frame:
-    """`evidence` is 0 without speech, 1 with, and more if the detector is sure of it."""
+    """`evidence` is how many frames of speech it counts for: 0 if it is none."""
 
     samples: Samples
     evidence: float
@@ -251,7 +251,8 @@ class Endpointer:
     def _forget_oldest(self) -> None:
         """Keep endless sparse noise from growing without bound, and from counting as speech."""
         if len(self._frames) > max(self._soft_cap, self._min_speech):
-            self._evidence -= self._frames.pop(0).evidence
+            self._frames.pop(0)
+            self._evidence = sum(frame.evidence for frame in self._frames)
 
     @property
     def _start(self) -> int:
@@ -275,7 +276,6 @@ class Endpointer:
             cut = self._quietest_frame()
         ended = self._ended(cut)
         self._frames = self._frames[cut:]
-        self._evidence = sum(frame.evidence for frame in self._frames)
         return [ended, *self._beginning()]
 
     def _ended(self, frames: int) -> Ended:

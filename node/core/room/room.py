@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from node.core.model import SAMPLE_RATE, TICK
-from node.core.room.endpointing import TAIL_MS, Ended, Endpointing, Event, Started, Withdrawn
+from node.core.room.endpointing import (
+    MOST_EVIDENCE,
+    TAIL_MS,
+    Ended,
+    Endpointing,
+    Event,
+    Started,
+    Withdrawn,
+)
 from node.core.room.hearing import KEPT_TICKS
 from node.core.room.mic_path import Frame, MicPath
 from node.core.room.ownership import (
@@ -285,7 +293,7 @@ class Room:
         for mic, kept in self._kept.items():
             for utterance in [one for one in kept if one.start >= oldest]:
                 verdict = self._verdict(mic, utterance)
-                other = verdict.loudest if verdict.owned_ticks < self._least_ticks else None
+                other = verdict.loudest if self._owns_little(verdict, utterance) else None
                 if other is not None and self._covers(other, utterance):
                     kept.remove(utterance)
                     events.append((mic, Withdrawn(utterance.start, other)))
@@ -299,8 +307,7 @@ class Room:
     def _cover(self, kept: range, utterance: range) -> bool:
         covered = min(kept.stop, utterance.stop) - max(kept.start, utterance.start)
         beyond_ms = self._endpointing.pre_roll_ms + TAIL_MS + BEYOND_MS
-        most_beyond = beyond_ms * SAMPLE_RATE // 1000
-        return covered > len(utterance) / 2 and len(utterance) - covered < most_beyond
+        return covered > len(utterance) / 2 and len(utterance) - covered < _samples(beyond_ms)
 
     def _cleaned(self, mic: str, utterance: range, ended: Ended) -> Ended:
         """An end with the sound left without the others, or with who they were if none is left.
@@ -313,13 +320,13 @@ class Room:
         ended = replace(ended, raw=self._ownership.raw(mic, utterance))
         if cleaned is None:
             return ended
-        own = cleaned.own_samples * 1000 >= self._endpointing.min_speech_ms * SAMPLE_RATE
+        own = cleaned.own_samples >= self._least_own(utterance)
         return replace(ended, sound=cleaned.sound, crosstalk_of=None if own else cleaned.loudest)
 
     def _speaker(self, mic: str, utterance: range) -> str | None:
         """The other microphone whose speech an utterance was; None if it was its own."""
         verdict = self._verdict(mic, utterance)
-        if verdict.owned_ticks < self._least_ticks and verdict.loudest is not None:
+        if self._owns_little(verdict, utterance) and verdict.loudest is not None:
             return verdict.loudest
         better = verdict.heard_better
         if better is None or not self._covers(better, utterance):
@@ -333,10 +340,18 @@ class Room:
         first, last = utterance.start // TICK, -(-utterance.stop // TICK)
         return self._ownership.review(mic, first, last)
 
-    @property
-    def _least_ticks(self) -> float:
-        """Ticks of own speech that an utterance needs at least."""
-        return self._endpointing.min_speech_ms * SAMPLE_RATE // 1000 / TICK
+    def _owns_little(self, verdict: Verdict, utterance: range) -> bool:
+        return verdict.owned_ticks * TICK < self._least_own(utterance)
+
+    def _least_own(self, utterance: range) -> float:
+        """Samples of own speech that an utterance needs: half of a word too short for the rest."""
+        spoken = len(utterance) - _samples(self._endpointing.pre_roll_ms + TAIL_MS)
+        enough = _samples(self._endpointing.min_speech_ms)
+        return max(enough / MOST_EVIDENCE, min(enough, spoken / 2))
+
+
+def _samples(milliseconds: int) -> int:
+    return milliseconds * SAMPLE_RATE // 1000
 
 
 def _together(frames: dict[str, list[Frame]]) -> list[dict[str, list[Frame]]]:
