@@ -230,8 +230,8 @@ class VadConfig(Section):
     stop_threshold: float = Field(default=0.35, ge=0.01, le=0.95)
     """Speech probability below which an utterance can end; at most `start_threshold`."""
     min_speech_ms: int = Field(default=250, ge=30, le=2000)
-    """Utterances with fewer milliseconds of speech are dropped as noise; what is surely speech
-    counts up to twice."""
+    """Utterances with fewer milliseconds of speech are dropped as noise. Speech of twice the
+    `start_threshold` counts twice."""
     hangover_ms: int = Field(default=1000, ge=100, le=5000)
     """Milliseconds without speech that end an utterance."""
     pre_roll_ms: int = Field(default=300, ge=0, le=2000)

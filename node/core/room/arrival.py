@@ -6,8 +6,9 @@ each window by generalised cross-correlation with phase transform (Knapp & Carte
 gives a peak of its own. For each place that somebody speaks from, the peaks gather at one delay.
 Over a minute, with the drift of the clocks taken out, these places can be told apart. Nobody's
 sound can reach the first microphone earlier, against the second, than that of somebody right at it:
-so the two outermost places belong to the two speakers. Loudness has to agree, as each speaker is
-louder at their own microphone. If it does not, or only one place has been heard, nothing is said.
+so the two outermost places belong to the two speakers, if both have spoken. Loudness has to agree,
+as each speaker is louder at their own microphone. If it tells nothing, a voice from one end is at
+least not that of the other end's speaker. If only one place has been heard, nothing is said.
 """
 
 from __future__ import annotations
@@ -102,8 +103,9 @@ class Arrivals:
     """Delays of voices between all pairs of microphones, in the order of `Hearing`.
 
     A delay is how many samples later the second microphone of a pair is, as if no clock had been
-    corrected. Arrays are symmetric in their first two axes, except `_place`: [a, b] is where a's
-    speaker is heard, [b, a] where b's is.
+    corrected. Arrays are symmetric in their first two axes, except `_place`: [a, b] is the
+    outermost place on a's side, [b, a] the one on b's. Two such places are `_apart`; they are
+    `_known` to be those of the two speakers if loudness agrees.
     """
 
     def __init__(self) -> None:

@@ -42,8 +42,8 @@ DIP_FRAMES = 2
 """Quieter frames (64 ms) that may lie between two louder ones of an onset, as in a plosive."""
 
 MOST_EVIDENCE = 2.0
-"""For how many frames of speech one counts at most, towards the speech that makes an utterance: its
-probability over the start threshold. If all count once, "two" and "six" are too short: of 180
+"""For how many frames of speech one counts at most, towards the speech that makes an utterance: for
+its probability over the start threshold. If each counts once, "two" and "six" are too short: of 180
 spoken digits at -30 dBFS over a fan 16 were missed, so 2 are. Of 121 coughs, 76 instead of 71 are
 heard, and no more become words (Jakobovski's digits, the first three of each; Virufy's coughs)."""
 
