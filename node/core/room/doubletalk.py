@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from node.core.room.hearing import HOP, SPEECH, SYLLABLE_HOPS
+from node.core.room.masking import FOREIGN_GAIN
 from node.core.room.subtraction import EDGE, Stretch, subtract
 
 if TYPE_CHECKING:
@@ -45,14 +46,11 @@ MOST_OTHERS = 4
 """Microphones that explain another at most: the cost grows with their square."""
 
 OWN_SHARE = 0.25
-"""Share of what is left from which a piece is the microphone's own."""
-
-OTHERS_GAIN = 0.1
-"""Gain (-20 dB) of the rest. What is cut by mistake cannot be written any more, and Whisper writes
-little of a voice that is 20 dB fainter. Wrong words of the real `base` on 32 tuning meetings of
-recorded voices, by share and gain: 22.7 % with 0.35 and -40 dB, 21.9 % with 0.25 and -40 dB, 22.0 %
-with 0.35 and -20 dB, 21.7 % with 0.25 and -20 dB or with 0.2 and -20 dB. With 0.35 and -40 dB, cuts
-in the wrong places made 1.4 points of it."""
+"""Share of what is left from which a piece is the microphone's own. Wrong words of the real `base`
+on 32 tuning meetings of recorded voices (-2 to -10 dB): 22.7 % with 0.35, 21.9 % with 0.25. What is
+cut by mistake cannot be written any more: with 0.35 that was 1.4 points. With the rest turned down
+by 20 instead of 40 dB it would be 21.7 %, but where hardly anything is a microphone's own, the
+others' words are written there once more."""
 
 FADE_SAMPLES = 64
 """Samples (4 ms) over which a piece fades in and out, so that it does not click."""
@@ -169,9 +167,9 @@ class DoubleTalk:
 
 
 def _cut_to(sound: Floats, mine: npt.NDArray[np.bool_], cut: slice, loudest: str) -> Cleaned:
-    """Cut sound to an utterance, and turn down what is not its own."""
+    """Cut sound to an utterance, and turn what is not its own down to the room's noise."""
     own = np.repeat(mine, HOP)[cut]
-    audible = sound[cut] * _faded(own, OTHERS_GAIN)
+    audible = sound[cut] * _faded(own, FOREIGN_GAIN)
     whole: Samples = np.clip(np.rint(audible * 32768), -32768, 32767).astype(np.int16)
     return Cleaned(whole, int(own.sum()), loudest)
 
