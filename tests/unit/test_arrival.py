@@ -228,6 +228,24 @@ def test_a_voice_that_is_louder_at_one_end_is_not_the_others_for_coming_from_the
     assert told(heard(tracks), 5, ALL_ALIKE) == [[-1, 0, 1]]
 
 
+def test_where_both_ends_are_heard_neither_is_taken_for_the_other() -> None:
+    """The second and the third speak at once; beside the first, the third cannot be made out."""
+    arrivals = Arrivals()
+    for _ in range(3):
+        arrivals.add()
+    arrivals._middle[0] = 0
+    arrivals._apart[:] = arrivals._known[:] = ~np.eye(3, dtype=bool)
+    arrivals._known[1, 2] = arrivals._known[2, 1] = False
+    arrivals._place[:] = np.subtract.outer(np.arange(3), np.arange(3)) * -PATH
+    for a, b, who in ((0, 1, (1,)), (0, 2, ()), (1, 2, (1, 2))):
+        for peak, voice in enumerate(who):
+            delay = arrivals._place[voice, a + b - voice]
+            for pair in ((a, b), (b, a)):
+                arrivals._delay[(*pair, 0, peak)], arrivals._height[(*pair, 0, peak)] = delay, 10
+    arrivals._level[1, 2, 0], arrivals._level[2, 1, 0] = 4, -4
+    assert arrivals.whose(np.array([0]), ALL_ALIKE)[:, 0].tolist() == [-1, 1, 0]
+
+
 def test_nothing_is_said_while_one_alone_has_spoken() -> None:
     arrivals = heard(room(voices(2, [(0,), (0,), (0,)]), 2))
     assert told(arrivals, 1, ALIKE) == [[0, 0]]

@@ -213,7 +213,7 @@ def _joined(aligned: list[dict[str, Any]], lead_s: float, *, spaced: bool) -> li
             words[-1] = replace(words[-1], word=words[-1].word + text, end=end)
         elif words and spaced and not after_space:
             least = min(words[-1].probability, probability)
-            words[-1] = Word(words[-1].word + text, words[-1].start, end, least)
+            words[-1] = replace(words[-1], word=words[-1].word + text, end=end, probability=least)
         elif text:
             words.append(Word(text, start, end, probability))
             after_space = False

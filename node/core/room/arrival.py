@@ -82,6 +82,7 @@ which one of eight pairs at -2 dB was never told apart."""
 CLOSEST_DB = 3.0
 """How much louder a voice must be at a microphone, gains taken out, than at one whose speaker has
 not been heard yet: it may be that speaker, who sits behind this microphone as seen from the others.
+And how much louder a voice from this one's end may be at the other before it is taken for an echo.
 """
 
 PLACE_RADIUS = 10
